@@ -1,0 +1,1 @@
+"""Decision and behaviour transformers; the models come in a later version."""

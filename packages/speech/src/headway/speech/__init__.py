@@ -1,0 +1,1 @@
+"""Recognition and synthesis; the models come in a later version."""

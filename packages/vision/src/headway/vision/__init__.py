@@ -1,0 +1,1 @@
+"""Image classification with ViT, DeiT, DeiT-III and DINOv2."""
