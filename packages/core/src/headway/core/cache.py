@@ -1,0 +1,231 @@
+"""What a mixer remembers between calls: one protocol for generation, rollouts and streaming."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from headway.core.errors import UserError
+from torch import Tensor
+
+
+class CacheError(UserError):
+    """A cache was asked for something that it cannot do, or ran full."""
+
+
+class Cache(ABC):
+    """The memory of one application of a mixer; changed in place, rows independent.
+
+    Attributes:
+        lengths: Tokens seen by each row, (B,) int64.
+    """
+
+    lengths: Tensor
+
+    @abstractmethod
+    def reset(self, rows: Tensor | None = None) -> None:
+        """Forgets everything, or the given rows (indices or a boolean mask)."""
+
+    @abstractmethod
+    def select(self, rows: Tensor) -> None:
+        """Keeps the given rows in the given order (beam search, finished rows dropped)."""
+
+    def rewind(self, lengths: Tensor) -> None:
+        """Goes back to an earlier length of each row.
+
+        Raises:
+            CacheError: If this kind of cache cannot; use ``snapshot`` and ``restore``.
+        """
+        raise CacheError(f"{type(self).__name__} cannot rewind; use snapshot() and restore()")
+
+
+class KeyValueCache(Cache):
+    """Keys and values of an attention mixer in a static buffer, each row at its own length.
+
+    Args:
+        batch: Rows.
+        heads: Heads of keys and values.
+        max_length: Tokens that fit into a row.
+        head_dim: Width of a head.
+        dtype: Type of the buffers.
+        device: Device of the buffers.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch: int,
+        heads: int,
+        max_length: int,
+        head_dim: int,
+        dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        shape = (batch, heads, max_length, head_dim)
+        self.keys = torch.zeros(shape, dtype=dtype, device=device)
+        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.lengths = torch.zeros(batch, dtype=torch.int64, device=device)
+        # An upper bound of `lengths` on the host: slicing by it needs no synchronisation.
+        self._filled = 0
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that fit into a row."""
+        return self.keys.shape[2]
+
+    def update(
+        self, keys: Tensor, values: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Appends tokens to every row.
+
+        Args:
+            keys: New keys.
+            values: New values.
+            lengths: How many of the new tokens are real in each (right-padded) row; all if None.
+
+        Returns:
+            All keys and values so far, and a mask that lets each new token attend to what its own row
+            has seen and to itself (True = may attend).
+
+        Shape:
+            keys, values: (B, H, T, D). Output: (B, H, S, D), (B, H, S, D), (B, 1, T, S).
+
+        Raises:
+            CacheError: If a row would exceed ``max_length``.
+        """
+        tokens = keys.shape[2]
+        if self._filled + tokens > self.max_length:
+            # The bound may be loose after a reset of some rows: look before giving up.
+            self._filled = int(self.lengths.max())
+            if self._filled + tokens > self.max_length:
+                raise CacheError(
+                    f"the cache holds {self.max_length} tokens, {self._filled} are taken and "
+                    f"{tokens} more were given; build it with a larger max_length"
+                )
+        steps = torch.arange(tokens, device=keys.device)
+        places = self.lengths[:, None] + steps  # (B, T)
+        index = places[:, None, :, None].expand_as(keys)
+        self.keys.scatter_(2, index, keys.to(self.keys.dtype))
+        self.values.scatter_(2, index, values.to(self.values.dtype))
+        self._filled += tokens
+        self.lengths = self.lengths + (tokens if lengths is None else lengths)
+        seen = torch.arange(self._filled, device=keys.device)
+        mask = seen <= places[:, None, :, None]
+        return self.keys[:, :, : self._filled], self.values[:, :, : self._filled], mask
+
+    def reset(self, rows: Tensor | None = None) -> None:
+        """Forgets everything, or the given rows."""
+        if rows is None:
+            self.lengths = torch.zeros_like(self.lengths)
+            self._filled = 0
+        else:
+            self.lengths = self.lengths.clone()
+            self.lengths[rows] = 0
+
+    def select(self, rows: Tensor) -> None:
+        """Keeps the given rows in the given order."""
+        self.keys, self.values = self.keys[rows], self.values[rows]
+        self.lengths = self.lengths[rows]
+
+    def rewind(self, lengths: Tensor) -> None:
+        """Goes back to an earlier length of each row."""
+        if bool((lengths > self.lengths).any()):
+            raise CacheError(
+                f"cannot rewind to {lengths.tolist()}: the rows hold {self.lengths.tolist()} tokens"
+            )
+        self.lengths = lengths.to(self.lengths)
+        self._filled = int(self.lengths.max()) if len(self.lengths) else 0
+
+
+class CrossCache(Cache):
+    """Keys and values of a memory that does not grow: filled at the first step, read afterwards."""
+
+    def __init__(self, batch: int, device: torch.device | None = None) -> None:
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+        self.lengths = torch.zeros(batch, dtype=torch.int64, device=device)
+
+    def store(self, keys: Tensor, values: Tensor) -> None:
+        """Keeps the projected memory."""
+        self.keys, self.values = keys, values
+
+    def reset(self, rows: Tensor | None = None) -> None:
+        """Forgets the memory; a memory is shared by all steps, so single rows cannot be forgotten."""
+        if rows is not None:
+            raise CacheError("the memory of cross-attention cannot be reset row by row; reset it whole")
+        self.keys = self.values = None
+
+    def select(self, rows: Tensor) -> None:
+        """Keeps the given rows in the given order."""
+        if self.keys is not None and self.values is not None:
+            self.keys, self.values = self.keys[rows], self.values[rows]
+        self.lengths = self.lengths[rows]
+
+    def rewind(self, lengths: Tensor) -> None:
+        """Does nothing: the memory does not depend on how many tokens were decoded."""
+
+
+class RecurrentCache(Cache):
+    """A state of fixed size (convolution tail, scan state); goes back only through snapshots."""
+
+    def __init__(self, state: Tensor) -> None:
+        self.state = state
+        self.lengths = torch.zeros(state.shape[0], dtype=torch.int64, device=state.device)
+
+    def reset(self, rows: Tensor | None = None) -> None:
+        """Forgets everything, or the given rows."""
+        state, lengths = self.state.clone(), self.lengths.clone()
+        index: Any = slice(None) if rows is None else rows
+        state[index] = 0
+        lengths[index] = 0
+        self.state, self.lengths = state, lengths
+
+    def select(self, rows: Tensor) -> None:
+        """Keeps the given rows in the given order."""
+        self.state, self.lengths = self.state[rows], self.lengths[rows]
+
+    def snapshot(self) -> tuple[Tensor, Tensor]:
+        """Returns a copy of the state for ``restore``."""
+        return self.state.clone(), self.lengths.clone()
+
+    def restore(self, snapshot: tuple[Tensor, Tensor]) -> None:
+        """Goes back to a snapshot."""
+        self.state, self.lengths = snapshot[0].clone(), snapshot[1].clone()
+
+
+class CacheGroup(Cache):
+    """Caches that move together: of the mixers of a block, or of the blocks of a stack."""
+
+    def __init__(self, caches: Mapping[str, Cache] | Sequence[Cache]) -> None:
+        named = caches.items() if isinstance(caches, Mapping) else enumerate(caches)
+        self.caches: dict[str, Cache] = {str(name): cache for name, cache in named}
+
+    @property
+    def lengths(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Tokens seen by each row; the members agree."""
+        return next(iter(self.caches.values())).lengths
+
+    def __iter__(self) -> Iterator[Cache]:
+        return iter(self.caches.values())
+
+    def __getitem__(self, name: str | int) -> Cache:
+        return self.caches[str(name)]
+
+    def get(self, name: str) -> Cache | None:
+        """Returns the member of that name, or None."""
+        return self.caches.get(name)
+
+    def reset(self, rows: Tensor | None = None) -> None:
+        """Forgets everything, or the given rows, in every member."""
+        for cache in self:
+            cache.reset(rows)
+
+    def select(self, rows: Tensor) -> None:
+        """Keeps the given rows in every member."""
+        for cache in self:
+            cache.select(rows)
+
+    def rewind(self, lengths: Tensor) -> None:
+        """Rewinds every member."""
+        for cache in self:
+            cache.rewind(lengths)
