@@ -152,7 +152,9 @@ class CrossCache(Cache):
     def reset(self, rows: Tensor | None = None) -> None:
         """Forgets the memory; a memory is shared by all steps, so single rows cannot be forgotten."""
         if rows is not None:
-            raise CacheError("the memory of cross-attention cannot be reset row by row; reset it whole")
+            raise CacheError(
+                "the memory of cross-attention cannot be reset row by row; reset it whole"
+            )
         self.keys = self.values = None
 
     def select(self, rows: Tensor) -> None:

@@ -47,7 +47,9 @@ class Layout:
     sizes: Tensor | None = None
 
     def __post_init__(self) -> None:
-        kinds = [name for name in ("lengths", "valid", "offsets") if getattr(self, name) is not None]
+        kinds = [
+            name for name in ("lengths", "valid", "offsets") if getattr(self, name) is not None
+        ]
         if len(kinds) > 1:
             raise UserError(
                 f"a Layout takes one kind of padding, got {' and '.join(kinds)}; "

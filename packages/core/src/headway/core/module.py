@@ -16,6 +16,7 @@ class Module(nn.Module):
     init_args: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Binds the arguments before ``__init__`` sees them."""
         module = super().__new__(cls)
         try:
             bound = inspect.signature(cls.__init__).bind(module, *args, **kwargs)

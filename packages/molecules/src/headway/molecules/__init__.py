@@ -1,1 +1,1 @@
-"""Generators and property prediction; the models come in a later version."""
+"""Generators and property prediction; models come later."""

@@ -2,4 +2,4 @@
 
 from headway.core.plugins import Domain
 
-domain = Domain(name="molecules", help="Generators and property prediction; the models come in a later version.")
+domain = Domain(name="molecules", help="Generators and property prediction; models come later.")

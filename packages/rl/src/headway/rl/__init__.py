@@ -1,1 +1,1 @@
-"""Decision and behaviour transformers; the models come in a later version."""
+"""Decision and behaviour transformers; models come later."""

@@ -2,4 +2,4 @@
 
 from headway.core.plugins import Domain
 
-domain = Domain(name="rl", help="Decision and behaviour transformers; the models come in a later version.")
+domain = Domain(name="rl", help="Decision and behaviour transformers; models come later.")

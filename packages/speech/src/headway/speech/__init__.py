@@ -1,1 +1,1 @@
-"""Recognition and synthesis; the models come in a later version."""
+"""Recognition and synthesis; models come later."""

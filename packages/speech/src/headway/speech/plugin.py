@@ -2,4 +2,4 @@
 
 from headway.core.plugins import Domain
 
-domain = Domain(name="speech", help="Recognition and synthesis; the models come in a later version.")
+domain = Domain(name="speech", help="Recognition and synthesis; models come later.")

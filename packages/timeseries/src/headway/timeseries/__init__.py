@@ -1,1 +1,1 @@
-"""Forecasting, imputation and anomaly detection; the models come in a later version."""
+"""Forecasting, imputation and anomaly detection; models come later."""

@@ -2,4 +2,6 @@
 
 from headway.core.plugins import Domain
 
-domain = Domain(name="timeseries", help="Forecasting, imputation and anomaly detection; the models come in a later version.")
+domain = Domain(
+    name="timeseries", help="Forecasting, imputation and anomaly detection; models come later."
+)
