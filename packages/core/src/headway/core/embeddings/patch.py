@@ -1,6 +1,6 @@
 """Pictures as sequences of patches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ class PatchEmbedding(Module):
         patch: Height and width of a patch, in pixels.
         channels: Channels of a picture.
         bias: Whether to learn a bias.
+        norm: Builds a norm of the tokens, ``(dim)``; none if None.
 
     Shape:
         Input: (B, channels, H, W). Output: (B, H/patch * W/patch, dim) and its layout.
@@ -32,13 +33,22 @@ class PatchEmbedding(Module):
     """
 
     def __init__(
-        self, dim: int, *, patch: int | Sequence[int] = 16, channels: int = 3, bias: bool = True
+        self,
+        dim: int,
+        *,
+        patch: int | Sequence[int] = 16,
+        channels: int = 3,
+        bias: bool = True,
+        norm: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
-        self.patch: tuple[int, int] = (patch, patch) if isinstance(patch, int) else (patch[0], patch[1])
+        self.patch: tuple[int, int] = (
+            (patch, patch) if isinstance(patch, int) else (patch[0], patch[1])
+        )
         self.channels = channels
         self.weight = nn.Parameter(lecun_normal_(torch.empty(dim, channels, *self.patch)))
         self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
+        self.norm = norm(dim) if norm is not None else None
 
     def grid(self, size: Sequence[int]) -> tuple[int, int]:
         """Returns the grid of patches of a picture of ``size`` (H, W).
@@ -48,7 +58,10 @@ class PatchEmbedding(Module):
         """
         (height, width), (rows, columns) = size, self.patch
         if height % rows or width % columns or not height or not width:
-            near = [max(patch, round(side / patch) * patch) for side, patch in zip(size, self.patch, strict=True)]
+            near = [
+                max(patch, round(side / patch) * patch)
+                for side, patch in zip(size, self.patch, strict=True)
+            ]
             raise UserError(
                 f"a picture of {height}x{width} cannot be cut into patches of {rows}x{columns}; "
                 f"resize it to a multiple of the patch, such as {near[0]}x{near[1]}"
@@ -64,7 +77,8 @@ class PatchEmbedding(Module):
 
     def project(self, patches: Tensor) -> Tensor:
         """Projects the pixels of patches to tokens."""
-        return F.linear(patches, self.weight.flatten(1), self.bias)
+        tokens = F.linear(patches, self.weight.flatten(1), self.bias)
+        return self.norm(tokens) if self.norm is not None else tokens
 
     def forward(self, images: Tensor) -> tuple[Tensor, Layout]:
         """Returns the tokens of a batch of pictures."""

@@ -52,11 +52,11 @@ class RelativeBias(Position):
     def bias_spec(
         self, query: Tensor, query_positions: Tensor, key_positions: Tensor, *, prefix: int = 0
     ) -> dict[str, Any]:
-        """Returns the dense bias, gathered from the table."""
+        """Returns the table and the row of it for each pair; prefix tokens share a row of zeros."""
         index = self.index(query_positions, key_positions)
-        bias = self.table[index].movedim(-1, 1)  # (B, H, T, S)
+        table = self.table
         if prefix:
-            rows = torch.arange(bias.shape[2], device=bias.device) >= prefix
-            columns = torch.arange(bias.shape[3], device=bias.device) >= prefix
-            bias = bias * (rows[:, None] & columns)
-        return {"bias": bias.to(query.dtype)}
+            queries, keys = (torch.arange(n, device=index.device) < prefix for n in index.shape[1:])
+            index = index.masked_fill(queries[:, None] | keys, len(table))
+            table = torch.cat([table, table.new_zeros(1, table.shape[1])])
+        return {"table": table.to(query.dtype), "index": index[0] if len(index) == 1 else index}

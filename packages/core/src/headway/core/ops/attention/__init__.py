@@ -1,10 +1,11 @@
 """Softmax attention: one function over a reference and faster backends that agree with it."""
 
 import torch.nn.functional as F
+from torch import Tensor
+
 from headway.core.ops.attention import reference, sdpa
 from headway.core.ops.attention.dispatch import BackendError, Dispatch, choose
 from headway.core.ops.attention.request import Request, make_request
-from torch import Tensor
 
 __all__ = ["BackendError", "Dispatch", "attention", "attention_with_lse", "explain_dispatch"]
 

@@ -8,10 +8,11 @@ import itertools
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from headway.core.errors import UserError
 from headway.core.ops.attention.request import Request
 from headway.core.ops.attention.scores import added, allowed, valid_keys
-from torch import Tensor
 
 
 def reason_against(request: Request) -> str | None:
