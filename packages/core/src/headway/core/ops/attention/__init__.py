@@ -1,8 +1,8 @@
 """Softmax attention: one function over a reference and faster backends that agree with it."""
 
 import torch.nn.functional as F
-from headway.core.ops.attention import reference, sdpa
-from headway.core.ops.attention.dispatch import BackendError, Dispatch, choose
+from headway.core.ops.attention import fused, reference, sdpa
+from headway.core.ops.attention.dispatch import BackendError, Dispatch, choose, explain
 from headway.core.ops.attention.request import Request, make_request
 from torch import Tensor
 
@@ -64,7 +64,7 @@ def attention(
         sinks: One learned score per head that takes its share of the softmax and gives no value.
         dropout: Probability that a weight is dropped; pass 0 outside training.
         seed: Makes dropout a function of seed, item, head, query and key alone, on any device.
-        backend: "auto", "sdpa" or "reference".
+        backend: "auto", "sdpa", "triton" or "reference".
 
     Returns:
         The weighted values, in the dtype of the queries.
@@ -179,7 +179,7 @@ def attention_with_lse(
         sinks: Sinks; they count in the log-sum-exp.
         dropout: Dropout; it does not change the log-sum-exp.
         seed: Seed.
-        backend: "auto" or "reference".
+        backend: "auto", "triton" or "reference".
 
     Returns:
         The weighted values, and the log-sum-exp in float32 (float64 for float64 inputs).
@@ -302,11 +302,13 @@ def explain_dispatch(
         seed=seed,
         lse=lse,
     )
-    return choose(request, backend)
+    return explain(request, backend)
 
 
 def _run(request: Request, backend: str) -> tuple[Tensor, Tensor | None]:
-    chosen = choose(request, backend).backend
+    chosen = choose(request, backend)
     if chosen == "sdpa":
         return sdpa.attention(request), None
+    if chosen == "triton":
+        return fused.attention(request)
     return reference.attention(request)
