@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from triton.compiler import compile as compile_kernel
+
 from headway.core.ops.attention.triton.backward import (
     delta_kernel,
     key_value_kernel,
@@ -16,9 +20,6 @@ from headway.core.ops.attention.triton.backward import (
 from headway.core.ops.attention.triton.bias import bias_kernel
 from headway.core.ops.attention.triton.forward import forward_kernel
 from headway.core.ops.attention.triton.tiles import Tile
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from triton.compiler import compile as compile_kernel
 
 _KERNELS: dict[str, Any] = {
     "forward": forward_kernel,

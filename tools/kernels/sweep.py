@@ -9,9 +9,10 @@ import json
 from pathlib import Path
 
 from aot import Case, as_record, inspect
-from headway.core.ops.attention.triton.tiles import KERNELS, Tile
 from triton.compiler.errors import CompilationError
 from triton.runtime.errors import PTXASError
+
+from headway.core.ops.attention.triton.tiles import KERNELS, Tile
 
 
 def main() -> None:

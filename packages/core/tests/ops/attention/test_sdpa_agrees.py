@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
+
 from headway.core.ops import attention
 from headway.core.testing.gradients import outputs_and_gradients
-from torch import Tensor
 
 SHAPES = {
     "B2-H4-T5-S5-D8": (2, 4, 4, 5, 5, 8),

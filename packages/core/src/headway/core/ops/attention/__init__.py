@@ -1,10 +1,11 @@
 """Softmax attention: one function over a reference and faster backends that agree with it."""
 
+from torch import Tensor
+
 from headway.core.ops.attention import fused, reference, sdpa
 from headway.core.ops.attention.dispatch import BackendError, Dispatch, choose, explain
 from headway.core.ops.attention.request import Request, make_request
 from headway.core.ops.attention.twice import scaled_dot_product
-from torch import Tensor
 
 __all__ = ["BackendError", "Dispatch", "attention", "attention_with_lse", "explain_dispatch"]
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+
 from headway.core.errors import UserError
 from headway.core.ops.attention import fused, reference, sdpa
 from headway.core.ops.attention.request import Request

@@ -4,9 +4,10 @@ import functools
 import importlib.util
 
 import torch
+from torch import Tensor
+
 from headway.core.ops.attention.request import Request
 from headway.core.ops.attention.triton import interpreted
-from torch import Tensor
 
 _WIDTHS = (16, 128)
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)

@@ -6,10 +6,11 @@ Importing this module needs triton.
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from headway.core.ops.attention import reference
 from headway.core.ops.attention.request import Causal, Request
 from headway.core.ops.attention.triton import launch
-from torch import Tensor
 
 _CAUSAL: dict[str, Causal] = {
     "none": False,

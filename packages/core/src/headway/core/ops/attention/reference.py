@@ -1,9 +1,10 @@
 """Attention in plain PyTorch: every option, every dtype, any order of derivative; the oracle."""
 
 import torch
+from torch import Tensor
+
 from headway.core.ops.attention.request import Request
 from headway.core.ops.attention.scores import added, allowed, valid_keys
-from torch import Tensor
 
 
 def reason_against(request: Request) -> str | None:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from headway.core.errors import UserError
 from torch import Tensor
+
+from headway.core.errors import UserError
 
 Causal = Literal[False, "bottom-right", "top-left"]
 Window = tuple[int | None, int | None]

@@ -2,8 +2,9 @@
 
 import torch
 import torch.nn.functional as F
-from headway.core.ops.attention.request import Request
 from torch import Tensor
+
+from headway.core.ops.attention.request import Request
 
 
 def places(request: Request) -> tuple[Tensor, Tensor]:

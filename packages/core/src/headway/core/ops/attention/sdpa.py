@@ -7,11 +7,12 @@ import dataclasses
 import itertools
 
 import torch
+from torch import Tensor
+
 from headway.core.errors import UserError
 from headway.core.ops.attention.request import Request
 from headway.core.ops.attention.scores import added, allowed, valid_keys
 from headway.core.ops.attention.twice import scaled_dot_product
-from torch import Tensor
 
 
 def reason_against(request: Request) -> str | None:

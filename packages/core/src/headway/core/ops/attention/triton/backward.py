@@ -6,6 +6,7 @@ that a second run gives the same bits.
 
 import triton
 import triton.language as tl
+
 from headway.core.ops.attention.triton.tile import (
     LOG2E,
     finish_scores,

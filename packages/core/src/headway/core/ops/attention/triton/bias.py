@@ -6,6 +6,7 @@ where few tiles are read often, a fixed number of programs share one and leave p
 
 import triton
 import triton.language as tl
+
 from headway.core.ops.attention.triton.backward import load_statistics
 from headway.core.ops.attention.triton.tile import LOG2E, finish_scores, key_count, load_rows
 

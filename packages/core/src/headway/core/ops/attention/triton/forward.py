@@ -2,6 +2,7 @@
 
 import triton
 import triton.language as tl
+
 from headway.core.ops.attention.triton.tile import (
     LOG2E,
     finish_scores,

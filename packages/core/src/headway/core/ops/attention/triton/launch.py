@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 import triton
+from torch import Tensor
+
 from headway.core.ops.attention.triton import interpreted
 from headway.core.ops.attention.triton.backward import (
     delta_kernel,
@@ -14,7 +16,6 @@ from headway.core.ops.attention.triton.backward import (
 from headway.core.ops.attention.triton.bias import bias_kernel
 from headway.core.ops.attention.triton.forward import forward_kernel
 from headway.core.ops.attention.triton.tiles import Tile, tile_for
-from torch import Tensor
 
 _Constants = dict[str, int | bool | str]
 _LOG2E = 1.4426950408889634
