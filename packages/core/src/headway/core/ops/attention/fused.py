@@ -1,6 +1,5 @@
 """The Triton backend as the dispatch sees it; imports triton only once a request is for it."""
 
-import functools
 import importlib.util
 
 import torch
@@ -64,7 +63,7 @@ def _tensors(request: Request) -> str | None:
 
 
 def _machine(device: torch.device) -> str | None:
-    if not _installed():
+    if not _INSTALLED:
         return "triton is not installed; pip install triton, or use backend='sdpa'"
     if device.type == "cuda":
         if torch.version.hip is not None:
@@ -78,6 +77,11 @@ def _machine(device: torch.device) -> str | None:
     return f"triton needs a CUDA device, got {device}; use backend='sdpa'"
 
 
-@functools.cache
 def _installed() -> bool:
-    return importlib.util.find_spec("triton") is not None
+    try:
+        return importlib.util.find_spec("triton") is not None
+    except (ImportError, ValueError):
+        return False
+
+
+_INSTALLED = _installed()
