@@ -3,14 +3,15 @@
 import math
 from typing import Any, Protocol, runtime_checkable
 
+from lightning.pytorch import LightningModule
+from torch import nn
+from torch.optim import Optimizer
+
 from headway.core.errors import UserError
 from headway.core.training.data import DataModule
 from headway.core.training.groups import parameter_groups
 from headway.core.training.optimizers import OptimizerFactory
 from headway.core.training.schedules import ScheduleFactory
-from lightning.pytorch import LightningModule
-from torch import nn
-from torch.optim import Optimizer
 
 
 @runtime_checkable

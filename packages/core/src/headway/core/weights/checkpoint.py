@@ -17,7 +17,15 @@ from headway.core.errors import UserError
 SAFE_SUFFIXES = (".safetensors",)
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
 # Wrappers that official checkpoints come in, outermost first.
-WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state", "params_ema", "params")
+WRAPPERS = (
+    "state_dict_ema",
+    "model_ema",
+    "state_dict",
+    "model",
+    "model_state",
+    "params_ema",
+    "params",
+)
 HUB_FILES = ["*.json", "*.safetensors", "pytorch_model*.bin"]
 
 
@@ -75,7 +83,9 @@ def _open_folder(source: str, folder: Path) -> Checkpoint:
     if index is not None:
         names = sorted(set(index.get("weight_map", {}).values()))
         if any(Path(name).name != name for name in names):
-            raise UserError(f"{folder / 'model.safetensors.index.json'} names files outside its folder")
+            raise UserError(
+                f"{folder / 'model.safetensors.index.json'} names files outside its folder"
+            )
         files = tuple(folder / name for name in names)
     else:
         preferred = ("model.safetensors", "pytorch_model.bin", "model.pth", "model.pt")
@@ -128,7 +138,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "not a file of tensors"
+        reason = (
+            str(error).strip().splitlines()[0] if str(error).strip() else "not a file of tensors"
+        )
         if "Unsupported" in str(error) or "GLOBAL" in str(error):
             raise UserError(
                 f"{path} holds more than tensors (pickled code), which is never executed; "

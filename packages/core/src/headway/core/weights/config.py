@@ -101,7 +101,9 @@ def build(
     try:
         return cls(**args)
     except TypeError as error:
-        raise UserError(f"{class_path(cls)} cannot be built from its configuration: {error}") from None
+        raise UserError(
+            f"{class_path(cls)} cannot be built from its configuration: {error}"
+        ) from None
 
 
 def find_class(config: Mapping[str, Any], allow: Collection[str]) -> type:
@@ -129,7 +131,9 @@ def find_class(config: Mapping[str, Any], allow: Collection[str]) -> type:
     if not home.startswith(TRUSTED) and not any(
         home == known or path == known or home.startswith(f"{known}.") for known in allow
     ):
-        raise UserError(f"{path} leads to {home}, which is not part of headway; pass allow=[{home!r}]")
+        raise UserError(
+            f"{path} leads to {home}, which is not part of headway; pass allow=[{home!r}]"
+        )
     return found
 
 

@@ -76,7 +76,11 @@ def push_to_hub(
         with atomic_write(Path(folder) / "README.md", "w") as file:
             file.write(
                 model_card(
-                    model, name=name, license=license, metrics=metrics or {}, description=description
+                    model,
+                    name=name,
+                    license=license,
+                    metrics=metrics or {},
+                    description=description,
                 )
             )
         api.create_repo(name, private=private, exist_ok=True)

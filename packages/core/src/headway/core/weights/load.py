@@ -38,7 +38,9 @@ class LoadReport:
                 parts.append(f"{len(keys)} {name} ({shown})")
         return f"{self.source}: {'; '.join(parts)}"
 
-    def after(self, *, resized: Collection[str] = (), reinitialised: Collection[str] = ()) -> "LoadReport":
+    def after(
+        self, *, resized: Collection[str] = (), reinitialised: Collection[str] = ()
+    ) -> "LoadReport":
         """Returns the account after some loaded parameters were changed."""
         changed = {*resized, *reinitialised}
         return replace(

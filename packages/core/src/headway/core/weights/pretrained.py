@@ -33,7 +33,10 @@ def save_pretrained(model: nn.Module, folder: str | Path) -> Path:
     if isinstance(wishes, dict):
         config["pretrained_cfg"] = wishes
     # Tied parameters are stored once under each name: safetensors refuses shared memory.
-    state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    state = {
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in model.state_dict().items()
+    }
     with atomic_write(folder / "model.safetensors") as file:
         file.write(to_bytes(state, metadata={"format": "pt"}))
     with atomic_write(folder / "config.json", "w") as file:
@@ -66,7 +69,9 @@ def from_pretrained(
     if len(found) != 1:
         candidates = ", ".join(adapter.name for adapter in found or adapters()) or "none installed"
         problem = "fits several formats" if found else "is of no known format"
-        raise UserError(f"{source} {problem}; known: own folders (config.json with class_path), {candidates}")
+        raise UserError(
+            f"{source} {problem}; known: own folders (config.json with class_path), {candidates}"
+        )
     [adapter] = found
     wishes = dict(overrides)
     changes = {name: wishes.pop(name) for name in list(wishes) if name in _changeable_names()}
@@ -93,7 +98,7 @@ def _own(checkpoint: Checkpoint, allow: Collection[str], overrides: dict[str, An
     report = load_weights(model, checkpoint.state, source=checkpoint.source)
     wishes = checkpoint.config.get("pretrained_cfg")
     if isinstance(wishes, dict):
-        model.pretrained_cfg = wishes  # pyright: ignore[reportAttributeAccessIssue]
+        model.pretrained_cfg = wishes  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
     return change(model, report, changes)
 
 
@@ -125,7 +130,7 @@ def change(model: nn.Module, report: LoadReport, changes: dict[str, Any]) -> nn.
             report = report.after(reinitialised=changed)
         else:
             report = report.after(resized=changed)
-    model.load_report = report  # pyright: ignore[reportAttributeAccessIssue]
+    model.load_report = report  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
     return model
 
 
