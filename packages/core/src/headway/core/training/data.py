@@ -71,6 +71,10 @@ class DataModule(LightningDataModule):
         """
         return BatchSampler(order, self.batch_size, self.drop_last)
 
+    def seeded(self, data: Dataset[Any]) -> Seeded:
+        """Makes the items a function of seed, epoch and index; override it to make whole batches."""
+        return Seeded(data, seed=self.seed)
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Returns the batches of ``train_set``."""
         data = self._needed("train_set")
@@ -85,7 +89,7 @@ class DataModule(LightningDataModule):
             world=world,
         )
         return ResumableLoader(
-            Seeded(data, seed=self.seed),
+            self.seeded(data),
             order=order,
             batches=self.train_batches(order),
             position=self._position,
@@ -109,7 +113,7 @@ class DataModule(LightningDataModule):
     def _eval_loader(self, data: Dataset[Any]) -> DataLoader[Any]:
         rank, world = self._place()
         return DataLoader(
-            Seeded(data, seed=self.seed),
+            self.seeded(data),
             batch_size=self.eval_batch_size,
             sampler=Shard(len(data), rank=rank, world=world),  # pyright: ignore[reportArgumentType]
             num_workers=self.workers,

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from headway.core.errors import UserError
 from headway.vision.data.arrays import LabelledArrays
-from headway.vision.data.class_folders import Pictures, check_classes
+from headway.vision.data.class_folders import Pictures
 from headway.vision.data.invalid import InvalidItems
 from headway.vision.data.reading import ImageError, read_image
 from PIL import Image
@@ -39,7 +39,6 @@ def decode(pictures: Pictures, *, size: int, channels: int, invalid: InvalidItem
         raise UserError(f"{pictures.source.path} holds no picture that can be read")
     chosen = np.sort(np.asarray(keep, dtype=np.int64))
     left = pictures.take(chosen)
-    check_classes(left)
     return LabelledArrays(
         images=torch.from_numpy(images[chosen]).permute(0, 3, 1, 2).contiguous(),
         labels=torch.from_numpy(left.labels),

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from headway.core.errors import UserError
 from headway.core.training import DataModule
+from headway.core.training.loader import Seeded
 from headway.vision.data.arrays import ArrayDataset, BatchesOf, LabelledArrays
 from headway.vision.data.batch_augmentation import BatchAugmentation
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.data.splits import part_size, stratified_split
 from torch import Tensor
+from torch.utils.data import Dataset
 
 
 class InMemoryImages(DataModule):
@@ -125,9 +127,11 @@ class InMemoryImages(DataModule):
             crop_mode="squash",
         )
 
-    def seeded(self, data: Any) -> Any:
+    def seeded(self, data: Dataset[Any]) -> Seeded:
         """Lets a data set of arrays make whole batches itself."""
-        return BatchesOf(data, seed=self.seed) if isinstance(data, ArrayDataset) else data
+        if isinstance(data, ArrayDataset):
+            return BatchesOf(data, seed=self.seed)
+        return super().seeded(data)
 
     @staticmethod
     def collate(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
