@@ -8,18 +8,19 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+from torch.utils.data import Dataset
+
 from headway.core.errors import UserError
+from headway.core.files import atomic_write
 from headway.core.training.loader import Seeded
 from headway.vision.data.batch_augmentation import BatchAugmentation
-from headway.vision.data.cache import written
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.data.randomness import keys
 from headway.vision.data.transforms import normalize
-from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
-from torch.utils.data import Dataset
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,8 +53,8 @@ class LabelledArrays:
     def save(self, path: Path) -> None:
         """Writes one safetensors file, whole or not at all."""
         notes = json.dumps({"classes": self.classes, "skipped": self.skipped})
-        with written(path) as partial:
-            save_file({"images": self.images, "labels": self.labels}, partial, {"notes": notes})
+        with atomic_write(path) as file:
+            file.write(save({"images": self.images, "labels": self.labels}, {"notes": notes}))
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -5,11 +5,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from headway.core.errors import UserError
-from headway.vision.data.randomness import integers, uniform
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+
+from headway.core.errors import UserError
+from headway.vision.data.randomness import integers, uniform
 
 
 class BatchAugmentation(ABC):
@@ -58,6 +59,7 @@ class PadCropFlip(BatchAugmentation):
         self.mode = mode
 
     def __call__(self, images: Tensor, key: NDArray[np.uint64]) -> Tensor:
+        """Returns windows of the padded pictures."""
         height, width = images.shape[-2:]
         draws = uniform(key, 3, salt=1)
         top, left = integers(draws[:, :2], 0, 2 * self.padding).T.tolist()
@@ -95,6 +97,7 @@ class Cutout(BatchAugmentation):
         self.value = value
 
     def __call__(self, images: Tensor, key: NDArray[np.uint64]) -> Tensor:
+        """Returns the pictures with a grey square each."""
         height, width = images.shape[-2:]
         draws = uniform(key, 3, salt=2)
         top = integers(draws[:, 0], 0, height - 1) - self.size // 2

@@ -2,9 +2,6 @@
 
 import hashlib
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -32,22 +29,3 @@ def fingerprint(*paths: Path, **options: object) -> str:
         stat = path.stat()
         parts.append(f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
-
-
-@contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside ``path`` and moves it there if the block ends well.
-
-    A kill at any moment leaves the old file or the new one, never half of one.
-    """
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        yield Path(partial)
-        # mkstemp makes files that only their owner may read.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(partial, 0o666 & ~umask)
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)

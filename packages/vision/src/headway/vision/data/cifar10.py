@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from headway.core.errors import UserError
 from headway.vision.data.arrays import LabelledArrays
 from headway.vision.data.batch_augmentation import BatchAugmentation
@@ -182,7 +183,9 @@ def _batch(data: bytes, name: str) -> tuple[Any, Any]:
         images = np.array(pixels, dtype=np.uint8).reshape(-1, 3, SIZE, SIZE)
         return images, np.array(labels, dtype=np.int64)
     except (pickle.UnpicklingError, KeyError, ValueError, EOFError) as error:
-        raise UserError(f"{name} is not a CIFAR-10 batch ({error}); fetch the archive again") from None
+        raise UserError(
+            f"{name} is not a CIFAR-10 batch ({error}); fetch the archive again"
+        ) from None
 
 
 class _ArraysOnly(pickle.Unpickler):

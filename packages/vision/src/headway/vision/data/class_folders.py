@@ -6,12 +6,13 @@ from pathlib import PurePosixPath
 from typing import Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from headway.core.errors import UserError
 from headway.vision.data.invalid import InvalidItems
 from headway.vision.data.reading import EXTENSIONS, ImageError, looks_whole, read_image
 from headway.vision.data.sources import Source
-from numpy.typing import NDArray
-from PIL import Image
 
 SPLIT_NAMES = {
     "train": ("train", "training"),

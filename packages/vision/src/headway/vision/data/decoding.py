@@ -2,15 +2,18 @@
 
 import numpy as np
 import torch
+from PIL import Image
+
 from headway.core.errors import UserError
 from headway.vision.data.arrays import LabelledArrays
 from headway.vision.data.class_folders import Pictures
 from headway.vision.data.invalid import InvalidItems
 from headway.vision.data.reading import ImageError, read_image
-from PIL import Image
 
 
-def decode(pictures: Pictures, *, size: int, channels: int, invalid: InvalidItems) -> LabelledArrays:
+def decode(
+    pictures: Pictures, *, size: int, channels: int, invalid: InvalidItems
+) -> LabelledArrays:
     """Reads all pictures, squashed to squares where they are not of the right size.
 
     Args:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+
 from headway.core.errors import UserError
 from headway.vision.data.arrays import LabelledArrays
 from headway.vision.data.batch_augmentation import BatchAugmentation
@@ -72,7 +73,9 @@ class Digits(InMemoryImages):
         try:
             from sklearn.datasets import load_digits
         except ImportError:
-            raise UserError("the digits come with scikit-learn: pip install headway[vision]") from None
+            raise UserError(
+                "the digits come with scikit-learn: pip install headway[vision]"
+            ) from None
         found = load_digits()
         # The values are 0..16.
         grey = np.rint(found.images * (255 / 16)).astype(np.uint8)

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
 from headway.core.errors import UserError
 from headway.core.training import DataModule
 from headway.core.training.loader import Seeded
@@ -12,8 +15,6 @@ from headway.vision.data.arrays import ArrayDataset, BatchesOf, LabelledArrays
 from headway.vision.data.batch_augmentation import BatchAugmentation
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.data.splits import part_size, stratified_split
-from torch import Tensor
-from torch.utils.data import Dataset
 
 
 class InMemoryImages(DataModule):

@@ -4,8 +4,9 @@ import io
 from typing import Literal
 
 import numpy as np
-from headway.core.errors import UserError
 from PIL import Image, ImageOps
+
+from headway.core.errors import UserError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 

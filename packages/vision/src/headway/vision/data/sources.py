@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headway.core.errors import UserError
-from headway.vision.data.cache import cache_entry, fingerprint, written
+from headway.core.files import atomic_write
+from headway.vision.data.cache import cache_entry, fingerprint
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
@@ -55,9 +56,11 @@ class Folder(Source):
         self.folders.sort()
 
     def read(self, name: str) -> bytes:
+        """Returns the content of one file."""
         return (self.path / name).read_bytes()
 
     def ends(self, name: str, size: int = 64) -> tuple[bytes, bytes]:
+        """Returns the first and last bytes of one file."""
         with open(self.path / name, "rb") as file:
             head = file.read(size)
             file.seek(max(file.seek(0, os.SEEK_END) - size, 0))
@@ -92,15 +95,18 @@ class Archive(Source):
         self.folders = sorted((named | parents) - {"."})
 
     def read(self, name: str) -> bytes:
+        """Returns the content of one file."""
         start, size = self._places[name]
         return self._bytes(start, size)
 
     def ends(self, name: str, size: int = 64) -> tuple[bytes, bytes]:
+        """Returns the first and last bytes of one file."""
         start, total = self._places[name]
         tail = min(size, total)
         return self._bytes(start, tail), self._bytes(start + total - tail, tail)
 
     def stream(self) -> Iterator[tuple[str, bytes]]:
+        """Yields every file once through a single file handle."""
         with open(self._plain, "rb") as file:
             for name in self.names:
                 start, size = self._places[name]
@@ -134,7 +140,7 @@ def _unpacked(path: Path, cache: Path | None) -> Path:
     entry = cache_entry(f"{fingerprint(path)}.tar", cache)
     if not entry.exists():
         try:
-            with written(entry) as partial, gzip.open(path) as packed, open(partial, "wb") as out:
+            with gzip.open(path) as packed, atomic_write(entry) as out:
                 shutil.copyfileobj(packed, out, 1 << 20)
         except (OSError, EOFError) as error:
             raise UserError(f"{path} cannot be unpacked to {entry.parent} ({error})") from None

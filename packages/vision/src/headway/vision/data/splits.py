@@ -1,8 +1,9 @@
 """Splits that keep the share of every class."""
 
 import numpy as np
-from headway.core.errors import UserError
 from numpy.typing import NDArray
+
+from headway.core.errors import UserError
 
 
 def part_size(part: float | int, total: int, name: str) -> int:

@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
-from headway.core.errors import UserError
-from headway.vision.data.preprocessing import Preprocessing
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as VF
+
+from headway.core.errors import UserError
+from headway.vision.data.preprocessing import Preprocessing
 
 AutoAugment = Literal["none", "autoaugment", "randaugment", "trivialaugment", "augmix"]
 
@@ -99,7 +100,10 @@ def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
     elif scaled[0] == scaled[1]:
         fit = [v2.Resize(scaled[0], mode, antialias=True), v2.CenterCrop(list(size))]
     else:
-        fit = [KeepRatioResize(scaled, interpolation=mode, fit="outside"), v2.CenterCrop(list(size))]
+        fit = [
+            KeepRatioResize(scaled, interpolation=mode, fit="outside"),
+            v2.CenterCrop(list(size)),
+        ]
     return v2.Compose([_colours(p), *fit, *_to_tensor(p)])
 
 

@@ -4,14 +4,16 @@ import math
 
 import numpy as np
 import torch
-from headway.core.errors import UserError
 from torch import Tensor
+
+from headway.core.errors import UserError
 
 
 class Mixing:
     """Mixup and CutMix on whole batches.
 
-    Each batch is mixed with its own reverse order. What happens is a function of the key alone.
+    Each batch is mixed with its own reverse order. The choices draw from torch's generator, which is
+    seeded anew for every training step.
 
     Args:
         mixup: Alpha of the beta distribution of mixup's share; 0 turns mixup off.
@@ -48,18 +50,17 @@ class Mixing:
         self.probability = probability
         self.switch = switch
 
-    def __call__(self, images: Tensor, targets: Tensor, key: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Returns mixed pictures and targets.
 
         Args:
             images: Pictures.
             targets: Probabilities of the classes.
-            key: What the random choices depend on, such as (seed, epoch, batch).
 
         Shape:
             images: (B, C, H, W). targets: (B, K). Output: the same two shapes.
         """
-        random = np.random.Generator(np.random.PCG64(list(key)))
+        random = np.random.default_rng(int(torch.randint(2**63 - 1, ())))
         if random.random() >= self.probability:
             return images, targets
         use_cutmix = self.mixup == 0 or (self.cutmix > 0 and random.random() < self.switch)
