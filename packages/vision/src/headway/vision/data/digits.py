@@ -1,7 +1,7 @@
 """Handwritten digits that ship with scikit-learn: trains in seconds and needs no download."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ class Digits(InMemoryImages):
             raise UserError(
                 "the digits come with scikit-learn: pip install headway[vision]"
             ) from None
-        found = load_digits()
+        found: Any = load_digits()
         # The values are 0..16.
         grey = np.rint(found.images * (255 / 16)).astype(np.uint8)
         images = torch.from_numpy(grey)[:, None].repeat(1, self.channels, 1, 1)

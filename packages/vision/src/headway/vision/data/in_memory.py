@@ -135,6 +135,8 @@ class InMemoryImages(DataModule):
         return super().seeded(data)
 
     @staticmethod
-    def collate(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def collate(  # pyright: ignore[reportIncompatibleVariableOverride]
+        batch: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor]:
         """Leaves the batch as the data set made it."""
         return batch

@@ -23,7 +23,7 @@ class InvalidItems:
     def __init__(self, policy: OnInvalid) -> None:
         if policy not in ("raise", "skip"):
             raise UserError(f"on_invalid is 'raise' or 'skip', got {policy!r}")
-        self.policy = policy
+        self.policy: OnInvalid = policy
         self.errors: list[ImageError] = []
 
     def add(self, error: ImageError) -> None:

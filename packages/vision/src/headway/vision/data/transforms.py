@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as VF
 
 from headway.core.errors import UserError
 from headway.vision.data.preprocessing import Preprocessing
@@ -29,20 +28,20 @@ class KeepRatioResize(nn.Module):
         self,
         size: tuple[int, int],
         *,
-        interpolation: v2.InterpolationMode,
+        interpolation: str,
         fit: Literal["outside", "inside"],
     ) -> None:
         super().__init__()
         self.size = size
-        self.interpolation = interpolation
+        self.filter = Image.Resampling[interpolation.upper()]
         self.fit = fit
 
     def forward(self, image: Image.Image) -> Image.Image:
         """Resizes one picture."""
         scales = (self.size[0] / image.height, self.size[1] / image.width)
         scale = max(scales) if self.fit == "outside" else min(scales)
-        size = [round(image.height * scale), round(image.width * scale)]
-        return VF.resize(image, size, interpolation=self.interpolation, antialias=True)
+        size = (round(image.width * scale), round(image.height * scale))
+        return image.resize(size, self.filter)
 
 
 class CenterCropOrPad(nn.Module):
@@ -56,22 +55,21 @@ class CenterCropOrPad(nn.Module):
     def __init__(self, size: tuple[int, int], *, fill: Sequence[int]) -> None:
         super().__init__()
         self.size = size
-        self.fill = list(fill)
+        self.fill = tuple(fill) if len(fill) > 1 else fill[0]
 
     def forward(self, image: Image.Image) -> Image.Image:
         """Crops or pads one picture."""
         height, width = self.size
-        missing = (max(height - image.height, 0), max(width - image.width, 0))
-        # left, top, right, bottom
-        border = [
-            missing[1] // 2,
-            missing[0] // 2,
-            (missing[1] + 1) // 2,
-            (missing[0] + 1) // 2,
-        ]
-        if any(border):
-            image = VF.pad(image, border, fill=self.fill)
-        return VF.center_crop(image, [height, width])
+        # Odd differences: cut one pixel less at the left, pad one pixel more at the right.
+        left = _middle(image.width, width)
+        top = _middle(image.height, height)
+        ground = Image.new(image.mode, (width, height), self.fill)
+        ground.paste(image, (-left, -top))
+        return ground
+
+
+def _middle(have: int, want: int) -> int:
+    return round((have - want) / 2) if have > want else -((want - have) // 2)
 
 
 def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
@@ -94,14 +92,14 @@ def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
     elif p.crop_mode == "border":
         fill = [round(255 * value) for value in p.mean]
         fit = [
-            KeepRatioResize(scaled, interpolation=mode, fit="inside"),
+            KeepRatioResize(scaled, interpolation=p.interpolation, fit="inside"),
             CenterCropOrPad(size, fill=fill),
         ]
     elif scaled[0] == scaled[1]:
         fit = [v2.Resize(scaled[0], mode, antialias=True), v2.CenterCrop(list(size))]
     else:
         fit = [
-            KeepRatioResize(scaled, interpolation=mode, fit="outside"),
+            KeepRatioResize(scaled, interpolation=p.interpolation, fit="outside"),
             v2.CenterCrop(list(size)),
         ]
     return v2.Compose([_colours(p), *fit, *_to_tensor(p)])

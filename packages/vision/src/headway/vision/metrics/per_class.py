@@ -3,15 +3,16 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from headway.core.files import atomic_write
 
-COLUMNS = ("class", "pictures", "recall", "precision", "f1", "most_confused_with")
+COLUMNS: tuple[str, ...] = ("class", "pictures", "recall", "precision", "f1", "most_confused_with")
 
 
-def per_class(matrix: Tensor, classes: Sequence[str]) -> list[dict[str, object]]:
+def per_class(matrix: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Returns one row of scores per class.
 
     A class without pictures has a recall of 0, one that was never predicted a precision of 0.
@@ -47,6 +48,6 @@ def per_class(matrix: Tensor, classes: Sequence[str]) -> list[dict[str, object]]
 def write_per_class(path: Path, matrix: Tensor, classes: Sequence[str]) -> None:
     """Writes the rows of ``per_class`` as CSV."""
     with atomic_write(path, "w") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, list(COLUMNS), lineterminator="\n")
         writer.writeheader()
         writer.writerows(per_class(matrix, classes))

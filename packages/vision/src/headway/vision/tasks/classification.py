@@ -177,18 +177,21 @@ class ImageClassification(Task):
         metrics: Any = self.scores[split]
         metrics.update(logits, labels.int() if self.multi_label else labels)
         if split in self.confusion:
-            self.confusion[split].update(logits, labels)
+            self._matrix(split).update(logits, labels)
         self.log(f"{split}/loss", self.loss(logits, labels), prog_bar=True, batch_size=len(images))
         self.log_dict(metrics, prog_bar=True, batch_size=len(images))
 
+    def _matrix(self, split: str) -> Metric:
+        return self.confusion[split]  # pyright: ignore[reportReturnType]
+
     def _forget(self, split: str) -> None:
         if split in self.confusion:
-            self.confusion[split].reset()
+            self._matrix(split).reset()
 
     def _draw(self, split: str) -> None:
-        if split not in self.confusion or not self.confusion[split].update_called:
+        if split not in self.confusion or not self._matrix(split).update_called:
             return
-        matrix = self.confusion[split].compute().cpu()
+        matrix = self._matrix(split).compute().cpu()
         if not self.trainer.is_global_zero or getattr(self.trainer, "fast_dev_run", False):
             return
         classes = self.preprocessing().get("classes") or [str(k) for k in range(len(matrix))]
