@@ -1,0 +1,7 @@
+"""Vision models, under timm's names."""
+
+from headway.vision.models.factory import create_model, list_models
+from headway.vision.models.vit import ViT
+from headway.vision.models.vit_distilled import DistilledLogits, DistilledViT
+
+__all__ = ["DistilledLogits", "DistilledViT", "ViT", "create_model", "list_models"]
