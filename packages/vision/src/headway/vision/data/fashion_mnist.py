@@ -147,13 +147,20 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
         raise UserError(f"{path} is not an IDX file of bytes with {axes} axes")
     shape = tuple(int(length) for length in np.frombuffer(data, ">u4", axes, 4))
     if len(data) - start != np.prod(shape):
-        raise UserError(f"{path} holds {len(data) - start} values instead of {shape}; fetch it again")
+        raise UserError(
+            f"{path} holds {len(data) - start} values instead of {shape}; fetch it again"
+        )
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()
 
 
 def _file(folder: Path, name: str) -> Path:
     # torchvision unpacks beside the archive; some mirrors write a dot instead of the second dash.
-    for found in (name, f"{name}.gz", name.replace("-idx", ".idx"), f"{name.replace('-idx', '.idx')}.gz"):
+    for found in (
+        name,
+        f"{name}.gz",
+        name.replace("-idx", ".idx"),
+        f"{name.replace('-idx', '.idx')}.gz",
+    ):
         if os.path.exists(folder / found):
             return folder / found
     raise UserError(f"{folder} lacks {name} or {name}.gz; fetch the four files again")

@@ -160,6 +160,11 @@ class ImageClassification(Task):
         """Draws the confusion matrix."""
         self._draw("test")
 
+    def preprocessing(self) -> dict[str, Any]:
+        """Returns what the data module says, and whether every class is decided for itself."""
+        found = super().preprocessing()
+        return {**found, "multi_label": True} if self.multi_label else found
+
     def _probabilities(self, labels: Tensor) -> Tensor:
         assert self.num_classes is not None
         return labels if labels.ndim == 2 else F.one_hot(labels, self.num_classes).float()

@@ -109,7 +109,7 @@ class Distillation:
 def _loaded(teacher: nn.Module | str) -> nn.Module:
     if isinstance(teacher, nn.Module):
         return teacher
-    from headway.core.weights import from_pretrained
+    from headway.core.weights import from_pretrained  # pyright: ignore
 
     return from_pretrained(teacher)
 
