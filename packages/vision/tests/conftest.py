@@ -15,16 +15,14 @@ def cache_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADWAY_CACHE", str(tmp_path / "cache"))
 
 
-def picture(seed: int, size: tuple[int, int] = (12, 10), mode: str = "RGB") -> Image.Image:
+def noise(seed: int, height: int = 40, width: int = 40) -> Image.Image:
     random = np.random.default_rng(seed)
-    channels = {"L": (), "RGB": (3,), "RGBA": (4,), "CMYK": (4,)}[mode]
-    values = random.integers(0, 256, (*size, *channels), dtype=np.uint8)
-    return Image.fromarray(values, mode=None if mode != "CMYK" else mode)
+    return Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 def jpeg(seed: int) -> bytes:
     buffer = io.BytesIO()
-    picture(seed, (40, 40)).save(buffer, "JPEG")
+    noise(seed).save(buffer, "JPEG")
     return buffer.getvalue()
 
 
@@ -45,7 +43,25 @@ def make_folder(tmp_path: Path) -> Make:
     return make
 
 
-def pack(folder: Path, archive: Path, inside: str = "") -> Path:
-    with tarfile.open(archive, "w:gz" if archive.suffix in (".gz", ".tgz") else "w") as tar:
-        tar.add(folder, arcname=inside or ".")
-    return archive
+@pytest.fixture
+def pack() -> Callable[..., Path]:
+    """Packs a folder into an archive."""
+
+    def run(folder: Path, archive: Path, inside: str = ".") -> Path:
+        with tarfile.open(archive, "w" if archive.suffix == ".tar" else "w:gz") as tar:
+            tar.add(folder, arcname=inside)
+        return archive
+
+    return run
+
+
+@pytest.fixture
+def truncate() -> Callable[[Path], Path]:
+    """Cuts a file in the middle."""
+
+    def run(path: Path) -> Path:
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+        return path
+
+    return run

@@ -1,5 +1,6 @@
 """CIFAR-10 from class folders, archives of them, or the original batches."""
 
+import codecs
 import io
 import pickle
 from collections.abc import Sequence
@@ -196,6 +197,7 @@ class _ArraysOnly(pickle.Unpickler):
         allowed = {
             ("numpy.core.multiarray", "_reconstruct"): rebuild,
             ("numpy._core.multiarray", "_reconstruct"): rebuild,
+            ("_codecs", "encode"): codecs.encode,
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): np.dtype,
         }
