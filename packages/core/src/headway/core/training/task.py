@@ -1,14 +1,19 @@
 """The base of all tasks: what a LightningModule of headway has in common with every other."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 from headway.core.errors import UserError
+from headway.core.training.averaging import WeightAverage
 from headway.core.training.data import DataModule
 from headway.core.training.groups import parameter_groups
+from headway.core.training.hooks import Averaging, StepSeeds
 from headway.core.training.optimizers import OptimizerFactory
+from headway.core.training.resume import close_epoch
 from headway.core.training.schedules import ScheduleFactory
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from torch import nn
 from torch.optim import Optimizer
 
@@ -31,6 +36,8 @@ class Task(LightningModule):
     Gradient clipping and accumulation belong to the trainer: ``trainer.gradient_clip_val`` and
     ``trainer.accumulate_grad_batches``.
 
+    ``monitor`` and ``monitor_mode`` name the metric that decides which checkpoint is the best one.
+
     Args:
         backbone: The whole model, head included; it is what a run exports.
         optimizer: AdamW, Adam, SGD, Lion, LAMB or another ``OptimizerFactory``.
@@ -40,6 +47,9 @@ class Task(LightningModule):
         ema: Decay of the running average of the weights (0.999 to 0.9999), which is then what is
             validated, tested and exported; None for no average.
     """
+
+    monitor: str = "val_loss"
+    monitor_mode: str = "min"
 
     def __init__(
         self,
@@ -61,6 +71,11 @@ class Task(LightningModule):
         self.schedule_factory = schedule
         self.layer_decay = layer_decay
         self.ema_decay = ema
+        self.average: WeightAverage | None = None
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Returns the callbacks that every run of a task has."""
+        return [StepSeeds()] if self.ema_decay is None else [StepSeeds(), Averaging()]
 
     def preprocessing(self) -> dict[str, Any]:
         """Returns what a user of the exported model needs besides its weights, as JSON values.
@@ -69,6 +84,27 @@ class Task(LightningModule):
         """
         data = getattr(self._trainer, "datamodule", None)
         return data.preprocessing() if isinstance(data, DataModule) else {}
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The weights are the averaged ones inside the block, if the task averages."""
+        if self.average is None:
+            yield
+            return
+        with self.average.applied(self):
+            yield
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the average; ``state_dict`` holds the trained weights."""
+        if self.average is not None:
+            checkpoint["average"] = self.average.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the average, and closes an epoch that the checkpoint was written at the end of."""
+        if self.ema_decay is not None and "average" in checkpoint:
+            self.average = WeightAverage(self, self.ema_decay)
+            self.average.load_state_dict(checkpoint["average"])
+        close_epoch(checkpoint)
 
     def configure_optimizers(self) -> Any:
         """Builds optimiser and schedule; the schedule moves with every optimiser step."""
