@@ -1,6 +1,6 @@
 """What the vision domain offers to the ``headway`` program; imports nothing heavy."""
 
-from headway.core.plugins import Domain
+from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="vision",
@@ -11,4 +11,9 @@ domain = Domain(
     ),
     models="headway.vision.models:list_models",
     requires=("lightning", "torchvision", "PIL", "sklearn"),
+    verbs={
+        "predict": Verb(
+            module="headway.vision.verbs.predict", help="predict the classes of pictures"
+        ),
+    },
 )
