@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from headway.core.module import Module
+from headway.core.training import DataModule, OptimizerFactory, ScheduleFactory, Strategy, Task
 from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from headway.core.module import Module
-from headway.core.training import DataModule, OptimizerFactory, ScheduleFactory, Strategy, Task
 
 
 class ToyModel(Module):
@@ -94,9 +93,7 @@ class Noisy(torch.utils.data.Dataset):
 
 
 class ToyData(DataModule):
-    def __init__(
-        self, *, batch_size: int = 8, workers: int = 0, seed: int = 0, size: int = 60
-    ):
+    def __init__(self, *, batch_size: int = 8, workers: int = 0, seed: int = 0, size: int = 60):
         super().__init__(batch_size=batch_size, workers=workers, seed=seed)
         self.size = size
 
@@ -129,7 +126,9 @@ class OnlyHead:
 
 def save_toy(model: nn.Module, folder: Path) -> None:
     """Stands for ``headway.core.weights.save_pretrained``."""
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
+    save_file(
+        {k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors"
+    )
     path = f"{type(model).__module__}.{type(model).__qualname__}"
     (folder / "config.json").write_text(json.dumps({"class_path": path}))
 
