@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from headway.core.errors import UserError
 from torch import Tensor
+
+from headway.core.errors import UserError
 
 
 class CacheError(UserError):

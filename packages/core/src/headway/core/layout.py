@@ -6,9 +6,10 @@ from math import prod
 from typing import Any, Self
 
 import torch
-from headway.core.errors import UserError
 from torch import Tensor
 from torch.utils import _pytree
+
+from headway.core.errors import UserError
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -5,6 +5,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import rank_zero_warn
+
 from headway.core.errors import UserError
 from headway.core.files import replace_with_link
 from headway.core.training.checkpoint_io import AtomicCheckpointIO
@@ -14,10 +19,6 @@ from headway.core.training.export import export_model
 from headway.core.training.metrics_file import MetricsFile
 from headway.core.training.resume import Sums, add_epoch_sums, epoch_sums, may_save
 from headway.core.training.run_folder import RunFolder
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.utilities import rank_zero_warn
 
 
 class RunRecorder(Checkpoint):

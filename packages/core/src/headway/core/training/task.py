@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
+from lightning.pytorch import Callback, LightningModule
+from torch import nn
+from torch.optim import Optimizer
+
 from headway.core.errors import UserError
 from headway.core.training.averaging import WeightAverage
 from headway.core.training.data import DataModule
@@ -13,9 +17,6 @@ from headway.core.training.hooks import Averaging, StepSeeds
 from headway.core.training.optimizers import OptimizerFactory
 from headway.core.training.resume import close_epoch
 from headway.core.training.schedules import ScheduleFactory
-from lightning.pytorch import Callback, LightningModule
-from torch import nn
-from torch.optim import Optimizer
 
 
 @runtime_checkable

@@ -1,0 +1,38 @@
+"""Blocks: a token mixer and a feed-forward inside a residual scheme. ``(dim, heads, *, ...)``."""
+
+from headway.core.blocks.block import (
+    Block,
+    PostNormBlock,
+    PreNormBlock,
+    ResidualPostNormBlock,
+    SandwichNormBlock,
+)
+from headway.core.blocks.drop_path import DropPath
+from headway.core.blocks.layer_scale import LayerScale
+from headway.core.blocks.parallel import ParallelBlock
+from headway.core.blocks.residual import (
+    PostNorm,
+    PreNorm,
+    Residual,
+    ResidualPostNorm,
+    SandwichNorm,
+)
+from headway.core.blocks.sublayer import Chain, Sublayer
+
+__all__ = [
+    "Block",
+    "Chain",
+    "DropPath",
+    "LayerScale",
+    "ParallelBlock",
+    "PostNorm",
+    "PostNormBlock",
+    "PreNorm",
+    "PreNormBlock",
+    "Residual",
+    "ResidualPostNorm",
+    "ResidualPostNormBlock",
+    "SandwichNorm",
+    "SandwichNormBlock",
+    "Sublayer",
+]

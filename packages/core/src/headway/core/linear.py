@@ -1,0 +1,34 @@
+"""A linear layer that computes several projections at once and says where each one lies."""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from headway.core.errors import UserError
+
+
+class FusedLinear(nn.Linear):
+    """One matrix product for several projections, such as queries, keys and values.
+
+    The toolboxes find a single projection by its name: LoRA on ``("q", "v")`` adapts two thirds of a
+    fused ``qkv``, pruning and key-name adapters slice it.
+
+    Args:
+        in_features: Input channels.
+        sections: Output channels of each projection by name, in the order of the rows.
+        bias: Whether to learn a bias.
+
+    Shape:
+        Input: (..., in_features). Output: (..., sum of the sections).
+    """
+
+    def __init__(self, in_features: int, sections: Mapping[str, int], *, bias: bool = True) -> None:
+        if not sections or min(sections.values()) < 1:
+            raise UserError(f"every section needs at least one channel, got {dict(sections)}")
+        super().__init__(in_features, sum(sections.values()), bias=bias)
+        self.sizes = list(sections.values())
+        self.sections: dict[str, slice] = {}
+        start = 0
+        for name, size in sections.items():
+            self.sections[name] = slice(start, start + size)
+            start += size

@@ -1,0 +1,17 @@
+"""Token mixers: how tokens exchange information. ``(dim, heads, *, ...)``; one call signature for all."""
+
+from headway.core.mixers.base import TokenMixer
+from headway.core.mixers.convolution import ConvolutionMixer
+from headway.core.mixers.cross_attention import CrossAttention
+from headway.core.mixers.fourier import FourierMixer
+from headway.core.mixers.pooling import PoolingMixer
+from headway.core.mixers.self_attention import SelfAttention
+
+__all__ = [
+    "ConvolutionMixer",
+    "CrossAttention",
+    "FourierMixer",
+    "PoolingMixer",
+    "SelfAttention",
+    "TokenMixer",
+]

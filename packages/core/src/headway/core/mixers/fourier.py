@@ -1,0 +1,47 @@
+"""Fourier mixing."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from headway.core.cache import Cache
+from headway.core.layout import Layout
+from headway.core.mixers.base import TokenMixer
+
+
+class FourierMixer(TokenMixer):
+    """The real part of a Fourier transform over tokens and channels; no parameters.
+
+    Every output depends on every input and on their number, so there is no causal form and no padding.
+
+    Args:
+        dim: Channels of a token (not used).
+        heads: Ignored.
+
+    Shape:
+        x: (B, N, dim). Output: the same.
+
+    Source:
+        Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824, eq. 3.
+    """
+
+    supports: ClassVar[frozenset[str]] = frozenset({"prefix"})
+
+    def __init__(self, dim: int, heads: int = 1) -> None:
+        super().__init__()
+
+    def mix(
+        self,
+        x: Tensor,
+        layout: Layout,
+        *,
+        context: Tensor | None,
+        context_layout: Layout | None,
+        bias: Tensor | None,
+        mask: Tensor | None,
+        cache: Cache | None,
+    ) -> Tensor:
+        """Transforms over tokens and channels, in float32 at least."""
+        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        return torch.fft.fft2(wide, dim=(1, 2)).real.to(x.dtype)

@@ -1,0 +1,42 @@
+"""What the local mixers share: tokens as a picture or a sequence, prefix tokens apart."""
+
+import torch
+from torch import Tensor
+
+from headway.core.errors import UserError
+from headway.core.layout import Layout
+
+
+def to_places(x: Tensor, layout: Layout) -> tuple[Tensor, tuple[int, ...]]:
+    """Returns the tokens behind the prefix as (B, C, *grid) and the grid; (N,) without one."""
+    if layout.positions is not None:
+        raise UserError(
+            "a local mixer needs tokens on their grid; these were merged or dropped before (layout.positions)"
+        )
+    places = x[:, layout.prefix :]
+    grid = layout.grid if layout.grid is not None else (places.shape[1],)
+    if len(grid) > 2:
+        raise UserError(f"local mixers take sequences and pictures, got a grid of {len(grid)} axes")
+    return places.transpose(1, 2).unflatten(2, grid), grid
+
+
+def real_tokens(x: Tensor, layout: Layout, grid: tuple[int, ...]) -> Tensor | None:
+    """Returns 1 where a token behind the prefix is real and 0 where it is padding, (B, 1, *grid)."""
+    mask = layout.token_mask(x.shape[1])
+    if mask is None:
+        return None
+    return mask[:, None, layout.prefix :].unflatten(2, grid).to(x.dtype)
+
+
+def mean_of_places(places: Tensor, real: Tensor | None) -> Tensor:
+    """Returns the mean over the places of (B, C, *grid), as one token (B, 1, C)."""
+    if real is None:
+        return places.flatten(2).mean(dim=2)[:, None]
+    total = (places * real).flatten(2).sum(dim=2)
+    return (total / real.flatten(2).sum(dim=2).clamp_min(1))[:, None]
+
+
+def to_tokens(places: Tensor, prefix: Tensor) -> Tensor:
+    """Puts the prefix tokens back in front of (B, C, *grid)."""
+    tokens = places.flatten(2).transpose(1, 2)
+    return torch.cat([prefix, tokens], dim=1) if prefix.shape[1] else tokens

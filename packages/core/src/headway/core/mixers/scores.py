@@ -1,0 +1,51 @@
+"""Attention as mixers call it: through the fused op, or with its weights when somebody listens."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headway.core.mixers.base import TokenMixer
+from headway.core.ops import attention
+from headway.core.taps import tap, wants
+
+
+def attend(
+    mixer: TokenMixer,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    dropout: float,
+    options: dict[str, Any],
+) -> Tensor:
+    """Runs ``ops.attention`` and reports ``queries``, ``keys``, ``values`` and, if wanted, ``weights``.
+
+    Args:
+        mixer: Who reports.
+        query: Queries.
+        key: Keys.
+        value: Values.
+        dropout: Probability of dropping a weight; applied in training mode only.
+        options: Further arguments of ``ops.attention``.
+
+    Shape:
+        query: (B, H, T, D). key, value: (B, Hkv, S, D). Output: (B, H, T, D).
+    """
+    tap(mixer, "queries", query)
+    tap(mixer, "keys", key)
+    tap(mixer, "values", value)
+    dropout = dropout if mixer.training else 0.0
+    if not wants(mixer, "weights"):
+        return attention(query, key, value, dropout=dropout, **options)
+    # With the identity as values, the output of attention is its weights.
+    keys = key.shape[2]
+    identity = torch.eye(keys, dtype=value.dtype, device=value.device)
+    identity = identity.expand(*value.shape[:2], keys, keys)
+    weights = attention(query, key, identity, dropout=dropout, backend="reference", **options)
+    tap(mixer, "weights", weights)
+    groups = query.shape[1] // value.shape[1]
+    valid = value
+    if options.get("lengths") is not None:
+        real = torch.arange(keys, device=value.device) < options["lengths"][:, None]
+        valid = value.masked_fill(~real[:, None, :, None], 0.0)
+    return weights @ (valid.repeat_interleave(groups, dim=1) if groups > 1 else valid)

@@ -1,0 +1,185 @@
+"""Self-attention."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from headway.core.cache import Cache, KeyValueCache
+from headway.core.errors import UserError
+from headway.core.layout import Layout
+from headway.core.linear import FusedLinear
+from headway.core.mixers.base import TokenMixer, check_heads
+from headway.core.mixers.scores import attend
+from headway.core.positions import Position
+
+
+class SelfAttention(TokenMixer):
+    """Multi-head softmax attention of the tokens among themselves.
+
+    Args:
+        dim: Channels of a token.
+        heads: Heads of the queries.
+        kv_heads: Heads of keys and values, a divisor of ``heads`` (grouped-query attention).
+        head_dim: Width of a head; ``dim / heads`` if None.
+        causal: Whether a token sees only itself and what came before.
+        position: Builds what turns places into rotations or biases, ``(heads, head_dim)``.
+        norm: Builds the norm of queries and keys within each head, ``(head_dim)``.
+        qkv_bias: Whether queries, keys and values have a learned bias.
+        out_bias: Whether the output projection has one.
+        dropout: Probability of dropping an attention weight in training.
+        out_dropout: Probability of dropping an output channel in training.
+
+    Shape:
+        x: (B, N, dim). bias, mask: broadcastable to (B, heads, N, N). Output: (B, N, dim).
+
+    Raises:
+        UserError: If the heads do not divide ``dim``, or ``kv_heads`` not ``heads``.
+
+    Source:
+        Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; grouped queries: Ainslie et al. 2023,
+        https://arxiv.org/abs/2305.13245; query and key norms: Dehghani et al. 2023,
+        https://arxiv.org/abs/2302.05442.
+    """
+
+    supports: ClassVar[frozenset[str]] = frozenset(
+        {"mask", "bias", "cache", "lengths", "valid", "offsets", "prefix", "causal"}
+    )
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        kv_heads: int | None = None,
+        head_dim: int | None = None,
+        causal: bool = False,
+        position: Callable[[int, int], Position] | None = None,
+        norm: Callable[[int], nn.Module] | None = None,
+        qkv_bias: bool = True,
+        out_bias: bool = True,
+        dropout: float = 0.0,
+        out_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.head_dim = check_heads(dim, heads, head_dim)
+        self.heads, self.kv_heads = heads, kv_heads if kv_heads is not None else heads
+        if self.kv_heads < 1 or heads % self.kv_heads:
+            raise UserError(f"kv_heads {self.kv_heads} must divide heads {heads}")
+        self.causal, self.dropout = causal, dropout
+        inner, kv_inner = heads * self.head_dim, self.kv_heads * self.head_dim
+        self.qkv = FusedLinear(dim, {"q": inner, "k": kv_inner, "v": kv_inner}, bias=qkv_bias)
+        self.query_norm = norm(self.head_dim) if norm is not None else None
+        self.key_norm = norm(self.head_dim) if norm is not None else None
+        self.position = position(heads, self.head_dim) if position is not None else None
+        self.projection = nn.Linear(inner, dim, bias=out_bias)
+        self.out_dropout = nn.Dropout(out_dropout)
+
+    def _split(self, x: Tensor) -> list[Tensor]:
+        """Returns queries, keys and values, (B, heads, N, head_dim) each, as views."""
+        parts = self.qkv(x)
+        if self.kv_heads == self.heads:
+            # One unflatten for all three: the gradient is then written in one piece.
+            return list(
+                parts.unflatten(-1, (3, self.heads, self.head_dim)).permute(2, 0, 3, 1, 4).unbind(0)
+            )
+        return [
+            part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+            for part in parts.split(self.qkv.sizes, dim=-1)
+        ]
+
+    def mix(
+        self,
+        x: Tensor,
+        layout: Layout,
+        *,
+        context: Tensor | None,
+        context_layout: Layout | None,
+        bias: Tensor | None,
+        mask: Tensor | None,
+        cache: Cache | None,
+    ) -> Tensor:
+        """Attends."""
+        query, key, value = self._split(x)
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        options: dict[str, Any] = {}
+        query_positions = key_positions = None
+        if self.position is not None:
+            query_positions = layout.token_positions(x.shape[1], x.device)
+            if cache is not None and layout.positions is None:
+                query_positions = query_positions + cache.lengths[:, None, None]
+            key_positions = query_positions
+            query, key = self.position.rotate(query, key, query_positions, key_positions)
+        if cache is not None:
+            if not isinstance(cache, KeyValueCache) or not self.causal:
+                raise UserError("step by step needs causal=True and the cache of init_cache()")
+            steps = layout.lengths
+            key, value, seen = cache.update(key, value, steps)
+            mask = seen if mask is None else mask & seen
+            if self.position is not None:
+                key_positions = cache_positions(key.shape[2], layout, x.device)
+        else:
+            options = {"causal": self.causal, **padding(layout)}
+            if layout.valid is not None:
+                mask = _and(mask, layout.valid[:, None, None, :])
+        if layout.sizes is not None:
+            # A merged token counts as often as the tokens it stands for (Bolya et al. 2022, eq. 1).
+            bias = add_bias(bias, layout.sizes.to(query.dtype).log()[:, None, None, :])
+        if self.position is not None and query_positions is not None and key_positions is not None:
+            prefix = layout.prefix if cache is None else 0
+            spec = self.position.bias_spec(query, query_positions, key_positions, prefix=prefix)
+            bias = add_bias(bias, spec.pop("bias", None))
+            options.update(spec)
+        options.update(bias=bias, mask=mask)
+        out = attend(self, query, key, value, self.dropout, options)
+        return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
+
+    def init_cache(
+        self,
+        batch: int,
+        max_length: int,
+        dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
+    ) -> KeyValueCache:
+        """Returns an empty cache of keys and values."""
+        return KeyValueCache(
+            batch=batch,
+            heads=self.kv_heads,
+            max_length=max_length,
+            head_dim=self.head_dim,
+            dtype=dtype or self.qkv.weight.dtype,
+            device=device or self.qkv.weight.device,
+        )
+
+
+def padding(layout: Layout | None) -> dict[str, Any]:
+    """Returns the arguments of ``ops.attention`` for right padding and packing of the keys."""
+    if layout is None:
+        return {}
+    if layout.lengths is not None:
+        return {"lengths": layout.lengths}
+    if layout.offsets is not None:
+        return {"offsets": layout.offsets, "max_length": layout.max_length}
+    return {}
+
+
+def cache_positions(tokens: int, layout: Layout, device: torch.device) -> Tensor:
+    """Returns the places of the keys in a cache: the order in which they came."""
+    if layout.positions is not None:
+        raise UserError(
+            "a cache with a bias of positions needs tokens in order, not layout.positions"
+        )
+    return torch.arange(tokens, device=device, dtype=torch.float32)[None, :, None]
+
+
+def add_bias(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Adds two biases of which either may be missing."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first + second
+
+
+def _and(first: Tensor | None, second: Tensor) -> Tensor:
+    return second if first is None else first & second

@@ -1,0 +1,315 @@
+"""Softmax attention: one function over a reference and faster backends that agree with it."""
+
+from torch import Tensor
+
+from headway.core.ops.attention import fused, reference, sdpa
+from headway.core.ops.attention.dispatch import BackendError, Dispatch, choose, explain
+from headway.core.ops.attention.request import Request, make_request
+from headway.core.ops.attention.twice import scaled_dot_product
+
+__all__ = ["BackendError", "Dispatch", "attention", "attention_with_lse", "explain_dispatch"]
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    bias: Tensor | None = None,
+    mask: Tensor | None = None,
+    lengths: Tensor | None = None,
+    offsets: Tensor | None = None,
+    key_offsets: Tensor | None = None,
+    max_length: int | None = None,
+    causal: bool | str = False,
+    window: int | tuple[int | None, int | None] | None = None,
+    scale: float | Tensor | None = None,
+    alibi_slopes: Tensor | None = None,
+    table: Tensor | None = None,
+    index: Tensor | None = None,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
+    dropout: float = 0.0,
+    seed: int | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    """Softmax attention.
+
+    A row with nothing to attend to is zero and sends back zero gradients. What keys and values hold
+    beyond `lengths` or outside `offsets`, even NaN, changes nothing and receives zero gradients.
+    Second derivatives are defined for every backend.
+
+    Args:
+        query: Queries.
+        key: Keys; their heads divide those of the queries (grouped-query attention).
+        value: Values.
+        bias: Added to the scaled scores; differentiable at any broadcast and stride. Minus infinity
+            hides a key.
+        mask: True where a query may attend to a key.
+        lengths: Number of keys that exist in each item. Out of 0..S is an error on the CPU and is
+            clamped elsewhere and while compiling, where reading the values would stop everything.
+        offsets: Bounds of packed items, 0 first; the input is then (1, H, total, D), items do not
+            see each other, and bias, mask and index address the packed axes.
+        key_offsets: Bounds of the items among the keys, if they differ from those of the queries.
+        max_length: Static upper bound of the packed lengths, for kernels that need one.
+        causal: True or "bottom-right": the last query sees the last key (of T and S, not of
+            `lengths`). "top-left": the first query sees only the first key.
+        window: Keys further away than this are hidden; one reach, or (left, right), None without
+            limit. Aligned as `causal` is.
+        scale: Factor of the scores, one number or one per head (then differentiable); 1 / sqrt(D)
+            if None.
+        alibi_slopes: Per head, the penalty for each step of distance; aligned as `causal` is.
+        table: Learned biases by entry and head, read through `index`; differentiable.
+        index: For each query and key the number of their entry in `table`.
+        softcap: Squeezes the scaled scores into (-softcap, softcap) by tanh, before any bias.
+        sinks: One learned score per head that takes its share of the softmax and gives no value.
+        dropout: Probability that a weight is dropped; pass 0 outside training.
+        seed: Makes dropout a function of seed, item, head, query and key alone, on any device.
+        backend: "auto", "sdpa", "triton" or "reference".
+
+    Returns:
+        The weighted values, in the dtype of the queries.
+
+    Shape:
+        query (B, H, T, D); key (B, Hkv, S, D); value (B, Hkv, S, Dv); bias and mask broadcast to
+        (B, H, T, S); lengths (B,); scale, alibi_slopes, sinks (H,); table (entries, H);
+        index (T, S) or (B, T, S); result (B, H, T, Dv).
+
+    Raises:
+        UserError: An argument has the wrong shape, dtype, device or value.
+        BackendError: The named backend lacks an option; the message says which one has it.
+
+    Source:
+        Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, eq. 1. The semantics of every option
+        are those of `headway.core.ops.attention.reference`.
+    """
+    if (
+        backend == "auto"
+        and bias is None
+        and mask is None
+        and lengths is None
+        and offsets is None
+        and key_offsets is None
+        and window is None
+        and scale is None
+        and alibi_slopes is None
+        and table is None
+        and index is None
+        and softcap is None
+        and sinks is None
+        and dropout == 0.0
+        and causal is False
+        and query.is_cpu
+        and query.dim() == 4
+        and query.shape[:2] == key.shape[:2]
+        and key.shape == value.shape
+        and query.dtype is key.dtype is value.dtype
+    ):
+        # The most common call, kept within a few microseconds of the bare one.
+        return scaled_dot_product(query, key, value)
+    request = make_request(
+        query,
+        key,
+        value,
+        bias=bias,
+        mask=mask,
+        lengths=lengths,
+        offsets=offsets,
+        key_offsets=key_offsets,
+        max_length=max_length,
+        causal=causal,
+        window=window,
+        scale=scale,
+        alibi_slopes=alibi_slopes,
+        table=table,
+        index=index,
+        softcap=softcap,
+        sinks=sinks,
+        dropout=dropout,
+        seed=seed,
+        lse=False,
+    )
+    return _run(request, backend)[0]
+
+
+def attention_with_lse(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    bias: Tensor | None = None,
+    mask: Tensor | None = None,
+    lengths: Tensor | None = None,
+    offsets: Tensor | None = None,
+    key_offsets: Tensor | None = None,
+    max_length: int | None = None,
+    causal: bool | str = False,
+    window: int | tuple[int | None, int | None] | None = None,
+    scale: float | Tensor | None = None,
+    alibi_slopes: Tensor | None = None,
+    table: Tensor | None = None,
+    index: Tensor | None = None,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
+    dropout: float = 0.0,
+    seed: int | None = None,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Softmax attention and the log-sum-exp of its scores, both differentiable.
+
+    Two results over disjoint keys can be merged by their log-sum-exps; a row with nothing to attend
+    to has -inf.
+
+    Args:
+        query: As in `attention`, and so are all the others.
+        key: Keys.
+        value: Values.
+        bias: Bias.
+        mask: Mask.
+        lengths: Lengths.
+        offsets: Offsets.
+        key_offsets: Offsets of the keys.
+        max_length: Bound of the packed lengths.
+        causal: Causal corner.
+        window: Window.
+        scale: Scale.
+        alibi_slopes: Slopes.
+        table: Table.
+        index: Index.
+        softcap: Cap.
+        sinks: Sinks; they count in the log-sum-exp.
+        dropout: Dropout; it does not change the log-sum-exp.
+        seed: Seed.
+        backend: "auto", "triton" or "reference".
+
+    Returns:
+        The weighted values, and the log-sum-exp in float32 (float64 for float64 inputs).
+
+    Shape:
+        (B, H, T, Dv) and (B, H, T).
+
+    Raises:
+        UserError: An argument has the wrong shape, dtype, device or value.
+        BackendError: The named backend lacks an option; the message says which one has it.
+
+    Source:
+        Milakov & Gimelshein 2018, https://arxiv.org/abs/1805.02867.
+    """
+    request = make_request(
+        query,
+        key,
+        value,
+        bias=bias,
+        mask=mask,
+        lengths=lengths,
+        offsets=offsets,
+        key_offsets=key_offsets,
+        max_length=max_length,
+        causal=causal,
+        window=window,
+        scale=scale,
+        alibi_slopes=alibi_slopes,
+        table=table,
+        index=index,
+        softcap=softcap,
+        sinks=sinks,
+        dropout=dropout,
+        seed=seed,
+        lse=True,
+    )
+    out, lse = _run(request, backend)
+    assert lse is not None
+    return out, lse
+
+
+def explain_dispatch(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    bias: Tensor | None = None,
+    mask: Tensor | None = None,
+    lengths: Tensor | None = None,
+    offsets: Tensor | None = None,
+    key_offsets: Tensor | None = None,
+    max_length: int | None = None,
+    causal: bool | str = False,
+    window: int | tuple[int | None, int | None] | None = None,
+    scale: float | Tensor | None = None,
+    alibi_slopes: Tensor | None = None,
+    table: Tensor | None = None,
+    index: Tensor | None = None,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
+    dropout: float = 0.0,
+    seed: int | None = None,
+    backend: str = "auto",
+    lse: bool = False,
+) -> Dispatch:
+    """Says which backend a call would run on, without running it.
+
+    Args:
+        query: As in `attention`, and so are all the others.
+        key: Keys.
+        value: Values.
+        bias: Bias.
+        mask: Mask.
+        lengths: Lengths.
+        offsets: Offsets.
+        key_offsets: Offsets of the keys.
+        max_length: Bound of the packed lengths.
+        causal: Causal corner.
+        window: Window.
+        scale: Scale.
+        alibi_slopes: Slopes.
+        table: Table.
+        index: Index.
+        softcap: Cap.
+        sinks: Sinks.
+        dropout: Dropout.
+        seed: Seed.
+        backend: Backend.
+        lse: Whether the call is to `attention_with_lse`.
+
+    Returns:
+        The backend and the reason for each refusal; its str() is meant to be read.
+
+    Raises:
+        UserError: An argument has the wrong shape, dtype, device or value.
+        BackendError: The named backend lacks an option; the message says which one has it.
+
+    Source:
+        This package.
+    """
+    request = make_request(
+        query,
+        key,
+        value,
+        bias=bias,
+        mask=mask,
+        lengths=lengths,
+        offsets=offsets,
+        key_offsets=key_offsets,
+        max_length=max_length,
+        causal=causal,
+        window=window,
+        scale=scale,
+        alibi_slopes=alibi_slopes,
+        table=table,
+        index=index,
+        softcap=softcap,
+        sinks=sinks,
+        dropout=dropout,
+        seed=seed,
+        lse=lse,
+    )
+    return explain(request, backend)
+
+
+def _run(request: Request, backend: str) -> tuple[Tensor, Tensor | None]:
+    chosen = choose(request, backend)
+    if chosen == "sdpa":
+        return sdpa.attention(request), None
+    if chosen == "triton":
+        return fused.attention(request)
+    return reference.attention(request)

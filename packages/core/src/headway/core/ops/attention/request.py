@@ -1,0 +1,308 @@
+"""One call of attention as a checked value: what every backend receives and judges."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from headway.core.errors import UserError
+
+Causal = Literal[False, "bottom-right", "top-left"]
+Window = tuple[int | None, int | None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """The arguments of one call, normalised; see `headway.core.ops.attention` for their meaning.
+
+    Args:
+        query: Queries.
+        key: Keys.
+        value: Values.
+        scale: Factor of the scores, one number or one per head.
+        bias: Added to the scores.
+        mask: True where a query may attend.
+        lengths: Number of valid keys per item.
+        offsets: Bounds of the packed items among the queries.
+        key_offsets: Bounds of the packed items among the keys; set whenever offsets is.
+        max_length: Static upper bound of the packed lengths.
+        causal: False or the corner at which the causal diagonal ends.
+        window: Reach to the left and to the right; None is without limit.
+        alibi_slopes: Penalty per step of distance, per head.
+        table: Bias entries by number and head.
+        index: Which entry of the table each pair of query and key takes.
+        softcap: Bound of the scaled scores, before anything is added.
+        sinks: One extra score per head that takes weight and gives no value.
+        dropout: Probability that a weight is dropped.
+        seed: Makes the dropped weights a function of seed and place.
+        lse: Whether the log-sum-exp is wanted too.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    scale: float | Tensor
+    bias: Tensor | None = None
+    mask: Tensor | None = None
+    lengths: Tensor | None = None
+    offsets: Tensor | None = None
+    key_offsets: Tensor | None = None
+    max_length: int | None = None
+    causal: Causal = False
+    window: Window | None = None
+    alibi_slopes: Tensor | None = None
+    table: Tensor | None = None
+    index: Tensor | None = None
+    softcap: float | None = None
+    sinks: Tensor | None = None
+    dropout: float = 0.0
+    seed: int | None = None
+    lse: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Batch, heads, queries and keys: the shape of the scores."""
+        batch, heads, queries, _ = self.query.shape
+        return batch, heads, queries, self.key.shape[2]
+
+
+def make_request(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    lengths: Tensor | None,
+    offsets: Tensor | None,
+    key_offsets: Tensor | None,
+    max_length: int | None,
+    causal: bool | str,
+    window: int | Window | None,
+    scale: float | Tensor | None,
+    alibi_slopes: Tensor | None,
+    table: Tensor | None,
+    index: Tensor | None,
+    softcap: float | None,
+    sinks: Tensor | None,
+    dropout: float,
+    seed: int | None,
+    lse: bool,
+) -> Request:
+    """Checks the arguments of a call and normalises them.
+
+    Args:
+        query: As in `Request`, and so are the others unless said here.
+        key: Keys.
+        value: Values.
+        bias: Bias.
+        mask: Mask.
+        lengths: Lengths.
+        offsets: Offsets.
+        key_offsets: Offsets of the keys; None takes those of the queries.
+        max_length: Bound of the packed lengths.
+        causal: False, True (the same as "bottom-right") or "top-left".
+        window: One reach for both sides, or two.
+        scale: None is 1 / sqrt(D).
+        alibi_slopes: Slopes.
+        table: Table.
+        index: Index.
+        softcap: Cap.
+        sinks: Sinks.
+        dropout: Dropout.
+        seed: Seed.
+        lse: Log-sum-exp wanted.
+
+    Raises:
+        UserError: An argument cannot be used; the message names it, the limit and the remedy.
+    """
+    _check_tensors(query, key, value)
+    batch, heads, queries, width = query.shape
+    keys = key.shape[2]
+    scores = (batch, heads, queries, keys)
+    if bias is not None:
+        _check_broadcast("bias", bias, scores)
+        if not bias.is_floating_point():
+            raise UserError(f"bias has dtype {bias.dtype}; pass a boolean one as mask=")
+    if mask is not None:
+        _check_broadcast("mask", mask, scores)
+        if mask.dtype != torch.bool:
+            raise UserError(f"mask has dtype {mask.dtype}, not torch.bool; pass scores as bias=")
+    if lengths is not None:
+        if offsets is not None:
+            raise UserError("lengths and offsets were both given; offsets already end each item")
+        _check_lengths(lengths, batch, keys)
+    if offsets is None and key_offsets is not None:
+        raise UserError("key_offsets was given without offsets; pass the queries' offsets too")
+    if offsets is not None:
+        key_offsets = _check_packed(query, key, offsets, key_offsets)
+    if max_length is not None and max_length < 1:
+        raise UserError(f"max_length is {max_length}; it must be at least 1")
+    if causal not in (False, True, "bottom-right", "top-left"):
+        raise UserError(f"causal is {causal!r}; use False, True, 'bottom-right' or 'top-left'")
+    if isinstance(scale, Tensor) and scale.shape != (heads,):
+        raise UserError(f"scale has shape {_text(scale)}; use a number or one per head ({heads},)")
+    for name, tensor in (("alibi_slopes", alibi_slopes), ("sinks", sinks)):
+        if tensor is not None and tensor.shape != (heads,):
+            raise UserError(f"{name} has shape {_text(tensor)}; use one per head ({heads},)")
+    if (table is None) != (index is None):
+        raise UserError("table and index belong together; pass both or neither")
+    if table is not None and index is not None:
+        _check_table(table, index, scores)
+    if softcap is not None and softcap <= 0:
+        raise UserError(f"softcap is {softcap}; it must be positive, or None for no cap")
+    if not 0.0 <= dropout < 1.0:
+        raise UserError(f"dropout is {dropout}; it must lie in [0, 1)")
+    for name, tensor in (
+        ("bias", bias),
+        ("mask", mask),
+        ("lengths", lengths),
+        ("offsets", offsets),
+        ("key_offsets", key_offsets),
+        ("alibi_slopes", alibi_slopes),
+        ("table", table),
+        ("index", index),
+        ("sinks", sinks),
+        ("scale", scale),
+    ):
+        if isinstance(tensor, Tensor) and tensor.device != query.device:
+            raise UserError(
+                f"{name} is on {tensor.device} and query on {query.device}; move it with .to()"
+            )
+    return Request(
+        query=query,
+        key=key,
+        value=value,
+        bias=bias,
+        mask=mask,
+        lengths=lengths,
+        offsets=offsets,
+        key_offsets=key_offsets,
+        max_length=max_length,
+        causal=_causal(causal),
+        window=_window(window),
+        scale=width**-0.5 if scale is None else scale,
+        alibi_slopes=alibi_slopes,
+        table=table,
+        index=index,
+        softcap=softcap,
+        sinks=sinks,
+        dropout=dropout,
+        seed=seed,
+        lse=lse,
+    )
+
+
+def _text(tensor: Tensor) -> str:
+    return str(tuple(tensor.shape))
+
+
+def _causal(causal: bool | str) -> Causal:
+    if causal is False:
+        return False
+    return "top-left" if causal == "top-left" else "bottom-right"
+
+
+def _window(window: int | Window | None) -> Window | None:
+    if window is None:
+        return None
+    left, right = (window, window) if isinstance(window, int) else window
+    for side in (left, right):
+        if side is not None and side < 0:
+            raise UserError(f"window is {window}; a reach is 0 or more, or None for no limit")
+    return left, right
+
+
+def _check_tensors(query: Tensor, key: Tensor, value: Tensor) -> None:
+    for name, tensor in (("query", query), ("key", key), ("value", value)):
+        if tensor.dim() != 4:
+            raise UserError(f"{name} has shape {_text(tensor)}; use (batch, heads, tokens, width)")
+        if tensor.dtype != query.dtype:
+            raise UserError(
+                f"{name} is {tensor.dtype} and query is {query.dtype}; cast them to one dtype"
+            )
+        if tensor.device != query.device:
+            raise UserError(
+                f"{name} is on {tensor.device} and query on {query.device}; move it with .to()"
+            )
+    if not query.is_floating_point():
+        raise UserError(f"query is {query.dtype}; attention needs a floating-point dtype")
+    if not key.shape[:3] == value.shape[:3]:
+        raise UserError(f"key is {_text(key)} and value {_text(value)}; only widths may differ")
+    if not query.shape[0] == key.shape[0]:
+        raise UserError(
+            f"query has batch {query.shape[0]} and key {key.shape[0]}; they must be equal"
+        )
+    if not query.shape[3] == key.shape[3]:
+        raise UserError(
+            f"query has width {query.shape[3]} and key {key.shape[3]}; they must be equal"
+        )
+    if query.shape[1] % key.shape[1]:
+        raise UserError(
+            f"{key.shape[1]} key heads do not divide {query.shape[1]} query heads; "
+            "use a divisor (1 is multi-query attention)"
+        )
+
+
+def _check_broadcast(name: str, tensor: Tensor, target: tuple[int, ...]) -> None:
+    sizes = tensor.shape
+    pairs = zip(sizes, target[len(target) - len(sizes) :], strict=False)
+    if len(sizes) > 4 or not all(a == b or a == 1 for a, b in pairs):
+        raise UserError(
+            f"{name} {_text(tensor)} does not broadcast to (batch, heads, queries, keys) = "
+            f"{tuple(target)}; give each dimension that size or 1"
+        )
+
+
+def _check_lengths(lengths: Tensor, batch: int, keys: int) -> None:
+    if not lengths.dim() == 1 or not lengths.shape[0] == batch:
+        raise UserError(f"lengths has shape {_text(lengths)}; use one per item ({batch},)")
+    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise UserError(f"lengths has dtype {lengths.dtype}; use an integer one")
+    # Reading the values would stall a GPU and break a trace; there they are clamped to 0..S.
+    if type(lengths) is Tensor and lengths.is_cpu and batch and not torch.compiler.is_compiling():
+        low, high = (int(bound) for bound in torch.aminmax(lengths))
+        if low < 0 or high > keys:
+            wrong = low if low < 0 else high
+            raise UserError(
+                f"lengths holds {wrong}; each must lie in 0..{keys}, the keys there are"
+            )
+
+
+def _check_packed(
+    query: Tensor, key: Tensor, offsets: Tensor, key_offsets: Tensor | None
+) -> Tensor:
+    if not query.shape[0] == 1:
+        raise UserError(f"packed input has batch {query.shape[0]}; with offsets it must be 1")
+    if key_offsets is None:
+        if not query.shape[2] == key.shape[2]:
+            raise UserError(
+                f"{query.shape[2]} packed queries and {key.shape[2]} keys share one offsets; "
+                "pass key_offsets for the keys"
+            )
+        key_offsets = offsets
+    for name, tensor in (("offsets", offsets), ("key_offsets", key_offsets)):
+        if tensor.dim() != 1 or tensor.is_floating_point() or tensor.dtype == torch.bool:
+            raise UserError(f"{name} must be a vector of integers, 0 first and the total last")
+    if not offsets.shape == key_offsets.shape:
+        raise UserError(
+            f"offsets has {offsets.shape[0]} bounds and key_offsets {key_offsets.shape[0]}; "
+            "both must cut out the same number of items"
+        )
+    return key_offsets
+
+
+def _check_table(table: Tensor, index: Tensor, scores: tuple[int, int, int, int]) -> None:
+    batch, heads, queries, keys = scores
+    if table.dim() != 2 or not table.shape[1] == heads:
+        raise UserError(f"table has shape {_text(table)}; use (entries, heads) with {heads} heads")
+    if index.is_floating_point() or index.dtype == torch.bool:
+        raise UserError(f"index has dtype {index.dtype}; use an integer one")
+    if index.dim() not in (2, 3) or not index.shape[-2:] == (queries, keys):
+        raise UserError(
+            f"index has shape {_text(index)}; use ({queries}, {keys}) or "
+            f"({batch}, {queries}, {keys})"
+        )
+    if index.dim() == 3 and not (index.shape[0] == batch or index.shape[0] == 1):
+        raise UserError(f"index has batch {index.shape[0]}; use {batch} or 1")

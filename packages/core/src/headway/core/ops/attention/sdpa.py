@@ -1,0 +1,158 @@
+"""Attention through PyTorch's own scaled_dot_product_attention, on any device.
+
+Everything here is made of standard aten operators, so that an exported graph runs without headway.
+"""
+
+import dataclasses
+import itertools
+
+import torch
+from torch import Tensor
+
+from headway.core.errors import UserError
+from headway.core.ops.attention.request import Request
+from headway.core.ops.attention.scores import added, allowed, valid_keys
+from headway.core.ops.attention.twice import scaled_dot_product
+
+
+def reason_against(request: Request) -> str | None:
+    """Why this backend cannot take the request, with the remedy, or None if it can."""
+    if request.softcap is not None:
+        return "sdpa has no softcap; use backend='reference'"
+    if request.sinks is not None:
+        return "sdpa has no sinks; use backend='reference'"
+    if request.lse:
+        return "sdpa does not return the log-sum-exp; use backend='reference'"
+    if request.dropout > 0.0 and request.seed is not None:
+        return "sdpa cannot seed its dropout; use backend='reference' or seed=None"
+    return None
+
+
+def attention(request: Request) -> Tensor:
+    """The output of a request that `reason_against` lets pass.
+
+    Shape:
+        (B, H, T, Dv).
+
+    Source:
+        https://pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention
+    """
+    if request.offsets is not None and not torch.compiler.is_compiling():
+        return _packed(request)
+    return _dense(request)
+
+
+def _dense(request: Request) -> Tensor:
+    query, key, value, scale = request.query, request.key, request.value, request.scale
+    if isinstance(scale, Tensor):
+        query, scale = query * scale.to(query.dtype)[:, None, None], 1.0
+    valid = valid_keys(request)
+    if valid is not None:
+        # A weight of zero times a NaN is a NaN, so what does not exist must hold numbers.
+        missing = ~valid.movedim(-1, -2)
+        key, value = key.masked_fill(missing, 0.0), value.masked_fill(missing, 0.0)
+    bias = added(request)
+    causal = bias is None and _only_causal(request)
+    mask = None if causal else allowed(request)
+    empty = None
+    if not query.is_cpu and mask is not None:
+        # Only the CPU kernels are known to give zeros for a row without any key.
+        empty = ~mask.any(dim=-1, keepdim=True)
+        mask = mask | empty
+    joined = _joined(bias, mask, request)
+    out = scaled_dot_product(query, key, value, joined, request.dropout, causal, scale)
+    return out if empty is None else out.masked_fill(empty, 0.0)
+
+
+def _only_causal(request: Request) -> bool:
+    """Whether the one thing that hides keys is SDPA's own causal flag, which is top-left."""
+    if not request.causal or request.window is not None:
+        return False
+    if any(x is not None for x in (request.mask, request.lengths, request.offsets)):
+        return False
+    _, _, queries, keys = request.shape
+    return request.causal == "top-left" or _same(queries, keys)
+
+
+def _same(first: int, second: int) -> bool:
+    if isinstance(first, int) and isinstance(second, int):
+        return first == second
+    # While exporting, a comparison of two free sizes would tie them together.
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    return statically_known_true(first == second)
+
+
+def _joined(bias: Tensor | None, mask: Tensor | None, request: Request) -> Tensor | None:
+    """One mask for SDPA: boolean, or additive with four dimensions."""
+    _, _, queries, keys = request.shape
+    joined = mask
+    if bias is not None:
+        dtype = request.query.dtype
+        if bias.dtype != dtype and not (request.query.is_cpu and bias.dtype == torch.float32):
+            bias = bias.to(dtype)
+        joined = bias if mask is None else torch.where(mask, bias, -torch.inf)
+    if joined is None:
+        return None
+    while joined.dim() < 4:
+        joined = joined[None]
+    return joined.expand(-1, -1, queries, keys)
+
+
+def _packed(request: Request) -> Tensor:
+    """Each item by itself, so that no work is done between items and no NaN crosses over."""
+    assert request.offsets is not None
+    assert request.key_offsets is not None
+    _, heads, queries, keys = request.shape
+    query_sizes = _sizes("offsets", request.offsets, queries)
+    key_sizes = (
+        query_sizes
+        if request.key_offsets is request.offsets
+        else _sizes("key_offsets", request.key_offsets, keys)
+    )
+    # One split has one node in the graph of derivatives; slices would have one each.
+    parts_q = request.query.split(query_sizes, dim=2)
+    parts_k = request.key.split(key_sizes, dim=2)
+    parts_v = request.value.split(key_sizes, dim=2)
+    outs: list[Tensor] = []
+    start_q = start_k = 0
+    for query, key, value in zip(parts_q[:-1], parts_k[:-1], parts_v[:-1], strict=True):
+        rows = slice(start_q, start_q + query.shape[2])
+        columns = slice(start_k, start_k + key.shape[2])
+        start_q, start_k = rows.stop, columns.stop
+        if not query.shape[2]:
+            continue
+        item = dataclasses.replace(
+            request,
+            query=query,
+            key=key,
+            value=value,
+            bias=_block(request.bias, rows, columns),
+            mask=_block(request.mask, rows, columns),
+            index=_block(request.index, rows, columns),
+            offsets=None,
+            key_offsets=None,
+        )
+        outs.append(_dense(item))
+    width = request.value.shape[3]
+    outs.append(request.query.new_zeros(1, heads, query_sizes[-1], width))
+    return torch.cat(outs, dim=2)
+
+
+def _sizes(name: str, offsets: Tensor, total: int) -> list[int]:
+    """Sizes of the items, and of the rest that belongs to none."""
+    bounds: list[int] = offsets.tolist()
+    sizes = [end - start for start, end in itertools.pairwise(bounds)]
+    if not bounds or bounds[0] != 0 or bounds[-1] > total or any(size < 0 for size in sizes):
+        raise UserError(f"{name} {bounds} must rise from 0 to at most the {total} packed tokens")
+    return [*sizes, total - bounds[-1]]
+
+
+def _block(tensor: Tensor | None, rows: slice, columns: slice) -> Tensor | None:
+    if tensor is None:
+        return None
+    if tensor.dim() >= 2 and tensor.shape[-2] != 1:
+        tensor = tensor[..., rows, :]
+    if tensor.dim() >= 1 and tensor.shape[-1] != 1:
+        tensor = tensor[..., columns]
+    return tensor

@@ -1,0 +1,14 @@
+"""Positions: how a token knows where it is.
+
+Rotations and biases act inside attention, ``(heads, head_dim, *, ...)``; embeddings are added to the
+tokens, ``(dim, *, ...)``.
+"""
+
+from headway.core.positions.alibi import ALiBi
+from headway.core.positions.base import Position
+from headway.core.positions.learned import LearnedPosition
+from headway.core.positions.relative import RelativeBias
+from headway.core.positions.rotary import Rotary
+from headway.core.positions.sinusoidal import SinusoidalPosition
+
+__all__ = ["ALiBi", "LearnedPosition", "Position", "RelativeBias", "Rotary", "SinusoidalPosition"]

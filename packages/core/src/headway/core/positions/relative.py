@@ -1,0 +1,62 @@
+"""A learned bias for every relative place."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headway.core.errors import UserError
+from headway.core.init import truncated_normal_
+from headway.core.positions.base import Position
+
+
+class RelativeBias(Position):
+    """Adds a learned number to each score that depends on the head and on the relative place.
+
+    The table has one row for each difference of places on a grid; larger differences use the row at
+    the border. Prefix tokens get no bias.
+
+    Args:
+        heads: Heads.
+        head_dim: Width of a head (not used).
+        grid: Largest grid without clamping: (length,) of a sequence, (H, W) of a picture.
+
+    Source:
+        Liu et al. 2021 (Swin), https://arxiv.org/abs/2103.14030, eq. 4.
+    """
+
+    def __init__(self, heads: int, head_dim: int, *, grid: Sequence[int]) -> None:
+        super().__init__()
+        if not grid or min(grid) < 1:
+            raise UserError(f"grid needs positive sizes, got {tuple(grid)}")
+        self.grid = tuple(grid)
+        rows = prod(2 * size - 1 for size in self.grid)
+        self.table = nn.Parameter(truncated_normal_(torch.empty(rows, heads)))
+
+    def index(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        """Returns the row of the table for each pair of places, (B or 1, T, S)."""
+        if query_positions.shape[-1] != len(self.grid):
+            raise UserError(
+                f"RelativeBias(grid={self.grid}) got places with {query_positions.shape[-1]} "
+                "coordinates; give the grid as many sizes"
+            )
+        difference = (query_positions[:, :, None] - key_positions[:, None]).round().long()
+        index = torch.zeros_like(difference[..., 0])
+        for axis, size in enumerate(self.grid):
+            step = difference[..., axis].clamp(1 - size, size - 1) + size - 1
+            index = index * (2 * size - 1) + step
+        return index
+
+    def bias_spec(
+        self, query: Tensor, query_positions: Tensor, key_positions: Tensor, *, prefix: int = 0
+    ) -> dict[str, Any]:
+        """Returns the table and the row of it for each pair; prefix tokens share a row of zeros."""
+        index = self.index(query_positions, key_positions)
+        table = self.table
+        if prefix:
+            queries, keys = (torch.arange(n, device=index.device) < prefix for n in index.shape[1:])
+            index = index.masked_fill(queries[:, None] | keys, len(table))
+            table = torch.cat([table, table.new_zeros(1, table.shape[1])])
+        return {"table": table.to(query.dtype), "index": index[0] if len(index) == 1 else index}

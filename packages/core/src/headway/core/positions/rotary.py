@@ -1,0 +1,84 @@
+"""Rotary position embedding."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from headway.core.errors import UserError
+from headway.core.positions.base import Position
+
+
+class Rotary(Position):
+    """Turns pairs of channels by an angle proportional to the place.
+
+    Scores then depend only on the difference of the places. With two axes (rows and columns of a
+    picture) the first half of the channels turns with the row, the second with the column. A token at
+    place 0, such as a class token, is not turned.
+
+    Args:
+        heads: Heads (not used; every head turns alike).
+        head_dim: Width of a head.
+        axes: Coordinates of a place: 1 for sequences, 2 for pictures, 3 for video.
+        theta: Base of the wavelengths, which run from 2 pi to 2 pi theta.
+        pairing: ``"half"`` pairs channel i with i + n/2 (Llama in transformers), ``"interleaved"`` pairs
+            2i with 2i + 1 (the paper). A permutation of the channels: it matters for weights only.
+
+    Raises:
+        UserError: If ``head_dim`` cannot be split into pairs for every axis.
+
+    Source:
+        Su et al. 2021, https://arxiv.org/abs/2104.09864, eq. 34.
+    """
+
+    frequencies: Tensor
+
+    def __init__(
+        self,
+        heads: int,
+        head_dim: int,
+        *,
+        axes: int = 1,
+        theta: float = 10000.0,
+        pairing: Literal["half", "interleaved"] = "half",
+    ) -> None:
+        super().__init__()
+        if head_dim % (2 * axes):
+            raise UserError(
+                f"head_dim {head_dim} cannot be split into pairs for {axes} axes; "
+                f"use a multiple of {2 * axes}"
+            )
+        if pairing not in ("half", "interleaved"):
+            raise UserError(f"pairing is 'half' or 'interleaved', got {pairing!r}")
+        self.axes = axes
+        self.pairing = pairing
+        width = head_dim // axes
+        exponents = torch.arange(0, width, 2, dtype=torch.float32) / width
+        self.register_buffer("frequencies", theta**-exponents, persistent=False)
+
+    def _turn(self, x: Tensor, positions: Tensor) -> Tensor:
+        if positions.shape[-1] != self.axes:
+            raise UserError(
+                f"Rotary(axes={self.axes}) got places with {positions.shape[-1]} coordinates; "
+                f"use axes={positions.shape[-1]}"
+            )
+        # float32: bf16 angles lose the order of places beyond a few hundred tokens.
+        angles = positions.float()[..., None] * self.frequencies.float()  # (B, N, axes, pairs)
+        cos, sin = angles.cos()[:, None], angles.sin()[:, None]
+        parts = x.float().unflatten(-1, (self.axes, -1))  # (B, H, N, axes, 2 pairs)
+        if self.pairing == "half":
+            first, second = parts.chunk(2, dim=-1)
+        else:
+            first, second = parts[..., 0::2], parts[..., 1::2]
+        turned = (first * cos - second * sin, second * cos + first * sin)
+        if self.pairing == "half":
+            out = torch.cat(turned, dim=-1)
+        else:
+            out = torch.stack(turned, dim=-1).flatten(-2)
+        return out.flatten(-2).to(x.dtype)
+
+    def rotate(
+        self, query: Tensor, key: Tensor, query_positions: Tensor, key_positions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Turns queries and keys."""
+        return self._turn(query, query_positions), self._turn(key, key_positions)

@@ -1,0 +1,8 @@
+"""Stacks: blocks one after the other."""
+
+from headway.core.stacks.decoder import Decoder
+from headway.core.stacks.encoder import Encoder
+from headway.core.stacks.encoder_decoder import EncoderDecoder
+from headway.core.stacks.stack import Stack
+
+__all__ = ["Decoder", "Encoder", "EncoderDecoder", "Stack"]

@@ -1,0 +1,110 @@
+"""What encoder and decoder share: a list of blocks and a final norm."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from headway.core.blocks.block import MixerFactory
+from headway.core.blocks.sublayer import Sublayer
+from headway.core.cache import Cache, CacheGroup
+from headway.core.errors import UserError
+from headway.core.layout import Layout
+
+BlockFactory = Callable[..., Sublayer]
+
+
+def depth_rates(rate: float, depth: int) -> list[float]:
+    """Returns the rates of stochastic depth, rising linearly from 0 to ``rate``."""
+    return [rate * place / max(1, depth - 1) for place in range(depth)]
+
+
+def mixer_for(mixer: MixerFactory | Sequence[MixerFactory], place: int) -> MixerFactory:
+    """Returns the mixer of a block: a sequence is cycled over the depth."""
+    if isinstance(mixer, Sequence):
+        if not mixer:
+            raise UserError("the sequence of mixers is empty; name at least one")
+        return mixer[place % len(mixer)]
+    return mixer
+
+
+class Stack(Sublayer):
+    """Blocks one after the other, and a norm at the end.
+
+    Args:
+        blocks: The blocks, in order; the same block may stand in several places.
+        norm: The norm at the end; none if None.
+        checkpointing: Whether to recompute blocks in the backward pass instead of keeping what they
+            computed: less memory, about a third more time.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[nn.Module],
+        norm: nn.Module | None = None,
+        *,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        if not blocks:
+            raise UserError("a stack needs at least one block; give depth of at least 1")
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = norm
+        self.checkpointing = checkpointing
+
+    def forward(
+        self,
+        x: Tensor,
+        layout: Layout | None = None,
+        *,
+        context: Tensor | None = None,
+        context_layout: Layout | None = None,
+        bias: Tensor | None = None,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> tuple[Tensor, Layout | None]:
+        """Runs the blocks and the norm.
+
+        Padding is set to zero on the way in: whatever it held, even NaN, changes neither results nor
+        gradients.
+        """
+        x = zero_padding(x, layout)
+        context = zero_padding(context, context_layout) if context is not None else None
+        for place, block in enumerate(self.blocks):
+            run = block
+            if self.checkpointing and self.training and torch.is_grad_enabled():
+                run = partial(checkpoint, block, use_reentrant=False)
+            x, layout = run(
+                x,
+                layout,
+                context=context,
+                context_layout=context_layout,
+                bias=bias,
+                mask=mask,
+                cache=cast(CacheGroup, cache)[place] if cache is not None else None,
+            )
+        return (self.norm(x) if self.norm is not None else x), layout
+
+    def init_cache(
+        self,
+        batch: int,
+        max_length: int,
+        dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
+    ) -> CacheGroup:
+        """Returns one cache for each application of a block (shared blocks get several)."""
+        return CacheGroup(
+            [
+                cast(CacheGroup, block.init_cache(batch, max_length, dtype, device))  # pyright: ignore[reportCallIssue]
+                for block in self.blocks
+            ]
+        )
+
+
+def zero_padding(x: Tensor, layout: Layout | None) -> Tensor:
+    """Returns ``x`` with zeros where a token is padding."""
+    mask = layout.token_mask(x.shape[1]) if layout is not None else None
+    return x if mask is None else x.masked_fill(~mask[..., None], 0.0)
