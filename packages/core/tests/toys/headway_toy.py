@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from headway.core.module import Module
-from headway.core.training import DataModule, OptimizerFactory, ScheduleFactory, Strategy, Task
 from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from headway.core.module import Module
+from headway.core.training import DataModule, OptimizerFactory, ScheduleFactory, Strategy, Task
 
 
 class ToyModel(Module):
