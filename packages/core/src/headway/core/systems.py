@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from headway.core.errors import UserError
-
 T = TypeVar("T", bound=Callable[..., Any])
 System = dict[str, Any]
 
@@ -91,7 +89,7 @@ def _literals(call: ast.Call, file: Path) -> System:
     try:
         values = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
     except ValueError as error:
-        raise UserError(f"{where}: the arguments of @system must be literals") from error
+        raise ValueError(f"{where}: the arguments of @system must be literals") from error
     if set(values) != set(_FIELDS) or call.args:
-        raise UserError(f"{where}: @system takes exactly the keywords {', '.join(_FIELDS)}")
+        raise ValueError(f"{where}: @system takes exactly the keywords {', '.join(_FIELDS)}")
     return {field: values[field] for field in _FIELDS}
