@@ -29,7 +29,9 @@ def test_draws_are_uniform_and_unrelated() -> None:
 
 
 def test_seed_epoch_and_index_all_change_the_draws() -> None:
-    found = {keys(seed, epoch, np.array([i]))[0] for seed in (0, 1) for epoch in (0, 1) for i in (0, 1)}
+    found = {
+        keys(seed, epoch, np.array([i]))[0] for seed in (0, 1) for epoch in (0, 1) for i in (0, 1)
+    }
     assert len(found) == 8
 
 
@@ -96,7 +98,10 @@ REFERENCES = {
 def test_batched_operations_equal_torchvisions(name: str, sign: float) -> None:
     batch, strength = images(3), torch.tensor([0.3, 0.7, 1.0])
     ours = BatchTrivialAugment().apply(name, batch, strength, torch.full((3,), sign))
-    theirs = [REFERENCES[name](image, m) for image, m in zip(batch, (sign * strength).tolist(), strict=True)]
+    theirs = [
+        REFERENCES[name](image, m)
+        for image, m in zip(batch, (sign * strength).tolist(), strict=True)
+    ]
     # Colours are rounded at one place more or less.
     assert (ours.int() - torch.stack(theirs).int()).abs().max() <= 1
 

@@ -28,7 +28,9 @@ def batches(loader) -> list:
 
 def equal(first: list, second: list) -> bool:
     return len(first) == len(second) and all(
-        torch.equal(a, b) for x, y in zip(first, second, strict=True) for a, b in zip(x, y, strict=True)
+        torch.equal(a, b)
+        for x, y in zip(first, second, strict=True)
+        for a, b in zip(x, y, strict=True)
     )
 
 
@@ -72,7 +74,9 @@ def test_statistics_are_those_of_the_training_split() -> None:
 
 def test_augmented_batches_are_a_function_of_seed_epoch_and_index() -> None:
     def sums(workers: int, batch_size: int, epoch: int) -> torch.Tensor:
-        module = ready(Digits(workers=workers, batch_size=batch_size, augment=PadCropFlip(padding=1)))
+        module = ready(
+            Digits(workers=workers, batch_size=batch_size, augment=PadCropFlip(padding=1))
+        )
         loader = module.train_dataloader()
         loader.batch_sampler.position = lambda: (epoch, 0)
         found = torch.cat([images.sum((1, 2, 3)) for images, _ in loader])
@@ -98,7 +102,9 @@ def test_validating_on_test_is_an_explicit_choice() -> None:
 
 
 def idx(values: np.ndarray) -> bytes:
-    return struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.tobytes()
+    return (
+        struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.tobytes()
+    )
 
 
 def write_idx(folder: Path, *, packed: bool) -> None:
@@ -121,7 +127,11 @@ def test_packed_and_unpacked_idx_files_are_the_same(tmp_path: Path) -> None:
         for name in ("packed", "plain")
     ]
     for module in modules:
-        assert [len(s) for s in (module.train_set, module.val_set, module.test_set)] == [150, 50, 40]
+        assert [len(s) for s in (module.train_set, module.val_set, module.test_set)] == [
+            150,
+            50,
+            40,
+        ]
     assert equal(batches(modules[0].train_dataloader()), batches(modules[1].train_dataloader()))
 
 
@@ -170,7 +180,9 @@ def test_cifar_archives_equal_folders(cifar: Path, tmp_path: Path, pack: Make) -
     assert [len(s) for s in (first.train_set, first.val_set, first.test_set)] == [15, 3, 6]
 
 
-def test_decoded_pictures_come_from_the_cache_until_a_file_changes(cifar: Path, monkeypatch) -> None:
+def test_decoded_pictures_come_from_the_cache_until_a_file_changes(
+    cifar: Path, monkeypatch
+) -> None:
     import headway.vision.data.cifar10 as module
 
     decoded = []
@@ -179,7 +191,9 @@ def test_decoded_pictures_come_from_the_cache_until_a_file_changes(cifar: Path, 
     ready(CIFAR10(path=str(cifar), val=3))
     ready(CIFAR10(path=str(cifar), val=3))
     assert len(decoded) == 2
-    (cifar / "train" / "cat" / "00.jpg").write_bytes((cifar / "train" / "dog" / "01.jpg").read_bytes())
+    (cifar / "train" / "cat" / "00.jpg").write_bytes(
+        (cifar / "train" / "dog" / "01.jpg").read_bytes()
+    )
     ready(CIFAR10(path=str(cifar), val=3))
     assert len(decoded) == 3
 
@@ -274,7 +288,9 @@ def test_carved_splits_are_stratified_disjoint_and_reproducible(make_folder: Mak
 def test_training_pictures_are_augmented_by_seed_and_index(make_folder: Make) -> None:
     path = str(make_folder())
     runs = [
-        ready(ImageFolder(path=path, image_size=16, augment=TrainingAugmentation(), workers=workers))
+        ready(
+            ImageFolder(path=path, image_size=16, augment=TrainingAugmentation(), workers=workers)
+        )
         for workers in (0, 2)
     ]
     first, second = (batches(run.train_dataloader()) for run in runs)
@@ -285,12 +301,21 @@ def test_training_pictures_are_augmented_by_seed_and_index(make_folder: Make) ->
 def test_the_model_says_what_its_pictures_must_be(make_folder: Make) -> None:
     class Attached(ImageFolder):
         def _model_cfg(self) -> dict:
-            return {"input_size": (3, 48, 48), "mean": (0.5,) * 3, "std": (0.5,) * 3, "crop_pct": 0.9}
+            return {
+                "input_size": (3, 48, 48),
+                "mean": (0.5,) * 3,
+                "std": (0.5,) * 3,
+                "crop_pct": 0.9,
+            }
 
     path = str(make_folder())
     found = Attached(path=path).preprocessing()
     assert (found["input_size"], found["mean"], found["crop_pct"]) == ([3, 48, 48], [0.5] * 3, 0.9)
-    assert Attached(path=path, image_size=32, crop_pct=1.0).preprocessing()["input_size"] == [3, 32, 32]
+    assert Attached(path=path, image_size=32, crop_pct=1.0).preprocessing()["input_size"] == [
+        3,
+        32,
+        32,
+    ]
 
 
 def test_litter_of_file_managers_is_ignored(make_folder: Make) -> None:
@@ -307,7 +332,10 @@ def test_litter_of_file_managers_is_ignored(make_folder: Make) -> None:
     ("damage", "said"),
     [
         (lambda p: (p / "ant").mkdir(), "class 'ant' .* has no usable pictures"),
-        (lambda p: (p / "cat" / "notes.txt").write_text("x"), r"cat/notes\.txt: not a picture by its"),
+        (
+            lambda p: (p / "cat" / "notes.txt").write_text("x"),
+            r"cat/notes\.txt: not a picture by its",
+        ),
         (lambda p: (p / "lost.jpg").write_bytes(b"x"), r"lost\.jpg: a picture outside the class"),
         (lambda p: (p / "cat" / "00.jpg").write_bytes(b""), r"cat/00\.jpg: the file is empty"),
         (lambda p: (p / "cat" / "00.jpg").write_bytes(b"GIF"), r"cat/00\.jpg: not a picture that"),
@@ -343,7 +371,9 @@ def test_wrong_folders_give_one_clear_line(tmp_path: Path, make_folder: Make) ->
         ready(ImageFolder(path=str(path)))
 
 
-def test_skipped_files_are_counted_and_nothing_else_is_lost(make_folder: Make, truncate, caplog) -> None:
+def test_skipped_files_are_counted_and_nothing_else_is_lost(
+    make_folder: Make, truncate, caplog
+) -> None:
     path = make_folder()
     truncate(path / "cat" / "04.jpg")
     (path / "dog" / "notes.txt").write_text("x")
@@ -356,7 +386,9 @@ def test_skipped_files_are_counted_and_nothing_else_is_lost(make_folder: Make, t
 
 def test_a_picture_that_breaks_later_leaves_its_batch_alone(make_folder: Make, caplog) -> None:
     path = make_folder()
-    module = ready(ImageFolder(path=str(path), image_size=16, on_invalid="skip", val=0, batch_size=10))
+    module = ready(
+        ImageFolder(path=str(path), image_size=16, on_invalid="skip", val=0, batch_size=10)
+    )
     (path / "cat" / "04.jpg").write_bytes(b"gone")
     sizes = [len(labels) for _, labels in module.train_dataloader()]
     assert sorted(sizes) == [9, 10, 10]
@@ -370,9 +402,13 @@ def test_pictures_of_all_kinds_train_together(make_folder: Make) -> None:
     grey.convert("P").save(path / "cat" / "palette.gif")
     grey.convert("CMYK").save(path / "cat" / "cmyk.jpg")
     grey.convert("RGBA").save(path / "cat" / "alpha.png")
-    Image.fromarray(np.arange(256, dtype=np.uint16).reshape(16, 16) * 257).save(path / "cat" / "deep.png")
+    Image.fromarray(np.arange(256, dtype=np.uint16).reshape(16, 16) * 257).save(
+        path / "cat" / "deep.png"
+    )
     for mode in ((0.5,), (0.5, 0.5, 0.5)):
-        module = ImageFolder(path=str(path), image_size=16, val=0, batch_size=17, mean=mode, std=mode)
+        module = ImageFolder(
+            path=str(path), image_size=16, val=0, batch_size=17, mean=mode, std=mode
+        )
         module._model_cfg = lambda mode=mode: {"input_size": (len(mode), 16, 16)}
         images, _ = next(iter(ready(module).train_dataloader()))
         assert images.shape == (17, len(mode), 16, 16)

@@ -20,7 +20,15 @@ def ramp(mode: str = "L") -> Image.Image:
 
 @pytest.mark.parametrize(
     ("mode", "kind"),
-    [("L", "PNG"), ("RGB", "BMP"), ("P", "PNG"), ("1", "PNG"), ("CMYK", "TIFF"), ("LA", "PNG"), ("RGBA", "PNG")],
+    [
+        ("L", "PNG"),
+        ("RGB", "BMP"),
+        ("P", "PNG"),
+        ("1", "PNG"),
+        ("CMYK", "TIFF"),
+        ("LA", "PNG"),
+        ("RGBA", "PNG"),
+    ],
 )
 def test_every_colour_mode_becomes_rgb(mode: str, kind: str) -> None:
     image = read_image(encoded(ramp(mode), kind), "x")
