@@ -94,9 +94,7 @@ class Noisy(torch.utils.data.Dataset):
 
 
 class ToyData(DataModule):
-    def __init__(
-        self, *, batch_size: int = 8, workers: int = 0, seed: int = 0, size: int = 60
-    ):
+    def __init__(self, *, batch_size: int = 8, workers: int = 0, seed: int = 0, size: int = 60):
         super().__init__(batch_size=batch_size, workers=workers, seed=seed)
         self.size = size
 
@@ -129,7 +127,9 @@ class OnlyHead:
 
 def save_toy(model: nn.Module, folder: Path) -> None:
     """Stands for ``headway.core.weights.save_pretrained``."""
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
+    save_file(
+        {k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors"
+    )
     path = f"{type(model).__module__}.{type(model).__qualname__}"
     (folder / "config.json").write_text(json.dumps({"class_path": path}))
 

@@ -5,10 +5,15 @@ from headway.core.plugins import Domain, Verb
 domain = Domain(
     name="vision",
     help="Image classification with ViT, DeiT, DeiT-III and DINOv2.",
+    adapters=(
+        "headway.vision.weights.timm:adapter",
+        "headway.vision.weights.hugging_face:adapter",
+    ),
+    models="headway.vision.models:list_models",
+    requires=("lightning", "torchvision", "PIL", "sklearn"),
     verbs={
         "predict": Verb(
             module="headway.vision.verbs.predict", help="predict the classes of pictures"
         ),
     },
-    requires=("torchvision", "PIL", "lightning"),
 )

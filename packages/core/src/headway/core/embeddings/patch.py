@@ -55,6 +55,22 @@ class PatchEmbedding(Module):
         self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
         self.norm = norm(dim) if norm is not None else None
 
+    def set_channels(self, channels: int) -> None:
+        """Takes pictures with another number of channels, keeping what was learned.
+
+        One channel gets the sum of the weights; more channels repeat them, scaled so that the same
+        picture in every channel gives the same tokens.
+        """
+        with torch.no_grad():
+            if channels == 1:
+                weight = self.weight.sum(dim=1, keepdim=True)
+            else:
+                repeats = -(-channels // self.channels)
+                weight = self.weight.repeat(1, repeats, 1, 1)[:, :channels]
+                weight = weight * (self.channels / channels)
+        self.weight = nn.Parameter(weight.contiguous())
+        self.channels = channels
+
     def grid(self, size: Sequence[int]) -> tuple[int, int]:
         """Returns the grid of patches of a picture of ``size`` (H, W).
 

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from headway.core.files import atomic_write
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from headway.core.files import atomic_write
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+
 from headway.core.errors import UserError
 from headway.core.training.loader import ResumableLoader, Seeded
 from headway.core.training.sampling import EpochOrder, Shard
-from lightning.pytorch import LightningDataModule
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 
 class DataModule(LightningDataModule):

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headway.core.files import DiskFullError, atomic_write, is_disk_full
 from torch import nn
+
+from headway.core.files import DiskFullError, atomic_write, is_disk_full
 
 Save = Callable[[nn.Module, Path], object]
 

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator
 
+from torch import nn
+
 from headway.core.errors import UserError
 from headway.core.training.optimizers import ParameterGroups
-from torch import nn
 
 # Greedy: of nested blocks the innermost counts.
 _BLOCK = re.compile(r"(?:.*\.)?blocks\.\d+\.")

@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
 from headway.core.training.averaging import WeightAverage
 from headway.core.training.randomness import mix, seed_all
-from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class StepSeeds(Callback):

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from torch.utils.data import DataLoader, Dataset, Sampler
+
 from headway.core.training.randomness import mix, restored_cpu, seed_cpu
 from headway.core.training.sampling import EpochOrder
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 
 class Seeded(Dataset[Any]):

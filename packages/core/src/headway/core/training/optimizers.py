@@ -8,10 +8,11 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
+
 from headway.core.errors import UserError
 from headway.core.training.lamb import LambOptimizer
 from headway.core.training.lion import LionOptimizer
-from torch.optim import Optimizer
 
 ParameterGroups = list[dict[str, Any]]
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import torch
-from headway.core.training.randomness import mix
 from torch.utils.data import Sampler
+
+from headway.core.training.randomness import mix
 
 
 class EpochOrder(Sampler[int]):

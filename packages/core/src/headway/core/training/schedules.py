@@ -8,9 +8,10 @@ import math
 from abc import ABC, abstractmethod
 from typing import Literal
 
-from headway.core.errors import UserError
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+from headway.core.errors import UserError
 
 Unit = Literal["steps", "epochs"]
 

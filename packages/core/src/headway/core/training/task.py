@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
+from lightning.pytorch import Callback, LightningModule
+from torch import nn
+from torch.optim import Optimizer
+
 from headway.core.errors import UserError
 from headway.core.training.averaging import WeightAverage
 from headway.core.training.data import DataModule
@@ -13,9 +17,6 @@ from headway.core.training.hooks import Averaging, StepSeeds
 from headway.core.training.optimizers import OptimizerFactory
 from headway.core.training.resume import close_epoch
 from headway.core.training.schedules import ScheduleFactory
-from lightning.pytorch import Callback, LightningModule
-from torch import nn
-from torch.optim import Optimizer
 
 
 @runtime_checkable
@@ -104,7 +105,9 @@ class Task(LightningModule):
         if self.ema_decay is not None and "average" in checkpoint:
             self.average = WeightAverage(self, self.ema_decay)
             self.average.load_state_dict(checkpoint["average"])
-        close_epoch(checkpoint)
+        close_epoch(
+            checkpoint, by_steps=self._trainer is not None and self._trainer.max_steps != -1
+        )
 
     def configure_optimizers(self) -> Any:
         """Builds optimiser and schedule; the schedule moves with every optimiser step."""
@@ -124,6 +127,8 @@ class Task(LightningModule):
     def _schedule(self, optimizer: Optimizer) -> Any:
         assert self.schedule_factory is not None
         total = self.trainer.estimated_stepping_batches
+        # With max_steps alone Lightning answers without looking at the data.
+        self.trainer.fit_loop.setup_data()
         batches = self.trainer.num_training_batches
         steps_per_epoch = (
             batches

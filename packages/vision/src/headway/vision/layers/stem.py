@@ -18,7 +18,8 @@ class ConvolutionStem(Module):
         dim: Channels of a token.
         patch: Pixels per side that one token stands for, a power of two.
         channels: Channels of a picture.
-        width: Channels of the first convolution; each further one doubles them.
+        width: Channels at half the size; each further halving doubles them.
+        repeats: Convolutions at each size; the first one halves it.
 
     Shape:
         Input: (B, channels, H, W). Output: (B, H/patch * W/patch, dim) and its layout.
@@ -27,7 +28,9 @@ class ConvolutionStem(Module):
         Xiao et al. 2021, https://arxiv.org/abs/2106.14881, section 4.
     """
 
-    def __init__(self, dim: int, *, patch: int = 16, channels: int = 3, width: int = 24) -> None:
+    def __init__(
+        self, dim: int, *, patch: int = 16, channels: int = 3, width: int = 24, repeats: int = 1
+    ) -> None:
         super().__init__()
         if patch < 2 or patch & (patch - 1):
             raise UserError(f"ConvolutionStem needs a patch of 2, 4, 8, ... pixels, got {patch}")
@@ -36,12 +39,14 @@ class ConvolutionStem(Module):
         inner = channels
         for step in range(patch.bit_length() - 1):
             outer = width * 2**step
-            layers += [
-                nn.Conv2d(inner, outer, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(outer),
-                nn.ReLU(inplace=True),
-            ]
-            inner = outer
+            for repeat in range(repeats):
+                stride = 2 if repeat == 0 else 1
+                layers += [
+                    nn.Conv2d(inner, outer, 3, stride=stride, padding=1, bias=False),
+                    nn.BatchNorm2d(outer),
+                    nn.ReLU(inplace=True),
+                ]
+                inner = outer
         self.layers = nn.Sequential(*layers)
         self.projection = nn.Conv2d(inner, dim, 1)
 

@@ -1,6 +1,7 @@
 """The vision transformer."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -219,7 +220,7 @@ class ViT(Module):
     def set_input_size(self, image_size: int | Sequence[int]) -> None:
         """Makes another image size the model's own, by resizing its position embeddings."""
         size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-        position = self.tokens.position
+        position: Any = self.tokens.position
         grid = self.embedding.grid(size)
         if position is not None and hasattr(position, "resize"):
             position.resize(grid)
@@ -227,6 +228,21 @@ class ViT(Module):
         self.pretrained_cfg = {
             **self.pretrained_cfg,
             "input_size": (self.embedding.channels, *size),
+        }
+
+    def set_channels(self, channels: int) -> None:
+        """Takes pictures with another number of channels, keeping what was learned."""
+        embedding: Any = self.embedding
+        embedding.set_channels(channels)
+        cfg = self.pretrained_cfg
+        fitting = default_pretrained_cfg(channels, cfg["input_size"][1:], self.num_classes)
+        self.init_args["embedding"] = partial(self.init_args["embedding"], channels=channels)
+        # Mean and deviation of three colours say nothing about other channels.
+        self.pretrained_cfg = {
+            **cfg,
+            "input_size": fitting["input_size"],
+            "mean": fitting["mean"],
+            "std": fitting["std"],
         }
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:

@@ -1,11 +1,11 @@
 """Softmax attention: one function over a reference and faster backends that agree with it."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from headway.core.ops.attention import reference, sdpa
-from headway.core.ops.attention.dispatch import BackendError, Dispatch, choose
+from headway.core.ops.attention import fused, reference, sdpa
+from headway.core.ops.attention.dispatch import BackendError, Dispatch, choose, explain
 from headway.core.ops.attention.request import Request, make_request
+from headway.core.ops.attention.twice import scaled_dot_product
 
 __all__ = ["BackendError", "Dispatch", "attention", "attention_with_lse", "explain_dispatch"]
 
@@ -65,7 +65,7 @@ def attention(
         sinks: One learned score per head that takes its share of the softmax and gives no value.
         dropout: Probability that a weight is dropped; pass 0 outside training.
         seed: Makes dropout a function of seed, item, head, query and key alone, on any device.
-        backend: "auto", "sdpa" or "reference".
+        backend: "auto", "sdpa", "triton" or "reference".
 
     Returns:
         The weighted values, in the dtype of the queries.
@@ -106,7 +106,7 @@ def attention(
         and query.dtype is key.dtype is value.dtype
     ):
         # The most common call, kept within a few microseconds of the bare one.
-        return F.scaled_dot_product_attention(query, key, value)
+        return scaled_dot_product(query, key, value)
     request = make_request(
         query,
         key,
@@ -180,7 +180,7 @@ def attention_with_lse(
         sinks: Sinks; they count in the log-sum-exp.
         dropout: Dropout; it does not change the log-sum-exp.
         seed: Seed.
-        backend: "auto" or "reference".
+        backend: "auto", "triton" or "reference".
 
     Returns:
         The weighted values, and the log-sum-exp in float32 (float64 for float64 inputs).
@@ -303,11 +303,13 @@ def explain_dispatch(
         seed=seed,
         lse=lse,
     )
-    return choose(request, backend)
+    return explain(request, backend)
 
 
 def _run(request: Request, backend: str) -> tuple[Tensor, Tensor | None]:
-    chosen = choose(request, backend).backend
+    chosen = choose(request, backend)
     if chosen == "sdpa":
         return sdpa.attention(request), None
+    if chosen == "triton":
+        return fused.attention(request)
     return reference.attention(request)

@@ -1,13 +1,19 @@
 """Which backend takes a request, and why the others do not."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from headway.core.errors import UserError
-from headway.core.ops.attention import reference, sdpa
+from headway.core.ops.attention import fused, reference, sdpa
 from headway.core.ops.attention.request import Request
 
-BACKENDS = ("sdpa", "reference")
-_JUDGES = {"sdpa": sdpa.reason_against, "reference": reference.reason_against}
+_JUDGES: dict[str, Callable[[Request], str | None]] = {
+    "sdpa": sdpa.reason_against,
+    "triton": fused.reason_against,
+    "reference": reference.reason_against,
+}
 
 
 class BackendError(UserError):
@@ -20,7 +26,7 @@ class Dispatch:
 
     Args:
         backend: Name of the backend that runs.
-        refusals: Pairs of a backend and its reason, for those that came first and do not run.
+        refusals: Pairs of a backend and its reason, for all that could not have run.
     """
 
     backend: str
@@ -32,23 +38,40 @@ class Dispatch:
         return "\n".join(lines)
 
 
-def choose(request: Request, backend: str) -> Dispatch:
+def choose(request: Request, backend: str) -> str:
     """Takes the first backend that supports the request, or the one that is named.
 
     Raises:
         BackendError: The named backend does not exist or lacks something.
     """
-    if backend != "auto":
-        if backend not in _JUDGES:
-            raise BackendError(f"backend is {backend!r}; use 'auto' or one of {list(_JUDGES)}")
-        reason = _JUDGES[backend](request)
-        if reason is not None:
-            raise BackendError(reason)
-        return Dispatch(backend=backend)
-    refusals: list[tuple[str, str]] = []
-    for name in BACKENDS:
-        reason = _JUDGES[name](request)
-        if reason is None:
-            return Dispatch(backend=name, refusals=tuple(refusals))
-        refusals.append((name, reason))
-    raise BackendError("no backend takes this call: " + "; ".join(text for _, text in refusals))
+    if backend == "auto":
+        return next(name for name in _order(request) if _JUDGES[name](request) is None)
+    if backend not in _JUDGES:
+        raise BackendError(f"backend is {backend!r}; use 'auto' or one of {list(_JUDGES)}")
+    reason = _JUDGES[backend](request)
+    if reason is not None:
+        raise BackendError(reason)
+    return backend
+
+
+def explain(request: Request, backend: str) -> Dispatch:
+    """The choice, and what every backend that refuses has to say.
+
+    Raises:
+        BackendError: The named backend does not exist or lacks something.
+    """
+    reasons = {name: judge(request) for name, judge in _JUDGES.items()}
+    refusals = tuple((name, reason) for name, reason in reasons.items() if reason is not None)
+    return Dispatch(backend=choose(request, backend), refusals=refusals)
+
+
+def _order(request: Request) -> tuple[str, ...]:
+    """Backends by preference; the last one takes everything."""
+    if request.query.is_cpu:
+        # Interpreted kernels are for tests, which name them.
+        return ("sdpa", "reference")
+    bias = request.bias
+    if bias is not None and bias.requires_grad and torch.is_grad_enabled():
+        # SDPA would take its unfused path for the sake of this gradient.
+        return ("triton", "sdpa", "reference")
+    return ("sdpa", "triton", "reference")

@@ -20,6 +20,7 @@ class Request:
         query: Queries.
         key: Keys.
         value: Values.
+        scale: Factor of the scores, one number or one per head.
         bias: Added to the scores.
         mask: True where a query may attend.
         lengths: Number of valid keys per item.
@@ -28,7 +29,6 @@ class Request:
         max_length: Static upper bound of the packed lengths.
         causal: False or the corner at which the causal diagonal ends.
         window: Reach to the left and to the right; None is without limit.
-        scale: Factor of the scores, one number or one per head.
         alibi_slopes: Penalty per step of distance, per head.
         table: Bias entries by number and head.
         index: Which entry of the table each pair of query and key takes.
@@ -42,23 +42,23 @@ class Request:
     query: Tensor
     key: Tensor
     value: Tensor
-    bias: Tensor | None
-    mask: Tensor | None
-    lengths: Tensor | None
-    offsets: Tensor | None
-    key_offsets: Tensor | None
-    max_length: int | None
-    causal: Causal
-    window: Window | None
     scale: float | Tensor
-    alibi_slopes: Tensor | None
-    table: Tensor | None
-    index: Tensor | None
-    softcap: float | None
-    sinks: Tensor | None
-    dropout: float
-    seed: int | None
-    lse: bool
+    bias: Tensor | None = None
+    mask: Tensor | None = None
+    lengths: Tensor | None = None
+    offsets: Tensor | None = None
+    key_offsets: Tensor | None = None
+    max_length: int | None = None
+    causal: Causal = False
+    window: Window | None = None
+    alibi_slopes: Tensor | None = None
+    table: Tensor | None = None
+    index: Tensor | None = None
+    softcap: float | None = None
+    sinks: Tensor | None = None
+    dropout: float = 0.0
+    seed: int | None = None
+    lse: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

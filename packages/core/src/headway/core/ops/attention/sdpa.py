@@ -7,12 +7,12 @@ import dataclasses
 import itertools
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.ops.attention.request import Request
 from headway.core.ops.attention.scores import added, allowed, valid_keys
+from headway.core.ops.attention.twice import scaled_dot_product
 
 
 def reason_against(request: Request) -> str | None:
@@ -59,16 +59,8 @@ def _dense(request: Request) -> Tensor:
         # Only the CPU kernels are known to give zeros for a row without any key.
         empty = ~mask.any(dim=-1, keepdim=True)
         mask = mask | empty
-    out = F.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        attn_mask=_joined(bias, mask, request),
-        dropout_p=request.dropout,
-        is_causal=causal,
-        scale=scale,
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
+    joined = _joined(bias, mask, request)
+    out = scaled_dot_product(query, key, value, joined, request.dropout, causal, scale)
     return out if empty is None else out.masked_fill(empty, 0.0)
 
 
