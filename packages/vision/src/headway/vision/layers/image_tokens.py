@@ -69,7 +69,8 @@ class ImageTokens(Module):
         if self.position is not None and not self.position_on_prefix:
             x = x + self.position(layout, x.shape[1])
         front = [self.class_token, self.distillation_token, self.registers]
-        present = [token.expand(len(x), -1, -1) for token in front if token is not None]
+        # Not len(x): that would fix the batch size of an exported graph.
+        present = [token.expand(x.shape[0], -1, -1) for token in front if token is not None]
         if present:
             x = torch.cat([*present, x], dim=1)
         if self.position is not None and self.position_on_prefix:
