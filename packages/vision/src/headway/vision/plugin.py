@@ -1,5 +1,19 @@
 """What the vision domain offers to the ``headway`` program; imports nothing heavy."""
 
-from headway.core.plugins import Domain
+from headway.core.plugins import Domain, Verb
 
-domain = Domain(name="vision", help="Image classification with ViT, DeiT, DeiT-III and DINOv2.")
+domain = Domain(
+    name="vision",
+    help="Image classification with ViT, DeiT, DeiT-III and DINOv2.",
+    adapters=(
+        "headway.vision.weights.timm:adapter",
+        "headway.vision.weights.hugging_face:adapter",
+    ),
+    models="headway.vision.models:list_models",
+    requires=("lightning", "torchvision", "PIL", "sklearn"),
+    verbs={
+        "predict": Verb(
+            module="headway.vision.verbs.predict", help="predict the classes of pictures"
+        ),
+    },
+)

@@ -1,6 +1,7 @@
 """Pictures as sequences of patches."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ class PatchEmbedding(Module):
         channels: Channels of a picture.
         bias: Whether to learn a bias.
         norm: Builds a norm of the tokens, ``(dim)``; none if None.
+        remainder: What happens to pixels on the right and at the bottom that fill no patch. Some
+            published models drop them.
 
     Shape:
         Input: (B, channels, H, W). Output: (B, H/patch * W/patch, dim) and its layout.
@@ -40,15 +43,33 @@ class PatchEmbedding(Module):
         channels: int = 3,
         bias: bool = True,
         norm: Callable[[int], nn.Module] | None = None,
+        remainder: Literal["refuse", "drop"] = "refuse",
     ) -> None:
         super().__init__()
         self.patch: tuple[int, int] = (
             (patch, patch) if isinstance(patch, int) else (patch[0], patch[1])
         )
         self.channels = channels
+        self.remainder = remainder
         self.weight = nn.Parameter(lecun_normal_(torch.empty(dim, channels, *self.patch)))
         self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
         self.norm = norm(dim) if norm is not None else None
+
+    def set_channels(self, channels: int) -> None:
+        """Takes pictures with another number of channels, keeping what was learned.
+
+        One channel gets the sum of the weights; more channels repeat them, scaled so that the same
+        picture in every channel gives the same tokens.
+        """
+        with torch.no_grad():
+            if channels == 1:
+                weight = self.weight.sum(dim=1, keepdim=True)
+            else:
+                repeats = -(-channels // self.channels)
+                weight = self.weight.repeat(1, repeats, 1, 1)[:, :channels]
+                weight = weight * (self.channels / channels)
+        self.weight = nn.Parameter(weight.contiguous())
+        self.channels = channels
 
     def grid(self, size: Sequence[int]) -> tuple[int, int]:
         """Returns the grid of patches of a picture of ``size`` (H, W).
@@ -57,7 +78,8 @@ class PatchEmbedding(Module):
             UserError: If the picture cannot be cut into whole patches.
         """
         (height, width), (rows, columns) = size, self.patch
-        if height % rows or width % columns or not height or not width:
+        drop = self.remainder == "drop" and height >= rows and width >= columns
+        if not drop and (height % rows or width % columns or not height or not width):
             near = [
                 max(patch, round(side / patch) * patch)
                 for side, patch in zip(size, self.patch, strict=True)
@@ -72,6 +94,7 @@ class PatchEmbedding(Module):
         """Returns the pixels of each patch, (B, patches, channels * area), in the order of the weight."""
         rows, columns = self.grid(images.shape[-2:])
         (height, width) = self.patch
+        images = images[..., : rows * height, : columns * width]
         split = images.reshape(-1, self.channels, rows, height, columns, width)
         return split.permute(0, 2, 4, 1, 3, 5).reshape(-1, rows * columns, self.weight[0].numel())
 

@@ -1,7 +1,14 @@
 """Heads: what reads the result of a stack."""
 
 from headway.core.heads.classification import ClassificationHead
-from headway.core.heads.pooling import AttentionPooling, AveragePooling, MaxPooling, TokenPooling
+from headway.core.heads.pooling import (
+    AttentionPooling,
+    AveragePooling,
+    MaxPooling,
+    PoolingLayer,
+    TokenAveragePooling,
+    TokenPooling,
+)
 from headway.core.heads.regression import QuantileHead, RegressionHead
 from headway.core.heads.token import TokenHead
 
@@ -10,8 +17,10 @@ __all__ = [
     "AveragePooling",
     "ClassificationHead",
     "MaxPooling",
+    "PoolingLayer",
     "QuantileHead",
     "RegressionHead",
+    "TokenAveragePooling",
     "TokenHead",
     "TokenPooling",
 ]

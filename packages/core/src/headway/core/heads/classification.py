@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from headway.core.heads.pooling import PoolingLayer, TokenPooling
@@ -35,11 +34,10 @@ class ClassificationHead(Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.dim = dim
         self.pooling = pooling(dim)
-        self.norm = norm(dim) if norm is not None else None
+        self.norm = norm(self.pooling.width) if norm is not None else None
         self.dropout = nn.Dropout(dropout)
-        self.classifier = classifier(dim, num_classes)
+        self.classifier = classifier(self.pooling.width, num_classes)
 
     def pool(self, x: Tensor, layout: Layout | None = None) -> Tensor:
         """Returns the pooled, normalised vector before the classifier."""
@@ -52,8 +50,10 @@ class ClassificationHead(Module):
 
     def reset(self, num_classes: int) -> None:
         """Replaces the classifier by a new one, on the same device."""
-        weight = next((p for p in self.classifier.parameters()), torch.empty(0))
-        self.classifier = classifier(self.dim, num_classes).to(weight.device, weight.dtype)
+        old = next(self.classifier.parameters(), None)
+        self.classifier = classifier(self.pooling.width, num_classes)
+        if old is not None:
+            self.classifier.to(old.device, old.dtype)
 
 
 def classifier(dim: int, num_classes: int) -> nn.Module:

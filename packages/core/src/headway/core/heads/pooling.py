@@ -21,12 +21,16 @@ class PoolingLayer(Module):
     Args:
         dim: Channels of a token.
 
+    Attributes:
+        width: Channels of the vector.
+
     Shape:
-        x: (B, N, dim). Output: (B, dim); (items, dim) for a packed layout.
+        x: (B, N, dim). Output: (B, width); (items, width) for a packed layout.
     """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
+        self.width = dim
 
     @abstractmethod
     def forward(self, x: Tensor, layout: Layout | None = None) -> Tensor:
@@ -83,6 +87,23 @@ class AveragePooling(PoolingLayer):
         total = x.new_zeros(len(offsets) - 1, x.shape[1]).index_add(0, item, x * counts[:, None])
         number = (offsets.diff() - prefix).clamp_min(1)
         return total / number[:, None].to(x.dtype)
+
+
+class TokenAveragePooling(PoolingLayer):
+    """The class token and the average of the patches, side by side.
+
+    Source:
+        Oquab et al. 2023 (DINOv2), https://arxiv.org/abs/2304.07193, section 7.1.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.width = 2 * dim
+        self.token, self.average = TokenPooling(dim), AveragePooling(dim)
+
+    def forward(self, x: Tensor, layout: Layout | None = None) -> Tensor:
+        """Joins both."""
+        return torch.cat([self.token(x, layout), self.average(x, layout)], dim=-1)
 
 
 class MaxPooling(PoolingLayer):

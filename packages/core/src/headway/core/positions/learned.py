@@ -70,8 +70,13 @@ class LearnedPosition(Module):
             self.table = nn.Parameter(self.at(grid).clone())
         self.grid = tuple(grid)
 
-    def forward(self, layout: Layout) -> Tensor:
-        """Returns the embedding to add to the tokens of a layout with a grid."""
-        if layout.grid is None:
-            raise UserError("LearnedPosition needs a layout with a grid")
-        return self.at(layout.grid)
+    def forward(self, layout: Layout, tokens: int) -> Tensor:
+        """Returns the embedding to add to the tokens of a layout.
+
+        Shape:
+            Output: (1, tokens, dim).
+        """
+        grid = layout.grid if layout.grid is not None else (tokens - layout.prefix,)
+        if len(grid) != len(self.grid):
+            raise UserError(f"LearnedPosition(grid={self.grid}) got tokens on a grid {grid}")
+        return self.at(grid)[:, self.prefix - layout.prefix :]

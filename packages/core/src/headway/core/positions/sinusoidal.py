@@ -1,5 +1,7 @@
 """Sinusoidal position embeddings."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -8,42 +10,56 @@ from headway.core.layout import Layout
 from headway.core.module import Module
 
 
-class SinusoidalPosition(Module):
-    """Sines and cosines of the place at geometric wavelengths; nothing is learned.
+def sinusoids(positions: Tensor, dim: int, theta: float = 10000.0) -> Tensor:
+    """Returns sines (even channels) and cosines (odd channels) of places at geometric wavelengths.
 
-    Channel 2i is a sine, 2i + 1 a cosine of the same wavelength; with several axes each axis has its
-    own share of the channels, in order.
+    With several axes each axis has its own share of the channels, in order.
 
-    Args:
-        dim: Channels.
-        axes: Coordinates of a place: 1 for sequences, 2 for pictures.
-        theta: Base of the wavelengths.
+    Shape:
+        positions: (..., axes). Output: (..., dim).
 
     Source:
         Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.5.
     """
+    width = dim // positions.shape[-1]
+    exponents = torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width
+    angles = positions.float()[..., None] * theta**-exponents
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-3)
 
-    def __init__(self, dim: int, *, axes: int = 1, theta: float = 10000.0) -> None:
+
+class SinusoidalPosition(Module):
+    """Adds sines and cosines of the place; nothing is learned, any grid will do.
+
+    Args:
+        dim: Channels.
+        grid: (length,) of a sequence or (H, W) of a picture; only the number of axes matters.
+        prefix: Leading tokens without a place; they get zeros.
+        theta: Base of the wavelengths.
+    """
+
+    def __init__(
+        self, dim: int, *, grid: Sequence[int] = (1,), prefix: int = 0, theta: float = 10000.0
+    ) -> None:
         super().__init__()
-        if dim % (2 * axes):
-            raise UserError(f"dim {dim} must be a multiple of {2 * axes} for {axes} axes")
-        self.dim, self.axes, self.theta = dim, axes, theta
+        self.axes = len(grid)
+        if dim % (2 * self.axes):
+            raise UserError(f"dim {dim} must be a multiple of {2 * self.axes} for {self.axes} axes")
+        self.dim, self.prefix, self.theta = dim, prefix, theta
 
-    def forward(self, positions: Tensor | Layout, *, tokens: int | None = None) -> Tensor:
-        """Returns the embedding of places, or of the tokens of a layout.
+    def forward(self, layout: Layout, tokens: int) -> Tensor:
+        """Returns the embedding to add to the tokens of a layout.
 
         Shape:
-            positions: (B or 1, N, axes). Output: (B or 1, N, dim).
+            Output: (B or 1, tokens, dim).
         """
-        if isinstance(positions, Layout):
-            if tokens is None:
-                raise UserError("SinusoidalPosition needs tokens=N beside a layout")
-            positions = positions.token_positions(tokens)
+        positions = layout.token_positions(tokens)
         if positions.shape[-1] != self.axes:
             raise UserError(
-                f"SinusoidalPosition(axes={self.axes}) got places with {positions.shape[-1]} coordinates"
+                f"SinusoidalPosition for {self.axes} axes got places with {positions.shape[-1]} "
+                "coordinates; give grid as many sizes"
             )
-        width = self.dim // self.axes
-        exponents = torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width
-        angles = positions.float()[..., None] * self.theta**-exponents
-        return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-3)
+        embedding = sinusoids(positions, self.dim, self.theta)
+        if layout.prefix:
+            places = torch.arange(tokens, device=embedding.device)
+            embedding = embedding.masked_fill((places < layout.prefix)[:, None], 0.0)
+        return embedding

@@ -1,0 +1,118 @@
+"""Files that are whole or absent: a kill or a full disk at any moment leaves the previous version."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+
+class DiskFullError(OSError):
+    """A file did not fit; the message names it, what is free and what to do."""
+
+    def __init__(self, path: Path, needed: int | None = None) -> None:
+        self.path = path
+        size = f" of at least {_mib(needed)}" if needed else ""
+        free = ""
+        with suppress(OSError):
+            free = f" ({_mib(shutil.disk_usage(path.parent).free)} free)"
+        super().__init__(
+            errno.ENOSPC,
+            f"the disk is full: {path}{size} was not written{free}, its previous version is untouched; "
+            "make room, or set another folder, then continue",
+        )
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, says that a disk or a quota is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        # Libraries that write by themselves (safetensors) keep only the words.
+        if "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+class _Watched:
+    """A file that remembers the first error of a write, which serialisers tend to replace."""
+
+    def __init__(self, file: IO[Any]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
+    """Opens a file that takes the place of ``path`` only once it is complete and on the disk.
+
+    Args:
+        path: The file; its folder is made if need be.
+        mode: ``"wb"`` or ``"w"`` (UTF-8).
+
+    Raises:
+        DiskFullError: If there is no room; ``path`` is as it was.
+    """
+    path = Path(path)
+    # The process id keeps two processes apart; the same folder, since a rename cannot cross disks.
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    watched: _Watched | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, mode, encoding=None if "b" in mode else "utf-8") as file:
+            watched = _Watched(file)
+            yield watched  # pyright: ignore[reportReturnType]
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException as error:
+        written = part.stat().st_size if part.exists() else None
+        part.unlink(missing_ok=True)
+        if is_disk_full(error) or (watched is not None and is_disk_full(watched.error)):
+            raise DiskFullError(path, needed=written) from error
+        raise
+    _sync_folder(path.parent)
+
+
+def replace_with_link(source: Path, target: Path) -> None:
+    """Makes ``target`` the same file as ``source``, atomically and without a copy where links work."""
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)
+    try:
+        os.link(source, part)
+    except OSError:
+        with open(source, "rb") as reader, atomic_write(target) as writer:
+            shutil.copyfileobj(reader, writer)
+        return
+    os.replace(part, target)
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # The rename itself reaches the disk with its folder. Some file systems refuse to open one.
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,36 @@
+"""Training with Lightning: tasks, data modules, optimisers, schedules, and runs that can be continued."""
+
+from headway.core.training.data import DataModule
+from headway.core.training.groups import layer_depths, parameter_groups
+from headway.core.training.optimizers import LAMB, SGD, Adam, AdamW, Lion, OptimizerFactory
+from headway.core.training.schedules import (
+    InverseSquareRoot,
+    OneCycle,
+    ScheduleFactory,
+    WarmupConstant,
+    WarmupCosine,
+    WarmupLinear,
+    WarmupStep,
+)
+from headway.core.training.task import Strategy, Task
+
+__all__ = [
+    "LAMB",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "DataModule",
+    "InverseSquareRoot",
+    "Lion",
+    "OneCycle",
+    "OptimizerFactory",
+    "ScheduleFactory",
+    "Strategy",
+    "Task",
+    "WarmupConstant",
+    "WarmupCosine",
+    "WarmupLinear",
+    "WarmupStep",
+    "layer_depths",
+    "parameter_groups",
+]

@@ -1,0 +1,134 @@
+"""The base of all tasks: what a LightningModule of headway has in common with every other."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
+
+from lightning.pytorch import Callback, LightningModule
+from torch import nn
+from torch.optim import Optimizer
+
+from headway.core.errors import UserError
+from headway.core.training.averaging import WeightAverage
+from headway.core.training.data import DataModule
+from headway.core.training.groups import parameter_groups
+from headway.core.training.hooks import Averaging, StepSeeds
+from headway.core.training.optimizers import OptimizerFactory
+from headway.core.training.resume import close_epoch
+from headway.core.training.schedules import ScheduleFactory
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """A way to fine-tune (see ``headway.core.finetune``): freezes parameters or injects new ones."""
+
+    def apply(self, model: nn.Module) -> None:
+        """Changes the model in place, before its parameters are grouped."""
+        ...
+
+
+class Task(LightningModule):
+    """Trains a model: optimiser, schedule, fine-tuning and weight averaging are the same in every task.
+
+    A task adds the loss and the metrics (``training_step``, ``validation_step``, ``test_step``,
+    ``predict_step``); it calls ``self.backbone`` and computes nothing that the model should.
+
+    Gradient clipping and accumulation belong to the trainer: ``trainer.gradient_clip_val`` and
+    ``trainer.accumulate_grad_batches``.
+
+    ``monitor`` and ``monitor_mode`` name the metric that decides which checkpoint is the best one.
+
+    Args:
+        backbone: The whole model, head included; it is what a run exports.
+        optimizer: AdamW, Adam, SGD, Lion, LAMB or another ``OptimizerFactory``.
+        schedule: How the learning rate moves, or None for a constant one.
+        finetune: Freezes or injects parameters before training.
+        layer_decay: Ratio of the learning rates of neighbouring depths; 0.65 to 0.9 is usual.
+        ema: Decay of the running average of the weights (0.999 to 0.9999), which is then what is
+            validated, tested and exported; None for no average.
+    """
+
+    monitor: str = "val_loss"
+    monitor_mode: str = "min"
+
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module,
+        optimizer: OptimizerFactory,
+        schedule: ScheduleFactory | None = None,
+        finetune: Strategy | None = None,
+        layer_decay: float | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__()
+        if ema is not None and not 0 < ema < 1:
+            raise UserError(f"ema is {ema}; a decay lies between 0 and 1, usually 0.999 to 0.9999")
+        if finetune is not None:
+            finetune.apply(backbone)
+        self.backbone = backbone
+        self.optimizer_factory = optimizer
+        self.schedule_factory = schedule
+        self.layer_decay = layer_decay
+        self.ema_decay = ema
+        self.average: WeightAverage | None = None
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Returns the callbacks that every run of a task has."""
+        return [StepSeeds()] if self.ema_decay is None else [StepSeeds(), Averaging()]
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Returns what a user of the exported model needs besides its weights, as JSON values.
+
+        Classes, image size, mean and deviation, a scaler: by default what the data module says.
+        """
+        data = getattr(self._trainer, "datamodule", None)
+        return data.preprocessing() if isinstance(data, DataModule) else {}
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The weights are the averaged ones inside the block, if the task averages."""
+        if self.average is None:
+            yield
+            return
+        with self.average.applied(self):
+            yield
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the average; ``state_dict`` holds the trained weights."""
+        if self.average is not None:
+            checkpoint["average"] = self.average.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the average, and closes an epoch that the checkpoint was written at the end of."""
+        if self.ema_decay is not None and "average" in checkpoint:
+            self.average = WeightAverage(self, self.ema_decay)
+            self.average.load_state_dict(checkpoint["average"])
+        close_epoch(checkpoint)
+
+    def configure_optimizers(self) -> Any:
+        """Builds optimiser and schedule; the schedule moves with every optimiser step."""
+        factory = self.optimizer_factory
+        optimizer = factory(
+            parameter_groups(
+                self.backbone, lr=factory.lr, layer_decay=self.layer_decay, others=self
+            )
+        )
+        if self.schedule_factory is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"},
+        }
+
+    def _schedule(self, optimizer: Optimizer) -> Any:
+        assert self.schedule_factory is not None
+        total = self.trainer.estimated_stepping_batches
+        batches = self.trainer.num_training_batches
+        steps_per_epoch = (
+            batches
+            if math.isinf(batches)
+            else math.ceil(batches / self.trainer.accumulate_grad_batches)
+        )
+        return self.schedule_factory(optimizer, total_steps=total, steps_per_epoch=steps_per_epoch)

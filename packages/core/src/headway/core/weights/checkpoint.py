@@ -1,0 +1,192 @@
+"""Opening what a user points at: a folder, a file, a run, or a name on the hub."""
+
+import json
+import pickle
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from headway.core.errors import UserError
+
+SAFE_SUFFIXES = (".safetensors",)
+PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
+# Wrappers that official checkpoints come in, outermost first.
+WRAPPERS = (
+    "state_dict_ema",
+    "model_ema",
+    "state_dict",
+    "model",
+    "model_state",
+    "params_ema",
+    "params",
+)
+HUB_FILES = ["*.json", "*.safetensors", "pytorch_model*.bin"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A configuration, if there is one, and tensors by name, read when they are needed.
+
+    Args:
+        source: What the user named.
+        config: Contents of config.json.
+        files: Files that hold the tensors.
+        folder: Where further files (preprocessing.json) lie.
+    """
+
+    source: str
+    config: dict[str, Any] | None
+    files: tuple[Path, ...]
+    folder: Path
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def state(self) -> dict[str, Tensor]:
+        """The tensors by name, wrappers and ``module.`` prefixes removed."""
+        state: dict[str, Tensor] = {}
+        for file in self.files:
+            state.update(read_tensors(file))
+        return state
+
+
+def open_checkpoint(source: str | Path) -> Checkpoint:
+    """Finds configuration and tensor files of a source; downloads it if it is a name on the hub.
+
+    Args:
+        source: A run folder, a folder with config.json, a file of tensors, or ``owner/name``.
+
+    Raises:
+        UserError: If there is nothing to load.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _open_folder(str(source), path)
+    if path.is_file():
+        return _open_file(str(source), path)
+    name = str(source)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise UserError(f"there is no file or folder {name}")
+    return _open_folder(name, _download(name))
+
+
+def _open_folder(source: str, folder: Path) -> Checkpoint:
+    if (folder / "model" / "config.json").is_file():
+        folder = folder / "model"  # a run folder
+    config = _read_json(folder / "config.json")
+    index = _read_json(folder / "model.safetensors.index.json")
+    if index is not None:
+        names = sorted(set(index.get("weight_map", {}).values()))
+        if any(Path(name).name != name for name in names):
+            raise UserError(
+                f"{folder / 'model.safetensors.index.json'} names files outside its folder"
+            )
+        files = tuple(folder / name for name in names)
+    else:
+        preferred = ("model.safetensors", "pytorch_model.bin", "model.pth", "model.pt")
+        files = tuple(folder / name for name in preferred if (folder / name).is_file())[:1]
+        files = files or tuple(sorted(folder.glob("*.safetensors")))[:1]
+    if not files:
+        raise UserError(
+            f"{source} holds no weights (looked for model.safetensors and pytorch_model.bin in {folder})"
+        )
+    preprocessing = _read_json(folder / "preprocessing.json") or {}
+    return Checkpoint(source, config, files, folder, preprocessing)
+
+
+def _open_file(source: str, path: Path) -> Checkpoint:
+    if path.suffix not in (*SAFE_SUFFIXES, *PICKLE_SUFFIXES):
+        raise UserError(
+            f"{source} is no file of weights; expected "
+            f"{', '.join((*SAFE_SUFFIXES, *PICKLE_SUFFIXES))}"
+        )
+    folder = path.parent
+    if path.suffix == ".ckpt" and (folder.parent / "model" / "config.json").is_file():
+        folder = folder.parent / "model"  # RUN/checkpoints/best.ckpt
+    config = _read_json(folder / "config.json")
+    preprocessing = _read_json(folder / "preprocessing.json") or {}
+    return Checkpoint(source, config, (path,), folder, preprocessing)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a mapping, got {type(content).__name__}")
+    return content
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Reads tensors by name; never executes what the file holds.
+
+    Raises:
+        UserError: If the file is missing, cut off, no file of tensors, or holds code.
+    """
+    try:
+        if path.suffix in SAFE_SUFFIXES:
+            return _clean(load_file(path), path)
+        return _clean(torch.load(path, map_location="cpu", weights_only=True), path)
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except pickle.UnpicklingError as error:
+        reason = (
+            str(error).strip().splitlines()[0] if str(error).strip() else "not a file of tensors"
+        )
+        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+            raise UserError(
+                f"{path} holds more than tensors (pickled code), which is never executed; "
+                "save its state_dict, or convert it to safetensors where you trust it"
+            ) from None
+        raise UserError(f"{path} cannot be read: {reason}") from None
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{path} is damaged or no file of tensors: {reason}") from None
+
+
+def _clean(content: Any, path: Path) -> dict[str, Tensor]:
+    averaged = content.get("average") if isinstance(content, dict) else None
+    for wrapper in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+            break
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}, expected tensors by name")
+    state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if isinstance(averaged, dict):
+        state.update(_averages(averaged))
+    for prefix in ("module.", "backbone."):
+        if state and all(name.startswith(prefix) for name in state if "." in name):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
+    if not state:
+        raise UserError(f"{path} holds no tensors")
+    return state
+
+
+def _averages(averaged: dict[str, Any]) -> dict[str, Tensor]:
+    """Returns the running averages that a task of headway stores beside its weights."""
+    weights = averaged.get("weights", averaged)
+    if not isinstance(weights, dict):
+        return {}
+    return {name: value for name, value in weights.items() if isinstance(value, Tensor)}
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{name} is no file or folder here, and the hub could not deliver it: {reason}"
+        ) from None

@@ -1,0 +1,98 @@
+"""Putting tensors into a model, with an account of every key."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from headway.core.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadReport:
+    """What became of every parameter of the model and of every tensor of the checkpoint.
+
+    Args:
+        source: Where the tensors came from.
+        loaded: Parameters that took a tensor as it was.
+        missing: Parameters that the checkpoint does not hold; they keep their initial values.
+        unexpected: Tensors that the model has no place for.
+        resized: Parameters that were resized after loading, such as position embeddings.
+        reinitialised: Parameters that were replaced after loading, such as a classifier.
+    """
+
+    source: str
+    loaded: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    resized: tuple[str, ...] = ()
+    reinitialised: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.loaded)} loaded"]
+        for name in ("missing", "unexpected", "resized", "reinitialised"):
+            keys = getattr(self, name)
+            if keys:
+                shown = ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
+                parts.append(f"{len(keys)} {name} ({shown})")
+        return f"{self.source}: {'; '.join(parts)}"
+
+    def after(
+        self, *, resized: Collection[str] = (), reinitialised: Collection[str] = ()
+    ) -> "LoadReport":
+        """Returns the account after some loaded parameters were changed."""
+        changed = {*resized, *reinitialised}
+        return replace(
+            self,
+            loaded=tuple(name for name in self.loaded if name not in changed),
+            resized=tuple(sorted({*self.resized, *resized})),
+            reinitialised=tuple(sorted({*self.reinitialised, *reinitialised})),
+        )
+
+
+def load_weights(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    source: str,
+    may_miss: Collection[str] = (),
+) -> LoadReport:
+    """Loads tensors under our names into a model.
+
+    Args:
+        model: The model.
+        state: Tensors by name.
+        source: Named in messages.
+        may_miss: Prefixes of parameters that the checkpoint need not hold.
+
+    Raises:
+        UserError: If a tensor has another shape, or parameters are missing: it is then a checkpoint
+            of another model, and nothing is loaded.
+    """
+    own = model.state_dict()
+    wrong = [name for name in own if name in state and state[name].shape != own[name].shape]
+    if wrong:
+        name = wrong[0]
+        raise UserError(
+            f"{source} does not fit the model: {name} is {tuple(state[name].shape)} there and "
+            f"{tuple(own[name].shape)} here ({len(wrong)} such of {len(own)}); "
+            "is it a checkpoint of another model or size?"
+        )
+    missing = [name for name in own if name not in state]
+    lost = [name for name in missing if not name.startswith(tuple(may_miss) or ("\0",))]
+    if lost:
+        raise UserError(
+            f"{source} is a checkpoint of another model: it lacks {len(lost)} of {len(own)} "
+            f"parameters, such as {lost[0]}"
+        )
+    loaded = [name for name in own if name in state]
+    with torch.no_grad():
+        for name in loaded:
+            own[name].copy_(state[name])
+    return LoadReport(
+        source=source,
+        loaded=tuple(loaded),
+        missing=tuple(missing),
+        unexpected=tuple(name for name in state if name not in own),
+    )

@@ -1,0 +1,139 @@
+"""``from_pretrained`` and ``save_pretrained``."""
+
+import json
+from collections.abc import Collection
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save as to_bytes
+from torch import nn
+
+from headway.core.errors import UserError
+from headway.core.files import atomic_write
+from headway.core.weights.adapter import adapters
+from headway.core.weights.checkpoint import Checkpoint, open_checkpoint
+from headway.core.weights.config import build, describe
+from headway.core.weights.load import LoadReport, load_weights
+
+
+def save_pretrained(model: nn.Module, folder: str | Path) -> Path:
+    """Writes ``config.json`` and ``model.safetensors``; each file is whole or absent.
+
+    Args:
+        model: A model built from parts of headway.
+        folder: Made if need be.
+
+    Raises:
+        UserError: If an argument of the model cannot be written.
+    """
+    folder = Path(folder)
+    config: dict[str, Any] = {"headway_version": metadata.version("headway"), **describe(model)}
+    wishes = getattr(model, "pretrained_cfg", None)
+    if isinstance(wishes, dict):
+        config["pretrained_cfg"] = wishes
+    # Tied parameters are stored once under each name: safetensors refuses shared memory.
+    state = {
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in model.state_dict().items()
+    }
+    with atomic_write(folder / "model.safetensors") as file:
+        file.write(to_bytes(state, metadata={"format": "pt"}))
+    with atomic_write(folder / "config.json", "w") as file:
+        json.dump(config, file, indent=2)
+    return folder
+
+
+def from_pretrained(
+    source: str | Path, *, allow: Collection[str] = (), **overrides: Any
+) -> nn.Module:
+    """Loads a model; ``model.load_report`` says what became of every key.
+
+    The source is recognised by, in order: a config.json of headway (``class_path``), the formats that
+    the domains know (Hugging Face ``model_type``, timm ``architecture``, key patterns of official
+    files).
+
+    Args:
+        source: A run folder, a folder, a file of tensors, or a name on the hub.
+        allow: Import paths of foreign classes that a config.json of headway may name.
+        **overrides: Arguments that differ from the checkpoint's. What the model can change after
+            loading (``num_classes``, ``image_size``) is changed then, the rest when it is built.
+
+    Raises:
+        UserError: If the source is missing, unknown, of another model, or not to be trusted.
+    """
+    checkpoint = open_checkpoint(source)
+    if checkpoint.config is not None and "class_path" in checkpoint.config:
+        return _own(checkpoint, allow, dict(overrides))
+    found = [adapter for adapter in adapters() if adapter.recognises(checkpoint)]
+    if len(found) != 1:
+        candidates = ", ".join(adapter.name for adapter in found or adapters()) or "none installed"
+        problem = "fits several formats" if found else "is of no known format"
+        raise UserError(
+            f"{source} {problem}; known: own folders (config.json with class_path), {candidates}"
+        )
+    [adapter] = found
+    wishes = dict(overrides)
+    changes = {name: wishes.pop(name) for name in list(wishes) if name in _changeable_names()}
+    model = adapter.build(checkpoint, wishes)
+    if wishes:
+        raise UserError(f"{adapter.name} does not take {', '.join(wishes)}")
+    report = load_weights(
+        model,
+        adapter.convert(checkpoint, model),
+        source=str(source),
+        may_miss=getattr(adapter, "may_miss", ()),
+    )
+    return change(model, report, changes)
+
+
+def _own(checkpoint: Checkpoint, allow: Collection[str], overrides: dict[str, Any]) -> nn.Module:
+    assert checkpoint.config is not None
+    changes = {name: overrides.pop(name) for name in list(overrides) if name in _changeable_names()}
+    model = build(
+        {key: checkpoint.config.get(key, {}) for key in ("class_path", "init_args")},
+        allow=allow,
+        overrides=overrides,
+    )
+    report = load_weights(model, checkpoint.state, source=checkpoint.source)
+    wishes = checkpoint.config.get("pretrained_cfg")
+    if isinstance(wishes, dict):
+        model.pretrained_cfg = wishes  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+    return change(model, report, changes)
+
+
+# Argument -> the method with which a loaded model changes it.
+CHANGES = {
+    "num_classes": "reset_classifier",
+    "image_size": "set_input_size",
+    "channels": "set_channels",
+}
+
+
+def _changeable_names() -> Collection[str]:
+    return CHANGES
+
+
+def change(model: nn.Module, report: LoadReport, changes: dict[str, Any]) -> nn.Module:
+    """Changes a loaded model and its account: new head, other image size."""
+    for name, value in changes.items():
+        if value is None or model_argument(model, name) == value:
+            continue
+        method = getattr(model, CHANGES[name], None)
+        if method is None:
+            raise UserError(f"{type(model).__name__} cannot change {name} after loading")
+        before = dict(model.named_parameters())
+        method(value)
+        after = dict(model.named_parameters())
+        changed = [key for key, value in after.items() if value is not before.get(key)]
+        if name == "num_classes":
+            report = report.after(reinitialised=changed)
+        else:
+            report = report.after(resized=changed)
+    model.load_report = report  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+    return model
+
+
+def model_argument(model: nn.Module, name: str) -> Any:
+    """Returns what a model was built with, or None."""
+    return getattr(model, "init_args", {}).get(name)

@@ -1,0 +1,6 @@
+"""What only vision needs."""
+
+from headway.vision.layers.image_tokens import ImageTokens
+from headway.vision.layers.stem import ConvolutionStem
+
+__all__ = ["ConvolutionStem", "ImageTokens"]

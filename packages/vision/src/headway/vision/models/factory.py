@@ -1,0 +1,92 @@
+"""``create_model`` and ``list_models``, as timm's users know them."""
+
+import difflib
+import fnmatch
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from headway.core.errors import UserError
+from headway.vision.models.features import Features
+from headway.vision.models.variants import build, variants
+
+
+def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
+    """Returns the names of the models that match a shell pattern.
+
+    Args:
+        pattern: Such as ``"deit3_*"``.
+        pretrained: Whether to return ``name.tag`` of those with published weights only.
+    """
+    rows = variants().values()
+    names = [
+        f"{row['name']}.{row['tag']}" if pretrained else row["name"]
+        for row in rows
+        if not pretrained or row["tag"] != "-"
+    ]
+    return sorted(fnmatch.filter(names, pattern))
+
+
+def create_model(
+    name: str,
+    pretrained: bool = False,
+    *,
+    num_classes: int | None = None,
+    in_chans: int = 3,
+    img_size: int | Sequence[int] | None = None,
+    patch_size: int | None = None,
+    drop_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
+    checkpoint_path: str | Path | None = None,
+    features_only: bool = False,
+    out_indices: Sequence[int] | None = None,
+) -> nn.Module:
+    """Builds a model by timm's name, with or without weights.
+
+    Args:
+        name: ``architecture`` or ``architecture.tag``; see ``list_models``.
+        pretrained: Whether to load the published weights from the hub (``timm/name.tag``).
+        num_classes: Classes; as published if None, 0 for pooled features.
+        in_chans: Channels of a picture.
+        img_size: Side or (height, width) in pixels; as published if None.
+        patch_size: Side of a patch in pixels; as published if None.
+        drop_rate: Probability of dropping a channel before the classifier.
+        drop_path_rate: Rate of stochastic depth of the last block.
+        checkpoint_path: A file or folder to load weights from.
+        features_only: Whether to return a model of feature maps.
+        out_indices: Which blocks give feature maps; the last three if None.
+
+    Raises:
+        UserError: If there is no model of that name; the message lists the nearest ones.
+    """
+    architecture, _, tag = name.partition(".")
+    row = variants().get(architecture)
+    if row is None:
+        near = difflib.get_close_matches(architecture, variants(), n=3, cutoff=0.5)
+        raise UserError(
+            f"there is no model {architecture!r}; "
+            + (f"did you mean {', '.join(near)}?" if near else "see headway ls models")
+        )
+    size = tuple(img_size) if isinstance(img_size, Sequence) else img_size
+    options: dict[str, Any] = {
+        "num_classes": num_classes,
+        "channels": in_chans,
+        "image_size": size,
+        "patch_size": patch_size,
+        "dropout": drop_rate,
+        "drop_path": drop_path_rate,
+    }
+    model: nn.Module = build(row, **options)
+    if tag:
+        model.pretrained_cfg = {**model.pretrained_cfg, "tag": tag}  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+    if pretrained or checkpoint_path is not None:
+        # Loading belongs to a floor above the models and is needed here only on demand.
+        from headway.vision.models.pretrained import load_into
+
+        tag = tag or row["tag"]
+        if checkpoint_path is None and tag == "-":
+            raise UserError(f"{architecture} has no published weights; use pretrained=False")
+        load_into(model, checkpoint_path or f"timm/{architecture}.{tag}")
+    return Features(model, out_indices) if features_only else model

@@ -1,0 +1,100 @@
+"""A trained classifier with what its pictures must go through."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headway.core.errors import UserError
+from headway.vision.data.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """A model ready to predict.
+
+    Args:
+        model: In evaluation mode, on its device.
+        preprocessing: What a picture goes through.
+        classes: Names of the classes; None names them by number.
+        multi_label: Whether every class is decided for itself.
+        device: Where the model is.
+    """
+
+    model: nn.Module
+    preprocessing: Preprocessing
+    classes: tuple[str, ...] | None
+    multi_label: bool
+    device: torch.device
+
+    @torch.inference_mode()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Returns the probabilities of the classes.
+
+        Shape:
+            images: (B, C, H, W). Output: (B, K), on the CPU.
+        """
+        output = self.model(images.to(self.device))
+        logits = (output if isinstance(output, Tensor) else output.logits).float().cpu()
+        if self.classes is not None and len(self.classes) != logits.shape[-1]:
+            raise UserError(
+                f"the model answers for {logits.shape[-1]} classes, but preprocessing.json names "
+                f"{len(self.classes)}; they do not belong together"
+            )
+        return logits.sigmoid() if self.multi_label else logits.softmax(dim=-1)
+
+    def name(self, label: int) -> str:
+        """Returns the name of a class."""
+        return str(label) if self.classes is None else self.classes[label]
+
+
+def load_classifier(source: str, device: str | None = None) -> Classifier:
+    """Loads a run folder, a checkpoint, a directory or a hub id.
+
+    The preprocessing is that of the run's ``preprocessing.json``; what it lacks is taken from the model's
+    ``pretrained_cfg``.
+    """
+    # By its full path here: weights and their libraries load when a model is really wanted.
+    from headway.core.weights import from_pretrained  # pyright: ignore
+
+    model: nn.Module = from_pretrained(source)
+    return as_classifier(model, read_preprocessing(Path(source)), device)
+
+
+def as_classifier(
+    model: nn.Module, preprocessing: Mapping[str, Any], device: str | None = None
+) -> Classifier:
+    """Puts a model and the content of its ``preprocessing.json`` together."""
+    cfg = {**(getattr(model, "pretrained_cfg", None) or {}), **preprocessing}
+    names = cfg.get("classes") or cfg.get("label_names")
+    if device in (None, "auto"):
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    place = torch.device(device)
+    return Classifier(
+        model=model.eval().to(place),
+        preprocessing=Preprocessing.from_cfg(cfg),
+        classes=None if names is None else tuple(names),
+        multi_label=bool(cfg.get("multi_label", False)),
+        device=place,
+    )
+
+
+def read_preprocessing(source: Path) -> dict[str, Any]:
+    """Reads the preprocessing beside a model; empty if it has none.
+
+    Args:
+        source: A run folder, a file in its ``checkpoints``, or a directory of a model.
+    """
+    folder = source if source.is_dir() else source.parent
+    for place in (folder / "model", folder, folder.parent / "model"):
+        file = place / "preprocessing.json"
+        if file.is_file():
+            try:
+                return json.loads(file.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise UserError(f"{file} is not JSON ({error})") from None
+    return {}

@@ -1,0 +1,1 @@
+"""Adapters for the published formats of vision models."""

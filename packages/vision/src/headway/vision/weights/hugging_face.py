@@ -1,0 +1,186 @@
+"""Reading ViT, DeiT and DINOv2 checkpoints of Hugging Face transformers, 4.x and 5.x."""
+
+import re
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headway.core.embeddings import PatchEmbedding
+from headway.core.errors import UserError
+from headway.core.feedforward import GLU, MLP, QuickGELU
+from headway.core.heads import ClassificationHead, TokenAveragePooling, TokenPooling
+from headway.core.mixers import SelfAttention
+from headway.core.norms import LayerNorm
+from headway.core.weights.checkpoint import Checkpoint
+from headway.vision.layers import ImageTokens
+from headway.vision.models.pretrained_cfg import MEAN_STD
+from headway.vision.models.vit import ViT
+from headway.vision.models.vit_distilled import DistilledViT
+
+TYPES = ("vit", "deit", "dinov2", "dinov2_with_registers")
+ACTIVATIONS: dict[str, Any] = {
+    "gelu": nn.GELU,
+    "gelu_new": partial(nn.GELU, approximate="tanh"),
+    "gelu_pytorch_tanh": partial(nn.GELU, approximate="tanh"),
+    "quick_gelu": QuickGELU,
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+}
+# Theirs, after the prefix of the base model -> ours. Both generations of names.
+_RULES = [
+    (r"^embeddings\.cls_token$", "tokens.class_token"),
+    (r"^embeddings\.distillation_token$", "tokens.distillation_token"),
+    (r"^embeddings\.register_tokens$", "tokens.registers"),
+    (r"^embeddings\.position_embeddings$", "tokens.position.table"),
+    (r"^embeddings\.patch_embeddings\.projection\.", "embedding."),
+    (r"^layernorm\.", "encoder.norm."),
+    (r"^layers\.", "encoder.layer."),
+    (r"^encoder\.layer\.(\d+)\.(?:layernorm_before|norm1)\.", r"encoder.blocks.\1.mixer.norm."),
+    (
+        r"^encoder\.layer\.(\d+)\.(?:layernorm_after|norm2)\.",
+        r"encoder.blocks.\1.feedforward.norm.",
+    ),
+    (r"^encoder\.layer\.(\d+)\.layer_scale1\.lambda1$", r"encoder.blocks.\1.mixer.scale.gamma"),
+    (
+        r"^encoder\.layer\.(\d+)\.layer_scale2\.lambda1$",
+        r"encoder.blocks.\1.feedforward.scale.gamma",
+    ),
+    (
+        r"^encoder\.layer\.(\d+)\.attention\.(?:attention\.(query|key|value)|([qkv])_proj)\.",
+        r"encoder.blocks.\1.mixer.function.\2\3.",
+    ),
+    (
+        r"^encoder\.layer\.(\d+)\.attention\.(?:output\.dense|o_proj)\.",
+        r"encoder.blocks.\1.mixer.function.projection.",
+    ),
+    (
+        r"^encoder\.layer\.(\d+)\.(?:intermediate\.dense|mlp\.fc1|mlp\.weights_in)\.",
+        r"encoder.blocks.\1.feedforward.function.fc1.",
+    ),
+    (
+        r"^encoder\.layer\.(\d+)\.(?:output\.dense|mlp\.fc2|mlp\.weights_out|mlp\.down_proj)\.",
+        r"encoder.blocks.\1.feedforward.function.fc2.",
+    ),
+    (r"^encoder\.layer\.(\d+)\.mlp\.gate_proj\.", r"encoder.blocks.\1.feedforward.function.gate."),
+    (r"^encoder\.layer\.(\d+)\.mlp\.up_proj\.", r"encoder.blocks.\1.feedforward.function.value."),
+    (r"^(?:cls_)?classifier\.", "head.classifier."),
+]
+_COMPILED = [(re.compile(theirs), ours) for theirs, ours in _RULES]
+# Parts of the base model that no classifier reads.
+IGNORED = ("embeddings.mask_token", "pooler.dense.weight", "pooler.dense.bias")
+
+
+class HuggingFaceViT:
+    """Recognises ``model_type`` in config.json."""
+
+    name = "Hugging Face ViT/DeiT/DINOv2"
+    may_miss = ("head.classifier.",)
+
+    def recognises(self, checkpoint: Checkpoint) -> bool:
+        """Whether config.json is that of one of the models."""
+        return checkpoint.config is not None and checkpoint.config.get("model_type") in TYPES
+
+    def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
+        """Builds the model that config.json describes."""
+        config = checkpoint.config or {}
+        classes = _classes(checkpoint)
+        architecture = (config.get("architectures") or [""])[0]
+        teacher = architecture == "DeiTForImageClassificationWithTeacher"
+        dino = config["model_type"].startswith("dinov2")
+        norm = partial(LayerNorm, eps=float(config.get("layer_norm_eps", 1e-12)))
+        shared: dict[str, Any] = {
+            "image_size": config.get("image_size", 224),
+            "num_classes": classes,
+            "dim": config["hidden_size"],
+            "depth": config["num_hidden_layers"],
+            "heads": config["num_attention_heads"],
+            "embedding": partial(
+                PatchEmbedding,
+                patch=config.get("patch_size", 14 if dino else 16),
+                channels=config.get("num_channels", 3),
+            ),
+            "tokens": partial(
+                ImageTokens,
+                distillation_token=config["model_type"] == "deit",
+                registers=config.get("num_register_tokens", 0),
+                # Registers have no positions there: that of the class token is folded into it.
+                position_on_prefix="register" not in config["model_type"],
+            ),
+            "mixer": partial(SelfAttention, qkv_bias=config.get("qkv_bias", True)),
+            "feedforward": _feedforward(config),
+            "norm": norm,
+            "layer_scale": config.get("layerscale_value", 1.0) if dino else None,
+            "drop_path": overrides.pop("drop_path", 0.0),
+        }
+        if teacher:
+            model: ViT = DistilledViT(**shared)
+        else:
+            pooling = TokenAveragePooling if dino and classes else TokenPooling
+            model = ViT(**shared, head=partial(ClassificationHead, pooling=pooling))
+        mean, std = MEAN_STD["imagenet" if dino or config["model_type"] == "deit" else "half"]
+        model.pretrained_cfg.update(mean=mean, std=std, architecture=config["model_type"])
+        names = config.get("id2label") or {}
+        if len(names) == classes:
+            model.pretrained_cfg["label_names"] = [names[str(place)] for place in range(classes)]
+        return model
+
+    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
+        """Renames the tensors and joins queries, keys and values."""
+        config = checkpoint.config or {}
+        prefix = f"{config['model_type']}."
+        converted: dict[str, Tensor] = {}
+        for name, value in checkpoint.state.items():
+            inner = name.removeprefix(prefix)
+            if inner not in IGNORED:
+                converted[_rename(inner)] = value
+        for joined, parts in (("qkv", ("q", "k", "v")), ("fc1", ("gate", "value"))):
+            _join(converted, joined, parts)
+        if config.get("num_register_tokens", 0) and "tokens.position.table" in converted:
+            table = converted["tokens.position.table"]
+            converted["tokens.class_token"] = converted["tokens.class_token"] + table[:, :1]
+            converted["tokens.position.table"] = table[:, 1:]
+        return converted
+
+
+def _rename(name: str) -> str:
+    for pattern, replacement in _COMPILED:
+        name = pattern.sub(replacement, name)
+    for theirs, ours in ((".query.", ".q."), (".key.", ".k.")):
+        name = name.replace(f"function{theirs}", f"function{ours}")
+    return name.replace("mixer.function.value.", "mixer.function.v.")
+
+
+def _join(state: dict[str, Tensor], joined: str, parts: tuple[str, ...]) -> None:
+    for kind in ("weight", "bias"):
+        first = f".function.{parts[0]}.{kind}"
+        for name in [name for name in state if name.endswith(first)]:
+            stem = name.removesuffix(f"{parts[0]}.{kind}")
+            names = [f"{stem}{part}.{kind}" for part in parts]
+            if all(part in state for part in names):
+                state[f"{stem}{joined}.{kind}"] = torch.cat([state.pop(part) for part in names])
+
+
+def _classes(checkpoint: Checkpoint) -> int:
+    for name in ("classifier.weight", "cls_classifier.weight"):
+        if name in checkpoint.state:
+            return len(checkpoint.state[name])
+    return 0
+
+
+def _feedforward(config: dict[str, Any]) -> Any:
+    dim = config["hidden_size"]
+    if config["model_type"].startswith("dinov2"):
+        hidden = int(dim * config.get("mlp_ratio", 4))
+        if config.get("use_swiglu_ffn"):
+            return partial(GLU, hidden_dim=(int(hidden * 2 / 3) + 7) // 8 * 8)
+    else:
+        hidden = config.get("intermediate_size", 4 * dim)
+    name = config.get("hidden_act", "gelu")
+    if name not in ACTIVATIONS:
+        raise UserError(f"the activation {name!r} is not known; known: {', '.join(ACTIVATIONS)}")
+    return partial(MLP, hidden_dim=hidden, activation=ACTIVATIONS[name])
+
+
+adapter = HuggingFaceViT()

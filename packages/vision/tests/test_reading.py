@@ -1,0 +1,88 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headway.vision.data.reading import ImageError, looks_whole, read_image
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def ramp(mode: str = "L") -> Image.Image:
+    values = np.tile(np.arange(0, 256, 8, dtype=np.uint8), (16, 1))
+    return Image.fromarray(values).convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        ("L", "PNG"),
+        ("RGB", "BMP"),
+        ("P", "PNG"),
+        ("1", "PNG"),
+        ("CMYK", "TIFF"),
+        ("LA", "PNG"),
+        ("RGBA", "PNG"),
+    ],
+)
+def test_every_colour_mode_becomes_rgb(mode: str, kind: str) -> None:
+    image = read_image(encoded(ramp(mode), kind), "x")
+    assert image.mode == "RGB"
+    tolerance = 255 if mode == "1" else 8
+    assert np.abs(np.asarray(image).astype(int)[..., 0] - np.asarray(ramp())).max() <= tolerance
+
+
+def test_sixteen_bits_are_scaled_not_clipped() -> None:
+    values = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    image = read_image(encoded(Image.fromarray(values)), "x", "L")
+    assert np.abs(np.asarray(image) - values / 257).max() <= 0.51
+
+
+def test_transparent_pixels_are_white() -> None:
+    values = np.zeros((4, 4, 4), np.uint8)
+    values[:2, :, 3] = 255
+    image = np.asarray(read_image(encoded(Image.fromarray(values)), "x"))
+    assert (image[:2] == 0).all()
+    assert (image[2:] == 255).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation: int) -> None:
+    upright = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6) * 10)
+    # What the camera stored, so that the orientation brings the upright picture back.
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
+    stored = upright.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    read = read_image(encoded(stored, exif=exif), "x", "L")
+    assert np.array_equal(np.asarray(read), np.asarray(upright))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "empty"),
+        (b"no picture", "not a picture"),
+        (encoded(Image.effect_noise((64, 64), 90), "JPEG")[:900], "broken"),
+        (encoded(Image.effect_noise((64, 64), 90))[:900], "broken"),
+        (encoded(Image.fromarray(np.zeros((3, 3), np.float32)), "TIFF"), "floats"),
+    ],
+)
+def test_a_bad_file_gives_one_line_with_its_name(data: bytes, said: str) -> None:
+    with pytest.raises(ImageError, match=said) as caught:
+        read_image(data, "folder/picture.jpg")
+    assert str(caught.value).startswith("folder/picture.jpg: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_truncated_files_are_suspected_and_whole_ones_are_not() -> None:
+    for kind in ("JPEG", "PNG"):
+        whole = encoded(Image.effect_noise((64, 64), 90), kind)
+        assert looks_whole(whole[:64], whole[-64:])
+        cut = whole[: len(whole) // 2]
+        assert not looks_whole(cut[:64], cut[-64:])
