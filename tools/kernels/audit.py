@@ -33,7 +33,7 @@ def cases(
             tile = Tile(DELTA_ROWS, 0, 4, 3)
         else:
             tile = tile_for(kernel, arch=arch, single=dtype == "float32", block_d=width)
-        yield Case(kernel, arch, dtype, width, tile, bare)
+        yield Case(kernel, arch, dtype, width, tile, bare, groups=1 if bare else 4)
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from headway.core.ops import attention, attention_with_lse
+from headway.core.ops.attention.sdpa import opened
 
 BACKENDS = ("reference", "sdpa")
 
@@ -379,3 +380,18 @@ def test_lengths_that_hide_nothing_cost_no_mask() -> None:
     query, key, value = triple()
     full = attention(query, key, value, lengths=torch.tensor([5, 5]))
     assert torch.equal(full, attention(query, key, value, scale=3**-0.5))
+
+
+@pytest.mark.parametrize("additive", [False, True])
+def test_empty_rows_can_be_opened_for_kernels_that_cannot_take_them(additive: bool) -> None:
+    query, key, value = (x.detach() for x in triple())
+    mask = normal(2, 1, 4, 5, seed=4) > 0.0
+    mask[0, 0, 2] = False
+    wanted = attention(query, key, value, mask=mask)
+    given = torch.zeros(2, 1, 4, 5).double().masked_fill(~mask, -torch.inf) if additive else mask
+    visible, empty = opened(given)
+    assert (visible > -torch.inf).any(-1).all()
+    assert empty.flatten().nonzero().tolist() == [[2]]
+    option = {"bias": visible} if additive else {"mask": visible}
+    found = attention(query, key, value, **option).masked_fill(empty, 0.0)
+    torch.testing.assert_close(found, wanted)

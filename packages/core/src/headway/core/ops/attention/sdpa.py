@@ -59,15 +59,22 @@ def _dense(request: Request) -> Tensor:
         key, value = key.masked_fill(missing, 0.0), value.masked_fill(missing, 0.0)
     bias = added(request)
     causal = bias is None and _only_causal(request)
-    mask = None if causal else allowed(request)
-    empty = None
-    if not query.is_cpu and mask is not None:
-        # Only the CPU kernels are known to give zeros for a row without any key.
+    mask = _joined(bias, None if causal else allowed(request), request)
+    if query.is_cpu or mask is None:
+        return scaled_dot_product(query, key, value, mask, request.dropout, causal, scale)
+    # Only the CPU kernels are known to give zeros for a row without any key.
+    mask, empty = opened(mask)
+    out = scaled_dot_product(query, key, value, mask, request.dropout, causal, scale)
+    return out.masked_fill(empty, 0.0)
+
+
+def opened(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """A mask in which every row sees something, and which rows saw nothing before."""
+    if mask.dtype == torch.bool:
         empty = ~mask.any(dim=-1, keepdim=True)
-        mask = mask | empty
-    joined = _joined(bias, mask, request)
-    out = scaled_dot_product(query, key, value, joined, request.dropout, causal, scale)
-    return out if empty is None else out.masked_fill(empty, 0.0)
+        return mask | empty, empty
+    empty = (mask == -torch.inf).all(dim=-1, keepdim=True)
+    return mask.masked_fill(empty, 0.0), empty
 
 
 def _finite(*tensors: Tensor) -> bool:
