@@ -113,7 +113,7 @@ def test_parts_come_from_the_constructor_and_survive_a_state_dict(parts: dict) -
 
 
 def test_a_picture_that_cannot_be_cut_names_size_patch_and_remedy() -> None:
-    with pytest.raises(UserError, match="30x32 cannot be cut into patches of 8x8.*32x32"):
+    with pytest.raises(UserError, match=r"30x32 cannot be cut into patches of 8x8.*32x32"):
         small()(torch.randn(1, 3, 30, 32))
     with pytest.raises(UserError, match=r"must be \(B, 3, H, W\), got \(1, 1, 32, 32\)"):
         small()(torch.randn(1, 1, 32, 32))

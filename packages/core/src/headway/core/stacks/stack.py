@@ -14,7 +14,9 @@ from headway.core.cache import Cache, CacheGroup
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 
-BlockFactory = Callable[..., Sublayer]
+# The stack gives further arguments (mixer=, feedforward=, norm=, ...) by keyword. The type names only
+# the two in front, which is what tells a configuration that they need not be written down.
+BlockFactory = Callable[[int, int], Sublayer]
 
 
 def depth_rates(rate: float, depth: int) -> list[float]:

@@ -17,7 +17,7 @@ from headway.core.training.cpu_clock import CpuClock
 from headway.core.training.curves import draw_curves
 from headway.core.training.export import export_model
 from headway.core.training.metrics_file import MetricsFile
-from headway.core.training.resume import may_save
+from headway.core.training.resume import Sums, add_epoch_sums, epoch_sums, may_save
 from headway.core.training.run_folder import RunFolder
 
 
@@ -58,7 +58,9 @@ class RunRecorder(Checkpoint):
         self.best: float | None = None
         self.best_model_path = ""  # what Lightning looks up for ckpt_path="best"
         self._cpu_minutes = 0.0
-        self._exported = False
+        self._sums: Sums = {}
+        self._of_validation: set[str] = set()
+        self._validated = False
         self._warned = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -81,6 +83,8 @@ class RunRecorder(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Saves within an epoch when it is time, at the next batch that can be continued from."""
+        add_epoch_sums(trainer, self._sums)
+        self._sums = {}
         steps = trainer.global_step - self._saved_step
         due = self.every_n_steps is not None and steps >= self.every_n_steps
         if self.every_seconds is not None and steps:
@@ -88,21 +92,26 @@ class RunRecorder(Checkpoint):
             # The clocks of the ranks differ, and saving is a collective act.
             due = due or bool(trainer.strategy.broadcast(late))
         if due and may_save(trainer):
+            self._sums = epoch_sums(trainer)
             self._save_last(trainer)
+            self._sums = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records a validation within an epoch; the one at its end is recorded with the epoch."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        if not trainer.fit_loop.epoch_loop._num_ready_batches_reached():
-            self._add_row(trainer)
+        self._of_validation |= {metric.meta.name for metric in (trainer._results or {}).values()}
+        self._validated = trainer.fit_loop.epoch_loop._num_ready_batches_reached()
+        if not self._validated:
+            self._add_row(trainer, training=False, validation=True)
             if self._is_best(trainer, pl_module):
-                trainer.save_checkpoint(self.folder.best)
+                trainer.save_checkpoint(self.folder.best, weights_only=False)
                 self._export(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the epoch: its row, the last checkpoint, and the best one if it is."""
-        self._add_row(trainer)
+        self._add_row(trainer, training=True, validation=self._validated)
+        self._validated = False
         better = self._is_best(trainer, pl_module)
         self._save_last(trainer)
         if better:
@@ -117,7 +126,7 @@ class RunRecorder(Checkpoint):
         if trainer.is_global_zero and self.folder.metrics.is_file():
             draw_curves(self.folder.metrics, self.folder.pictures / "curves.png")
 
-    def _add_row(self, trainer: Trainer) -> None:
+    def _add_row(self, trainer: Trainer, *, training: bool, validation: bool) -> None:
         self._cpu_minutes = self._clock.minutes()
         if not trainer.is_global_zero:
             return
@@ -131,7 +140,11 @@ class RunRecorder(Checkpoint):
         ]
         if rates:
             row["lr"] = float(max(rates))
-        row.update({name: value.item() for name, value in trainer.callback_metrics.items()})
+        # Lightning keeps the values of earlier epochs; a row has what was measured for it.
+        for name, value in trainer.callback_metrics.items():
+            plain = name.split("/dataloader_idx_")[0].removesuffix("_epoch")
+            if validation if plain in self._of_validation else training:
+                row[name] = value.item()
         self._metrics.add(row)
 
     def _is_best(self, trainer: Trainer, task: LightningModule) -> bool:
@@ -156,7 +169,7 @@ class RunRecorder(Checkpoint):
 
     def _save_last(self, trainer: Trainer) -> None:
         self._cpu_minutes = self._clock.minutes()
-        trainer.save_checkpoint(self.folder.last)
+        trainer.save_checkpoint(self.folder.last, weights_only=False)
         self._saved_step = trainer.global_step
         self._saved_time = time.monotonic()
 
@@ -171,9 +184,10 @@ class RunRecorder(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a continued run must know."""
-        return {"best": self.best, "cpu_minutes": self._cpu_minutes}
+        return {"best": self.best, "cpu_minutes": self._cpu_minutes, "sums": self._sums}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores what ``state_dict`` returned."""
         self.best = state_dict["best"]
         self._cpu_minutes = state_dict["cpu_minutes"]
+        self._sums = state_dict["sums"]

@@ -3,13 +3,20 @@
 from typing import Any
 
 from lightning.pytorch import Trainer
+from torch import Tensor
+
+Sums = dict[str, tuple[Tensor, Tensor]]
 
 
-def close_epoch(checkpoint: dict[str, Any]) -> None:
+def close_epoch(checkpoint: dict[str, Any], *, by_steps: bool) -> None:
     """Turns "at the end of an epoch" into "before the next one" in a checkpoint that is being loaded.
 
     The hook that saves runs before Lightning counts the epoch as complete. Restarting from there, Lightning
     runs the end of the epoch once more if ``max_steps`` is set. Does nothing to other checkpoints.
+
+    Args:
+        checkpoint: The loaded file; changed in place.
+        by_steps: Whether the run is limited by ``max_steps``.
     """
     loop = checkpoint.get("loops", {}).get("fit_loop")
     if loop is None:
@@ -23,6 +30,9 @@ def close_epoch(checkpoint: dict[str, Any]) -> None:
     batches = loop["epoch_loop.batch_progress"]
     batches["current"] = dict.fromkeys(batches["current"], 0)
     batches["is_last_batch"] = False
+    if by_steps:
+        # Lightning then goes once round its loop without a batch, and counts a step for the loggers.
+        loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
 
 
 def may_save(trainer: Trainer) -> bool:
@@ -37,3 +47,27 @@ def may_save(trainer: Trainer) -> bool:
     fetcher = trainer.fit_loop._data_fetcher
     assert fetcher is not None
     return not loop._should_check_val_fx(fetcher)
+
+
+def epoch_sums(trainer: Trainer) -> Sums:
+    """Returns what ``self.log(..., on_epoch=True)`` has summed so far in this epoch.
+
+    Lightning forgets it when a run is continued; the epoch's mean would then be that of its second part.
+    Metric objects of torchmetrics are not included: they are for validation.
+    """
+    results = trainer.fit_loop.epoch_loop._results
+    return {
+        key: (metric.value.detach().cpu(), metric.cumulated_batch_size.cpu())
+        for key, metric in results.items()
+        if metric.is_tensor and metric.meta.on_epoch and metric.meta.is_mean_reduction
+    }
+
+
+def add_epoch_sums(trainer: Trainer, sums: Sums) -> None:
+    """Adds the first part of an epoch to what its first batch after the restart has logged."""
+    results = trainer.fit_loop.epoch_loop._results
+    for key, (value, size) in sums.items():
+        if key in results:
+            metric = results[key]
+            metric.value = metric.value + value.to(metric.value.device)
+            metric.cumulated_batch_size = metric.cumulated_batch_size + size.to(metric.value.device)

@@ -105,7 +105,9 @@ class Task(LightningModule):
         if self.ema_decay is not None and "average" in checkpoint:
             self.average = WeightAverage(self, self.ema_decay)
             self.average.load_state_dict(checkpoint["average"])
-        close_epoch(checkpoint)
+        close_epoch(
+            checkpoint, by_steps=self._trainer is not None and self._trainer.max_steps != -1
+        )
 
     def configure_optimizers(self) -> Any:
         """Builds optimiser and schedule; the schedule moves with every optimiser step."""
@@ -125,6 +127,8 @@ class Task(LightningModule):
     def _schedule(self, optimizer: Optimizer) -> Any:
         assert self.schedule_factory is not None
         total = self.trainer.estimated_stepping_batches
+        # With max_steps alone Lightning answers without looking at the data.
+        self.trainer.fit_loop.setup_data()
         batches = self.trainer.num_training_batches
         steps_per_epoch = (
             batches

@@ -1,0 +1,113 @@
+"""LightningCLI as headway uses it: tasks and data modules by class name, errors in one line."""
+
+import argparse
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from headway.core.cli.explain_config import explain
+from headway.core.errors import UserError
+from headway.core.files import atomic_write
+from headway.core.training import DataModule, Task
+
+DEFAULTS: dict[str, Any] = {
+    # One process on the best device; more devices are asked for by trainer.devices.
+    "devices": 1,
+    # The order of the data knows about ranks already, and about continuing.
+    "use_distributed_sampler": False,
+    "enable_model_summary": False,
+    "log_every_n_steps": 10,
+}
+
+
+class RecipeCLI(LightningCLI):
+    """Builds trainer, task and data from configurations; runs nothing by itself.
+
+    Args:
+        files: Configurations, merged in order.
+        overrides: Dotted options that go over them.
+    """
+
+    def __init__(self, files: list[Path], overrides: list[str]) -> None:
+        self.files = files
+        self.overrides = overrides
+        quiet()
+        args = [f"--config={file}" for file in files] + overrides
+        with warnings.catch_warnings():
+            # It looks at sys.argv, which is none of its business here.
+            warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+            super().__init__(
+                model_class=Task,
+                datamodule_class=DataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                save_config_callback=None,
+                seed_everything_default=0,
+                trainer_defaults=DEFAULTS,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                parser_kwargs={"exit_on_error": False, "allow_abbrev": False},
+                args=args,
+                run=False,
+            )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses; what is wrong becomes one line."""
+        try:
+            self.config = parser.parse_args(args)
+        except argparse.ArgumentError as error:
+            options = [a.dest for a in parser._actions if a.dest not in ("help", "config")]
+            raise UserError(
+                explain(str(error), options=options, files=self.files, words=self.overrides)
+            ) from error
+
+    def instantiate_classes(self) -> None:
+        """Builds the task and the data; the trainer is built later, when its folder is known."""
+        self.config_init: Any = self.parser.instantiate(self.config)
+        self.datamodule = self.config_init.data
+        self.model = self.config_init.model
+
+    def build_trainer(self, callbacks: list[Any], **arguments: Any) -> Trainer:
+        """Builds the trainer.
+
+        Args:
+            callbacks: Added unless the configuration has one of the same class.
+            **arguments: Trainer arguments in place of those of the configuration.
+        """
+        config = {**self.config_init.trainer, **arguments}
+        own = config.get("callbacks") or []
+        own = list(own) if isinstance(own, (list, tuple)) else [own]
+        config["callbacks"] = own + [
+            extra for extra in callbacks if not any(isinstance(c, type(extra)) for c in own)
+        ]
+        return Trainer(**config)
+
+    def save(self, path: Path, header: str) -> None:
+        """Writes the configuration with every default, atomically.
+
+        Args:
+            path: The file.
+            header: First line, without the comment sign.
+        """
+        text = self.parser.dump(self.config, skip_unset=False)
+        with atomic_write(path, "w") as file:
+            file.write(f"# {header}\n{text}")
+
+
+def quiet() -> None:
+    """Keeps Lightning from advertising and from advice that does not fit."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*is smaller than the logging interval.*",
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*you defined a `validation_step` but have no `val_dataloader`.*",
+        ".*GPU available but not used.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,71 @@
+"""Recipes: where they are, and what their first lines say."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from headway.core.cli.nearest import nearest
+from headway.core.errors import UserError
+from headway.core.systems import installed_packages
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A YAML file that trains something.
+
+    Args:
+        name: Such as ``vision/vit_digits``.
+        path: The file.
+    """
+
+    name: str
+    path: Path
+
+    def header(self) -> list[str]:
+        """Returns the comment that the file opens with, line by line."""
+        lines = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            if not line.startswith("#"):
+                break
+            lines.append(line.lstrip("# ").rstrip())
+        return [line for line in lines if line]
+
+    def facts(self) -> dict[str, str]:
+        """Returns the lines ``score: ...`` and the like of the header, and ``about``, its first line."""
+        header = self.header()
+        facts = {"about": header[0] if header else ""}
+        for line in header[1:]:
+            key, colon, value = line.partition(":")
+            if colon and key.replace(" ", "").isalpha() and value:
+                facts[key.strip().lower()] = value.strip()
+        return facts
+
+
+def recipes() -> dict[str, Recipe]:
+    """Returns the recipes of all installed packages by name, importing none of them."""
+    found = {}
+    for package, folder in installed_packages().items():
+        root = folder / "recipes"
+        for path in sorted(root.rglob("*.yaml")):
+            inner = path.relative_to(root).with_suffix("").as_posix()
+            name = f"{package.removeprefix('headway.')}/{inner}"
+            found[name] = Recipe(name, path)
+    return found
+
+
+def find_recipe(given: str) -> Recipe:
+    """Returns the recipe of a path, which goes first, or of a name.
+
+    Args:
+        given: What ``-c`` was given.
+    """
+    path = Path(given)
+    if path.is_file():
+        return Recipe(path.stem, path)
+    known = recipes()
+    name = given.removesuffix(".yaml")
+    if name in known:
+        return known[name]
+    raise UserError(
+        f"there is no file and no recipe {given!r}{nearest(name, known, most=3)}; "
+        "headway ls recipes shows all"
+    )

@@ -1,0 +1,33 @@
+"""What can be told about a checkpoint without loading it."""
+
+import json
+import re
+from pathlib import Path
+
+_DOMAIN = re.compile(r"headway\.(?!core\b)(\w+)\.")
+
+
+def domain_of(source: str) -> str | None:
+    """Returns the domain of a run folder, a checkpoint in one, or an exported model; None if unknown.
+
+    Args:
+        source: What ``-m`` was given.
+    """
+    path = Path(source)
+    if path.is_file() and path.suffix == ".ckpt":
+        # RUN/checkpoints/last.ckpt
+        path = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+    elif path.is_file():
+        path = path.parent
+    for file in (path / "model" / "config.json", path / "config.json"):
+        if file.is_file():
+            try:
+                named = json.loads(file.read_text(encoding="utf-8")).get("class_path", "")
+            except (ValueError, AttributeError):
+                continue
+            if match := _DOMAIN.match(str(named)):
+                return match.group(1)
+    config = path / "config.yaml"
+    if config.is_file() and (match := _DOMAIN.search(config.read_text(encoding="utf-8"))):
+        return match.group(1)
+    return None

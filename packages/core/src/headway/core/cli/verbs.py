@@ -1,0 +1,147 @@
+"""The verbs of the program: core's own, those of the domains, and who answers to which name."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from headway.core.cli.nearest import nearest
+from headway.core.cli.source import domain_of
+from headway.core.errors import UserError
+from headway.core.plugins import Domain, domains
+
+Run = Callable[[list[str]], int]
+
+# module, help; imported when used, for half of them need Lightning.
+_OWN = {
+    "fit": ("headway.core.cli.fit", "train a recipe, or continue a run with --resume RUN"),
+    "validate": ("headway.core.cli.evaluate", "evaluate a run on its validation data"),
+    "test": ("headway.core.cli.evaluate", "evaluate a run on its test data"),
+    "ls": ("headway.core.cli.listing", "list recipes, models, systems or mixers"),
+    "cp": ("headway.core.cli.copying", "copy a recipe to a file of yours"),
+}
+
+
+def run(args: list[str]) -> int:
+    """Runs one command.
+
+    Args:
+        args: The verb and its words.
+    """
+    offered = domains()
+    if not args or args[0] in ("-h", "--help"):
+        print(_overview(offered))
+        return 0
+    if args[0] == "--version":
+        from headway import core
+
+        print(f"headway {core.__version__}")
+        return 0
+    verb, words = args[0], args[1:]
+    if verb in _OWN:
+        return importlib.import_module(_OWN[verb][0]).run(verb, words)
+    able = {name: domain for name, domain in offered.items() if verb in domain.verbs}
+    if not able:
+        known = [*_OWN, *sorted({v for domain in offered.values() for v in domain.verbs})]
+        raise UserError(f"there is no verb {verb!r}{nearest(verb, known)}; see headway --help")
+    return _run_of_domain(verb, words, able)
+
+
+def _overview(offered: dict[str, Domain]) -> str:
+    rows = [(name, text) for name, (_, text) in _OWN.items()]
+    of_verbs: dict[str, list[str]] = {}
+    for name, domain in offered.items():
+        for verb, entry in domain.verbs.items():
+            of_verbs.setdefault(verb, []).append(f"{entry.help} [{name}]")
+    rows += [(verb, "; ".join(texts)) for verb, texts in sorted(of_verbs.items())]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"  {name:<{width}}  {text}" for name, text in rows]
+    names = [f"  {d.name:<{width}}  {d.help}" for d in offered.values()]
+    return "\n".join(
+        [
+            "usage: headway VERB ...   (headway VERB --help says more)",
+            "",
+            *lines,
+            "",
+            "domains:",
+            *names,
+        ]
+    )
+
+
+def _run_of_domain(verb: str, words: list[str], able: dict[str, Domain]) -> int:
+    name = _choose(verb, words, able)
+    module = importlib.import_module(able[name].verbs[verb].module)
+    parser = argparse.ArgumentParser(
+        prog=f"headway {verb}", description=able[name].verbs[verb].help, allow_abbrev=False
+    )
+    module.configure(parser)
+    add_shared_options(parser)
+    args = parser.parse_args(words)
+    refuse_to_overwrite(args.out, overwrite=args.overwrite)
+    return module.run(args)
+
+
+def _choose(verb: str, words: list[str], able: dict[str, Domain]) -> str:
+    """Returns the domain that a command is meant for."""
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    peek.add_argument("--domain")
+    peek.add_argument("-m", "--checkpoint")
+    seen, _ = peek.parse_known_args(words)
+    name = seen.domain
+    if name is None and seen.checkpoint is not None:
+        name = domain_of(seen.checkpoint)
+    if name is None and len(able) == 1:
+        name = next(iter(able))
+    if name is None:
+        what = f"the domain of {seen.checkpoint}" if seen.checkpoint else "which domain is meant"
+        raise UserError(f"{verb}: cannot tell {what}; add --domain {' or --domain '.join(able)}")
+    if name not in able:
+        raise UserError(f"{verb}: {name} does not offer it; these domains do: {', '.join(able)}")
+    return name
+
+
+def add_shared_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that every verb of a domain has.
+
+    Args:
+        parser: The parser of the verb.
+    """
+    shared = parser.add_argument_group("options of every verb")
+    shared.add_argument(
+        "-m",
+        "--checkpoint",
+        metavar="SOURCE",
+        help="run folder, .ckpt, folder or hub id of a model",
+    )
+    shared.add_argument("-o", "--out", type=Path, metavar="PATH", help="where the result goes")
+    shared.add_argument("--overwrite", action="store_true", help="replace PATH if it exists")
+    shared.add_argument(
+        "--on-invalid",
+        choices=("raise", "skip", "keep"),
+        default="raise",
+        help="what to do with an input that cannot be read (default: raise)",
+    )
+    shared.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    shared.add_argument("--json", action="store_true", help="print JSON")
+    shared.add_argument("--domain", help="the domain, where the checkpoint does not tell")
+
+
+def refuse_to_overwrite(out: Path | None, *, overwrite: bool) -> None:
+    """Raises if a result would take the place of something.
+
+    Args:
+        out: Where the result goes.
+        overwrite: Whether that is allowed.
+    """
+    if out is None or overwrite or str(out) == "-" or not out.exists():
+        return
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    raise UserError(f"{out} exists; choose another --out, or add --overwrite")
+
+
+def is_terminal() -> bool:
+    """Whether a person watches the output."""
+    return sys.stdout.isatty()
