@@ -126,10 +126,10 @@ def test_pickled_code_is_never_run(tmp_path: Path) -> None:
     for name in ("evil.pt", "evil.bin", "evil.ckpt"):
         torch.save({"state_dict": {"w": torch.zeros(1)}, "extra": Evil()}, tmp_path / name)
         with pytest.raises(UserError, match="more than tensors.*never executed"):
-            open_checkpoint(tmp_path / name).state
+            _ = open_checkpoint(tmp_path / name).state
     (tmp_path / "raw.pt").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(UserError):
-        open_checkpoint(tmp_path / "raw.pt").state
+        _ = open_checkpoint(tmp_path / "raw.pt").state
     assert not (tmp_path / "owned").exists()
 
 
