@@ -1,7 +1,8 @@
 """The decoder stack."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from headway.core.blocks import PreNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
@@ -56,8 +57,9 @@ class Decoder(Stack):
         checkpointing: bool = False,
     ) -> None:
         own = {"cross": cross} if cross is not None else {}
+        build: Callable[..., Any] = block
         blocks = [
-            block(
+            build(
                 dim,
                 heads,
                 mixer=mixer_for(mixer, place),

@@ -1,6 +1,7 @@
 """The encoder stack."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from headway.core.blocks import PreNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
@@ -46,8 +47,9 @@ class Encoder(Stack):
         drop_path: float = 0.0,
         checkpointing: bool = False,
     ) -> None:
+        build: Callable[..., Any] = block
         blocks = [
-            block(
+            build(
                 dim,
                 heads,
                 mixer=mixer_for(mixer, place),

@@ -14,7 +14,8 @@ from headway.core.cache import Cache, CacheGroup
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 
-BlockFactory = Callable[..., Sublayer]
+# It is called with keywords too; a recipe can only describe what it must be given by place.
+BlockFactory = Callable[[int, int], Sublayer]
 
 
 def depth_rates(rate: float, depth: int) -> list[float]:

@@ -43,7 +43,7 @@ class ImageTokens(Module):
         class_token: bool = True,
         distillation_token: bool = False,
         registers: int = 0,
-        position: Callable[..., nn.Module] | None = LearnedPosition,
+        position: Callable[[int, Sequence[int], int], nn.Module] | None = LearnedPosition,
         position_on_prefix: bool = True,
         norm: Callable[[int], nn.Module] | None = None,
         dropout: float = 0.0,
@@ -59,7 +59,7 @@ class ImageTokens(Module):
         self.prefix = int(class_token) + int(distillation_token) + registers
         self.position_on_prefix = position_on_prefix
         placed = self.prefix if position_on_prefix else 0
-        self.position = position(dim, grid=grid, prefix=placed) if position is not None else None
+        self.position = position(dim, grid, placed) if position is not None else None
         self.norm = norm(dim) if norm is not None else None
         self.dropout = nn.Dropout(dropout)
 
