@@ -24,7 +24,7 @@ def heads_of(model: nn.Module) -> list[nn.Module]:
     """
     get: Callable[[], object] | None = getattr(model, "get_classifier", None)
     found = get() if callable(get) else getattr(model, "head", None)
-    modules = [module for module in (found if isinstance(found, tuple) else (found,))]
+    modules = found if isinstance(found, tuple) else (found,)
     heads = [module for module in modules if isinstance(module, nn.Module)]
     if not heads:
         raise UserError(

@@ -7,6 +7,8 @@ memory than the architecture has, or misses the tensor cores. Nothing is tuned a
 from dataclasses import dataclass
 
 KERNELS = ("forward", "key_value", "query", "bias")
+# Rows per program of the delta kernel, which multiplies no matrices and needs no tuning.
+DELTA_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,16 @@ class Tile:
 # By architecture, then by kernel, then by padded head width.
 _HALF: dict[int, dict[str, dict[int, Tile]]] = {
     80: {
-        "forward": {32: Tile(128, 64, 4, 2), 64: Tile(128, 64, 8, 2), 128: Tile(64, 32, 4, 2)},
-        "key_value": {32: Tile(64, 64, 4, 2), 64: Tile(64, 64, 8, 2), 128: Tile(32, 64, 8, 1)},
-        "query": {32: Tile(64, 64, 4, 2), 64: Tile(64, 32, 4, 1), 128: Tile(64, 32, 8, 1)},
-        "bias": {32: Tile(64, 64, 4, 2), 64: Tile(64, 64, 8, 1), 128: Tile(64, 32, 8, 1)},
+        "forward": {32: Tile(128, 32, 4, 2), 64: Tile(128, 64, 8, 2), 128: Tile(64, 32, 8, 2)},
+        "key_value": {32: Tile(32, 64, 4, 2), 64: Tile(128, 32, 8, 2), 128: Tile(64, 32, 8, 1)},
+        "query": {32: Tile(128, 32, 4, 2), 64: Tile(32, 64, 4, 2), 128: Tile(64, 32, 8, 1)},
+        "bias": {32: Tile(128, 32, 4, 2), 64: Tile(32, 64, 4, 2), 128: Tile(64, 32, 8, 1)},
     },
     90: {
-        "forward": {32: Tile(128, 64, 8, 2), 64: Tile(128, 64, 8, 2), 128: Tile(128, 64, 8, 2)},
-        "key_value": {32: Tile(64, 64, 4, 2), 64: Tile(64, 128, 8, 2), 128: Tile(64, 64, 8, 1)},
-        "query": {32: Tile(64, 64, 4, 2), 64: Tile(128, 64, 8, 2), 128: Tile(128, 64, 8, 1)},
-        "bias": {32: Tile(64, 64, 4, 2), 64: Tile(64, 64, 4, 1), 128: Tile(64, 64, 8, 1)},
+        "forward": {32: Tile(128, 32, 4, 2), 64: Tile(128, 64, 8, 2), 128: Tile(64, 128, 8, 2)},
+        "key_value": {32: Tile(64, 128, 8, 2), 64: Tile(64, 128, 8, 2), 128: Tile(64, 64, 8, 1)},
+        "query": {32: Tile(128, 64, 8, 2), 64: Tile(128, 64, 8, 2), 128: Tile(64, 64, 8, 2)},
+        "bias": {32: Tile(128, 32, 4, 2), 64: Tile(64, 64, 4, 2), 128: Tile(64, 64, 8, 1)},
     },
 }
 _SINGLE: dict[str, Tile] = dict.fromkeys(KERNELS, Tile(32, 32, 4, 1))
