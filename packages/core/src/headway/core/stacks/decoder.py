@@ -1,6 +1,6 @@
 """The decoder stack."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -57,9 +57,9 @@ class Decoder(Stack):
         checkpointing: bool = False,
     ) -> None:
         own = {"cross": cross} if cross is not None else {}
-        build: Callable[..., Any] = block
+        make: Any = block
         blocks = [
-            build(
+            make(
                 dim,
                 heads,
                 mixer=mixer_for(mixer, place),

@@ -1,6 +1,6 @@
 """The encoder stack."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from headway.core.blocks import PreNormBlock
@@ -47,9 +47,9 @@ class Encoder(Stack):
         drop_path: float = 0.0,
         checkpointing: bool = False,
     ) -> None:
-        build: Callable[..., Any] = block
+        make: Any = block
         blocks = [
-            build(
+            make(
                 dim,
                 heads,
                 mixer=mixer_for(mixer, place),

@@ -14,7 +14,8 @@ from headway.core.cache import Cache, CacheGroup
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 
-# It is called with keywords too; a recipe can only describe what it must be given by place.
+# The stack gives further arguments (mixer=, feedforward=, norm=, ...) by keyword. The type names only
+# the two in front, which is what tells a configuration that they need not be written down.
 BlockFactory = Callable[[int, int], Sublayer]
 
 

@@ -20,7 +20,7 @@ class ImageTokens(Module):
         class_token: Whether a class token comes first.
         distillation_token: Whether a distillation token follows it.
         registers: Register tokens behind those.
-        position: Builds the position embedding, ``(dim, grid=, prefix=)``; none if None (for mixers
+        position: Builds the position embedding, ``(dim, grid, prefix)``; none if None (for mixers
             with rotary positions or biases).
         position_on_prefix: Whether the tokens in front have position embeddings, too.
         norm: Builds a norm of the assembled tokens, ``(dim)``; none if None (CLIP has one).
