@@ -140,9 +140,8 @@ def test_without_out_the_table_goes_to_stdout(make_folder: Make, arguments, caps
 
 def test_wrong_use_is_refused_before_any_work(make_folder: Make, tmp_path: Path, arguments) -> None:
     folder = make_folder(count=1)
-    verb.run(arguments(folder))
-    with pytest.raises(UserError, match="exists; give another -o or --overwrite"):
-        verb.run(arguments(folder))
+    with pytest.raises(UserError, match="predict with what"):
+        verb.run(arguments(folder, checkpoint=None))
     with pytest.raises(UserError, match="none does not exist"):
         verb.run(arguments(tmp_path / "none", overwrite=True))
     (tmp_path / "void").mkdir()
