@@ -45,7 +45,7 @@ def check(extra: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("extras", nargs="*", default=list(CHECKS))
     for extra in parser.parse_args().extras:
         check(extra)

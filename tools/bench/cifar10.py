@@ -27,7 +27,16 @@ def run(model: str, seed: int, data: str, out: Path, more: list[str]) -> dict[st
         "from headway.core.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     python = [sys.executable, "-c", code]
-    fit = ["fit", *configs, "--data.path", data, "--seed_everything", str(seed), "--runs", str(folder)]
+    fit = [
+        "fit",
+        *configs,
+        "--data.path",
+        data,
+        "--seed_everything",
+        str(seed),
+        "--runs",
+        str(folder),
+    ]
     subprocess.run([*python, *fit, *more], check=True)
     [metrics] = folder.rglob("metrics.csv")
     with metrics.open() as file:
@@ -42,7 +51,7 @@ def run(model: str, seed: int, data: str, out: Path, more: list[str]) -> dict[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, help="folder with train and test")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

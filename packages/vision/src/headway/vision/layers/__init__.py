@@ -1,6 +1,7 @@
 """What only vision needs."""
 
 from headway.vision.layers.image_tokens import ImageTokens
+from headway.vision.layers.residual_stem import ResidualStem
 from headway.vision.layers.stem import ConvolutionStem
 
-__all__ = ["ConvolutionStem", "ImageTokens"]
+__all__ = ["ConvolutionStem", "ImageTokens", "ResidualStem"]
