@@ -1,10 +1,12 @@
 """What the tests of training and of the command line share."""
 
+import functools
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,12 +47,13 @@ def recipe(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def headway(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the program in a process of its own."""
+def python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs code in a process of its own."""
 
-    def run(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        code: str, *words: str, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join([TOYS, *sys.path])
-        code = "import sys; from headway.core.cli import main; sys.exit(main())"
         return subprocess.run(
             [sys.executable, "-c", code, *words],
             env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **(env or {})},
@@ -61,3 +64,10 @@ def headway(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def headway(python: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., Any]:
+    """Runs the program in a process of its own."""
+    code = "import sys; from headway.core.cli import main; sys.exit(main())"
+    return functools.partial(python, code)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from headway.core.cli import main
 from headway.core.training.metrics_file import read_metrics
 
 
@@ -29,10 +30,14 @@ def load(run: Path) -> dict:
     return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
 
 
+def fit(*words: object) -> None:
+    """Runs in this process: nothing of a run depends on what a process did before."""
+    assert main(["fit", *map(str, words)]) == 0
+
+
 @pytest.fixture
-def whole(recipe, headway, tmp_path):
-    done = headway("fit", "-c", str(recipe), "--runs", str(tmp_path / "whole"))
-    assert done.returncode == 0, done.stderr
+def whole(recipe, tmp_path):
+    fit("-c", recipe, "--runs", tmp_path / "whole")
     return tmp_path / "whole" / "toy" / "1"
 
 
@@ -51,8 +56,7 @@ def test_killed_run_continues_bitwise(whole, recipe, headway, tmp_path, step, wo
     killed = headway(*words, env={"HEADWAY_TOY_KILL": str(step)})
     assert killed.returncode == -9, killed.stderr
     run = tmp_path / "cut" / "toy" / "1"
-    resumed = headway("fit", "--resume", str(run))
-    assert resumed.returncode == 0, resumed.stderr
+    fit("--resume", run)
     checkpoint = load(whole)
     assert checkpoint["global_step"] == 24
     assert checkpoint["average"]["updates"] == 24
@@ -68,20 +72,20 @@ def test_killed_run_continues_bitwise(whole, recipe, headway, tmp_path, step, wo
 def test_step_limit_and_accumulation_continue_bitwise(recipe, headway, tmp_path):
     words = ["--trainer.max_epochs", "null", "--trainer.max_steps", "12"]
     words += ["--trainer.accumulate_grad_batches", "2"]
-    for name, env in (("whole", {}), ("cut", {"HEADWAY_TOY_KILL": "4"})):
-        headway("fit", "-c", str(recipe), *words, "--runs", str(tmp_path / name), env=env)
+    fit("-c", recipe, *words, "--runs", tmp_path / "whole")
+    words += ["--runs", str(tmp_path / "cut")]
+    headway("fit", "-c", str(recipe), *words, env={"HEADWAY_TOY_KILL": "4"})
     run = tmp_path / "cut" / "toy" / "1"
     assert load(run)["global_step"] < 12
-    assert headway("fit", "--resume", str(run)).returncode == 0
+    fit("--resume", run)
     assert_same(load(tmp_path / "whole" / "toy" / "1"), load(run))
 
 
-def test_metrics_after_the_checkpoint_are_cut_and_not_doubled(whole, headway):
+def test_metrics_after_the_checkpoint_are_cut_and_not_doubled(whole):
     rows = (whole / "metrics.csv").read_text()
     with open(whole / "metrics.csv", "a") as file:
         file.write("3,30,9,9,9,9,9\n")
-    done = headway("fit", "--resume", str(whole), "--trainer.max_epochs", "4")
-    assert done.returncode == 0, done.stderr
+    fit("--resume", whole, "--trainer.max_epochs", 4)
     metrics = read_metrics(whole / "metrics.csv")
     assert metrics["epoch"] == [0, 1, 2, 3]
     assert metrics["step"] == [8, 16, 24, 32]
