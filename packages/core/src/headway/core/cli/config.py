@@ -113,5 +113,6 @@ def quiet() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*you defined a `validation_step` but have no `val_dataloader`.*",
         ".*GPU available but not used.*",
+        ".*callbacks used to create the checkpoint need to be provided.*",
     ):
         warnings.filterwarnings("ignore", message=message)

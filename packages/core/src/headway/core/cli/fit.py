@@ -125,6 +125,7 @@ def _train(plan: Plan, words: list[str]) -> int:
             print(f"run folder: {run_folder.path}")
         trainer.fit(cli.model, cli.datamodule, ckpt_path=restart, weights_only=True)
         if trainer.interrupted:
+            print(f"interrupted; continue with headway fit --resume {run_folder.path}")
             raise KeyboardInterrupt
     except UserError:
         # A mistake that shows late, such as a warm-up longer than the run, leaves no folder behind.
