@@ -34,18 +34,21 @@ def padded_by_mask(lengths: Tensor) -> Function:
 
 def unpacked(bounds: list[int]) -> Function:
     """Packed items as a padded batch with a mask."""
-    sizes = [end - start for start, end in zip(bounds, bounds[1:], strict=False)]
+    starts, ends = torch.tensor(bounds[:-1]), torch.tensor(bounds[1:])
+    sizes = ends - starts
+    places = torch.arange(int(sizes.max()))
+    inside = places < sizes[:, None]
+    into = (starts[:, None] + places).clamp(max=bounds[-1] - 1).flatten()
+    back = inside.flatten().nonzero().flatten()
+    attend = padded_by_mask(sizes)
 
     def call(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        shape = (query.shape[1], *inside.shape, query.shape[3])
         padded = [
-            torch.nn.utils.rnn.pad_sequence(
-                [part.squeeze(0).transpose(0, 1) for part in x.split(sizes, dim=2)],
-                batch_first=True,
-            ).transpose(1, 2)
-            for x in (query, key, value)
+            x[0].index_select(1, into).view(shape).transpose(0, 1) for x in (query, key, value)
         ]
-        out = padded_by_mask(torch.tensor(sizes))(*padded)
-        return torch.cat([out[n, :, :size] for n, size in enumerate(sizes)], dim=1)[None]
+        out = attend(*padded).transpose(0, 1).flatten(1, 2)
+        return out.index_select(1, back)[None]
 
     return call
 
@@ -53,22 +56,28 @@ def unpacked(bounds: list[int]) -> Function:
 def cases() -> list[tuple[str, tuple[int, ...], torch.dtype, Function, Function]]:
     vision, windows = (8, 6, 197, 64), (128, 3, 49, 32)
     found: list[tuple[str, tuple[int, ...], torch.dtype, Function, Function]] = []
-    for shape in (vision, windows, (64, 4, 20, 16)):
-        found.append((f"plain {shape}", shape, torch.float32, attention, bare))
-    for shape in (vision, windows):
-        for dtype in (torch.bfloat16, torch.float16):
-            found.append((f"plain {shape} {dtype}", shape, dtype, attention, bare))
-    lengths = torch.tensor([197, 150, 120, 100, 197, 90, 60, 180])
-    found.append(
-        (
-            f"lengths {vision}",
-            vision,
-            torch.float32,
-            lambda q, k, v: attention(q, k, v, lengths=lengths),
-            padded_by_mask(lengths),
-        )
+    found.extend(
+        (f"plain {shape}", shape, torch.float32, attention, bare)
+        for shape in (vision, windows, (64, 4, 20, 16))
+    )
+    found.extend(
+        (f"plain {shape} {dtype}", shape, dtype, attention, bare)
+        for shape in (vision, windows)
+        for dtype in (torch.bfloat16, torch.float16)
     )
     generator = torch.Generator().manual_seed(0)
+    for shape in (vision, (16, 4, 512, 64), (32, 4, 64, 32), (64, 4, 20, 16)):
+        keys = shape[2]
+        lengths = torch.randint(keys // 4, keys + 1, (shape[0],), generator=generator)
+        found.append(
+            (
+                f"lengths {shape}",
+                shape,
+                torch.float32,
+                lambda q, k, v, lengths=lengths: attention(q, k, v, lengths=lengths),
+                padded_by_mask(lengths),
+            )
+        )
     for count, longest, heads in ((16, 512, 4), (64, 197, 6)):
         sizes = torch.randint(longest // 4, longest + 1, (count,), generator=generator)
         offsets = torch.cat([torch.zeros(1, dtype=torch.long), sizes.cumsum(0)])

@@ -35,6 +35,7 @@ _TENSOR_CORES = re.compile(r"\b(HMMA|HGMMA|UTCHMMA)\b")
 _SPILLS = re.compile(r"\b(STL|LDL)\b")
 _FLOATS = ("lse", "delta", "grad_lse", "partial")
 _SCALARS = ("scale", "scale_log2")
+_SIZES = ("B", "H", "T", "S", "bias_b", "bias_h", "visits", "shift")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Case:
         width: Head width.
         tile: Launch shape.
         plain: Without bias, lengths and causal; otherwise with all three.
+        groups: Query heads per key head.
+        ones: With all sizes equal to one, which a launch turns into constants.
     """
 
     kernel: str
@@ -56,6 +59,8 @@ class Case:
     width: int
     tile: Tile
     plain: bool = False
+    groups: int = 1
+    ones: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ def inspect(case: Case) -> Report:
 def _source(kernel: Any, case: Case) -> ASTSource:
     on = not case.plain
     constants = {
-        "GROUPS": 1,
+        "GROUPS": case.groups,
         "D": case.width,
         "BLOCK_D": max(16, triton.next_power_of_2(case.width)),
         "BLOCK_T": case.tile.t,
@@ -126,6 +131,8 @@ def _source(kernel: Any, case: Case) -> ASTSource:
         # What a launch finds to be 1 becomes a constant; so it is for a bias with dense rows.
         "stride_bias_s": 1,
     }
+    if case.ones:
+        constants |= dict.fromkeys(_SIZES, 1) | {"ONE_T": True, "ONE_S": True}
     if not constants["HAS_BIAS"]:
         constants["bias"] = None
     if not on:

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from headway.core.linear import FusedLinear
+
 
 def truncated_normal_(tensor: Tensor, *, std: float = 0.02) -> Tensor:
     """Fills a tensor from a normal distribution cut at two absolute units, in place, and returns it."""
@@ -21,14 +23,20 @@ def lecun_normal_(tensor: Tensor) -> Tensor:
         return nn.init.trunc_normal_(tensor, std=std, a=-2 * std, b=2 * std)
 
 
-def init_transformer_(module: nn.Module, *, std: float = 0.02) -> None:
-    """Initialises every linear layer below ``module``: truncated normal weights, zero biases.
+def init_transformer_(module: nn.Module) -> None:
+    """Initialises every linear layer below ``module``: Glorot-uniform weights, zero biases.
+
+    Each projection of a fused layer is drawn as if it stood alone. The fixed deviation of 0.02 that is
+    common elsewhere is made for widths of several hundred channels; narrow models hardly start with it.
 
     Source:
-        Dosovitskiy et al. 2020 and its PyTorch descendants; norms start as the identity on their own.
+        Glorot and Bengio 2010; as in the code of Dosovitskiy et al. 2020,
+        https://arxiv.org/abs/2010.11929.
     """
     for child in module.modules():
         if isinstance(child, nn.Linear):
-            truncated_normal_(child.weight, std=std)
+            parts = child.sections.values() if isinstance(child, FusedLinear) else [slice(None)]
+            for rows in parts:
+                nn.init.xavier_uniform_(child.weight.data[rows])
             if child.bias is not None:
                 nn.init.zeros_(child.bias)

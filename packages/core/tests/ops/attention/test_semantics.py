@@ -1,12 +1,14 @@
 """What attention promises, whatever computes it; the reference is held to plain formulas."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
 from headway.core.ops import attention, attention_with_lse
+from headway.core.ops.attention.sdpa import opened
 
 BACKENDS = ("reference", "sdpa")
 
@@ -340,3 +342,56 @@ def test_gradients_of_single_items_by_vmap_equal_a_loop() -> None:
     for n in range(2):
         wanted = torch.func.grad(loss)(query[n], key[n], value[n])
         torch.testing.assert_close(found[n], wanted)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        lambda keys: {},
+        lambda keys: {"causal": True},
+        lambda keys: {"causal": "top-left"},
+        lambda keys: {"window": 9},
+        lambda keys: {"bias": normal(3, 1, 80, keys), "mask": normal(keys, seed=6) > -1.0},
+        lambda keys: {"table": normal(4, 4), "index": torch.arange(80 * keys).view(80, keys) % 4},
+    ],
+    ids=["plain", "causal", "top-left", "window", "bias-mask", "table"],
+)
+@pytest.mark.parametrize("keys", [80, 120], ids=["square", "more-keys"])
+def test_large_padded_items_equal_the_reference_in_gradients_too(
+    keys: int, options: Callable[[int], dict[str, object]]
+) -> None:
+    tensors = triple(batch=3, heads=4, queries=80, keys=keys, width=48)
+    chosen = options(keys) | {"lengths": torch.tensor([keys, 0, 33])}
+    found = attention(*tensors, **chosen)  # pyright: ignore
+    wanted = attention(*tensors, **chosen, backend="reference")  # pyright: ignore
+    torch.testing.assert_close(found, wanted)
+    grad = normal(*found.shape, seed=4)
+    pairs = zip(
+        torch.autograd.grad(found, tensors, grad),
+        torch.autograd.grad(wanted, tensors, grad),
+        strict=True,
+    )
+    for one, other in pairs:
+        torch.testing.assert_close(one, other)
+        assert other.isfinite().all()
+
+
+def test_lengths_that_hide_nothing_cost_no_mask() -> None:
+    query, key, value = triple()
+    full = attention(query, key, value, lengths=torch.tensor([5, 5]))
+    assert torch.equal(full, attention(query, key, value, scale=3**-0.5))
+
+
+@pytest.mark.parametrize("additive", [False, True])
+def test_empty_rows_can_be_opened_for_kernels_that_cannot_take_them(additive: bool) -> None:
+    query, key, value = (x.detach() for x in triple())
+    mask = normal(2, 1, 4, 5, seed=4) > 0.0
+    mask[0, 0, 2] = False
+    wanted = attention(query, key, value, mask=mask)
+    given = torch.zeros(2, 1, 4, 5).double().masked_fill(~mask, -torch.inf) if additive else mask
+    visible, empty = opened(given)
+    assert (visible > -torch.inf).any(-1).all()
+    assert empty.flatten().nonzero().tolist() == [[2]]
+    option = {"bias": visible} if additive else {"mask": visible}
+    found = attention(query, key, value, **option).masked_fill(empty, 0.0)
+    torch.testing.assert_close(found, wanted)

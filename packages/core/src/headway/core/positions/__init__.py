@@ -1,7 +1,7 @@
 """Positions: how a token knows where it is.
 
 Rotations and biases act inside attention, ``(heads, head_dim, *, ...)``; embeddings are added to the
-tokens, ``(dim, *, ...)``.
+tokens, ``(dim, grid, prefix, *, ...)``.
 """
 
 from headway.core.positions.alibi import ALiBi

@@ -49,7 +49,7 @@ class LearnedPosition(Module):
         Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929, eq. 1.
     """
 
-    def __init__(self, dim: int, *, grid: Sequence[int], prefix: int = 0) -> None:
+    def __init__(self, dim: int, grid: Sequence[int], prefix: int = 0) -> None:
         super().__init__()
         if not grid or min(grid) < 1:
             raise UserError(f"grid needs positive sizes, got {tuple(grid)}")

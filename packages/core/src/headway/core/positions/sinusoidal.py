@@ -38,7 +38,7 @@ class SinusoidalPosition(Module):
     """
 
     def __init__(
-        self, dim: int, *, grid: Sequence[int] = (1,), prefix: int = 0, theta: float = 10000.0
+        self, dim: int, grid: Sequence[int] = (1,), prefix: int = 0, *, theta: float = 10000.0
     ) -> None:
         super().__init__()
         self.axes = len(grid)

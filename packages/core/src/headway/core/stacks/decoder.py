@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from headway.core.blocks import PreNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
@@ -56,8 +57,9 @@ class Decoder(Stack):
         checkpointing: bool = False,
     ) -> None:
         own = {"cross": cross} if cross is not None else {}
+        make: Any = block
         blocks = [
-            block(
+            make(
                 dim,
                 heads,
                 mixer=mixer_for(mixer, place),

@@ -1,6 +1,7 @@
 """The encoder stack."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from headway.core.blocks import PreNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
@@ -46,8 +47,9 @@ class Encoder(Stack):
         drop_path: float = 0.0,
         checkpointing: bool = False,
     ) -> None:
+        make: Any = block
         blocks = [
-            block(
+            make(
                 dim,
                 heads,
                 mixer=mixer_for(mixer, place),

@@ -53,9 +53,9 @@ def _write(value: Any, name: str) -> Any:
         return {"class_path": class_path(value)}
     if isinstance(value, functools.partial):
         cls, args = value.func, value.args
-        if not isinstance(cls, type) and args and isinstance(args[0], type):
-            # What jsonargparse builds for a factory: partial(instantiator, cls, **init_args).
-            cls, args = args[0], args[1:]
+        if "jsonargparse" in getattr(cls, "__module__", ""):
+            # What it builds for a factory: partial(instantiator, ..., cls, **init_args).
+            cls, args = next((item for item in args if isinstance(item, type)), None), ()
         if isinstance(cls, type) and not args:
             written = {key: _write(item, key) for key, item in value.keywords.items()}
             return {"class_path": class_path(cls), "init_args": written}

@@ -66,7 +66,7 @@ class FashionMNIST(InMemoryImages):
         drop_last: bool = False,
         eval_batch_size: int | None = None,
         augment: BatchAugmentation | Sequence[BatchAugmentation] | None = None,
-        val: float | int = 5000,
+        val: int | float = 5000,
         split_seed: int = 0,
         validate_on_test: bool = False,
         mean: Sequence[float] | None = None,

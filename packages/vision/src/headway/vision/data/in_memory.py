@@ -47,7 +47,7 @@ class InMemoryImages(DataModule):
         drop_last: bool = False,
         eval_batch_size: int | None = None,
         augment: BatchAugmentation | Sequence[BatchAugmentation] | None = None,
-        val: float | int = 0.1,
+        val: int | float = 0.1,
         split_seed: int = 0,
         validate_on_test: bool = False,
         mean: Sequence[float] | None = None,

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from headway.core.errors import UserError
 
 
-def part_size(part: float | int, total: int, name: str) -> int:
+def part_size(part: int | float, total: int, name: str) -> int:
     """Returns how many of ``total`` items a split takes.
 
     Args:

@@ -20,7 +20,7 @@ class ImageTokens(Module):
         class_token: Whether a class token comes first.
         distillation_token: Whether a distillation token follows it.
         registers: Register tokens behind those.
-        position: Builds the position embedding, ``(dim, grid=, prefix=)``; none if None (for mixers
+        position: Builds the position embedding, ``(dim, grid, prefix)``; none if None (for mixers
             with rotary positions or biases).
         position_on_prefix: Whether the tokens in front have position embeddings, too.
         norm: Builds a norm of the assembled tokens, ``(dim)``; none if None (CLIP has one).
@@ -43,7 +43,7 @@ class ImageTokens(Module):
         class_token: bool = True,
         distillation_token: bool = False,
         registers: int = 0,
-        position: Callable[..., nn.Module] | None = LearnedPosition,
+        position: Callable[[int, Sequence[int], int], nn.Module] | None = LearnedPosition,
         position_on_prefix: bool = True,
         norm: Callable[[int], nn.Module] | None = None,
         dropout: float = 0.0,
@@ -59,7 +59,7 @@ class ImageTokens(Module):
         self.prefix = int(class_token) + int(distillation_token) + registers
         self.position_on_prefix = position_on_prefix
         placed = self.prefix if position_on_prefix else 0
-        self.position = position(dim, grid=grid, prefix=placed) if position is not None else None
+        self.position = position(dim, grid, placed) if position is not None else None
         self.norm = norm(dim) if norm is not None else None
         self.dropout = nn.Dropout(dropout)
 
@@ -69,7 +69,8 @@ class ImageTokens(Module):
         if self.position is not None and not self.position_on_prefix:
             x = x + self.position(layout, x.shape[1])
         front = [self.class_token, self.distillation_token, self.registers]
-        present = [token.expand(len(x), -1, -1) for token in front if token is not None]
+        # Not len(x): that would fix the batch size of an exported graph.
+        present = [token.expand(x.shape[0], -1, -1) for token in front if token is not None]
         if present:
             x = torch.cat([*present, x], dim=1)
         if self.position is not None and self.position_on_prefix:

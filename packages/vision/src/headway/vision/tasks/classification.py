@@ -17,6 +17,7 @@ from torchmetrics.classification import (
 
 from headway.core.errors import UserError
 from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training.run_folder import RunFolder
 from headway.vision.metrics.per_class import write_per_class
 from headway.vision.pictures import confusion_figure, save_figure
 from headway.vision.tasks.distillation import Distillation
@@ -27,7 +28,7 @@ from headway.vision.tasks.mixing import Mixing
 class ImageClassification(Task):
     """Trains ``backbone(images) -> logits``.
 
-    It logs ``train/loss`` and, for ``val`` and ``test``, ``loss``, ``top1``, ``top5`` and ``macro_f1``
+    It logs ``train_loss`` and, for ``val`` and ``test``, ``loss``, ``top1``, ``top5`` and ``macro_f1``
     (with several labels ``macro_f1`` and ``average_precision``). The run's ``pictures`` folder gets the
     confusion matrix of the last validation and of the test, as a picture and as scores of each class.
 
@@ -79,6 +80,8 @@ class ImageClassification(Task):
             class_weights=None if class_weights is None else tuple(class_weights),
         )
         self.multi_label = multi_label
+        self.monitor = "val_macro_f1" if multi_label else "val_top1"
+        self.monitor_mode = "max"
         self.mix = mix
         self.distillation = distillation
         self.num_classes: int | None = None
@@ -103,7 +106,7 @@ class ImageClassification(Task):
                 f"class_weights has {len(self.loss.weights)} values for {self.num_classes} classes"
             )
         for split in ("val", "test"):
-            self.scores[split] = _metrics(self.num_classes, self.multi_label, f"{split}/")
+            self.scores[split] = _metrics(self.num_classes, self.multi_label, f"{split}_")
             if not self.multi_label:
                 self.confusion[split] = MulticlassConfusionMatrix(self.num_classes)
 
@@ -122,7 +125,7 @@ class ImageClassification(Task):
         loss = self._label_loss(logits, distilled, targets)
         if self.distillation is not None:
             loss = self.distillation(images, logits if distilled is None else distilled, loss)
-        self.log("train/loss", loss, prog_bar=True)
+        self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
@@ -183,7 +186,7 @@ class ImageClassification(Task):
         metrics.update(logits, labels.int() if self.multi_label else labels)
         if split in self.confusion:
             self._matrix(split).update(logits, labels)
-        self.log(f"{split}/loss", self.loss(logits, labels), prog_bar=True, batch_size=len(images))
+        self.log(f"{split}_loss", self.loss(logits, labels), prog_bar=True, batch_size=len(images))
         self.log_dict(metrics, prog_bar=True, batch_size=len(images))
 
     def _matrix(self, split: str) -> Metric:
@@ -200,7 +203,7 @@ class ImageClassification(Task):
         if not self.trainer.is_global_zero or getattr(self.trainer, "fast_dev_run", False):
             return
         classes = self.preprocessing().get("classes") or [str(k) for k in range(len(matrix))]
-        folder = Path(self.trainer.log_dir or self.trainer.default_root_dir) / "pictures"
+        folder = RunFolder(Path(self.trainer.default_root_dir)).pictures
         write_per_class(folder / f"{split}_per_class.csv", matrix, classes)
         save_figure(confusion_figure(matrix, classes, split), folder / f"{split}_confusion.png")
 

@@ -45,9 +45,9 @@ def run(args: argparse.Namespace) -> int:
     for name in ("batch_size", "top"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)} is below 1")
-    out = None if args.out is None else Path(args.out)
-    if out is not None and out.exists() and not args.overwrite:
-        raise UserError(f"{out} exists; give another -o or --overwrite")
+    if args.checkpoint is None:
+        raise UserError("predict with what? -m takes a run folder, a checkpoint or a hub id")
+    out = None if args.out is None or str(args.out) == "-" else Path(args.out)
     items, ignored = find_items(args.inputs)
     classifier = load_classifier(args.checkpoint, args.device)
     counts = Counts(ignored=ignored)

@@ -37,7 +37,7 @@ def attention(
 
     A row with nothing to attend to is zero and sends back zero gradients. What keys and values hold
     beyond `lengths` or outside `offsets`, even NaN, changes nothing and receives zero gradients.
-    Second derivatives are defined for every backend.
+    Second derivatives are defined for every backend, save for the CUDA kernels of "sdpa".
 
     Args:
         query: Queries.

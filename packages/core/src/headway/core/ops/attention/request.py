@@ -194,6 +194,16 @@ def make_request(
     )
 
 
+def readable(numbers: Tensor) -> bool:
+    """Whether the values can be looked at; doing so would stall a GPU and break a trace."""
+    return (
+        numbers.is_cpu
+        and type(numbers) is Tensor
+        and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
 def _text(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))
 
@@ -260,8 +270,7 @@ def _check_lengths(lengths: Tensor, batch: int, keys: int) -> None:
         raise UserError(f"lengths has shape {_text(lengths)}; use one per item ({batch},)")
     if lengths.is_floating_point() or lengths.dtype == torch.bool:
         raise UserError(f"lengths has dtype {lengths.dtype}; use an integer one")
-    # Reading the values would stall a GPU and break a trace; there they are clamped to 0..S.
-    if type(lengths) is Tensor and lengths.is_cpu and batch and not torch.compiler.is_compiling():
+    if batch and readable(lengths):
         low, high = (int(bound) for bound in torch.aminmax(lengths))
         if low < 0 or high > keys:
             wrong = low if low < 0 else high

@@ -5,14 +5,18 @@ Everything here is made of standard aten operators, so that an exported graph ru
 
 import dataclasses
 import itertools
+import math
 
 import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
-from headway.core.ops.attention.request import Request
+from headway.core.ops.attention.request import Request, readable
 from headway.core.ops.attention.scores import added, allowed, valid_keys
 from headway.core.ops.attention.twice import scaled_dot_product
+
+# Multiplications of queries with keys in one item from which calls for single items pay off.
+_LARGE = 2**20
 
 
 def reason_against(request: Request) -> str | None:
@@ -39,6 +43,8 @@ def attention(request: Request) -> Tensor:
     """
     if request.offsets is not None and not torch.compiler.is_compiling():
         return _packed(request)
+    if request.lengths is not None and readable(request.lengths):
+        return _padded(request, request.lengths.tolist())
     return _dense(request)
 
 
@@ -47,21 +53,33 @@ def _dense(request: Request) -> Tensor:
     if isinstance(scale, Tensor):
         query, scale = query * scale.to(query.dtype)[:, None, None], 1.0
     valid = valid_keys(request)
-    if valid is not None:
+    if valid is not None and not (readable(key) and _finite(key, value)):
         # A weight of zero times a NaN is a NaN, so what does not exist must hold numbers.
         missing = ~valid.movedim(-1, -2)
         key, value = key.masked_fill(missing, 0.0), value.masked_fill(missing, 0.0)
     bias = added(request)
     causal = bias is None and _only_causal(request)
-    mask = None if causal else allowed(request)
-    empty = None
-    if not query.is_cpu and mask is not None:
-        # Only the CPU kernels are known to give zeros for a row without any key.
+    mask = _joined(bias, None if causal else allowed(request), request)
+    if query.is_cpu or mask is None:
+        return scaled_dot_product(query, key, value, mask, request.dropout, causal, scale)
+    # Only the CPU kernels are known to give zeros for a row without any key.
+    mask, empty = opened(mask)
+    out = scaled_dot_product(query, key, value, mask, request.dropout, causal, scale)
+    return out.masked_fill(empty, 0.0)
+
+
+def opened(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """A mask in which every row sees something, and which rows saw nothing before."""
+    if mask.dtype == torch.bool:
         empty = ~mask.any(dim=-1, keepdim=True)
-        mask = mask | empty
-    joined = _joined(bias, mask, request)
-    out = scaled_dot_product(query, key, value, joined, request.dropout, causal, scale)
-    return out if empty is None else out.masked_fill(empty, 0.0)
+        return mask | empty, empty
+    empty = (mask == -torch.inf).all(dim=-1, keepdim=True)
+    return mask.masked_fill(empty, 0.0), empty
+
+
+def _finite(*tensors: Tensor) -> bool:
+    """Whether all are surely finite; a sum costs far less than a copy."""
+    return all(math.isfinite(x.detach().sum().item()) for x in tensors)
 
 
 def _only_causal(request: Request) -> bool:
@@ -97,6 +115,41 @@ def _joined(bias: Tensor | None, mask: Tensor | None, request: Request) -> Tenso
     while joined.dim() < 4:
         joined = joined[None]
     return joined.expand(-1, -1, queries, keys)
+
+
+def _padded(request: Request, lengths: list[int]) -> Tensor:
+    """Lengths that can be read: none if all keys exist, and large items without their padding."""
+    _, heads, queries, keys = request.shape
+    if all(length == keys for length in lengths):
+        return _dense(dataclasses.replace(request, lengths=None))
+    # Fewer keys must not move the diagonal.
+    free = request.window is None and request.alibi_slopes is None
+    fixed = free and (request.causal != "bottom-right" or _same(queries, keys))
+    if not fixed or heads * queries * keys * request.query.shape[3] < _LARGE:
+        return _dense(request)
+    tensors = (request.query, request.key, request.value)
+    outs: list[Tensor] = []
+    for n, (query, key, value) in enumerate(zip(*(x.split(1) for x in tensors), strict=True)):
+        rows, columns = slice(0, queries), slice(0, lengths[n])
+        item = dataclasses.replace(
+            request,
+            query=query,
+            key=key[:, :, columns],
+            value=value[:, :, columns],
+            bias=_block(_item(request.bias, n, 4), rows, columns),
+            mask=_block(_item(request.mask, n, 4), rows, columns),
+            index=_block(_item(request.index, n, 3), rows, columns),
+            lengths=None,
+            causal="top-left" if request.causal else False,
+        )
+        outs.append(_dense(item))
+    return torch.cat(outs)
+
+
+def _item(tensor: Tensor | None, number: int, dims: int) -> Tensor | None:
+    if tensor is None or tensor.dim() < dims or tensor.shape[0] == 1:
+        return tensor
+    return tensor[number : number + 1]
 
 
 def _packed(request: Request) -> Tensor:

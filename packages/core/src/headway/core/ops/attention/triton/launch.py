@@ -15,14 +15,13 @@ from headway.core.ops.attention.triton.backward import (
 )
 from headway.core.ops.attention.triton.bias import bias_kernel
 from headway.core.ops.attention.triton.forward import forward_kernel
-from headway.core.ops.attention.triton.tiles import Tile, tile_for
+from headway.core.ops.attention.triton.tiles import DELTA_ROWS, Tile, tile_for
 
 _Constants = dict[str, int | bool | str]
 _LOG2E = 1.4426950408889634
 # Programs that the kernel of the bias is cut into, at least, if there is enough to do; a constant,
 # so that the order of the sums does not depend on the device.
 _BIAS_PROGRAMS = 256
-_DELTA_ROWS = 64
 
 
 def forward(
@@ -130,14 +129,14 @@ def _row_sums(
 ) -> None:
     batch, heads, queries, _ = out.shape
     kernel: Any = delta_kernel
-    kernel[(triton.cdiv(queries, _DELTA_ROWS) * heads * batch,)](
+    kernel[(triton.cdiv(queries, DELTA_ROWS) * heads * batch,)](
         *(out, grad_out, None if grad_lse is None else grad_lse.contiguous(), lse, delta),
         *(heads, queries),
         *out.stride()[:3],
         *grad_out.stride()[:3],
         D=constants["D"],
         BLOCK_D=constants["BLOCK_D"],
-        BLOCK_T=_DELTA_ROWS,
+        BLOCK_T=DELTA_ROWS,
         HAS_GRAD_LSE=grad_lse is not None,
         num_warps=4,
     )

@@ -1,0 +1,146 @@
+"""Low-rank adaptation."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from headway.core.errors import UserError
+from headway.core.finetune.base import FineTuning, freeze_all_but_heads
+from headway.core.linear import FusedLinear
+
+
+class LoRALinear(nn.Module):
+    """A frozen linear layer plus a learned product of two thin matrices.
+
+    The second matrix starts at zero, so the layer starts as it was.
+
+    Args:
+        base: The layer to adapt.
+        rank: Inner width of the product.
+        alpha: The product is scaled by ``alpha / rank``.
+        sections: Which rows of the output are adapted, by name; all if None.
+        dropout: Probability of dropping an input channel of the product in training.
+
+    Source:
+        Hu et al. 2021, https://arxiv.org/abs/2106.09685, eq. 3.
+    """
+
+    def __init__(
+        self,
+        base: nn.Linear,
+        *,
+        rank: int,
+        alpha: float,
+        sections: dict[str, slice] | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.scale = alpha / rank
+        self.parts = sections if sections is not None else {"all": slice(0, base.out_features)}
+        self.dropout = nn.Dropout(dropout)
+        options = {"dtype": base.weight.dtype, "device": base.weight.device}
+        self.down = nn.ParameterDict()
+        self.up = nn.ParameterDict()
+        for name, rows in self.parts.items():
+            down = torch.empty(rank, base.in_features, **options)
+            nn.init.kaiming_uniform_(down, a=math.sqrt(5))
+            self.down[name] = nn.Parameter(down)
+            self.up[name] = nn.Parameter(torch.zeros(rows.stop - rows.start, rank, **options))
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight that a merged layer would have."""
+        weight = self.base.weight.clone()
+        for name, rows in self.parts.items():
+            weight[rows] += self.scale * (self.up[name] @ self.down[name])
+        return weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias of the adapted layer."""
+        return self.base.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the adapted projection."""
+        out = self.base(x)
+        dropped = self.dropout(x)
+        for name, rows in self.parts.items():
+            # In place: the backward pass of a linear layer does not need its output.
+            out[..., rows] += self.scale * ((dropped @ self.down[name].T) @ self.up[name].T)
+        return out
+
+    def merged(self) -> nn.Linear:
+        """Returns the base layer with the product added to its weight."""
+        with torch.no_grad():
+            self.base.weight.copy_(self.weight)
+        return self.base.requires_grad_(True)
+
+
+class LoRA(FineTuning):
+    """Freezes the model, adds low-rank products to chosen projections, and trains those and the head.
+
+    Args:
+        rank: Inner width of each product.
+        alpha: Scale of a product, divided by the rank; ``2 * rank`` if None.
+        targets: Projections to adapt: sections of fused layers ("q", "k", "v", "gate", "value") or the
+            last part of the name of a linear layer ("projection", "fc1", "fc2").
+        dropout: Probability of dropping an input channel of a product in training.
+
+    Raises:
+        UserError: If the rank is not positive, or (in ``apply``) a target is nowhere in the model.
+
+    Source:
+        Hu et al. 2021, https://arxiv.org/abs/2106.09685.
+    """
+
+    def __init__(
+        self,
+        *,
+        rank: int = 8,
+        alpha: float | None = None,
+        targets: Sequence[str] = ("q", "v"),
+        dropout: float = 0.0,
+    ) -> None:
+        if rank < 1:
+            raise UserError(f"rank must be at least 1, got {rank}")
+        self.rank, self.targets, self.dropout = rank, tuple(targets), dropout
+        self.alpha = alpha if alpha is not None else 2.0 * rank
+
+    def apply(self, model: nn.Module) -> None:
+        """Adapts the model in place."""
+        known: set[str] = set()
+        chosen: list[tuple[str, nn.Linear, dict[str, slice] | None]] = []
+        for name, module in model.named_modules():
+            if not isinstance(module, nn.Linear):
+                continue
+            last = name.rpartition(".")[2]
+            sections = module.sections if isinstance(module, FusedLinear) else {}
+            known |= {last, *sections}
+            parts = {key: rows for key, rows in sections.items() if key in self.targets}
+            if parts and last not in self.targets:
+                chosen.append((name, module, parts))
+            elif last in self.targets:
+                chosen.append((name, module, None))
+        missing = [target for target in self.targets if target not in known]
+        if missing:
+            raise UserError(
+                f"LoRA found no projection named {', '.join(missing)} in {type(model).__name__}; "
+                f"there are {', '.join(sorted(known))}"
+            )
+        freeze_all_but_heads(model)
+        for name, module, parts in chosen:
+            adapted = LoRALinear(
+                module, rank=self.rank, alpha=self.alpha, sections=parts, dropout=self.dropout
+            )
+            model.set_submodule(name, adapted)
+
+
+def merge(model: nn.Module) -> nn.Module:
+    """Adds every low-rank product to the weight that it adapts, in place; returns the model."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, LoRALinear):
+            model.set_submodule(name, module.merged())
+    return model

@@ -1,0 +1,93 @@
+import pytest
+import torch
+from torch import nn
+
+from headway.core.cache import CacheError, KeyValueCache, RecurrentCache
+from headway.core.mixers import SelfAttention
+from headway.core.stacks import Encoder
+from headway.core.taps import listen, record, tap, wants
+
+
+def filled(rows: int = 3, steps: int = 2) -> KeyValueCache:
+    cache = KeyValueCache(batch=rows, heads=1, max_length=4, head_dim=1)
+    for step in range(steps):
+        value = torch.arange(rows).reshape(rows, 1, 1, 1) * 10.0 + step
+        cache.update(value, value)
+    return cache
+
+
+def test_rows_are_independent_when_one_is_reset() -> None:
+    cache = filled()
+    cache.reset(torch.tensor([1]))
+    new = torch.full((3, 1, 1, 1), 99.0)
+    keys, _, mask = cache.update(new, new)
+    assert cache.lengths.tolist() == [3, 1, 3]
+    seen = [keys[row, 0, mask[row, 0, 0], 0].tolist() for row in range(3)]
+    assert seen == [[0, 1, 99], [99], [20, 21, 99]]
+
+
+def test_select_reorders_and_rewind_forgets_the_last_tokens() -> None:
+    cache = filled()
+    cache.select(torch.tensor([2, 2, 0]))
+    assert cache.keys[:, 0, 0, 0].tolist() == [20, 20, 0]
+    cache.rewind(torch.tensor([1, 2, 0]))
+    new = torch.full((3, 1, 1, 1), 99.0)
+    keys, _, mask = cache.update(new, new)
+    seen = [keys[row, 0, mask[row, 0, 0], 0].tolist() for row in range(3)]
+    assert seen == [[20, 99], [20, 21, 99], [99]]
+
+
+def test_a_full_cache_says_how_much_it_holds() -> None:
+    cache = filled(steps=4)
+    with pytest.raises(CacheError, match="holds 4 tokens, 4 are taken and 1 more"):
+        cache.update(torch.zeros(3, 1, 1, 1), torch.zeros(3, 1, 1, 1))
+    cache.reset(torch.tensor([0, 1, 2]))  # the bound on the host is loose, the rows are free
+    cache.update(torch.zeros(3, 1, 1, 1), torch.zeros(3, 1, 1, 1))
+
+
+def test_rewinding_forward_and_recurrent_caches_is_refused() -> None:
+    with pytest.raises(CacheError, match="cannot rewind to"):
+        filled().rewind(torch.tensor([3, 0, 0]))
+    cache = RecurrentCache(torch.ones(2, 3))
+    with pytest.raises(CacheError, match="snapshot"):
+        cache.rewind(torch.tensor([0, 0]))
+    before = cache.snapshot()
+    cache.reset()
+    assert cache.state.sum() == 0
+    cache.restore(before)
+    assert cache.state.sum() == 6
+
+
+def test_listening_costs_nothing_and_reports_by_module_name() -> None:
+    encoder, x = Encoder(8, 2, 2), torch.randn(1, 4, 8)
+    assert not wants(encoder.blocks[0].mixer.function, "weights")
+    with record(encoder, "weights") as taken:
+        listened = encoder(x)[0]
+    assert list(taken["weights"]) == [f"blocks.{i}.mixer.function" for i in range(2)]
+    torch.testing.assert_close(listened, encoder(x)[0])
+    weights = taken["weights"]["blocks.0.mixer.function"][0]
+    torch.testing.assert_close(weights.sum(-1), torch.ones(1, 2, 4))
+
+
+def test_a_listener_after_compiling_is_not_missed() -> None:
+    encoder, x = Encoder(8, 1, 2), torch.randn(1, 4, 8)
+    compiled = torch.compile(encoder, backend="aot_eager", fullgraph=True)
+    compiled(x)
+    with record(compiled, "weights") as taken:
+        compiled(x)
+    assert list(taken["weights"]) == ["blocks.0.mixer.function"]
+
+
+def test_another_model_is_not_heard() -> None:
+    one, two = SelfAttention(8, 2), SelfAttention(8, 2)
+    heard: list[str] = []
+    with listen(one, "keys", listener=lambda module, name, value: heard.append(name)):
+        two(torch.randn(1, 3, 8))
+        assert heard == []
+        one(torch.randn(1, 3, 8))
+    assert heard == ["keys"]
+
+
+def test_a_tap_without_listener_keeps_no_tensor() -> None:
+    module = nn.Identity()
+    assert tap(module, "x", torch.ones(1)) is None

@@ -1,0 +1,92 @@
+import csv
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import headway.vision
+from headway.core.cli.main import main
+
+QUICK = ["--trainer.max_steps", "2", "--model.schedule", "null", "--trainer.accelerator", "cpu"]
+RECIPES = sorted(
+    path.stem for path in (Path(headway.vision.__file__).parent / "recipes").glob("*.yaml")
+)
+
+
+@pytest.fixture(autouse=True)
+def folder_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWAY_RUNS", str(tmp_path / "runs"))
+
+
+def fashion(folder: Path) -> Path:
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for prefix, count in (("train", 60), ("t10k", 20)):
+        images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        for name, values in (("images-idx3", images), ("labels-idx1", labels)):
+            head = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+            (folder / f"{prefix}-{name}-ubyte").write_bytes(head + values.tobytes())
+    return folder
+
+
+def options(recipe: str, tmp_path: Path, make_folder: Callable[..., Path]) -> list[str]:
+    ten = " ".join("abcdefghij")
+    if recipe == "vit_fashion_mnist":
+        return ["--data.path", str(fashion(tmp_path / "fashion")), "--data.val", "10"]
+    if recipe == "vit_cifar10":
+        make_folder("cifar/train", ten, 4)
+        path = make_folder("cifar/test", ten, 2).parent
+        return ["--data.path", str(path), "--data.val", "10", "--data.batch_size", "10"]
+    if recipe == "finetune":
+        assert main(["fit", "-c", "vision/vit_digits", *QUICK]) == 0
+        source = tmp_path / "runs" / "vision" / "vit_digits" / "1"
+        path = make_folder("pets", "cat dog fox", 5)
+        words = ["--model.backbone.source", str(source), "--model.backbone.num_classes", "3"]
+        return ["--data.path", str(path), *words]
+    return []
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_trains_and_its_run_predicts(
+    recipe: str, tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    words = options(recipe, tmp_path, make_folder)
+    assert main(["fit", "-c", f"vision/{recipe}", *QUICK, *words]) == 0
+    run = tmp_path / "runs" / "vision" / recipe / "1"
+    notes = json.loads((run / "model" / "preprocessing.json").read_text())
+    assert len(notes["classes"]) == (3 if recipe == "finetune" else 10)
+    assert (run / "pictures" / "val_confusion.png").is_file()
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(3):
+        noise = np.random.default_rng(number).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(pictures / f"{number}.png")
+    out = tmp_path / "p.csv"
+    assert main(["predict", "-m", str(run), str(pictures), "-o", str(out), "--device", "cpu"]) == 0
+    rows = list(csv.DictReader(out.open()))
+    assert len(rows) == 3
+    assert {row["prediction"] for row in rows} <= set(notes["classes"])
+    assert main(["predict", "-m", str(run), str(pictures), "-o", str(out)]) == 2
+
+
+def test_a_continued_run_equals_an_unbroken_one(tmp_path: Path, monkeypatch) -> None:
+    recipe = ["fit", "-c", "vision/vit_digits", "--trainer.accelerator", "cpu"]
+    mix = ["--model.mix", "headway.vision.tasks.Mixing", "--trainer.max_epochs", "2"]
+    small = ["--model.backbone.depth", "1", "--model.schedule", "null", "--data.batch_size", "256"]
+    assert main([*recipe, *mix, *small]) == 0
+    runs = tmp_path / "runs" / "vision" / "vit_digits"
+    # The second run stops after its first epoch, and goes on.
+    assert main([*recipe, *mix, *small, "--trainer.max_epochs", "1"]) == 0
+    assert main(["fit", "--resume", str(runs / "2"), "--trainer.max_epochs", "2"]) == 0
+    weights = [
+        torch.load(runs / n / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for n in ("1", "2")
+    ]
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
