@@ -71,16 +71,20 @@ class RecipeCLI(LightningCLI):
         self.datamodule = self.config_init.data
         self.model = self.config_init.model
 
-    def build_trainer(self, callbacks: list[Any], **arguments: Any) -> Trainer:
+    def build_trainer(
+        self, callbacks: list[Any], *, without: tuple[type, ...] = (), **arguments: Any
+    ) -> Trainer:
         """Builds the trainer.
 
         Args:
             callbacks: Added unless the configuration has one of the same class.
+            without: Classes of callbacks of the configuration that are left out.
             **arguments: Trainer arguments in place of those of the configuration.
         """
         config = {**self.config_init.trainer, **arguments}
         own = config.get("callbacks") or []
         own = list(own) if isinstance(own, (list, tuple)) else [own]
+        own = [callback for callback in own if not isinstance(callback, without)]
         config["callbacks"] = own + [
             extra for extra in callbacks if not any(isinstance(c, type(extra)) for c in own)
         ]
@@ -109,5 +113,6 @@ def quiet() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*you defined a `validation_step` but have no `val_dataloader`.*",
         ".*GPU available but not used.*",
+        ".*callbacks used to create the checkpoint need to be provided.*",
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -62,11 +62,17 @@ def _if_file(path: Path) -> Path | None:
 def _evaluate(
     verb: str, recipes: list[Recipe], overrides: list[str], checkpoint: Path, *, as_json: bool
 ) -> int:
+    from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+
     from headway.core.cli.config import RecipeCLI
 
     cli = RecipeCLI([recipe.path for recipe in recipes], overrides)
     trainer = cli.build_trainer(
-        [], logger=False, enable_checkpointing=False, enable_progress_bar=False
+        [],
+        without=(Checkpoint, ProgressBar),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
     )
     function = trainer.validate if verb == "validate" else trainer.test
     results = function(

@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import shlex
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,13 @@ def _train(plan: Plan, words: list[str]) -> int:
             print(f"run folder: {run_folder.path}")
         trainer.fit(cli.model, cli.datamodule, ckpt_path=restart, weights_only=True)
         if trainer.interrupted:
+            print(f"interrupted; continue with headway fit --resume {run_folder.path}")
             raise KeyboardInterrupt
+    except UserError:
+        # A mistake that shows late, such as a warm-up longer than the run, leaves no folder behind.
+        if folder is None and not run_folder.last.exists():
+            shutil.rmtree(run_folder.path)
+        raise
     finally:
         os.environ.pop(_RUN_OF_RANK_ZERO, None)
     if trainer.is_global_zero:

@@ -1,0 +1,86 @@
+import json
+
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from headway.core.cli import main
+from headway.core.training.metrics_file import read_metrics
+
+
+def test_fit_fills_a_new_run_folder_each_time(recipe, tmp_path, capsys):
+    words = [
+        "fit",
+        "-c",
+        str(recipe),
+        "--runs",
+        str(tmp_path / "runs"),
+        "--trainer.max_epochs",
+        "2",
+    ]
+    assert main(words) == 0
+    assert main([*words, "--model.optimizer", "SGD", "--model.optimizer.lr", "0.1"]) == 0
+    one, two = tmp_path / "runs/toy/1", tmp_path / "runs/toy/2"
+    for run in (one, two):
+        for name in (
+            "config.yaml",
+            "checkpoints/last.ckpt",
+            "checkpoints/best.ckpt",
+            "metrics.csv",
+        ):
+            assert (run / name).is_file(), name
+        assert (run / "pictures/curves.png").read_bytes().startswith(b"\x89PNG")
+    assert yaml.safe_load((two / "config.yaml").read_text())["model"]["init_args"]["optimizer"][
+        "class_path"
+    ].endswith("SGD")
+    metrics = read_metrics(one / "metrics.csv")
+    assert metrics["epoch"] == [0, 1]
+    assert metrics["cpu_minutes"][1] > metrics["cpu_minutes"][0] > 0
+    assert None not in metrics["train_loss"] + metrics["val_accuracy"]
+    out = capsys.readouterr().out
+    assert "epoch 2/2" in out
+    assert "\x1b" not in out
+    assert "\r" not in out
+
+
+def test_exported_model_is_the_average_of_the_best_epoch(recipe, tmp_path):
+    assert main(["fit", "-c", str(recipe), "--runs", str(tmp_path)]) == 0
+    run = tmp_path / "toy/1"
+    best = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    weights = load_file(run / "model/model.safetensors")
+    assert torch.equal(weights["head.weight"], best["average"]["tensors"]["backbone.head.weight"])
+    assert not torch.equal(weights["head.weight"], best["state_dict"]["backbone.head.weight"])
+    assert json.loads((run / "model/preprocessing.json").read_text()) == {
+        "classes": ["none", "one", "both"]
+    }
+    assert json.loads((run / "model/config.json").read_text())["class_path"].endswith("ToyModel")
+
+
+def test_several_recipes_merge_in_order_and_options_go_over_them(recipe, tmp_path):
+    second = tmp_path / "second.yaml"
+    second.write_text("model: {init_args: {smoothing: 0.1}}\ntrainer: {max_epochs: 3}\n")
+    words = ["-c", str(recipe), "-c", str(second), "--trainer.max_epochs=2"]
+    assert main(["fit", *words, "--runs", str(tmp_path)]) == 0
+    config = yaml.safe_load((tmp_path / "second/1/config.yaml").read_text())
+    assert config["trainer"]["max_epochs"] == 2
+    assert config["model"]["init_args"]["smoothing"] == 0.1
+    assert config["model"]["init_args"]["layer_decay"] == 0.8
+
+
+def test_validate_and_test_read_the_best_checkpoint_of_a_run(recipe, tmp_path, capsys):
+    assert main(["fit", "-c", str(recipe), "--runs", str(tmp_path)]) == 0
+    run = tmp_path / "toy/1"
+    capsys.readouterr()
+    assert main(["validate", "-m", str(run), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    metrics = read_metrics(run / "metrics.csv")
+    assert abs(found["val_accuracy"] - max(metrics["val_accuracy"])) < 1e-6
+    assert main(["test", "-m", str(run / "checkpoints/last.ckpt")]) == 0
+    assert "test_loss" in capsys.readouterr().out
+
+
+def test_print_config_trains_nothing(recipe, tmp_path, capsys):
+    words = ["fit", "-c", str(recipe), "--runs", str(tmp_path / "runs"), "--print_config"]
+    assert main(words) == 0
+    assert "max_epochs: 3" in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,86 @@
+import ast
+import json
+
+import pytest
+
+from headway.core.cli import main, recipes
+from headway.core.systems import read_systems, system
+
+SOURCE = """
+from headway.core.systems import system
+
+@system(id=7, name="Seven", paper="https://x.org/7", claim="is prime", test="tests/test_seven.py")
+class Seven:
+    @system(id=None, name="Inner", paper="p", claim="c", test="t")
+    def method(self): raise RuntimeError("nothing of this runs")
+
+raise RuntimeError("importing this would fail")
+"""
+
+
+@pytest.fixture
+def package(tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "seven.py").write_text(SOURCE)
+    return {"headway.toy": tmp_path}
+
+
+def test_systems_are_read_without_importing(package):
+    first, second = read_systems(package)
+    assert first == {
+        "id": 7,
+        "name": "Seven",
+        "paper": "https://x.org/7",
+        "claim": "is prime",
+        "test": "tests/test_seven.py",
+        "where": "headway.toy.models.seven:Seven",
+    }
+    assert second["where"] == "headway.toy.models.seven:Seven.method"
+
+
+@pytest.mark.parametrize("change", [('"Seven"', "NAME"), ("id=7, ", "")])
+def test_systems_that_cannot_be_read_are_named(package, change):
+    file = package["headway.toy"] / "models" / "seven.py"
+    file.write_text(SOURCE.replace(*change))
+    with pytest.raises(ValueError, match=r"seven\.py:4"):
+        read_systems(package)
+
+
+def test_system_returns_its_object_unchanged():
+    def function():
+        return 3
+
+    assert system(id=None, name="n", paper="p", claim="c", test="t")(function) is function
+
+
+def test_every_system_of_headway_is_a_literal_with_an_existing_shape():
+    for entry in read_systems():
+        assert set(entry) == {"id", "name", "paper", "claim", "test", "where"}
+        assert ast.literal_eval(repr(entry)) == entry
+
+
+@pytest.fixture
+def known(recipe, monkeypatch):
+    found = {"vision/toy": recipes.Recipe("vision/toy", recipe)}
+    monkeypatch.setattr(recipes, "recipes", lambda: found)
+    monkeypatch.setattr("headway.core.cli.listing.recipes", lambda: found)
+
+
+def test_recipes_show_their_header(known, capsys):
+    assert main(["ls", "recipes", "vision/*", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["name"], row["about"]) == ("vision/toy", "A toy that learns to count")
+    assert row["score"] == "none"
+    assert main(["ls", "recipes", "nothing"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_copy_never_overwrites_unasked(known, tmp_path, recipe):
+    target = tmp_path / "my.yaml"
+    assert main(["cp", "vision/toy", str(target)]) == 0
+    assert target.read_text() == recipe.read_text()
+    target.write_text("mine")
+    assert main(["cp", "vision/toy", str(target)]) == 2
+    assert target.read_text() == "mine"
+    assert main(["cp", "vision/toy", str(target), "--overwrite"]) == 0
+    assert target.read_text() == recipe.read_text()
