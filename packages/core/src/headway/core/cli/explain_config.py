@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from headway.core.cli.nearest import nearest
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
@@ -16,7 +18,8 @@ _CLASS = re.compile(r"Problem with given class_path '([^']+)'")
 _UNKNOWN = re.compile(r"Option '([^']+)' is not accepted")
 _GROUP = re.compile(r"Group '([^']+)' does not accept option '([^']+)'")
 _NO_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
-_BAD_IMPORT = re.compile(r"Unable to import|No module named|Problem with given class_path")
+_NO_IMPORT = re.compile(r"has no attribute|No module named|Unable to import")
+_SYNTAX = re.compile(r"Problems parsing config")
 _MISSING = re.compile(r"the following arguments are required: (.+)|Key '([^']+)' is required")
 _VALUE = re.compile(r"Expected (?:a |one of )?(.+?)\. Got value: (.+)")
 _GIVEN = re.compile(r"Given value: (.+)")
@@ -28,8 +31,12 @@ class _Trail:
     """Where in a configuration an error happened."""
 
     keys: list[str] = field(default_factory=list)
-    owner: str | None = None
-    """Import path of the innermost class."""
+    owners: list[str] = field(default_factory=list)
+    """Import paths of the classes, the innermost last."""
+
+    @property
+    def owner(self) -> str | None:
+        return self.owners[-1] if self.owners else None
 
     def at(self, key: str) -> str:
         return ".".join([*self.keys, key])
@@ -44,12 +51,14 @@ def explain(message: str, *, options: Iterable[str], files: list[Path], words: l
         files: Configurations, last first wins.
         words: The command line.
     """
+    if _SYNTAX.search(message):
+        return _syntax(message, files)
     trail = _Trail()
     for line in message.splitlines():
         if match := _KEY.search(line):
             trail.keys += match.group(1).split(".")
         if match := _CLASS.search(line):
-            trail.owner = match.group(1)
+            trail.owners.append(match.group(1))
         if text := _leaf(line, trail, list(options)):
             name = text[1]
             return text[0] + _place(name, files, words)
@@ -82,6 +91,10 @@ def _leaf(line: str, trail: _Trail, options: list[str]) -> tuple[str, str] | Non
         known = sorted(_class_names(trail))
         hint = nearest(name, known) or (f"; there are {', '.join(known)}" if known else "")
         return f"{'.'.join(trail.keys)}: there is no class {name!r}{hint}", name
+    if _NO_IMPORT.search(line) and trail.owners:
+        path = trail.owners.pop()
+        hint = nearest(path.rsplit(".", 1)[-1], _class_names(trail))
+        return f"{'.'.join(trail.keys)}: there is no {path!r}{hint}", path
     if match := _MISSING.search(line):
         names = match.group(1) or match.group(2)
         owner = (trail.owner or "the configuration").rsplit(".", 1)[-1]
@@ -98,6 +111,17 @@ def _leaf(line: str, trail: _Trail, options: list[str]) -> tuple[str, str] | Non
         dashes = "--" if word.startswith("--") else ""
         return f"there is no option {dashes}{key}{nearest(key, options)}", ""
     return None
+
+
+def _syntax(message: str, files: list[Path]) -> str:
+    """Returns where a YAML file is broken; the parser does not say in which one."""
+    for file in files:
+        try:
+            yaml.safe_load(file.read_text(encoding="utf-8"))
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            return f"{file}:{mark.line + 1 if mark else '?'} is no YAML: {error.problem}"
+    return " ".join(message.split())
 
 
 def _types(names: list[str]) -> str:

@@ -35,10 +35,17 @@ def main(args: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("HEADWAY_TRACEBACK") == "1":
             raise
-        if isinstance(error, UserError):
-            return _say(_line(error), WRONG_USE)
+        if (wrong := _user_error(error)) is not None:
+            return _say(_line(wrong), WRONG_USE)
         own = type(error).__module__.startswith("headway.")
         return _say(_line(error) if own else f"{type(error).__name__}: {_line(error)}", FAILED)
+
+
+def _user_error(error: BaseException | None) -> UserError | None:
+    """Returns the user's mistake behind an error; the config parser wraps those of constructors."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error
 
 
 def _line(error: BaseException) -> str:

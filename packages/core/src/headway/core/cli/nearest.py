@@ -12,7 +12,9 @@ def nearest(name: str, known: Iterable[str], *, most: int = 1) -> str:
         known: What would have been right.
         most: How many to offer.
     """
-    close = difflib.get_close_matches(name, sorted(set(known)), n=most, cutoff=0.6)
+    known = sorted(set(known))
+    same = [full for full in known if full.lower() == name.lower()]
+    close = same or difflib.get_close_matches(name, known, n=most, cutoff=0.6)
     if not close:
         # The end of a path is often all that is remembered.
         ends = {full.rsplit("/", 1)[-1]: full for full in known}

@@ -3,6 +3,9 @@
 from headway.core.training.data import DataModule
 from headway.core.training.groups import layer_depths, parameter_groups
 from headway.core.training.optimizers import LAMB, SGD, Adam, AdamW, Lion, OptimizerFactory
+from headway.core.training.recorder import RunRecorder
+from headway.core.training.reporter import LineReporter
+from headway.core.training.run_folder import RunFolder
 from headway.core.training.schedules import (
     InverseSquareRoot,
     OneCycle,
@@ -21,9 +24,12 @@ __all__ = [
     "AdamW",
     "DataModule",
     "InverseSquareRoot",
+    "LineReporter",
     "Lion",
     "OneCycle",
     "OptimizerFactory",
+    "RunFolder",
+    "RunRecorder",
     "ScheduleFactory",
     "Strategy",
     "Task",

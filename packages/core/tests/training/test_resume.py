@@ -1,0 +1,88 @@
+"""A run that was killed and continued is the run that was not, bit for bit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from headway.core.training.metrics_file import read_metrics
+
+
+def assert_same(one, two, path="checkpoint"):
+    """Everything but the CPU time is equal, tensors bit for bit."""
+    if isinstance(one, dict):
+        assert one.keys() == two.keys(), path
+        for key in one:
+            if key != "cpu_minutes":
+                assert_same(one[key], two[key], f"{path}/{key}")
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(two), path
+        for place, (a, b) in enumerate(zip(one, two, strict=True)):
+            assert_same(a, b, f"{path}/{place}")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, two), path
+    else:
+        assert one == two, path
+
+
+def load(run: Path) -> dict:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+@pytest.fixture
+def whole(recipe, headway, tmp_path):
+    done = headway("fit", "-c", str(recipe), "--runs", str(tmp_path / "whole"))
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "whole" / "toy" / "1"
+
+
+# 24 steps, 8 in an epoch: in the middle of the first and of a later epoch, and right after one.
+@pytest.mark.parametrize(("step", "workers"), [(3, 0), (13, 2), (16, 0)])
+def test_killed_run_continues_bitwise(whole, recipe, headway, tmp_path, step, workers):
+    words = [
+        "fit",
+        "-c",
+        str(recipe),
+        "--data.workers",
+        str(workers),
+        "--runs",
+        str(tmp_path / "cut"),
+    ]
+    killed = headway(*words, env={"HEADWAY_TOY_KILL": str(step)})
+    assert killed.returncode == -9, killed.stderr
+    run = tmp_path / "cut" / "toy" / "1"
+    resumed = headway("fit", "--resume", str(run))
+    assert resumed.returncode == 0, resumed.stderr
+    checkpoint = load(whole)
+    assert checkpoint["global_step"] == 24
+    assert checkpoint["average"]["updates"] == 24
+    assert_same(checkpoint, load(run))
+    expected, found = read_metrics(whole / "metrics.csv"), read_metrics(run / "metrics.csv")
+    del expected["cpu_minutes"], found["cpu_minutes"]
+    assert found == expected
+    assert (run / "model" / "model.safetensors").read_bytes() == (
+        whole / "model" / "model.safetensors"
+    ).read_bytes()
+
+
+def test_step_limit_and_accumulation_continue_bitwise(recipe, headway, tmp_path):
+    words = ["--trainer.max_epochs", "null", "--trainer.max_steps", "12"]
+    words += ["--trainer.accumulate_grad_batches", "2"]
+    for name, env in (("whole", {}), ("cut", {"HEADWAY_TOY_KILL": "4"})):
+        headway("fit", "-c", str(recipe), *words, "--runs", str(tmp_path / name), env=env)
+    run = tmp_path / "cut" / "toy" / "1"
+    assert load(run)["global_step"] < 12
+    assert headway("fit", "--resume", str(run)).returncode == 0
+    assert_same(load(tmp_path / "whole" / "toy" / "1"), load(run))
+
+
+def test_metrics_after_the_checkpoint_are_cut_and_not_doubled(whole, headway):
+    rows = (whole / "metrics.csv").read_text()
+    with open(whole / "metrics.csv", "a") as file:
+        file.write("3,30,9,9,9,9,9\n")
+    done = headway("fit", "--resume", str(whole), "--trainer.max_epochs", "4")
+    assert done.returncode == 0, done.stderr
+    metrics = read_metrics(whole / "metrics.csv")
+    assert metrics["epoch"] == [0, 1, 2, 3]
+    assert metrics["step"] == [8, 16, 24, 32]
+    assert (whole / "metrics.csv").read_text().startswith(rows)
