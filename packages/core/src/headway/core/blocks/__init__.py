@@ -17,7 +17,7 @@ from headway.core.blocks.residual import (
     ResidualPostNorm,
     SandwichNorm,
 )
-from headway.core.blocks.sublayer import Chain, Sublayer
+from headway.core.sublayer import Chain, Sublayer
 
 __all__ = [
     "Block",

@@ -14,12 +14,12 @@ from headway.core.blocks.residual import (
     ResidualPostNorm,
     SandwichNorm,
 )
-from headway.core.blocks.sublayer import Sublayer
 from headway.core.cache import Cache, CacheGroup
 from headway.core.feedforward import MLP, FeedForward
 from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention, TokenMixer
 from headway.core.norms import LayerNorm
+from headway.core.sublayer import Sublayer
 from headway.core.taps import tap
 
 MixerFactory = Callable[[int, int], TokenMixer]

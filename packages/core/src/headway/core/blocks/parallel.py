@@ -9,12 +9,12 @@ from headway.core.blocks.block import FeedForwardFactory, MixerFactory
 from headway.core.blocks.drop_path import DropPath
 from headway.core.blocks.layer_scale import LayerScale
 from headway.core.blocks.residual import NormFactory
-from headway.core.blocks.sublayer import Sublayer
 from headway.core.cache import Cache, CacheGroup
 from headway.core.feedforward import MLP
 from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
+from headway.core.sublayer import Sublayer
 from headway.core.taps import tap
 
 

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from headway.core.blocks.drop_path import DropPath
 from headway.core.blocks.layer_scale import LayerScale
-from headway.core.blocks.sublayer import Sublayer
 from headway.core.cache import Cache
 from headway.core.layout import Layout
 from headway.core.mixers import TokenMixer
+from headway.core.sublayer import Sublayer
 from headway.core.taps import tap
 
 NormFactory = Callable[[int], nn.Module]

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headway.core.blocks.sublayer import Sublayer
 from headway.core.cache import Cache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.norms import LayerNorm
+from headway.core.sublayer import Sublayer
 
 
 class PatchMerging(Sublayer):

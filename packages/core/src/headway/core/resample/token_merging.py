@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from headway.core.blocks.sublayer import Sublayer
 from headway.core.cache import Cache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
+from headway.core.sublayer import Sublayer
 
 
 class TokenMerging(Sublayer):

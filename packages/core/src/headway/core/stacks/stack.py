@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from headway.core.blocks.block import MixerFactory
-from headway.core.blocks.sublayer import Sublayer
 from headway.core.cache import Cache, CacheGroup
 from headway.core.errors import UserError
 from headway.core.layout import Layout
+from headway.core.sublayer import Sublayer
 
 # The stack gives further arguments (mixer=, feedforward=, norm=, ...) by keyword. The type names only
 # the two in front, which is what tells a configuration that they need not be written down.

@@ -1,0 +1,54 @@
+# make demo       trains, evaluates and explains a small ViT on real pictures (DOMAIN=vision)
+# make test       sets everything up and runs the tests (under 30 minutes on two cores)
+# make test-all   the slow ones, too: every extra in an empty environment, all kernels
+# make lint       ruff, pyright, import-linter
+# make bench      the benchmarks against the peers
+# make kernels    compiles the GPU kernels ahead of time and audits them
+
+PYTHON ?= python3
+VENV ?= .venv
+DOMAIN ?= vision
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# One thread per process: the tests run side by side, and small tensors gain nothing from more.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
+JOBS ?= 2
+
+.PHONY: demo test test-all lint bench kernels clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch and torchvision come first and together: a constraint alone would let pip try other pairs.
+$(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) torch torchvision
+	$(PIP) -e ".[$*]"
+	touch $@
+
+demo: $(VENV)/.$(DOMAIN)
+	$(BIN)/python tools/demo/$(DOMAIN).py
+
+test: $(VENV)/.dev
+	$(TEST) packages
+	TRITON_INTERPRET=1 $(TEST) -m interpret packages/core/tests
+
+test-all: test
+	$(TEST) -m "slow and not gpu and not interpret" packages
+	$(BIN)/python tools/check_extras.py
+	$(BIN)/python tools/kernels/audit.py
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-cache
+
+bench: $(VENV)/.dev
+	$(BIN)/python tools/bench/attention.py
+	$(BIN)/python tools/bench/vision.py
+
+kernels: $(VENV)/.dev
+	$(BIN)/python tools/kernels/audit.py
+
+clean:
+	rm -rf $(VENV) .cache build dist

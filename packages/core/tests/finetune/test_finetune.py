@@ -1,0 +1,141 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from headway.core.errors import UserError
+from headway.core.finetune import (
+    BitFit,
+    Full,
+    HeadOnly,
+    LastBlocks,
+    LoRA,
+    LoRALinear,
+    load_adapter,
+    merge,
+    save_adapter,
+    trainable_parameters,
+)
+from headway.core.heads import ClassificationHead
+from headway.core.linear import FusedLinear
+from headway.core.module import Module
+from headway.core.stacks import Encoder
+
+
+class Model(Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = Encoder(16, 3, 2)
+        self.head = ClassificationHead(16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(*self.encoder(x))
+
+
+def model() -> Model:
+    torch.manual_seed(0)
+    return Model()
+
+
+def learning(net: nn.Module) -> set[str]:
+    return {name for name, parameter in net.named_parameters() if parameter.requires_grad}
+
+
+def step(net: nn.Module, steps: int = 3) -> None:
+    parameters = [p for p in net.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=0.05)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(torch.randn(8, 5, 16)), torch.arange(8) % 4).backward()
+        optimizer.step()
+
+
+def test_each_strategy_lets_exactly_its_parameters_learn() -> None:
+    head = {"head.classifier.weight", "head.classifier.bias"}
+    net = model()
+    everything = learning(net)
+    HeadOnly().apply(net)
+    assert learning(net) == head
+    LastBlocks(1).apply(net)
+    last = {name for name in everything if name.startswith("encoder.blocks.2.")}
+    assert learning(net) == head | last | {"encoder.norm.weight", "encoder.norm.bias"}
+    BitFit().apply(net)
+    assert learning(net) == head | {name for name in everything if name.endswith(".bias")}
+    Full().apply(net)
+    assert learning(net) == everything
+
+
+@pytest.mark.parametrize("strategy", [HeadOnly(), LastBlocks(2), BitFit(), LoRA(rank=2)])
+def test_training_leaves_frozen_parameters_bitwise_alone(strategy) -> None:
+    net = model()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    strategy.apply(net)
+    frozen = {name for name, p in net.named_parameters() if not p.requires_grad}
+    step(net)
+    assert frozen
+    for name, value in net.named_parameters():
+        if name in frozen:
+            assert torch.equal(value, before[name.replace(".base.", ".")]), name
+
+
+def test_lora_starts_as_the_model_and_merges_to_1e_6() -> None:
+    net, x = model(), torch.randn(4, 5, 16)
+    before = net(x)
+    LoRA(rank=4, targets=("q", "v", "fc1", "projection")).apply(net)
+    torch.testing.assert_close(net(x), before)
+    step(net)
+    adapted = net(x)
+    assert not torch.allclose(adapted, before, atol=1e-2)
+    merged = merge(net)
+    assert not any(isinstance(m, LoRALinear) for m in merged.modules())
+    assert isinstance(merged.encoder.blocks[0].mixer.function.qkv, FusedLinear)
+    torch.testing.assert_close(merged(x), adapted, atol=1e-6, rtol=1e-6)
+
+
+def test_lora_on_q_and_v_leaves_keys_alone() -> None:
+    net = model()
+    LoRA(rank=2).apply(net)
+    step(net)
+    layer = net.encoder.blocks[0].mixer.function.qkv
+    change = layer.weight - layer.base.weight
+    assert change[16:32].abs().sum() == 0
+    assert change[:16].abs().sum() > 0
+    assert change[32:].abs().sum() > 0
+    assert torch.linalg.matrix_rank(change[:16].detach()) <= 2
+
+
+def test_lora_names_what_can_be_adapted() -> None:
+    with pytest.raises(
+        UserError, match="no projection named query in Model; there are .*fc1.*q.*v"
+    ):
+        LoRA(targets=("query",)).apply(model())
+    with pytest.raises(UserError, match="rank must be at least 1"):
+        LoRA(rank=0)
+
+
+def test_only_small_weights_are_saved_and_they_restore_the_model(tmp_path: Path) -> None:
+    net, x = model(), torch.randn(2, 5, 16)
+    LoRA(rank=2).apply(net)
+    step(net)
+    save_adapter(net, tmp_path / "adapter", base="some/model")
+    learned, total = trainable_parameters(net)
+    size = (tmp_path / "adapter" / "adapter.safetensors").stat().st_size
+    assert size < 4 * learned + 2000 < 4 * total
+    again = load_adapter(model(), tmp_path / "adapter")
+    torch.testing.assert_close(again(x), net(x))
+
+
+def test_an_adapter_of_another_model_is_refused(tmp_path: Path) -> None:
+    net = model()
+    LoRA(rank=2).apply(net)
+    save_adapter(net, tmp_path)
+    with pytest.raises(UserError, match="does not have"):
+        load_adapter(nn.Sequential(nn.Linear(3, 3)), tmp_path)
+    with pytest.raises(UserError, match=r"no adapter\.json"):
+        load_adapter(model(), tmp_path / "nowhere")
+
+
+def test_too_many_blocks_are_refused() -> None:
+    with pytest.raises(UserError, match=r"LastBlocks\(4\) of a model with 3 blocks"):
+        LastBlocks(4).apply(model())
