@@ -62,6 +62,9 @@ def test_a_recipe_trains_and_its_run_predicts(
     notes = json.loads((run / "model" / "preprocessing.json").read_text())
     assert len(notes["classes"]) == (3 if recipe == "finetune" else 10)
     assert (run / "pictures" / "val_confusion.png").is_file()
+    if recipe != "finetune":  # it has no test split
+        assert main(["test", "-m", str(run)]) == 0
+        assert (run / "pictures" / "test_per_class.csv").is_file()
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for number in range(3):

@@ -67,9 +67,12 @@ def _evaluate(
     from headway.core.cli.config import RecipeCLI
 
     cli = RecipeCLI([recipe.path for recipe in recipes], overrides)
+    # What a task draws belongs to the run.
+    folder = checkpoint.parent
     trainer = cli.build_trainer(
         [],
         without=(Checkpoint, ProgressBar),
+        default_root_dir=str(folder.parent if folder.name == "checkpoints" else folder),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
