@@ -1,5 +1,6 @@
 """Writing ``model/``: what is left of a run for those who only want to use the model."""
 
+import copy
 import importlib
 import json
 import os
@@ -12,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from headway.core.files import DiskFullError, atomic_write, is_disk_full
+from headway.core.finetune import LoRALinear, merge
 
 Save = Callable[[nn.Module, Path], object]
 
@@ -36,7 +38,7 @@ def export_model(
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     try:
-        save(model, part)
+        save(_plain(model), part)
         with atomic_write(part / "preprocessing.json", "w") as file:
             json.dump(preprocessing, file, indent=2, ensure_ascii=False)
         folder.mkdir(exist_ok=True)
@@ -50,3 +52,10 @@ def export_model(
         raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    """Returns the model with low-rank products merged into a copy: it loads without knowing of them."""
+    if not any(isinstance(module, LoRALinear) for module in model.modules()):
+        return model
+    return merge(copy.deepcopy(model))
