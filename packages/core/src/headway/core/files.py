@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -92,6 +93,35 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
             raise DiskFullError(path, needed=written) from error
         raise
     _sync_folder(path.parent)
+
+
+@contextmanager
+def staged_folder(folder: Path) -> Iterator[Path]:
+    """Gives an empty folder; its files move to ``folder`` when the block ends well, each one whole.
+
+    Other files in ``folder`` stay. After an error nothing of the block is left.
+
+    Args:
+        folder: Where the files go; made if need be.
+
+    Raises:
+        DiskFullError: If there is no room.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    try:
+        yield part
+        folder.mkdir(exist_ok=True)
+        for source in sorted(path for path in part.rglob("*") if path.is_file()):
+            target = folder / source.relative_to(part)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(source, target)
+    except Exception as error:
+        if is_disk_full(error) and not isinstance(error, DiskFullError):
+            raise DiskFullError(folder) from error
+        raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def replace_with_link(source: Path, target: Path) -> None:

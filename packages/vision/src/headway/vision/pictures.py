@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
+from torch.nn import functional as F
 
 from headway.core.files import atomic_write
 
@@ -56,6 +57,7 @@ def prediction_grid(
     *,
     probabilities: Sequence[float] | None = None,
     columns: int = 8,
+    title: str = "",
 ) -> "Figure":
     """Draws pictures with what was predicted (green if right, red if wrong) and what is true.
 
@@ -68,45 +70,98 @@ def prediction_grid(
             picture, each scaled to its own maximum.
         probabilities: How sure the model was.
         columns: Pictures in a row.
+        title: Of the whole figure.
 
     Shape:
         relevance: (B, h, w), of any resolution.
     """
     columns = min(columns, len(images))
     per_picture = 1 if relevance is None else 2
-    rows = math.ceil(len(images) / columns) * per_picture
-    figure = _figure(1.4 * columns, 1.6 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False)
+    rows = math.ceil(len(images) / columns)
+    # Pairs of picture and heat map belong together: a row of air stands between them.
+    heights = (([1.0] * per_picture + [0.34]) * rows)[:-1]
+    figure = _figure(1.25 * columns, 1.3 * sum(heights) + (0.6 if title else 0.2))
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.01, hspace=0.02, wspace=0.02)  # pyright: ignore
+    if title:
+        figure.suptitle(title, size=12, weight="bold")
+    grid = figure.subplots(
+        len(heights), columns, squeeze=False, gridspec_kw={"height_ratios": heights}
+    )
     for axes in grid.flat:
         axes.axis("off")
     for i, image in enumerate(images):
-        row, column = per_picture * (i // columns), i % columns
+        row, column = (per_picture + 1) * (i // columns), i % columns
         pixels = _pixels(image)
-        cmap = "gray" if pixels.ndim == 2 else None
         axes = grid[row, column]
-        axes.imshow(pixels, cmap=cmap)
+        _show(axes, pixels)
         said = predictions[i] + (f" {probabilities[i]:.0%}" if probabilities is not None else "")
         if labels is None:
-            axes.set_title(said, size=8)
+            axes.set_title(said, size=8, pad=3)
+        elif labels[i] == predictions[i]:
+            axes.set_title(said, size=8, pad=3, color="tab:green")
         else:
-            right = labels[i] == predictions[i]
-            text = said if right else f"{said}\nis {labels[i]}"
-            axes.set_title(text, size=8, color="tab:green" if right else "tab:red")
+            text = f"{said} (is {labels[i]})"
+            axes.set_title(text, size=8, pad=3, color="tab:red", weight="bold")
         if relevance is not None:
-            heat = relevance[i].detach().float().cpu().clamp_min(0).numpy()
-            height, width = pixels.shape[:2]
-            below = grid[row + 1, column]
-            below.imshow(pixels, cmap=cmap)
-            below.imshow(
-                heat / max(float(heat.max()), 1e-12),
-                cmap="inferno",
-                alpha=0.6,
-                vmin=0,
-                vmax=1,
-                interpolation="bilinear",
-                extent=(-0.5, width - 0.5, height - 0.5, -0.5),
-            )
+            _show(grid[row + 1, column], pixels)
+            _heat(grid[row + 1, column], relevance[i], pixels.shape[:2])
     return figure
+
+
+def explanation_figure(image: Any, relevance: Tensor, title: str, subtitle: str = "") -> "Figure":
+    """Draws one picture and, beside it, the heat map of what its prediction rests on.
+
+    Args:
+        image: As in ``prediction_grid``.
+        relevance: How much each place contributed.
+        title: Such as the prediction.
+        subtitle: Above the heat map.
+
+    Shape:
+        relevance: (h, w), of any resolution.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    pixels = _pixels(image)
+    height, width = pixels.shape[:2]
+    figure = _figure(6.6, min(3 * height / width, 9) + 0.4)
+    left, right = figure.subplots(1, 2)
+    for axes in (left, right):
+        axes.axis("off")
+        _show(axes, pixels)
+    left.set_title(title, size=11, weight="bold")
+    right.set_title(subtitle, size=11)
+    _heat(right, relevance, (height, width))
+    heat = ScalarMappable(Normalize(0, 1), "inferno")  # the map itself is partly transparent
+    bar = figure.colorbar(heat, ax=right, fraction=0.046, pad=0.03)
+    bar.set_ticks([0, 1], labels=["0", f"{float(relevance.max()):.2g}"])
+    bar.ax.tick_params(labelsize=7)
+    return figure
+
+
+def _show(axes: Any, pixels: Any) -> None:
+    axes.imshow(pixels, cmap="gray" if pixels.ndim == 2 else None)
+
+
+def _heat(axes: Any, relevance: Tensor, size: tuple[int, int]) -> None:
+    """Lays a heat map, scaled to its own maximum, over a picture of ``size``."""
+    heat = relevance.detach().float().cpu().clamp_min(0)
+    # Larger than the picture, or the edges of its pixels would show in the heat.
+    scale = max(1, math.ceil(128 / max(size)))
+    smooth = F.interpolate(
+        heat[None, None], [side * scale for side in size], mode="bilinear", align_corners=False
+    )[0, 0]
+    smooth = smooth / smooth.max().clamp_min(1e-12)
+    # Where nothing is relevant, the picture stays as it is.
+    axes.imshow(
+        smooth.numpy(),
+        cmap="inferno",
+        alpha=(0.85 * smooth.sqrt()).numpy(),
+        vmin=0,
+        vmax=1,
+        extent=(-0.5, size[1] - 0.5, size[0] - 0.5, -0.5),
+    )
 
 
 def _pixels(image: Any) -> Any:

@@ -15,5 +15,8 @@ domain = Domain(
         "predict": Verb(
             module="headway.vision.verbs.predict", help="predict the classes of pictures"
         ),
+        "explain": Verb(
+            module="headway.vision.verbs.explain", help="draw what in a picture an answer rests on"
+        ),
     },
 )

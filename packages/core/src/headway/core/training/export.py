@@ -3,16 +3,13 @@
 import copy
 import importlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from headway.core.files import DiskFullError, atomic_write, is_disk_full
+from headway.core.files import atomic_write, staged_folder
 from headway.core.finetune import LoRALinear, merge
 
 Save = Callable[[nn.Module, Path], object]
@@ -35,23 +32,10 @@ def export_model(
         preprocessing: JSON values.
         save: Writes config.json and model.safetensors into a folder.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-    try:
+    with staged_folder(folder) as part:
         save(_plain(model), part)
         with atomic_write(part / "preprocessing.json", "w") as file:
             json.dump(preprocessing, file, indent=2, ensure_ascii=False)
-        folder.mkdir(exist_ok=True)
-        for source in sorted(path for path in part.rglob("*") if path.is_file()):
-            target = folder / source.relative_to(part)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(source, target)
-    except Exception as error:
-        if is_disk_full(error) and not isinstance(error, DiskFullError):
-            raise DiskFullError(folder) from error
-        raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _plain(model: nn.Module) -> nn.Module:

@@ -1,0 +1,228 @@
+"""Pictures that a verb is given: found, decoded in batches, and counted."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from headway.core.errors import UserError
+from headway.vision.data.preprocessing import Preprocessing
+from headway.vision.data.reading import EXTENSIONS, ImageError, read_image
+from headway.vision.data.sources import ARCHIVES, Source, open_source
+from headway.vision.data.transforms import evaluation_transform
+
+Policy = Literal["raise", "skip", "keep"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture of a folder or an archive.
+
+    Args:
+        source: Where it lies.
+        name: Its path in the source.
+        shown: Its path for people.
+    """
+
+    source: Source
+    name: str
+    shown: str
+
+
+@dataclass
+class Counts:
+    """What became of the inputs.
+
+    Args:
+        done: Pictures that were read and answered.
+        ignored: Files of folders that are no pictures by their extension.
+        invalid: Pictures that could not be read.
+    """
+
+    done: int = 0
+    ignored: int = 0
+    invalid: list[ImageError] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns what is left out, for JSON."""
+        invalid = [{"file": error.name, "reason": error.reason} for error in self.invalid]
+        return {"ignored": self.ignored, "invalid": invalid}
+
+    def report(self, what: str) -> None:
+        """Says on stderr what was done and what was left out.
+
+        Args:
+            what: Such as ``"predictions written to p.csv"``, behind their number.
+        """
+        for error in self.invalid:
+            print(f"not read: {error}", file=sys.stderr)
+        print(
+            f"{self.done} {what}, {len(self.invalid)} pictures not read, "
+            f"{self.ignored} other files ignored",
+            file=sys.stderr,
+        )
+
+
+def add_input_options(parser: argparse.ArgumentParser, *, batch_size: int) -> None:
+    """Adds the pictures and how they are read.
+
+    Args:
+        parser: The parser of the verb.
+        batch_size: Its default.
+    """
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="PICTURES",
+        help="pictures, folders (with subfolders), tar archives",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=batch_size,
+        help=f"pictures of a batch ({batch_size})",
+    )
+    parser.add_argument("--workers", type=int, default=0, help="processes that decode (0)")
+
+
+def check_positive(args: argparse.Namespace, *names: str) -> None:
+    """Raises if one of these options is below 1."""
+    for name in names:
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)} is below 1")
+
+
+def find_items(inputs: Sequence[str]) -> tuple[list[Item], int]:
+    """Returns the pictures below the inputs, and how many other files lay beside them.
+
+    Raises:
+        UserError: If an input is missing or there is no picture at all.
+    """
+    items: list[Item] = []
+    ignored = 0
+    for given in inputs:
+        path = Path(given).expanduser()
+        if path.is_file() and not path.name.endswith(ARCHIVES):
+            items.append(Item(_Files(path.parent), path.name, given))
+            continue
+        if not path.exists():
+            raise UserError(f"{given} does not exist; give pictures, folders or tar archives")
+        source = open_source(path)
+        pictures = [
+            name for name in source.names if PurePosixPath(name).suffix.lower() in EXTENSIONS
+        ]
+        ignored += len(source.names) - len(pictures)
+        items += [Item(source, name, f"{given.rstrip('/')}/{name}") for name in pictures]
+    if not items:
+        raise UserError(
+            f"no pictures in {', '.join(inputs)}; known extensions: {', '.join(EXTENSIONS)}"
+        )
+    return items, ignored
+
+
+Found = list[tuple[Item, Tensor | ImageError]]
+
+
+def read_batches(
+    items: Sequence[Item],
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    workers: int,
+    on_invalid: Policy,
+    counts: Counts,
+    doing: str,
+) -> Iterator[Found]:
+    """Yields the pictures as the model wants them, or the error in place of one, in their order.
+
+    Args:
+        items: The pictures.
+        preprocessing: What they go through.
+        batch_size: Pictures of a batch.
+        workers: Processes that decode.
+        on_invalid: ``raise`` stops at a picture that cannot be read; the others yield its error.
+        counts: Is told what cannot be read.
+        doing: One word beside the progress bar.
+    """
+    loader = DataLoader(
+        _Pictures(items, preprocessing),
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=list,
+    )
+    start = 0
+    for batch in _with_progress(loader, doing):
+        for found in batch:
+            if isinstance(found, ImageError):
+                if on_invalid == "raise":
+                    raise ImageError(
+                        found.name, f"{found.reason}; remove it or use --on-invalid skip or keep"
+                    )
+                counts.invalid.append(found)
+        yield list(zip(items[start : start + len(batch)], batch, strict=True))
+        start += len(batch)
+
+
+def stack(batch: Found) -> Tensor | None:
+    """Returns the pictures of a batch that could be read, or None if there are none."""
+    whole = [found for _, found in batch if isinstance(found, Tensor)]
+    return torch.stack(whole) if whole else None
+
+
+class _Pictures(Dataset["Tensor | ImageError"]):
+    """Tensors, or the error in the place of a picture that cannot be read."""
+
+    def __init__(self, items: Sequence[Item], preprocessing: Preprocessing) -> None:
+        self.items = items
+        self.transform = evaluation_transform(preprocessing)
+        self.mode: Literal["RGB", "L"] = "L" if preprocessing.input_size[0] == 1 else "RGB"
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Tensor | ImageError:
+        item = self.items[index]
+        try:
+            image: Image.Image = read_image(item.source.read(item.name), item.shown, self.mode)
+        except ImageError as error:
+            return error
+        except OSError as error:
+            return ImageError(item.shown, error.strerror or str(error))
+        return self.transform(image)
+
+
+class _Files(Source):
+    """Single files of a folder, without listing the folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.names, self.folders = [], []
+
+    def read(self, name: str) -> bytes:
+        return (self.path / name).read_bytes()
+
+    def ends(self, name: str, size: int = 64) -> tuple[bytes, bytes]:
+        data = self.read(name)
+        return data[:size], data[-size:]
+
+
+def _with_progress(loader: DataLoader[Any], doing: str) -> Iterable[Any]:
+    # On stderr, so that a table on stdout stays clean; silent where nobody watches.
+    console = Console(stderr=True)
+    return track(
+        loader,
+        description=doing,
+        total=len(loader),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
