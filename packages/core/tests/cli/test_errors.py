@@ -58,8 +58,8 @@ def test_wrong_override(refused, recipe, words, parts):
 
 
 def test_mistake_that_shows_late_leaves_no_run_folder(refused, recipe, tmp_path):
-    words = ["--trainer.max_epochs", "1", "--runs", tmp_path / "runs"]
-    assert "fills the whole run" in refused("fit", "-c", recipe, *words)
+    words = ["--model.layer_decay", "1.5", "--runs", tmp_path / "runs"]
+    assert "layer_decay is 1.5" in refused("fit", "-c", recipe, *words)
     assert not list((tmp_path / "runs" / "toy").iterdir())
 
 

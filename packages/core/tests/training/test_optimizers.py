@@ -120,8 +120,13 @@ def test_wrong_numbers_are_named():
         AdamW(lr=0)
     with pytest.raises(UserError, match=r"layer_decay is 1\.5"):
         parameter_groups(ToyModel(), lr=1.0, layer_decay=1.5)
-    with pytest.raises(UserError, match="fills the whole run"):
-        rates(WarmupCosine(warmup=4))
+
+
+def test_a_warmup_longer_than_the_run_is_said_and_runs(caplog):
+    factors = rates(WarmupCosine(warmup=4))[:20]  # the rate after the last step is not used
+    assert "fills the whole run" in caplog.text
+    assert all(a < b for a, b in zip(factors, factors[1:], strict=False))
+    assert max(factors) < 1.0
 
 
 def test_warmup_is_linear_and_ends_at_the_peak():

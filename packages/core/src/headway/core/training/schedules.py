@@ -4,6 +4,7 @@ All schedules share the linear warm-up and the unit of their lengths; the total 
 They multiply the rate of each parameter group, so that layer decay keeps its proportions.
 """
 
+import logging
 import math
 from abc import ABC, abstractmethod
 from typing import Literal
@@ -14,6 +15,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from headway.core.errors import UserError
 
 Unit = Literal["steps", "epochs"]
+
+_log = logging.getLogger(__name__)
 
 
 class ScheduleFactory(ABC):
@@ -47,9 +50,10 @@ class ScheduleFactory(ABC):
         self.bind(steps_per_epoch)
         warmup = self.steps(self.warmup)
         if warmup and warmup >= total_steps:
-            raise UserError(
+            # Not an error: a trial of a few steps must run with the recipe as it is.
+            _log.warning(
                 f"warmup ({self.warmup:g} {self.unit} = {warmup:g} steps) fills the whole run of "
-                f"{total_steps:g} steps; shorten it or train longer"
+                f"{total_steps:g} steps, the peak rate is never reached; shorten it or train longer"
             )
 
         def factor(step: int) -> float:
