@@ -15,6 +15,7 @@ TOYS = str(Path(__file__).parent / "toys")
 sys.path.insert(0, TOYS)
 
 RECIPE = """\
+# headway fit -c toy.yaml
 # A toy that learns to count
 # score: none
 seed_everything: 3

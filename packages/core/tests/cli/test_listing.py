@@ -70,7 +70,7 @@ def test_recipes_show_their_header(known, capsys):
     assert main(["ls", "recipes", "vision/*", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["name"], row["about"]) == ("vision/toy", "A toy that learns to count")
-    assert row["score"] == "none"
+    assert (row["score"], row["command"]) == ("none", "headway fit -c toy.yaml")
     assert main(["ls", "recipes", "nothing"]) == 0
     assert capsys.readouterr().out == ""
 

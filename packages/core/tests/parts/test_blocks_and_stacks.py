@@ -60,6 +60,19 @@ def test_each_residual_scheme_equals_its_formula(kind) -> None:
     torch.testing.assert_close(block(x)[0], expected)
 
 
+def test_gradients_of_the_last_block_shrink_with_depth_for_pre_norm_alone() -> None:
+    # Xiong et al. 2020, theorem 1: O(sqrt(ln d)) for post-norm, a factor 1 / sqrt(depth) less for pre-norm.
+    def gradient(kind, depth: int) -> float:
+        torch.manual_seed(0)
+        encoder = Encoder(32, depth, 4, block=kind)
+        x, target = torch.randn(16, 8, 32), torch.randn(16, 8, 32)
+        (encoder(x)[0] - target).square().mean().backward()
+        return float(encoder.blocks[-1].feedforward.function.fc2.weight.grad.norm())
+
+    assert gradient(PreNormBlock, 24) < 0.75 * gradient(PreNormBlock, 2)
+    assert gradient(PostNormBlock, 24) > 0.9 * gradient(PostNormBlock, 2)
+
+
 def test_a_parallel_block_adds_both_branches_of_one_norm() -> None:
     block, x = ParallelBlock(8, 2), torch.randn(2, 4, 8)
     normed = block.norm(x)

@@ -111,7 +111,7 @@ class Kill(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class OnlyHead:
+class OnlyHead(Strategy):
     """A way to fine-tune."""
 
     def apply(self, model: nn.Module) -> None:

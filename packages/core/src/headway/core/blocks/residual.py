@@ -10,6 +10,7 @@ from headway.core.cache import Cache
 from headway.core.layout import Layout
 from headway.core.mixers import TokenMixer
 from headway.core.sublayer import Sublayer
+from headway.core.systems import system
 from headway.core.taps import tap
 
 NormFactory = Callable[[int], nn.Module]
@@ -92,6 +93,13 @@ class Residual(Sublayer):
         return self.add(x, branch), layout
 
 
+@system(
+    id=82,
+    name="Pre-LN",
+    paper="https://arxiv.org/abs/2002.04745",
+    claim="with the norm inside the branch, gradients of the last block shrink with depth at the start",
+    test="packages/core/tests/parts/test_blocks_and_stacks.py",
+)
 class PreNorm(Residual):
     """``x + f(norm(x))``.
 

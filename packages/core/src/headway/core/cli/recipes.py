@@ -30,10 +30,16 @@ class Recipe:
         return [line for line in lines if line]
 
     def facts(self) -> dict[str, str]:
-        """Returns the lines ``score: ...`` and the like of the header, and ``about``, its first line."""
+        """Returns ``command``, ``about`` (the first sentence) and lines such as ``score: ...``."""
         header = self.header()
-        facts = {"about": header[0] if header else ""}
-        for line in header[1:]:
+        facts = {"about": ""}
+        for line in header:
+            if line.startswith("headway "):
+                facts.setdefault("command", line)
+                continue
+            if not facts["about"]:
+                facts["about"] = line
+                continue
             key, colon, value = line.partition(":")
             if colon and key.replace(" ", "").isalpha() and value:
                 facts[key.strip().lower()] = value.strip()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from headway.core.errors import UserError
 from headway.core.finetune.base import FineTuning, freeze_all_but_heads
 from headway.core.linear import FusedLinear
+from headway.core.systems import system
 
 
 class LoRALinear(nn.Module):
@@ -79,6 +80,13 @@ class LoRALinear(nn.Module):
         return self.base.requires_grad_(True)
 
 
+@system(
+    id=None,
+    name="LoRA",
+    paper="https://arxiv.org/abs/2106.09685",
+    claim="a frozen model learns through low-rank products that merge into its weights exactly",
+    test="packages/core/tests/finetune/test_finetune.py",
+)
 class LoRA(FineTuning):
     """Freezes the model, adds low-rank products to chosen projections, and trains those and the head.
 

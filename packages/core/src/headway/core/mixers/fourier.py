@@ -8,8 +8,16 @@ from torch import Tensor
 from headway.core.cache import Cache
 from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer
+from headway.core.systems import system
 
 
+@system(
+    id=140,
+    name="FNet",
+    paper="https://arxiv.org/abs/2105.03824",
+    claim="tokens are mixed by the real part of a 2-D Fourier transform, without parameters",
+    test="packages/core/tests/parts/test_mixers.py",
+)
 class FourierMixer(TokenMixer):
     """The real part of a Fourier transform over tokens and channels; no parameters.
 

@@ -10,8 +10,16 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.local import mean_of_places, real_tokens, to_places, to_tokens
+from headway.core.systems import system
 
 
+@system(
+    id=460,
+    name="PoolFormer (MetaFormer)",
+    paper="https://arxiv.org/abs/2111.11418",
+    claim="the average of the neighbourhood minus the token mixes tokens without parameters",
+    test="packages/core/tests/parts/test_mixers.py",
+)
 class PoolingMixer(TokenMixer):
     """The average of the neighbourhood minus the token itself; no parameters.
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from headway.core.positions.base import Position
+from headway.core.systems import system
 
 
 def alibi_slopes(heads: int) -> list[float]:
@@ -18,6 +19,13 @@ def alibi_slopes(heads: int) -> list[float]:
     return slopes
 
 
+@system(
+    id=96,
+    name="ALiBi",
+    paper="https://arxiv.org/abs/2108.12409",
+    claim="scores fall linearly with distance, each head with a fixed slope of a geometric series",
+    test="packages/core/tests/parts/test_positions.py",
+)
 class ALiBi(Position):
     """Lowers a score in proportion to the distance of query and key, each head with its own slope.
 

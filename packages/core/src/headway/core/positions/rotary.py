@@ -7,8 +7,16 @@ from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.positions.base import Position
+from headway.core.systems import system
 
 
+@system(
+    id=141,
+    name="RoFormer",
+    paper="https://arxiv.org/abs/2104.09864",
+    claim="scores of rotated queries and keys depend only on the difference of their places",
+    test="packages/core/tests/parts/test_positions.py",
+)
 class Rotary(Position):
     """Turns pairs of channels by an angle proportional to the place.
 

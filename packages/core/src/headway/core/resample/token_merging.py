@@ -8,8 +8,16 @@ from headway.core.cache import Cache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.sublayer import Sublayer
+from headway.core.systems import system
 
 
+@system(
+    id=None,
+    name="ToMe",
+    paper="https://arxiv.org/abs/2210.09461",
+    claim="the most similar tokens are merged to means weighted by what they stand for",
+    test="packages/core/tests/parts/test_resample_and_heads.py",
+)
 class TokenMerging(Sublayer):
     """Merges the ``amount`` most similar pairs of tokens; the mean is weighted by what they stand for.
 

@@ -1,5 +1,6 @@
 """Writing ``model/``: what is left of a run for those who only want to use the model."""
 
+import copy
 import importlib
 import json
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from headway.core.files import atomic_write, staged_folder
+from headway.core.finetune import LoRALinear, merge
 
 Save = Callable[[nn.Module, Path], object]
 
@@ -31,6 +33,13 @@ def export_model(
         save: Writes config.json and model.safetensors into a folder.
     """
     with staged_folder(folder) as part:
-        save(model, part)
+        save(_plain(model), part)
         with atomic_write(part / "preprocessing.json", "w") as file:
             json.dump(preprocessing, file, indent=2, ensure_ascii=False)
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    """Returns the model with low-rank products merged into a copy: it loads without knowing of them."""
+    if not any(isinstance(module, LoRALinear) for module in model.modules()):
+        return model
+    return merge(copy.deepcopy(model))

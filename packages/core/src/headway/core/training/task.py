@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule
 from torch import nn
 from torch.optim import Optimizer
 
 from headway.core.errors import UserError
+from headway.core.finetune import FineTuning
 from headway.core.training.averaging import WeightAverage
 from headway.core.training.data import DataModule
 from headway.core.training.groups import parameter_groups
@@ -18,14 +19,7 @@ from headway.core.training.optimizers import OptimizerFactory
 from headway.core.training.resume import close_epoch
 from headway.core.training.schedules import ScheduleFactory
 
-
-@runtime_checkable
-class Strategy(Protocol):
-    """A way to fine-tune (see ``headway.core.finetune``): freezes parameters or injects new ones."""
-
-    def apply(self, model: nn.Module) -> None:
-        """Changes the model in place, before its parameters are grouped."""
-        ...
+Strategy = FineTuning
 
 
 class Task(LightningModule):
