@@ -107,11 +107,12 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     Raises:
         DiskFullError: If there is no room.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    # Inside, since the folder may be a disk of its own, and a rename cannot cross disks.
+    part = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=folder))
     try:
         yield part
-        folder.mkdir(exist_ok=True)
         for source in sorted(path for path in part.rglob("*") if path.is_file()):
             target = folder / source.relative_to(part)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -122,6 +123,9 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        if made:
+            with suppress(OSError):  # not empty: all is well
+                folder.rmdir()
 
 
 def replace_with_link(source: Path, target: Path) -> None:

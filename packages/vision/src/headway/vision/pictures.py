@@ -79,7 +79,7 @@ def prediction_grid(
     per_picture = 1 if relevance is None else 2
     rows = math.ceil(len(images) / columns)
     # Pairs of picture and heat map belong together: a row of air stands between them.
-    heights = (([1.0] * per_picture + [0.34]) * rows)[:-1]
+    heights = (([1.0] * per_picture + [0.12]) * rows)[:-1]
     figure = _figure(1.25 * columns, 1.3 * sum(heights) + (0.6 if title else 0.2))
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.01, hspace=0.02, wspace=0.02)  # pyright: ignore
     if title:

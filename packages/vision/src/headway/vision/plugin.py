@@ -18,5 +18,8 @@ domain = Domain(
         "explain": Verb(
             module="headway.vision.verbs.explain", help="draw what in a picture an answer rests on"
         ),
+        "export": Verb(
+            module="headway.vision.verbs.export", help="write a model as ONNX or torch.export file"
+        ),
     },
 )

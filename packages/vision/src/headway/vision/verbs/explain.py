@@ -155,12 +155,14 @@ def explain(
     )
     pixels = as_seen(images, classifier.preprocessing)
     for i, best in enumerate(probabilities.argmax(1).tolist()):
-        other = target is not None and target != best
+        asked = None if target is None or target == best else target
         yield Explanation(
             pixels=pixels[i],
             prediction=classifier.name(best),
             probability=probabilities[i, best].item(),
-            target=(classifier.name(target), probabilities[i, target].item()) if other else None,
+            target=None
+            if asked is None
+            else (classifier.name(asked), probabilities[i, asked].item()),
             relevance=maps[i],
         )
 
