@@ -34,6 +34,7 @@ class Logits(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
+        """Takes what headway takes."""
         return self.model(images).logits
 
 
@@ -60,7 +61,7 @@ def contestants() -> dict[str, nn.Module]:
 
 
 @contextmanager
-def still_memory() -> Iterator[list[int]]:
+def peak_memory() -> Iterator[list[int]]:
     """Yields a list that receives the most bytes that lived at once within it beyond those before."""
     peak: list[int] = []
     activities = [torch.profiler.ProfilerActivity.CPU]
@@ -140,7 +141,7 @@ def memory(calls: dict[str, Callable[[], None]]) -> dict[str, Any]:
     peaks: dict[str, float] = {}
     for name, call in calls.items():
         call()
-        with still_memory() as peak:
+        with peak_memory() as peak:
             call()
         peaks[name] = peak[0] / 2**20
     return {"work": "peak of a step", "unit": "MiB", "least": peaks, "ratio": ratio(peaks)}
