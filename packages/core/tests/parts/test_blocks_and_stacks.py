@@ -14,12 +14,30 @@ from headway.core.blocks import (
     SandwichNormBlock,
 )
 from headway.core.errors import UserError
-from headway.core.feedforward import GLU, MLP
+from headway.core.feedforward import GELU, GLU, MLP
 from headway.core.layout import Layout
 from headway.core.mixers import ConvolutionMixer, CrossAttention, FourierMixer, SelfAttention
 from headway.core.norms import LayerNorm, RMSNorm
 from headway.core.positions import Rotary
 from headway.core.stacks import Decoder, Encoder, EncoderDecoder
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_gelu_keeps_its_input_only_for_a_backward_pass(approximate: str) -> None:
+    gelu, x = GELU(approximate=approximate), torch.randn(3, 5, dtype=torch.float64)
+    expected = nn.functional.gelu(x, approximate=approximate)
+    kept = x.clone().requires_grad_()
+    assert torch.autograd.gradcheck(gelu, kept)
+    torch.testing.assert_close(gelu(kept), expected)
+    torch.testing.assert_close(kept.detach(), x)
+    out = gelu(x)
+    assert out.data_ptr() == x.data_ptr()
+    torch.testing.assert_close(out, expected)
+    # A feed-forward owns its hidden layer, and leaves what it is given alone.
+    mlp, given = MLP(6).requires_grad_(False), torch.randn(2, 3, 6)
+    before = given.clone()
+    mlp(given)
+    torch.testing.assert_close(given, before)
 
 
 def test_norms_equal_their_formulas() -> None:

@@ -16,8 +16,8 @@ from headway.core.module import Module
 class PatchEmbedding(Module):
     """Cuts pictures into patches and projects each one to a token.
 
-    The weight has the shape of a convolution, as in every published checkpoint; the work is one matrix
-    product over the patches.
+    A convolution whose stride is its kernel: as fast as a matrix product over copied patches, which
+    would have to be kept for the backward pass.
 
     Args:
         dim: Channels of a token.
@@ -90,19 +90,6 @@ class PatchEmbedding(Module):
             )
         return height // rows, width // columns
 
-    def patches(self, images: Tensor) -> Tensor:
-        """Returns the pixels of each patch, (B, patches, channels * area), in the order of the weight."""
-        rows, columns = self.grid(images.shape[-2:])
-        (height, width) = self.patch
-        images = images[..., : rows * height, : columns * width]
-        split = images.reshape(-1, self.channels, rows, height, columns, width)
-        return split.permute(0, 2, 4, 1, 3, 5).reshape(-1, rows * columns, self.weight[0].numel())
-
-    def project(self, patches: Tensor) -> Tensor:
-        """Projects the pixels of patches to tokens."""
-        tokens = F.linear(patches, self.weight.flatten(1), self.bias)
-        return self.norm(tokens) if self.norm is not None else tokens
-
     def forward(self, images: Tensor) -> tuple[Tensor, Layout]:
         """Returns the tokens of a batch of pictures."""
         if images.ndim != 4 or images.shape[1] != self.channels:
@@ -111,4 +98,7 @@ class PatchEmbedding(Module):
                 "build the model with channels= for another number of channels"
             )
         layout = Layout(grid=self.grid(images.shape[-2:]))
-        return self.project(self.patches(images)), layout
+        tokens = F.conv2d(images, self.weight, self.bias, stride=self.patch)
+        # Contiguous: every sum keeps the strides of the stream, and every norm would have to copy it.
+        tokens = tokens.flatten(2).transpose(1, 2).contiguous()
+        return (self.norm(tokens) if self.norm is not None else tokens), layout

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from headway.core.feedforward.activations import GELU
 from headway.core.feedforward.base import FeedForward, hidden_width
 from headway.core.layout import Layout
 
@@ -32,7 +33,7 @@ class MLP(FeedForward):
         *,
         mlp_ratio: float = 4.0,
         hidden_dim: int | None = None,
-        activation: Callable[[], nn.Module] = nn.GELU,
+        activation: Callable[[], nn.Module] = GELU,
         dropout: float = 0.0,
         bias: bool = True,
     ) -> None:

@@ -78,15 +78,9 @@ class SelfAttention(TokenMixer):
 
     def _split(self, x: Tensor) -> list[Tensor]:
         """Returns queries, keys and values, (B, heads, N, head_dim) each, as views."""
-        parts = self.qkv(x)
-        if self.kv_heads == self.heads:
-            # One unflatten for all three: the gradient is then written in one piece.
-            return list(
-                parts.unflatten(-1, (3, self.heads, self.head_dim)).permute(2, 0, 3, 1, 4).unbind(0)
-            )
         return [
             part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for part in parts.split(self.qkv.sizes, dim=-1)
+            for part in self.qkv(x).split(self.qkv.sizes, dim=-1)
         ]
 
     def mix(

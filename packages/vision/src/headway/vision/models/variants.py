@@ -11,11 +11,9 @@ from functools import cache, partial
 from importlib import resources
 from typing import Any
 
-from torch import nn
-
 from headway.core.blocks import PreNormBlock, ResidualPostNormBlock
 from headway.core.embeddings import PatchEmbedding
-from headway.core.feedforward import GLU, MLP, QuickGELU
+from headway.core.feedforward import GELU, GLU, MLP, QuickGELU
 from headway.core.heads import AttentionPooling, AveragePooling, ClassificationHead, TokenPooling
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm, RMSNorm
@@ -28,7 +26,7 @@ NORMS = {"layer": LayerNorm, "rms": RMSNorm}
 FEEDFORWARDS: dict[str, Any] = {
     "mlp": MLP,
     "mlp_quick": partial(MLP, activation=QuickGELU),
-    "mlp_tanh": partial(MLP, activation=partial(nn.GELU, approximate="tanh")),
+    "mlp_tanh": partial(MLP, activation=partial(GELU, approximate="tanh")),
     "swiglu": GLU,
 }
 POOLINGS = {"token": TokenPooling, "average": AveragePooling, "attention": AttentionPooling}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from headway.core.embeddings import PatchEmbedding
 from headway.core.errors import UserError
-from headway.core.feedforward import GLU, MLP, QuickGELU
+from headway.core.feedforward import GELU, GLU, MLP, QuickGELU
 from headway.core.heads import ClassificationHead, TokenAveragePooling, TokenPooling
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
@@ -21,9 +21,9 @@ from headway.vision.models.vit_distilled import DistilledViT
 
 TYPES = ("vit", "deit", "dinov2", "dinov2_with_registers")
 ACTIVATIONS: dict[str, Any] = {
-    "gelu": nn.GELU,
-    "gelu_new": partial(nn.GELU, approximate="tanh"),
-    "gelu_pytorch_tanh": partial(nn.GELU, approximate="tanh"),
+    "gelu": GELU,
+    "gelu_new": partial(GELU, approximate="tanh"),
+    "gelu_pytorch_tanh": partial(GELU, approximate="tanh"),
     "quick_gelu": QuickGELU,
     "relu": nn.ReLU,
     "silu": nn.SiLU,
