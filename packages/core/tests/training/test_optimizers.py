@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -125,7 +126,7 @@ def test_wrong_numbers_are_named():
 def test_a_warmup_longer_than_the_run_is_said_and_runs(caplog):
     factors = rates(WarmupCosine(warmup=4))[:20]  # the rate after the last step is not used
     assert "fills the whole run" in caplog.text
-    assert all(a < b for a, b in zip(factors, factors[1:], strict=False))
+    assert all(a < b for a, b in pairwise(factors))
     assert max(factors) < 1.0
 
 
