@@ -18,6 +18,7 @@ import timm
 import torch
 import torch.nn.functional as F
 import transformers
+from timm.layers.config import set_fused_attn
 from torch import Tensor, nn
 
 from headway.core.weights import from_pretrained
@@ -41,20 +42,20 @@ class Logits(nn.Module):
 def contestants() -> dict[str, nn.Module]:
     """The same ViT-S/16 three times; the peers at their best settings."""
     torch.manual_seed(0)
+    options: dict[str, Any] = {"num_labels": CLASSES, "attn_implementation": "sdpa"}
     config = transformers.ViTConfig(
         hidden_size=384,
         num_hidden_layers=12,
         num_attention_heads=6,
         intermediate_size=1536,
         layer_norm_eps=1e-6,
-        num_labels=CLASSES,
-        attn_implementation="sdpa",
+        **options,
     )
     face = transformers.ViTForImageClassification(config)
     with tempfile.TemporaryDirectory() as folder:
         face.save_pretrained(folder)
         headway = from_pretrained(folder)
-    timm.layers.set_fused_attn(True)
+    set_fused_attn(True)
     peer = timm.create_model("vit_small_patch16_224")
     peer.load_state_dict({to_timm(name): x for name, x in headway.state_dict().items()})
     return {"headway": headway, "timm": peer, "transformers": Logits(face)}
@@ -67,7 +68,7 @@ def peak_memory() -> Iterator[list[int]]:
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profiler:
         yield peak
-    events = profiler.profiler.kineto_results.events()  # pyright: ignore
+    events: list[Any] = profiler.profiler.kineto_results.events()  # pyright: ignore
     changes = [event for event in events if event.name() == "[memory]"]
     changes.sort(key=lambda event: event.start_ns())
     live = most = 0
