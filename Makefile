@@ -11,8 +11,8 @@ DOMAIN ?= vision
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # One thread per process: the tests run side by side, and small tensors gain nothing from more.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 JOBS ?= 2
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --durations 15
 
 .PHONY: demo test test-all lint bench kernels clean
 
