@@ -26,7 +26,6 @@ class FusedLinear(nn.Linear):
         if not sections or min(sections.values()) < 1:
             raise UserError(f"every section needs at least one channel, got {dict(sections)}")
         super().__init__(in_features, sum(sections.values()), bias=bias)
-        self.sizes = list(sections.values())
         self.sections: dict[str, slice] = {}
         start = 0
         for name, size in sections.items():
