@@ -1,9 +1,9 @@
 """Fine-tuning: which parameters of any headway model learn, and small ones beside frozen ones."""
 
-from headway.core.finetune.adapter_files import load_adapter, save_adapter
+from headway.core.finetune.adapter_files import is_adapted, load_adapter, save_adapter
 from headway.core.finetune.base import FineTuning, trainable_parameters
 from headway.core.finetune.freezing import BitFit, Full, HeadOnly, LastBlocks
-from headway.core.finetune.lora import LoRA, LoRALinear, merge
+from headway.core.finetune.lora import LoRA, LoRALinear, merge, merged_state
 
 __all__ = [
     "BitFit",
@@ -13,8 +13,10 @@ __all__ = [
     "LastBlocks",
     "LoRA",
     "LoRALinear",
+    "is_adapted",
     "load_adapter",
     "merge",
+    "merged_state",
     "save_adapter",
     "trainable_parameters",
 ]

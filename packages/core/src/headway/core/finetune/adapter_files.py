@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save as to_bytes
-from torch import nn
+from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.files import atomic_write
@@ -57,9 +57,7 @@ def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
     from safetensors.torch import load_file
 
     folder = Path(folder)
-    if not (folder / "adapter.json").is_file():
-        raise UserError(f"{folder} holds no adapter.json; was it written by save_adapter?")
-    settings: dict[str, Any] = json.loads((folder / "adapter.json").read_text(encoding="utf-8"))
+    settings = _settings(folder)
     state = load_file(folder / "adapter.safetensors")
     modules = dict(model.named_modules())
     for name, layer in settings["layers"].items():
@@ -81,3 +79,44 @@ def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
         for name, value in state.items():
             own[name].copy_(value)
     return model
+
+
+def is_adapted(model: nn.Module) -> bool:
+    """Whether LoRA was applied to the model."""
+    return any(isinstance(module, LoRALinear) for module in model.modules())
+
+
+def merge_tensors(state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
+    """Returns the tensors of a checkpoint of a LoRA run as those of the merged model.
+
+    Args:
+        state: Tensors by name; without a LoRA layer they are returned as they are.
+        folder: Where ``save_adapter`` wrote what the layers look like.
+
+    Raises:
+        UserError: If the folder does not say it.
+    """
+    adapted = {key.removesuffix(".base.weight") for key in state if key.endswith(".base.weight")}
+    adapted = {name for name in adapted if any(key.startswith(f"{name}.down.") for key in state)}
+    if not adapted:
+        return state
+    settings = _settings(folder)["layers"]
+    state = dict(state)
+    for name in adapted:
+        if name not in settings:
+            raise UserError(f"{folder / 'adapter.json'} says nothing about {name}")
+        layer = settings[name]
+        weight = state.pop(f"{name}.base.weight").clone()
+        for section, (start, stop) in layer["sections"].items():
+            down, up = (state.pop(f"{name}.{part}.{section}") for part in ("down", "up"))
+            weight[start:stop] += layer["alpha"] / layer["rank"] * (up @ down)
+        state[f"{name}.weight"] = weight
+        if (bias := state.pop(f"{name}.base.bias", None)) is not None:
+            state[f"{name}.bias"] = bias
+    return state
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    if not (folder / "adapter.json").is_file():
+        raise UserError(f"{folder} holds no adapter.json; was it written by save_adapter?")
+    return json.loads((folder / "adapter.json").read_text(encoding="utf-8"))

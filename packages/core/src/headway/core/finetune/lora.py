@@ -152,3 +152,17 @@ def merge(model: nn.Module) -> nn.Module:
         if isinstance(module, LoRALinear):
             model.set_submodule(name, module.merged())
     return model
+
+
+def merged_state(model: nn.Module) -> dict[str, Tensor]:
+    """Returns the tensors that the model would have if it were merged, and leaves it as it is."""
+    state = model.state_dict()
+    for name, module in model.named_modules():
+        if not isinstance(module, LoRALinear):
+            continue
+        for key in [key for key in state if key.startswith(f"{name}.")]:
+            del state[key]
+        state[f"{name}.weight"] = module.weight.detach()
+        if module.bias is not None:
+            state[f"{name}.bias"] = module.bias.detach()
+    return state

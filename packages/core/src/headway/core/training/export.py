@@ -1,6 +1,5 @@
 """Writing ``model/``: what is left of a run for those who only want to use the model."""
 
-import copy
 import importlib
 import json
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from headway.core.files import atomic_write, staged_folder
-from headway.core.finetune import LoRALinear, merge
+from headway.core.finetune import is_adapted, save_adapter
 
 Save = Callable[[nn.Module, Path], object]
 
@@ -26,6 +25,9 @@ def export_model(
 ) -> None:
     """Writes a model and its preprocessing; every file is replaced whole.
 
+    A model with LoRA is written merged, and what it learned once more by itself, into ``adapter``
+    beside the folder.
+
     Args:
         model: The model, with the weights to export in place.
         folder: Usually ``RUN/model``.
@@ -33,13 +35,9 @@ def export_model(
         save: Writes config.json and model.safetensors into a folder.
     """
     with staged_folder(folder) as part:
-        save(_plain(model), part)
+        save(model, part)
         with atomic_write(part / "preprocessing.json", "w") as file:
             json.dump(preprocessing, file, indent=2, ensure_ascii=False)
-
-
-def _plain(model: nn.Module) -> nn.Module:
-    """Returns the model with low-rank products merged into a copy: it loads without knowing of them."""
-    if not any(isinstance(module, LoRALinear) for module in model.modules()):
-        return model
-    return merge(copy.deepcopy(model))
+    if is_adapted(model):
+        report = getattr(model, "load_report", None)
+        save_adapter(model, folder.parent / "adapter", base=getattr(report, "source", ""))

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from headway.core.errors import UserError
+from headway.core.finetune.adapter_files import merge_tensors
 
 SAFE_SUFFIXES = (".safetensors",)
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
@@ -52,6 +53,9 @@ class Checkpoint:
         state: dict[str, Tensor] = {}
         for file in self.files:
             state.update(read_tensors(file))
+        if self.files and self.files[0].suffix == ".ckpt":
+            # RUN/checkpoints/best.ckpt of a LoRA run; RUN/adapter says how its parts are joined.
+            return merge_tensors(state, self.files[0].parent.parent / "adapter")
         return state
 
 
@@ -173,7 +177,7 @@ def _clean(content: Any, path: Path) -> dict[str, Tensor]:
 
 def _averages(averaged: dict[str, Any]) -> dict[str, Tensor]:
     """Returns the running averages that a task of headway stores beside its weights."""
-    weights = averaged.get("weights", averaged)
+    weights = averaged.get("tensors", averaged)
     if not isinstance(weights, dict):
         return {}
     return {name: value for name, value in weights.items() if isinstance(value, Tensor)}

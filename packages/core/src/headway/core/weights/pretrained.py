@@ -11,6 +11,7 @@ from torch import nn
 
 from headway.core.errors import UserError
 from headway.core.files import atomic_write
+from headway.core.finetune import merged_state
 from headway.core.weights.adapter import adapters
 from headway.core.weights.checkpoint import Checkpoint, open_checkpoint
 from headway.core.weights.config import build, describe
@@ -19,6 +20,8 @@ from headway.core.weights.load import LoadReport, load_weights
 
 def save_pretrained(model: nn.Module, folder: str | Path) -> Path:
     """Writes ``config.json`` and ``model.safetensors``; each file is whole or absent.
+
+    What LoRA learned is written merged; the model itself stays as it is.
 
     Args:
         model: A model built from parts of headway.
@@ -35,7 +38,7 @@ def save_pretrained(model: nn.Module, folder: str | Path) -> Path:
     # Tied parameters are stored once under each name: safetensors refuses shared memory.
     state = {
         name: value.detach().cpu().contiguous().clone()
-        for name, value in model.state_dict().items()
+        for name, value in merged_state(model).items()
     }
     with atomic_write(folder / "model.safetensors") as file:
         file.write(to_bytes(state, metadata={"format": "pt"}))
