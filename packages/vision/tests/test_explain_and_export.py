@@ -14,10 +14,12 @@ from PIL import Image
 from torch import nn
 
 from headway.core.cli.main import main
+from headway.core.feedforward import GLU
 from headway.core.heads import AveragePooling, ClassificationHead
 from headway.core.mixers import PoolingMixer
 from headway.core.weights import from_pretrained, save_pretrained
-from headway.vision.models import ViT, create_model
+from headway.vision.layers import ImageTokens
+from headway.vision.models import DistilledViT, ViT
 from headway.vision.relevance import patch_relevance
 from headway.vision.verbs import export as export_verb
 
@@ -131,31 +133,30 @@ def test_relevance_of_a_model_without_a_class_token_has_the_grid(method: str) ->
     assert found.shape == (2, 2, 4)
 
 
+SMALL = {"image_size": 32, "num_classes": 3, "dim": 24, "depth": 2, "heads": 3}
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "plain": vit,
-    "distilled": lambda: create_model(
-        "deit_tiny_distilled_patch16_224", img_size=32, num_classes=3
-    ),
-    "registers, SwiGLU": lambda: create_model(
-        "vit_small_patch14_reg4_dinov2", img_size=28, num_classes=3
+    "distilled": lambda: DistilledViT(**SMALL),  # pyright: ignore
+    "registers": lambda: vit(
+        tokens=partial(ImageTokens, registers=2), feedforward=GLU, layer_scale=0.1
     ),
 }
 
 
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("ending", ["onnx", "pt2"])
+@pytest.mark.parametrize(
+    ("kind", "ending"),
+    [("plain", "pt2"), ("plain", "onnx"), ("distilled", "pt2"), ("registers", "onnx")],
+)
 def test_an_export_computes_what_the_model_does_for_any_batch(
     kind: str, ending: str, tmp_path: Path, capsys
 ) -> None:
     torch.manual_seed(0)
     model = MODELS[kind]()
     folder = save(tmp_path / "model", model)
-    size = 28 if "registers" in kind else 32
-    (folder / "preprocessing.json").write_text(json.dumps({**NOTES, "input_size": [3, size, size]}))
     out = tmp_path / "out" / f"model.{ending}"
     assert main(["export", "-m", str(folder), "-o", str(out)]) == 0
     assert capsys.readouterr().out.count("largest difference") == 2
-    images = torch.randn(5, 3, size, size)
+    images = torch.randn(5, 3, 32, 32)
     expected = from_pretrained(folder).eval()(images)
     if ending == "onnx":
         session = onnxruntime.InferenceSession(out)

@@ -84,3 +84,38 @@ def test_copy_never_overwrites_unasked(known, tmp_path, recipe):
     assert target.read_text() == "mine"
     assert main(["cp", "vision/toy", str(target), "--overwrite"]) == 0
     assert target.read_text() == recipe.read_text()
+
+
+def test_a_pattern_may_leave_the_domain_out(capsys):
+    assert main(["ls", "models", "deit3_small*"]) == 0
+    short = capsys.readouterr().out
+    assert "vision/deit3_small_patch16_224" in short
+    assert main(["ls", "models", "vision/deit3_small*"]) == 0
+    assert capsys.readouterr().out == short
+
+
+def test_an_empty_list_says_so_beside_the_output(capsys):
+    assert main(["ls", "models", "nothing_like_it", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert main(["ls", "models", "nothing_like_it"]) == 0
+    found = capsys.readouterr()
+    assert (found.out, found.err) == ("", "headway: there are no models like 'nothing_like_it'\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("ls foo", "invalid choice: 'foo'"),
+        ("ls models --jsn", "did you mean '--json'?"),
+        ("cp", "required: recipe, target"),
+        ("fit -c", "expected one argument"),
+        ("predict -m", "expected one argument"),
+        ("predict a.png -m x --domain vision --overwite", "did you mean '--overwrite'?"),
+    ],
+)
+def test_wrong_words_are_one_line(words, said, capsys):
+    assert main(words.split()) == 2
+    line = capsys.readouterr().err
+    assert said in line
+    assert line.startswith("headway: ")
+    assert line.count("\n") == 1

@@ -1,8 +1,8 @@
 """``headway cp``: a recipe becomes a file of the user."""
 
-import argparse
 from pathlib import Path
 
+from headway.core.cli.parser import Parser
 from headway.core.cli.recipes import find_recipe
 from headway.core.cli.verbs import refuse_to_overwrite
 from headway.core.files import atomic_write
@@ -15,7 +15,7 @@ def run(verb: str, words: list[str]) -> int:
         verb: ``"cp"``.
         words: What follows it.
     """
-    parser = argparse.ArgumentParser(prog=f"headway {verb}", description="Copies a recipe.")
+    parser = Parser(prog=f"headway {verb}", description="Copies a recipe.")
     parser.add_argument("recipe", help="its name, such as vision/vit_digits")
     parser.add_argument("target", type=Path, help="the file to write, or a folder")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")

@@ -1,9 +1,9 @@
 """``headway validate`` and ``headway test``: the metrics of a run on its data."""
 
-import argparse
 import json
 from pathlib import Path
 
+from headway.core.cli.parser import Parser
 from headway.core.cli.recipes import Recipe, find_recipe
 from headway.core.cli.requirements import domains_named, import_rooms, need_training
 from headway.core.errors import UserError
@@ -16,10 +16,9 @@ def run(verb: str, words: list[str]) -> int:
         verb: ``"validate"`` or ``"test"``.
         words: What follows it.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"headway {verb}",
         description="Any key of the recipe is an option too: --data.batch_size 64.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "-m", "--checkpoint", type=Path, metavar="SOURCE", help="run folder or .ckpt"

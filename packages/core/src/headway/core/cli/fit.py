@@ -1,6 +1,5 @@
 """``headway fit``: trains a recipe in a new run folder, or continues a run."""
 
-import argparse
 import os
 import re
 import shlex
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headway.core.cli.parser import Parser
 from headway.core.cli.recipes import Recipe, find_recipe
 from headway.core.cli.requirements import domains_named, import_rooms, need_training
 from headway.core.errors import UserError
@@ -62,12 +62,7 @@ def run(verb: str, words: list[str]) -> int:
 
 
 def _plan(verb: str, words: list[str]) -> Plan:
-    parser = argparse.ArgumentParser(
-        prog=f"headway {verb}",
-        description=_ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser(prog=f"headway {verb}", description=_ABOUT, raw=True)
     parser.add_argument("-c", "--config", action="append", default=[], metavar="RECIPE")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="run folder to continue")
     parser.add_argument(

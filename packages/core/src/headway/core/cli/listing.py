@@ -1,12 +1,13 @@
 """``headway ls``: what is installed, read from files without importing them."""
 
-import argparse
 import ast
 import fnmatch
 import importlib
 import json
+import sys
 from typing import Any
 
+from headway.core.cli.parser import Parser
 from headway.core.cli.recipes import recipes
 from headway.core.plugins import domains
 from headway.core.systems import installed_packages, modules, read_systems
@@ -21,7 +22,7 @@ def run(verb: str, words: list[str]) -> int:
         verb: ``"ls"``.
         words: What follows it.
     """
-    parser = argparse.ArgumentParser(prog=f"headway {verb}", description="Lists what is installed.")
+    parser = Parser(prog=f"headway {verb}", description="Lists what is installed.")
     parser.add_argument("kind", choices=tuple(_KINDS), help="what to list")
     parser.add_argument("pattern", nargs="?", help="part of the name, or a pattern with * and ?")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -30,6 +31,11 @@ def run(verb: str, words: list[str]) -> int:
     if args.json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return 0
+    if not rows:
+        what = (
+            f"no {args.kind}" if args.pattern is None else f"no {args.kind} like {args.pattern!r}"
+        )
+        print(f"headway: there are {what}", file=sys.stderr)
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         print(f"{row['name']:<{width}}  {_summary(row)}".rstrip())
@@ -40,7 +46,9 @@ def _matches(name: str, pattern: str | None) -> bool:
     if pattern is None:
         return True
     if any(sign in pattern for sign in "*?["):
-        return fnmatch.fnmatch(name.lower(), pattern.lower())
+        # The domain in front may be left out.
+        names = {name.lower(), name.lower().partition("/")[2] or name.lower()}
+        return any(fnmatch.fnmatchcase(known, pattern.lower()) for known in names)
     return pattern.lower() in name.lower()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from headway.core.cli.nearest import nearest
+from headway.core.cli.parser import Parser
 from headway.core.cli.source import domain_of
 from headway.core.errors import UserError
 from headway.core.plugins import Domain, domains
@@ -55,7 +56,7 @@ def _overview(offered: dict[str, Domain]) -> str:
         for verb, entry in domain.verbs.items():
             of_verbs.setdefault(verb, []).append(f"{entry.help} [{name}]")
     rows += [(verb, "; ".join(texts)) for verb, texts in sorted(of_verbs.items())]
-    width = max(len(name) for name, _ in rows)
+    width = max(len(name) for name in [*offered, *(name for name, _ in rows)])
     lines = [f"  {name:<{width}}  {text}" for name, text in rows]
     names = [f"  {d.name:<{width}}  {d.help}" for d in offered.values()]
     return "\n".join(
@@ -73,9 +74,7 @@ def _overview(offered: dict[str, Domain]) -> str:
 def _run_of_domain(verb: str, words: list[str], able: dict[str, Domain]) -> int:
     name = _choose(verb, words, able)
     module = importlib.import_module(able[name].verbs[verb].module)
-    parser = argparse.ArgumentParser(
-        prog=f"headway {verb}", description=able[name].verbs[verb].help, allow_abbrev=False
-    )
+    parser = Parser(prog=f"headway {verb}", description=able[name].verbs[verb].help)
     module.configure(parser)
     add_shared_options(parser)
     args = parser.parse_args(words)
@@ -85,10 +84,13 @@ def _run_of_domain(verb: str, words: list[str], able: dict[str, Domain]) -> int:
 
 def _choose(verb: str, words: list[str], able: dict[str, Domain]) -> str:
     """Returns the domain that a command is meant for."""
-    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     peek.add_argument("--domain")
     peek.add_argument("-m", "--checkpoint")
-    seen, _ = peek.parse_known_args(words)
+    try:
+        seen, _ = peek.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise UserError(f"{verb}: {error}; see headway {verb} --help") from None
     name = seen.domain
     if name is None and seen.checkpoint is not None:
         name = domain_of(seen.checkpoint)
@@ -139,7 +141,7 @@ def refuse_to_overwrite(out: Path | None, *, overwrite: bool) -> None:
         return
     if out.is_dir() and not any(out.iterdir()):
         return
-    raise UserError(f"{out} exists; choose another --out, or add --overwrite")
+    raise UserError(f"{out} exists; choose another place, or add --overwrite")
 
 
 def is_terminal() -> bool:
