@@ -133,6 +133,27 @@ def test_pickled_code_is_never_run(tmp_path: Path) -> None:
     assert not (tmp_path / "owned").exists()
 
 
+def test_a_checkpoint_of_a_task_gives_the_averaged_model_without_what_is_the_tasks(
+    tmp_path: Path,
+) -> None:
+    model = encoder()
+    save_pretrained(model, tmp_path / "model")
+    state = {f"backbone.{name}": value for name, value in model.state_dict().items()}
+    averaged = {name: value + 1 for name, value in state.items()}
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(
+        {
+            "state_dict": {**state, "loss.weights": torch.ones(3)},
+            "average": {"updates": 3, "tensors": averaged},
+        },
+        tmp_path / "checkpoints" / "last.ckpt",
+    )
+    again = from_pretrained(tmp_path / "checkpoints" / "last.ckpt")
+    assert not again.load_report.unexpected
+    for name, value in again.state_dict().items():
+        torch.testing.assert_close(value, averaged[f"backbone.{name}"])
+
+
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     save_pretrained(encoder(), tmp_path)
     whole = (tmp_path / "model.safetensors").read_bytes()

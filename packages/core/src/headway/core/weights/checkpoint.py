@@ -167,6 +167,9 @@ def _clean(content: Any, path: Path) -> dict[str, Tensor]:
     state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if isinstance(averaged, dict):
         state.update(_averages(averaged))
+    if path.suffix == ".ckpt" and any(name.startswith("backbone.") for name in state):
+        # A task keeps tensors of its own (class weights) beside the model.
+        state = {name: value for name, value in state.items() if name.startswith("backbone.")}
     for prefix in ("module.", "backbone."):
         if state and all(name.startswith(prefix) for name in state if "." in name):
             state = {name.removeprefix(prefix): value for name, value in state.items()}
