@@ -47,7 +47,7 @@ def run(model: str, seed: int, data: str, out: Path, more: list[str]) -> dict[st
     )
     score = json.loads(test.stdout[test.stdout.index("{") :])
     (folder / "test.json").write_text(json.dumps(score))
-    return {"model": model, "seed": seed, "cpu_minutes": minutes, "top1": score["test/top1"]}
+    return {"model": model, "seed": seed, "cpu_minutes": minutes, "top1": score["test_top1"]}
 
 
 def main() -> None:
