@@ -53,11 +53,9 @@ def draw(run: Path, picture: Path) -> tuple[float, int, int]:
     classifier = load_classifier(str(run), "cpu")
     images, labels = validation()
     answers = torch.cat([classifier.probabilities(batch) for batch in images.split(256)])
-    probabilities, said = answers.max(dim=1)
-    right = said == labels
+    right = answers.argmax(dim=1) == labels
     shown = chosen(right, labels)
     save_figure(figure(classifier, images[shown], labels[shown], right), picture)
-    assert len(probabilities) == len(labels)
     return right.float().mean().item(), int(right.sum()), len(labels)
 
 

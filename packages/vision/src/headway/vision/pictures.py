@@ -67,7 +67,7 @@ def prediction_grid(
         predictions: What the model said.
         labels: What is true; None if nobody knows.
         relevance: How much each place contributed; drawn as a heat map over a second copy of the
-            picture, each scaled to its own maximum.
+            picture, each scaled from its own least to its largest value.
         probabilities: How sure the model was.
         columns: Pictures in a row.
         title: Of the whole figure.
@@ -81,7 +81,7 @@ def prediction_grid(
     # Pairs of picture and heat map belong together: a row of air stands between them.
     heights = (([1.0] * per_picture + [0.12]) * rows)[:-1]
     figure = _figure(1.25 * columns, 1.3 * sum(heights) + (0.6 if title else 0.2))
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.01, hspace=0.02, wspace=0.02)  # pyright: ignore
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, hspace=0.02, wspace=0.02)  # pyright: ignore
     if title:
         figure.suptitle(title, size=12, weight="bold")
     grid = figure.subplots(
@@ -135,7 +135,7 @@ def explanation_figure(image: Any, relevance: Tensor, title: str, subtitle: str 
     _heat(right, relevance, (height, width))
     heat = ScalarMappable(Normalize(0, 1), "inferno")  # the map itself is partly transparent
     bar = figure.colorbar(heat, ax=right, fraction=0.046, pad=0.03)
-    bar.set_ticks([0, 1], labels=["0", f"{float(relevance.max()):.2g}"])
+    bar.set_ticks([0, 1], labels=[f"{float(end):.2g}" for end in relevance.aminmax()])
     bar.ax.tick_params(labelsize=7)
     return figure
 
@@ -145,15 +145,17 @@ def _show(axes: Any, pixels: Any) -> None:
 
 
 def _heat(axes: Any, relevance: Tensor, size: tuple[int, int]) -> None:
-    """Lays a heat map, scaled to its own maximum, over a picture of ``size``."""
+    """Lays a heat map, scaled from its least to its largest value, over a picture of ``size``."""
     heat = relevance.detach().float().cpu().clamp_min(0)
     # Larger than the picture, or the edges of its pixels would show in the heat.
     scale = max(1, math.ceil(128 / max(size)))
     smooth = F.interpolate(
         heat[None, None], [side * scale for side in size], mode="bilinear", align_corners=False
     )[0, 0]
+    # From the least to the largest: what all places have alike says nothing about any of them.
+    smooth = smooth - smooth.min()
     smooth = smooth / smooth.max().clamp_min(1e-12)
-    # Where nothing is relevant, the picture stays as it is.
+    # Where little is relevant, the picture stays as it is.
     axes.imshow(
         smooth.numpy(),
         cmap="inferno",
