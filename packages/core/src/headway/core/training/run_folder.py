@@ -70,19 +70,3 @@ def new_run(root: Path, name: str) -> RunFolder:
         raise UserError(
             f"cannot make a run folder in {parent}: {error.strerror}; choose another with --runs"
         ) from error
-
-
-def existing_run(path: Path) -> RunFolder:
-    """Returns the folder of a run that can be continued.
-
-    Args:
-        path: Folder of the run.
-    """
-    run = RunFolder(path)
-    for file in (run.config, run.last):
-        if not file.is_file():
-            raise UserError(
-                f"{path} cannot be continued: it has no {file.relative_to(path)}"
-                + ("" if path.is_dir() else " (there is no such folder)")
-            )
-    return run

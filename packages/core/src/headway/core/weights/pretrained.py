@@ -66,43 +66,50 @@ def from_pretrained(
         UserError: If the source is missing, unknown, of another model, or not to be trusted.
     """
     checkpoint = open_checkpoint(source)
+    changes = {name: value for name, value in overrides.items() if name in CHANGES}
+    wishes = {name: value for name, value in overrides.items() if name not in CHANGES}
     if checkpoint.config is not None and "class_path" in checkpoint.config:
-        return _own(checkpoint, allow, dict(overrides))
+        model, report = _own(checkpoint, checkpoint.config, allow, wishes)
+    else:
+        model, report = _published(checkpoint, wishes)
+    return change(model, report, changes)
+
+
+def _own(
+    checkpoint: Checkpoint, config: dict[str, Any], allow: Collection[str], wishes: dict[str, Any]
+) -> tuple[nn.Module, LoadReport]:
+    model = build(
+        {key: config.get(key, {}) for key in ("class_path", "init_args")},
+        allow=allow,
+        overrides=wishes,
+    )
+    report = load_weights(model, checkpoint.state, source=checkpoint.source)
+    cfg = config.get("pretrained_cfg")
+    if isinstance(cfg, dict):
+        model.pretrained_cfg = cfg  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+    return model, report
+
+
+def _published(checkpoint: Checkpoint, wishes: dict[str, Any]) -> tuple[nn.Module, LoadReport]:
     found = [adapter for adapter in adapters() if adapter.recognises(checkpoint)]
     if len(found) != 1:
         candidates = ", ".join(adapter.name for adapter in found or adapters()) or "none installed"
         problem = "fits several formats" if found else "is of no known format"
         raise UserError(
-            f"{source} {problem}; known: own folders (config.json with class_path), {candidates}"
+            f"{checkpoint.source} {problem}; known: own folders (config.json with class_path), "
+            f"{candidates}"
         )
     [adapter] = found
-    wishes = dict(overrides)
-    changes = {name: wishes.pop(name) for name in list(wishes) if name in _changeable_names()}
     model = adapter.build(checkpoint, wishes)
     if wishes:
         raise UserError(f"{adapter.name} does not take {', '.join(wishes)}")
     report = load_weights(
         model,
         adapter.convert(checkpoint, model),
-        source=str(source),
+        source=checkpoint.source,
         may_miss=getattr(adapter, "may_miss", ()),
     )
-    return change(model, report, changes)
-
-
-def _own(checkpoint: Checkpoint, allow: Collection[str], overrides: dict[str, Any]) -> nn.Module:
-    assert checkpoint.config is not None
-    changes = {name: overrides.pop(name) for name in list(overrides) if name in _changeable_names()}
-    model = build(
-        {key: checkpoint.config.get(key, {}) for key in ("class_path", "init_args")},
-        allow=allow,
-        overrides=overrides,
-    )
-    report = load_weights(model, checkpoint.state, source=checkpoint.source)
-    wishes = checkpoint.config.get("pretrained_cfg")
-    if isinstance(wishes, dict):
-        model.pretrained_cfg = wishes  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
-    return change(model, report, changes)
+    return model, report
 
 
 # Argument -> the method with which a loaded model changes it.
@@ -113,14 +120,10 @@ CHANGES = {
 }
 
 
-def _changeable_names() -> Collection[str]:
-    return CHANGES
-
-
 def change(model: nn.Module, report: LoadReport, changes: dict[str, Any]) -> nn.Module:
     """Changes a loaded model and its account: new head, other image size."""
     for name, value in changes.items():
-        if value is None or model_argument(model, name) == value:
+        if value is None or getattr(model, "init_args", {}).get(name) == value:
             continue
         method = getattr(model, CHANGES[name], None)
         if method is None:
@@ -135,8 +138,3 @@ def change(model: nn.Module, report: LoadReport, changes: dict[str, Any]) -> nn.
             report = report.after(resized=changed)
     model.load_report = report  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
     return model
-
-
-def model_argument(model: nn.Module, name: str) -> Any:
-    """Returns what a model was built with, or None."""
-    return getattr(model, "init_args", {}).get(name)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
@@ -219,9 +218,3 @@ class ImageFolder(DataModule):
         if classes is None:
             check_classes(pictures)
         return pictures
-
-
-def class_counts(pictures: Pictures) -> dict[str, int]:
-    """Returns the number of pictures of each class."""
-    counts = np.bincount(pictures.labels, minlength=len(pictures.classes))
-    return dict(zip(pictures.classes, counts.tolist(), strict=True))
