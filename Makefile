@@ -21,7 +21,7 @@ $(BIN)/python:
 
 # torch and torchvision come first and together: a constraint alone would let pip try other pairs.
 $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) torch torchvision
+	$(PIP) torch torchvision torchaudio
 	$(PIP) -e ".[$*]"
 	touch $@
 

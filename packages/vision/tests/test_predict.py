@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
+from headway.core.weights import read_preprocessing
 from headway.vision.verbs import predict as verb
-from headway.vision.verbs.loading import as_classifier, read_preprocessing
+from headway.vision.verbs.loading import as_classifier
 
 Make = Callable[..., Path]
 PREPROCESSING = {"classes": ["dark", "bright", "red"], "input_size": [3, 16, 16], "crop_pct": 1.0}

@@ -6,3 +6,21 @@ class UserError(ValueError):
 
     The command line prints it as one line and exits with 2; no traceback.
     """
+
+
+class InputError(UserError):
+    """One input of many that cannot be used; the message names it.
+
+    Args:
+        name: The file, or the file and the row.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str]]:
+        # Worker processes send their errors home by pickle.
+        return type(self), (self.name, self.reason)

@@ -5,6 +5,7 @@ from headway.core.weights.checkpoint import Checkpoint, open_checkpoint
 from headway.core.weights.config import build, describe
 from headway.core.weights.hub import push_to_hub
 from headway.core.weights.load import LoadReport, load_weights
+from headway.core.weights.preprocessing import read_preprocessing
 from headway.core.weights.pretrained import from_pretrained, save_pretrained
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "load_weights",
     "open_checkpoint",
     "push_to_hub",
+    "read_preprocessing",
     "save_pretrained",
 ]

@@ -112,11 +112,15 @@ def _published(checkpoint: Checkpoint, wishes: dict[str, Any]) -> tuple[nn.Modul
     return model, report
 
 
-# Argument -> the method with which a loaded model changes it.
+# Argument -> the method with which a loaded model changes it, and what that does to its parameters.
 CHANGES = {
-    "num_classes": "reset_classifier",
-    "image_size": "set_input_size",
-    "channels": "set_channels",
+    "num_classes": ("reset_classifier", "reinitialised"),
+    "image_size": ("set_input_size", "resized"),
+    "channels": ("set_channels", "resized"),
+    "horizon": ("set_horizon", "reinitialised"),
+    "observation_dim": ("set_observation_dim", "reinitialised"),
+    "action_dim": ("set_action_dim", "reinitialised"),
+    "vocab_size": ("set_vocab_size", "resized"),
 }
 
 
@@ -125,16 +129,14 @@ def change(model: nn.Module, report: LoadReport, changes: dict[str, Any]) -> nn.
     for name, value in changes.items():
         if value is None or getattr(model, "init_args", {}).get(name) == value:
             continue
-        method = getattr(model, CHANGES[name], None)
+        call, effect = CHANGES[name]
+        method = getattr(model, call, None)
         if method is None:
             raise UserError(f"{type(model).__name__} cannot change {name} after loading")
         before = dict(model.named_parameters())
         method(value)
         after = dict(model.named_parameters())
         changed = [key for key, value in after.items() if value is not before.get(key)]
-        if name == "num_classes":
-            report = report.after(reinitialised=changed)
-        else:
-            report = report.after(resized=changed)
+        report = report.after(**{effect: changed})
     model.load_report = report  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
     return model

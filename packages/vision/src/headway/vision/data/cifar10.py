@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from headway.core.errors import UserError
+from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.vision.data.arrays import LabelledArrays
 from headway.vision.data.batch_augmentation import BatchAugmentation
 from headway.vision.data.cache import cache_entry, fingerprint
 from headway.vision.data.class_folders import check_classes, find_pictures, find_root
 from headway.vision.data.decoding import decode
 from headway.vision.data.in_memory import InMemoryImages
-from headway.vision.data.invalid import InvalidItems, OnInvalid
 from headway.vision.data.reading import ImageError
 from headway.vision.data.sources import ARCHIVES, Source, open_source
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from headway.core.errors import UserError
-from headway.vision.data.invalid import InvalidItems
+from headway.core.training.invalid import InvalidItems
 from headway.vision.data.reading import EXTENSIONS, ImageError, looks_whole, read_image
 from headway.vision.data.sources import Source
 

@@ -5,9 +5,9 @@ import torch
 from PIL import Image
 
 from headway.core.errors import UserError
+from headway.core.training.invalid import InvalidItems
 from headway.vision.data.arrays import LabelledArrays
 from headway.vision.data.class_folders import Pictures
-from headway.vision.data.invalid import InvalidItems
 from headway.vision.data.reading import ImageError, read_image
 
 

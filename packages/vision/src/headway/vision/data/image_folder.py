@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, default_collate
 
 from headway.core.errors import UserError
 from headway.core.training import DataModule
+from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.vision.data.class_folders import (
     Pictures,
     check_classes,
@@ -18,7 +19,6 @@ from headway.vision.data.class_folders import (
     find_root,
     find_splits,
 )
-from headway.vision.data.invalid import InvalidItems, OnInvalid
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.data.reading import ImageError
 from headway.vision.data.sources import open_source

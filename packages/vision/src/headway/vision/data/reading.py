@@ -6,27 +6,13 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps
 
-from headway.core.errors import UserError
+from headway.core.errors import InputError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
 
-class ImageError(UserError):
-    """A file that should be a picture is not, or is broken; the message names the file.
-
-    Args:
-        name: The file.
-        reason: What is wrong with it.
-    """
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name}: {reason}")
-        self.name = name
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type["ImageError"], tuple[str, str]]:
-        # Worker processes send their errors home by pickle.
-        return type(self), (self.name, self.reason)
+class ImageError(InputError):
+    """A file that should be a picture is not, or is broken."""
 
 
 def read_image(data: bytes, name: str, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headway.core.cli.counts import Counts, check_positive
 from headway.core.cli.nearest import nearest
 from headway.core.errors import UserError
 from headway.core.files import atomic_write, staged_folder
@@ -19,10 +20,8 @@ from headway.vision.data.reading import ImageError
 from headway.vision.pictures import explanation_figure, prediction_grid, save_figure
 from headway.vision.relevance import patch_relevance
 from headway.vision.verbs.inputs import (
-    Counts,
     Item,
     add_input_options,
-    check_positive,
     find_items,
     read_batches,
     stack,
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     items, ignored = find_items(args.inputs)
     classifier = load_classifier(args.checkpoint, args.device)
     target = None if args.target is None else find_class(classifier, args.target)
-    counts = Counts(ignored=ignored)
+    counts = Counts("pictures", ignored=ignored)
     sheet = _Sheet()
     rows: list[dict[str, Any]] = []
     with staged_folder(out) as folder:

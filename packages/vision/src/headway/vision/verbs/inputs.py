@@ -1,26 +1,23 @@
 """Pictures that a verb is given: found, decoded in batches, and counted."""
 
 import argparse
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from headway.core.cli.counts import Counts, Policy
+from headway.core.cli.progress import with_progress
 from headway.core.errors import UserError
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.data.reading import EXTENSIONS, ImageError, read_image
 from headway.vision.data.sources import ARCHIVES, Source, open_source
 from headway.vision.data.transforms import evaluation_transform
-
-Policy = Literal["raise", "skip", "keep"]
 
 
 @dataclass(frozen=True)
@@ -36,40 +33,6 @@ class Item:
     source: Source
     name: str
     shown: str
-
-
-@dataclass
-class Counts:
-    """What became of the inputs.
-
-    Args:
-        done: Pictures that were read and answered.
-        ignored: Files of folders that are no pictures by their extension.
-        invalid: Pictures that could not be read.
-    """
-
-    done: int = 0
-    ignored: int = 0
-    invalid: list[ImageError] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns what is left out, for JSON."""
-        invalid = [{"file": error.name, "reason": error.reason} for error in self.invalid]
-        return {"ignored": self.ignored, "invalid": invalid}
-
-    def report(self, what: str) -> None:
-        """Says on stderr what was done and what was left out.
-
-        Args:
-            what: Such as ``"predictions written to p.csv"``, behind their number.
-        """
-        for error in self.invalid:
-            print(f"not read: {error}", file=sys.stderr)
-        print(
-            f"{self.done} {what}, {len(self.invalid)} pictures not read, "
-            f"{self.ignored} other files ignored",
-            file=sys.stderr,
-        )
 
 
 def add_input_options(parser: argparse.ArgumentParser, *, batch_size: int) -> None:
@@ -92,13 +55,6 @@ def add_input_options(parser: argparse.ArgumentParser, *, batch_size: int) -> No
         help=f"pictures of a batch ({batch_size})",
     )
     parser.add_argument("--workers", type=int, default=0, help="processes that decode (0)")
-
-
-def check_positive(args: argparse.Namespace, *names: str) -> None:
-    """Raises if one of these options is below 1."""
-    for name in names:
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)} is below 1")
 
 
 def find_items(inputs: Sequence[str]) -> tuple[list[Item], int]:
@@ -160,14 +116,10 @@ def read_batches(
         collate_fn=list,
     )
     start = 0
-    for batch in _with_progress(loader, doing):
+    for batch in with_progress(loader, doing):
         for found in batch:
             if isinstance(found, ImageError):
-                if on_invalid == "raise":
-                    raise ImageError(
-                        found.name, f"{found.reason}; remove it or use --on-invalid skip or keep"
-                    )
-                counts.invalid.append(found)
+                counts.refuse(found, on_invalid)
         yield list(zip(items[start : start + len(batch)], batch, strict=True))
         start += len(batch)
 
@@ -213,16 +165,3 @@ class _Files(Source):
     def ends(self, name: str, size: int = 64) -> tuple[bytes, bytes]:
         data = self.read(name)
         return data[:size], data[-size:]
-
-
-def _with_progress(loader: DataLoader[Any], doing: str) -> Iterable[Any]:
-    # On stderr, so that a table on stdout stays clean; silent where nobody watches.
-    console = Console(stderr=True)
-    return track(
-        loader,
-        description=doing,
-        total=len(loader),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )

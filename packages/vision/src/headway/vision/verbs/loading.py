@@ -1,14 +1,13 @@
 """A trained classifier with what its pictures must go through."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from headway.core.cli.device import choose_device
 from headway.core.errors import UserError
 from headway.vision.data.preprocessing import Preprocessing
 
@@ -59,10 +58,10 @@ def load_classifier(source: str, device: str | None = None) -> Classifier:
     ``pretrained_cfg``.
     """
     # By its full path here: weights and their libraries load when a model is really wanted.
-    from headway.core.weights import from_pretrained  # pyright: ignore
+    from headway.core.weights import from_pretrained, read_preprocessing
 
     model: nn.Module = from_pretrained(source)
-    return as_classifier(model, read_preprocessing(Path(source)), device)
+    return as_classifier(model, read_preprocessing(source), device)
 
 
 def as_classifier(
@@ -71,9 +70,7 @@ def as_classifier(
     """Puts a model and the content of its ``preprocessing.json`` together."""
     cfg = {**(getattr(model, "pretrained_cfg", None) or {}), **preprocessing}
     names = cfg.get("classes") or cfg.get("label_names")
-    if device in (None, "auto"):
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    place = torch.device(device)
+    place = choose_device(device)
     return Classifier(
         model=model.eval().to(place),
         preprocessing=Preprocessing.from_cfg(cfg),
@@ -81,20 +78,3 @@ def as_classifier(
         multi_label=bool(cfg.get("multi_label", False)),
         device=place,
     )
-
-
-def read_preprocessing(source: Path) -> dict[str, Any]:
-    """Reads the preprocessing beside a model; empty if it has none.
-
-    Args:
-        source: A run folder, a file in its ``checkpoints``, or a directory of a model.
-    """
-    folder = source if source.is_dir() else source.parent
-    for place in (folder / "model", folder, folder.parent / "model"):
-        file = place / "preprocessing.json"
-        if file.is_file():
-            try:
-                return json.loads(file.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise UserError(f"{file} is not JSON ({error})") from None
-    return {}

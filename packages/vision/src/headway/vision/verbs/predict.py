@@ -10,15 +10,13 @@ from typing import IO, Any
 
 from torch import Tensor
 
+from headway.core.cli.counts import Counts, Policy, check_positive
 from headway.core.errors import UserError
 from headway.core.files import atomic_write
 from headway.vision.data.reading import ImageError
 from headway.vision.verbs.inputs import (
-    Counts,
     Item,
-    Policy,
     add_input_options,
-    check_positive,
     find_items,
     read_batches,
     stack,
@@ -40,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     out = None if args.out is None or str(args.out) == "-" else Path(args.out)
     items, ignored = find_items(args.inputs)
     classifier = load_classifier(args.checkpoint, args.device)
-    counts = Counts(ignored=ignored)
+    counts = Counts("pictures", ignored=ignored)
     rows = predict(
         classifier,
         items,
@@ -89,7 +87,7 @@ def predict(
             ``keep`` writes a row with the error.
         counts: Is told what became of each picture.
     """
-    counts = counts or Counts()
+    counts = counts or Counts("pictures")
     for batch in read_batches(
         items,
         classifier.preprocessing,

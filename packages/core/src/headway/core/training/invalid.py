@@ -3,8 +3,7 @@
 import logging
 from typing import Literal
 
-from headway.core.errors import UserError
-from headway.vision.data.reading import ImageError
+from headway.core.errors import InputError, UserError
 
 OnInvalid = Literal["raise", "skip"]
 log = logging.getLogger(__name__)
@@ -15,21 +14,23 @@ class InvalidItems:
 
     Args:
         policy: ``raise`` stops at the first bad item, ``skip`` leaves bad items out and counts them.
+        items: What the items are, in the plural.
 
     Attributes:
         errors: What was skipped, in the order of discovery.
     """
 
-    def __init__(self, policy: OnInvalid) -> None:
+    def __init__(self, policy: OnInvalid, items: str = "files") -> None:
         if policy not in ("raise", "skip"):
             raise UserError(f"on_invalid is 'raise' or 'skip', got {policy!r}")
         self.policy: OnInvalid = policy
-        self.errors: list[ImageError] = []
+        self.items = items
+        self.errors: list[InputError] = []
 
-    def add(self, error: ImageError) -> None:
+    def add(self, error: InputError) -> None:
         """Raises or remembers, as the policy says."""
         if self.policy == "raise":
-            raise ImageError(error.name, f"{error.reason}; remove it or set on_invalid to skip")
+            raise InputError(error.name, f"{error.reason}; remove it or set on_invalid to skip")
         self.errors.append(error)
 
     def report(self, total: int) -> str | None:
@@ -38,7 +39,7 @@ class InvalidItems:
             return None
         shown = "; ".join(str(error) for error in self.errors[:3])
         more = f"; and {len(self.errors) - 3} more" if len(self.errors) > 3 else ""
-        return f"skipped {len(self.errors)} of {total} files: {shown}{more}"
+        return f"skipped {len(self.errors)} of {total} {self.items}: {shown}{more}"
 
     def log(self, total: int) -> None:
         """Writes the report to the log."""

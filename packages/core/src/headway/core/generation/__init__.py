@@ -1,0 +1,1 @@
+"""Decoding: what turns the logits of a model into sequences."""

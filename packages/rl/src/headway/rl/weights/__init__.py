@@ -1,0 +1,1 @@
+"""Published weights that the rl domain reads."""

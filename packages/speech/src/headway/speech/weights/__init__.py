@@ -1,0 +1,1 @@
+"""Published weights that the speech domain reads."""
