@@ -4,6 +4,7 @@ from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolution import ConvolutionMixer
 from headway.core.mixers.cross_attention import CrossAttention
 from headway.core.mixers.fourier import FourierMixer
+from headway.core.mixers.gated_convolution import GatedConvolutionMixer
 from headway.core.mixers.pooling import PoolingMixer
 from headway.core.mixers.self_attention import SelfAttention
 
@@ -11,6 +12,7 @@ __all__ = [
     "ConvolutionMixer",
     "CrossAttention",
     "FourierMixer",
+    "GatedConvolutionMixer",
     "PoolingMixer",
     "SelfAttention",
     "TokenMixer",

@@ -101,6 +101,7 @@ class SelfAttention(TokenMixer):
         if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
         options: dict[str, Any] = {}
+        content = query
         query_positions = key_positions = None
         if self.position is not None:
             query_positions = layout.token_positions(x.shape[1], x.device)
@@ -125,7 +126,7 @@ class SelfAttention(TokenMixer):
             bias = add_bias(bias, layout.sizes.to(query.dtype).log()[:, None, None, :])
         if self.position is not None and query_positions is not None and key_positions is not None:
             prefix = layout.prefix if cache is None else 0
-            spec = self.position.bias_spec(query, query_positions, key_positions, prefix=prefix)
+            spec = self.position.bias_spec(content, query_positions, key_positions, prefix=prefix)
             bias = add_bias(bias, spec.pop("bias", None))
             options.update(spec)
         options.update(bias=bias, mask=mask)
