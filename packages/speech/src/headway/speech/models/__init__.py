@@ -2,5 +2,6 @@
 
 from headway.speech.models.conformer import Conformer, Encoded
 from headway.speech.models.ctc import CTC, CTCOutput
+from headway.speech.models.pretrained import pretrained
 
-__all__ = ["CTC", "CTCOutput", "Conformer", "Encoded"]
+__all__ = ["CTC", "CTCOutput", "Conformer", "Encoded", "pretrained"]
