@@ -39,7 +39,7 @@ class Generated(NamedTuple):
     finished: Tensor
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def generate(
     model: CausalModel,
     prompts: Sequence[Sequence[int]],
