@@ -18,8 +18,9 @@ class KeyToDoor(gymnasium.Env[NDArray[np.float32], np.int64]):
     The agent spends a fixed number of steps in each room. Walking over the key takes it; whether it was
     taken is never shown again. The reward is 1 for reaching the door with the key, else 0.
 
-    The observation has 53 entries: the room, the agent's cell, and the cell of the key or door in sight.
-    The four actions are up, down, left, right.
+    The observation has 8 entries: which room it is (3), row and column of the agent, whether a key or
+    door is in sight, its row and column; rows and columns run from -1 to 1. The four actions are up,
+    down, left, right.
 
     Args:
         steps: Steps in each room.
@@ -36,7 +37,7 @@ class KeyToDoor(gymnasium.Env[NDArray[np.float32], np.int64]):
         self, *, steps: tuple[int, int, int] = (8, 5, 8), render_mode: str | None = None
     ) -> None:
         self.steps, self.render_mode = steps, render_mode
-        self.observation_space = gymnasium.spaces.Box(0, 1, (3 + 2 * SIDE**2,), np.float32)
+        self.observation_space = gymnasium.spaces.Box(-1, 1, (8,), np.float32)
         self.action_space = gymnasium.spaces.Discrete(len(MOVES))
 
     def reset(
@@ -103,9 +104,10 @@ class KeyToDoor(gymnasium.Env[NDArray[np.float32], np.int64]):
             self.object = (int(thing) // SIDE, int(thing) % SIDE)
 
     def _observe(self) -> NDArray[np.float32]:
-        seen = np.zeros(3 + 2 * SIDE**2, np.float32)
+        seen = np.zeros(8, np.float32)
         seen[self.room] = 1
-        seen[3 + self.agent[0] * SIDE + self.agent[1]] = 1
+        seen[3:5] = 2 * np.array(self.agent) / (SIDE - 1) - 1
         if self.object is not None:
-            seen[3 + SIDE**2 + self.object[0] * SIDE + self.object[1]] = 1
+            seen[5] = 1
+            seen[6:8] = 2 * np.array(self.object) / (SIDE - 1) - 1
         return seen
