@@ -4,10 +4,12 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="vision",
-    help="Image classification with ViT, DeiT, DeiT-III and DINOv2.",
+    help="Image classification with ViT, DeiT, DeiT-III, DINOv2 and Swin.",
     adapters=(
         "headway.vision.weights.timm:adapter",
         "headway.vision.weights.hugging_face:adapter",
+        "headway.vision.weights.timm_swin:adapter",
+        "headway.vision.weights.hugging_face_swin:adapter",
     ),
     models="headway.vision.models:list_models",
     requires=("lightning", "torchvision", "PIL", "sklearn"),

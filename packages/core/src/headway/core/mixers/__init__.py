@@ -6,6 +6,7 @@ from headway.core.mixers.cross_attention import CrossAttention
 from headway.core.mixers.fourier import FourierMixer
 from headway.core.mixers.pooling import PoolingMixer
 from headway.core.mixers.self_attention import SelfAttention
+from headway.core.mixers.window_attention import WindowAttention
 
 __all__ = [
     "ConvolutionMixer",
@@ -14,4 +15,5 @@ __all__ = [
     "PoolingMixer",
     "SelfAttention",
     "TokenMixer",
+    "WindowAttention",
 ]

@@ -5,7 +5,9 @@ from typing import Any
 
 from torch import nn
 
+from headway.core.errors import UserError
 from headway.core.weights.pretrained import from_pretrained
+from headway.vision.models.swin import Swin
 from headway.vision.models.vit import ViT
 
 
@@ -17,8 +19,8 @@ def pretrained(
     channels: int | None = None,
     drop_path: float = 0.0,
     architecture: str | None = None,
-) -> ViT:
-    """Loads a vision model for fine-tuning; this is what recipes name.
+) -> ViT | Swin:
+    """Loads an image classifier for fine-tuning; this is what recipes name.
 
     Args:
         source: A run folder, a folder, a file of tensors, or a name on the hub.
@@ -38,13 +40,14 @@ def pretrained(
     model = from_pretrained(
         source, **{key: value for key, value in wishes.items() if value is not None}
     )
-    assert isinstance(model, ViT)
+    if not isinstance(model, ViT | Swin):
+        raise UserError(f"{source} is a {type(model).__name__}, not an image classifier")
     return model
 
 
 def load_into(model: nn.Module, source: str | Path) -> None:
     """Loads published weights into a model that may have another head, image size or channels."""
-    assert isinstance(model, ViT)
+    assert isinstance(model, ViT | Swin)
     loaded = from_pretrained(
         source,
         num_classes=model.num_classes,

@@ -85,7 +85,7 @@ class HuggingFaceViT:
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
         """Builds the model that config.json describes."""
         config = checkpoint.config or {}
-        classes = _classes(checkpoint)
+        classes = count_classes(checkpoint)
         architecture = (config.get("architectures") or [""])[0]
         teacher = architecture == "DeiTForImageClassificationWithTeacher"
         dino = config["model_type"].startswith("dinov2")
@@ -136,7 +136,7 @@ class HuggingFaceViT:
             if inner not in IGNORED:
                 converted[_rename(inner)] = value
         for joined, parts in (("qkv", ("q", "k", "v")), ("fc1", ("gate", "value"))):
-            _join(converted, joined, parts)
+            join(converted, joined, parts)
         if config.get("num_register_tokens", 0) and "tokens.position.table" in converted:
             table = converted["tokens.position.table"]
             converted["tokens.class_token"] = converted["tokens.class_token"] + table[:, :1]
@@ -152,7 +152,8 @@ def _rename(name: str) -> str:
     return name.replace("mixer.function.value.", "mixer.function.v.")
 
 
-def _join(state: dict[str, Tensor], joined: str, parts: tuple[str, ...]) -> None:
+def join(state: dict[str, Tensor], joined: str, parts: tuple[str, ...]) -> None:
+    """Makes one tensor of the projections that we compute at once, in place."""
     for kind in ("weight", "bias"):
         first = f".function.{parts[0]}.{kind}"
         for name in [name for name in state if name.endswith(first)]:
@@ -162,7 +163,8 @@ def _join(state: dict[str, Tensor], joined: str, parts: tuple[str, ...]) -> None
                 state[f"{stem}{joined}.{kind}"] = torch.cat([state.pop(part) for part in names])
 
 
-def _classes(checkpoint: Checkpoint) -> int:
+def count_classes(checkpoint: Checkpoint) -> int:
+    """Returns for how many classes the checkpoint has a classifier."""
     for name in ("classifier.weight", "cls_classifier.weight"):
         if name in checkpoint.state:
             return len(checkpoint.state[name])
