@@ -1,11 +1,13 @@
 """LightningCLI as headway uses it: tasks and data modules by class name, errors in one line."""
 
 import argparse
+import functools
 import logging
 import warnings
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -13,6 +15,7 @@ from headway.core.cli.explain_config import explain
 from headway.core.errors import UserError
 from headway.core.files import atomic_write
 from headway.core.training import DataModule, Task
+from headway.core.weights.config import write_argument
 
 DEFAULTS: dict[str, Any] = {
     # One process on the best device; more devices are asked for by trainer.devices.
@@ -97,9 +100,26 @@ class RecipeCLI(LightningCLI):
             path: The file.
             header: First line, without the comment sign.
         """
-        text = self.parser.dump(self.config, skip_unset=False)
+        text = self.parser.dump(_written(self.config), skip_unset=False)
         with atomic_write(path, "w") as file:
             file.write(f"# {header}\n{text}")
+
+
+def _written(value: Any) -> Any:
+    """Returns a configuration whose factories are class paths and arguments.
+
+    A default may be a partial of a class, which the parser takes for something that cannot be written.
+    """
+    if isinstance(value, functools.partial):
+        return _written(write_argument(value, "default"))
+    if isinstance(value, Namespace):
+        return Namespace(**{name: _written(item) for name, item in vars(value).items()})
+    if isinstance(value, dict):
+        items = {name: _written(item) for name, item in value.items()}
+        return Namespace(**items) if "class_path" in value else items
+    if isinstance(value, list | tuple):
+        return type(value)(_written(item) for item in value)
+    return value
 
 
 def quiet() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.blocks.block import FeedForwardFactory, MixerFactories, MixerFactory
 from headway.core.embeddings import PatchEmbedding
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
@@ -77,7 +77,7 @@ class Swin(Module):
         embedding: Callable[[int], nn.Module] = partial(  # noqa: B008
             PatchEmbedding, patch=4, norm=LayerNorm, remainder="pad"
         ),
-        mixer: MixerFactory | Sequence[MixerFactory] = WINDOWS,
+        mixer: MixerFactories = WINDOWS,
         feedforward: FeedForwardFactory = MLP,
         norm: Callable[[int], nn.Module] = LayerNorm,
         block: BlockFactory = PreNormBlock,
@@ -242,9 +242,7 @@ class Swin(Module):
         return sum(depths[: int(stage)]) + place + 1
 
 
-def _per_block(
-    mixer: MixerFactory | Sequence[MixerFactory], depths: Sequence[int]
-) -> list[MixerFactory]:
+def _per_block(mixer: MixerFactories, depths: Sequence[int]) -> list[MixerFactory]:
     """Returns the mixer of each block of the model."""
     if not isinstance(mixer, Sequence):
         return [mixer] * sum(depths)
