@@ -27,6 +27,14 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+class RecipeParser(LightningArgumentParser):
+    """A parser that can write every configuration that it can read."""
+
+    def dump(self, cfg: Any, *args: Any, **options: Any) -> str:
+        """Returns a configuration as text, factories as class paths and arguments."""
+        return super().dump(_written(cfg), *args, **options)
+
+
 class RecipeCLI(LightningCLI):
     """Builds trainer, task and data from configurations; runs nothing by itself.
 
@@ -46,6 +54,7 @@ class RecipeCLI(LightningCLI):
             super().__init__(
                 model_class=Task,
                 datamodule_class=DataModule,
+                parser_class=RecipeParser,
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 save_config_callback=None,
@@ -100,7 +109,7 @@ class RecipeCLI(LightningCLI):
             path: The file.
             header: First line, without the comment sign.
         """
-        text = self.parser.dump(_written(self.config), skip_unset=False)
+        text = self.parser.dump(self.config, skip_unset=False)
         with atomic_write(path, "w") as file:
             file.write(f"# {header}\n{text}")
 
