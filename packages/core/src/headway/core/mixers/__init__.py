@@ -5,6 +5,7 @@ from headway.core.mixers.convolution import ConvolutionMixer
 from headway.core.mixers.cross_attention import CrossAttention
 from headway.core.mixers.fourier import FourierMixer
 from headway.core.mixers.pooling import PoolingMixer
+from headway.core.mixers.positioned import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.mixers.self_attention import SelfAttention
 from headway.core.mixers.window_attention import WindowAttention
 
@@ -13,6 +14,8 @@ __all__ = [
     "CrossAttention",
     "FourierMixer",
     "PoolingMixer",
+    "PositionedCrossAttention",
+    "PositionedSelfAttention",
     "SelfAttention",
     "TokenMixer",
     "WindowAttention",

@@ -1,5 +1,6 @@
 """Vision models, under timm's names."""
 
+from headway.vision.models.detr import DETR, Detections
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
 from headway.vision.models.pretrained import pretrained
@@ -8,6 +9,8 @@ from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledLogits, DistilledViT
 
 __all__ = [
+    "DETR",
+    "Detections",
     "DistilledLogits",
     "DistilledViT",
     "Features",
