@@ -10,6 +10,7 @@ domain = Domain(
         "headway.vision.weights.hugging_face:adapter",
         "headway.vision.weights.timm_swin:adapter",
         "headway.vision.weights.hugging_face_swin:adapter",
+        "headway.vision.weights.hugging_face_detr:adapter",
     ),
     models="headway.vision.models:list_models",
     requires=("lightning", "torchvision", "PIL", "sklearn"),

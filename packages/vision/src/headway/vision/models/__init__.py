@@ -3,7 +3,7 @@
 from headway.vision.models.detr import DETR, Detections
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
-from headway.vision.models.pretrained import pretrained
+from headway.vision.models.pretrained import pretrained, pretrained_detector
 from headway.vision.models.swin import Swin
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledLogits, DistilledViT
@@ -19,4 +19,5 @@ __all__ = [
     "create_model",
     "list_models",
     "pretrained",
+    "pretrained_detector",
 ]

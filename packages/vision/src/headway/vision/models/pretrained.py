@@ -7,6 +7,7 @@ from torch import nn
 
 from headway.core.errors import UserError
 from headway.core.weights.pretrained import from_pretrained
+from headway.vision.models.detr import DETR
 from headway.vision.models.swin import Swin
 from headway.vision.models.vit import ViT
 
@@ -42,6 +43,20 @@ def pretrained(
     )
     if not isinstance(model, ViT | Swin):
         raise UserError(f"{source} is a {type(model).__name__}, not an image classifier")
+    return model
+
+
+def pretrained_detector(source: str, *, num_classes: int | None = None) -> DETR:
+    """Loads a detector for fine-tuning; this is what recipes name.
+
+    Args:
+        source: A run folder, a folder, a file of tensors, or a name on the hub.
+        num_classes: Classes of the new head; the published head if None.
+    """
+    wishes: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    model = from_pretrained(source, **wishes)
+    if not isinstance(model, DETR):
+        raise UserError(f"{source} is a {type(model).__name__}, not a detector")
     return model
 
 

@@ -152,10 +152,19 @@ def _rename(name: str) -> str:
     return name.replace("mixer.function.value.", "mixer.function.v.")
 
 
-def join(state: dict[str, Tensor], joined: str, parts: tuple[str, ...]) -> None:
-    """Makes one tensor of the projections that we compute at once, in place."""
+def join(
+    state: dict[str, Tensor], joined: str, parts: tuple[str, ...], within: str = "function"
+) -> None:
+    """Makes one tensor of the projections that we compute at once, in place.
+
+    Args:
+        state: Tensors under our names.
+        joined: Name of the layer that computes them.
+        parts: Their names, in the order of the rows.
+        within: Last part of the name of the module that they are in.
+    """
     for kind in ("weight", "bias"):
-        first = f".function.{parts[0]}.{kind}"
+        first = f".{within}.{parts[0]}.{kind}"
         for name in [name for name in state if name.endswith(first)]:
             stem = name.removesuffix(f"{parts[0]}.{kind}")
             names = [f"{stem}{part}.{kind}" for part in parts]
