@@ -1,6 +1,7 @@
 """Data modules of pictures with boxes."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,18 +55,22 @@ class DetectionBatch(NamedTuple):
 Item = tuple[Tensor, Target]
 
 
+def fill_up(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Puts pictures of several sizes into one tensor, filled up with zeros on the right and at the bottom.
+
+    Shape:
+        images: (C, H, W) each. Output: (B, C, H, W), and heights and widths, (B, 2).
+    """
+    height = max(image.shape[1] for image in images)
+    width = max(image.shape[2] for image in images)
+    filled = [F.pad(x, (0, width - x.shape[2], 0, height - x.shape[1])) for x in images]
+    return torch.stack(filled), torch.tensor([image.shape[1:] for image in images])
+
+
 def collate(items: list[Item]) -> DetectionBatch:
     """Makes a batch of pictures of several sizes."""
-    height = max(image.shape[1] for image, _ in items)
-    width = max(image.shape[2] for image, _ in items)
-    filled = [
-        F.pad(image, (0, width - image.shape[2], 0, height - image.shape[1])) for image, _ in items
-    ]
-    return DetectionBatch(
-        images=torch.stack(filled),
-        sizes=torch.tensor([image.shape[1:] for image, _ in items]),
-        targets=[target for _, target in items],
-    )
+    images, sizes = fill_up([image for image, _ in items])
+    return DetectionBatch(images, sizes, [target for _, target in items])
 
 
 class BoxedPictureDataset(Dataset[Item]):
