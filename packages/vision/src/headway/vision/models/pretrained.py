@@ -20,7 +20,7 @@ def pretrained(
     channels: int | None = None,
     drop_path: float = 0.0,
     architecture: str | None = None,
-) -> ViT | Swin:
+) -> nn.Module:
     """Loads an image classifier for fine-tuning; this is what recipes name.
 
     Args:
