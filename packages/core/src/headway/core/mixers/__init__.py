@@ -4,6 +4,7 @@ from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolution import ConvolutionMixer
 from headway.core.mixers.cross_attention import CrossAttention
 from headway.core.mixers.fourier import FourierMixer
+from headway.core.mixers.linear_attention import EluPlusOne, LinearAttention
 from headway.core.mixers.pooling import PoolingMixer
 from headway.core.mixers.positioned import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.mixers.self_attention import SelfAttention
@@ -12,7 +13,9 @@ from headway.core.mixers.window_attention import WindowAttention
 __all__ = [
     "ConvolutionMixer",
     "CrossAttention",
+    "EluPlusOne",
     "FourierMixer",
+    "LinearAttention",
     "PoolingMixer",
     "PositionedCrossAttention",
     "PositionedSelfAttention",

@@ -11,34 +11,36 @@ from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.renaming import Renaming, join_sections
 from headway.vision.layers import ResNet
 from headway.vision.models.detr import DETR
 from headway.vision.models.pretrained_cfg import MEAN_STD
-from headway.vision.weights.hugging_face import ACTIVATIONS, join
+from headway.vision.weights.hugging_face import ACTIVATIONS
 
 _BLOCK = r"^(encoder|decoder)\.layers\.(\d+)\."
 _OURS = r"\1.blocks.\2."
 # Theirs -> ours. Both generations of names; the backbone has those of timm or of their own ResNet.
-_RULES = [
-    (r"^model\.", ""),
-    (r"^backbone\.(?:conv_encoder\.)?model\.(?:_backbone\.)?", "backbone."),
-    (r"^backbone\.embedder\.embedder\.convolution\.", "backbone.conv1."),
-    (r"^backbone\.embedder\.embedder\.normalization\.", "backbone.bn1."),
-    (r"^query_position_embeddings\.weight$", "queries"),
-    (r"^input_projection\.", "projection."),
-    (r"^class_labels_classifier\.", "class_head."),
-    (r"^bbox_predictor\.", "box_head."),
-    (r"^decoder\.layernorm\.", "decoder.norm."),
-    (_BLOCK + r"self_attn\.([qkv])_proj\.", _OURS + r"mixer.function.\3."),
-    (_BLOCK + r"self_attn\.(?:out|o)_proj\.", _OURS + "mixer.function.projection."),
-    (_BLOCK + r"encoder_attn\.([qkv])_proj\.", _OURS + r"cross.function.\3."),
-    (_BLOCK + r"encoder_attn\.(?:out|o)_proj\.", _OURS + "cross.function.projection."),
-    (_BLOCK + r"self_attn_layer_norm\.", _OURS + "mixer.norm."),
-    (_BLOCK + r"encoder_attn_layer_norm\.", _OURS + "cross.norm."),
-    (_BLOCK + r"final_layer_norm\.", _OURS + "feedforward.norm."),
-    (_BLOCK + r"(?:mlp\.)?(fc[12])\.", _OURS + r"feedforward.function.\3."),
-]
-_COMPILED = [(re.compile(theirs), ours) for theirs, ours in _RULES]
+_RENAMING = Renaming(
+    [
+        (r"^model\.", ""),
+        (r"^backbone\.(?:conv_encoder\.)?model\.(?:_backbone\.)?", "backbone."),
+        (r"^backbone\.embedder\.embedder\.convolution\.", "backbone.conv1."),
+        (r"^backbone\.embedder\.embedder\.normalization\.", "backbone.bn1."),
+        (r"^query_position_embeddings\.weight$", "queries"),
+        (r"^input_projection\.", "projection."),
+        (r"^class_labels_classifier\.", "class_head."),
+        (r"^bbox_predictor\.", "box_head."),
+        (r"^decoder\.layernorm\.", "decoder.norm."),
+        (_BLOCK + r"self_attn\.([qkv])_proj\.", _OURS + r"mixer.function.\3."),
+        (_BLOCK + r"self_attn\.(?:out|o)_proj\.", _OURS + "mixer.function.projection."),
+        (_BLOCK + r"encoder_attn\.([qkv])_proj\.", _OURS + r"cross.function.\3."),
+        (_BLOCK + r"encoder_attn\.(?:out|o)_proj\.", _OURS + "cross.function.projection."),
+        (_BLOCK + r"self_attn_layer_norm\.", _OURS + "mixer.norm."),
+        (_BLOCK + r"encoder_attn_layer_norm\.", _OURS + "cross.norm."),
+        (_BLOCK + r"final_layer_norm\.", _OURS + "feedforward.norm."),
+        (_BLOCK + r"(?:mlp\.)?(fc[12])\.", _OURS + r"feedforward.function.\3."),
+    ]
+)
 _STAGE = re.compile(r"^backbone\.encoder\.stages\.(\d+)\.layers\.(\d+)\.(layer\.(\d)|shortcut)\.")
 
 
@@ -93,16 +95,17 @@ class HuggingFaceDETR:
     def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
         """Renames the tensors and joins queries and keys of self-attention."""
         state = renamed(checkpoint.state)
-        join(state, "qk", ("q", "k"), within="mixer.function")
-        return state
+        # Queries and keys of cross-attention read different tokens and stay apart.
+        own = {name: state.pop(name) for name in list(state) if ".mixer.function." in name}
+        join_sections(own, "qk", ("q", "k"))
+        return state | own
 
 
 def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Returns the tensors under our names, queries and keys still apart."""
     found = {}
     for name, value in state.items():
-        for pattern, replacement in _COMPILED:
-            name = pattern.sub(replacement, name)
+        name = _RENAMING(name)
         if match := _STAGE.match(name):
             name = _of_stage(match, name[match.end() :])
         if not name.endswith("num_batches_tracked"):

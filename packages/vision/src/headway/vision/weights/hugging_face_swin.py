@@ -13,33 +13,35 @@ from headway.core.heads import AveragePooling, ClassificationHead
 from headway.core.norms import LayerNorm
 from headway.core.resample import PatchMerging
 from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.renaming import Renaming, join_sections
 from headway.vision.models.pretrained_cfg import MEAN_STD
 from headway.vision.models.swin import Swin
 from headway.vision.models.swin_variants import window_mixers
-from headway.vision.weights.hugging_face import ACTIVATIONS, count_classes, join
+from headway.vision.weights.hugging_face import ACTIVATIONS, count_classes
 
 _BLOCK = r"^encoder\.layers\.(\d+)\.blocks\.(\d+)\."
 _OURS = r"stages.\1.blocks.\2."
 # Theirs, after the prefix of the base model -> ours. Both generations of names.
-_RULES = [
-    (r"^embeddings\.patch_embeddings\.projection\.", "embedding."),
-    (r"^embeddings\.norm\.", "embedding.norm."),
-    (r"^layernorm\.", "norm."),
-    (r"^classifier\.", "head.classifier."),
-    (_BLOCK + r"layernorm_before\.", _OURS + "mixer.norm."),
-    (_BLOCK + r"layernorm_after\.", _OURS + "feedforward.norm."),
-    (
-        _BLOCK + r"attention\.(?:self|relative_position_bias)\.relative_position_bias_table$",
-        _OURS + "mixer.function.position.table",
-    ),
-    (_BLOCK + r"attention\.(?:self\.query|q_proj)\.", _OURS + "mixer.function.q."),
-    (_BLOCK + r"attention\.(?:self\.key|k_proj)\.", _OURS + "mixer.function.k."),
-    (_BLOCK + r"attention\.(?:self\.value|v_proj)\.", _OURS + "mixer.function.v."),
-    (_BLOCK + r"attention\.(?:output\.dense|o_proj)\.", _OURS + "mixer.function.projection."),
-    (_BLOCK + r"(?:intermediate\.dense|mlp\.fc1)\.", _OURS + "feedforward.function.fc1."),
-    (_BLOCK + r"(?:output\.dense|mlp\.fc2)\.", _OURS + "feedforward.function.fc2."),
-]
-_COMPILED = [(re.compile(theirs), ours) for theirs, ours in _RULES]
+_RENAMING = Renaming(
+    [
+        (r"^embeddings\.patch_embeddings\.projection\.", "embedding."),
+        (r"^embeddings\.norm\.", "embedding.norm."),
+        (r"^layernorm\.", "norm."),
+        (r"^classifier\.", "head.classifier."),
+        (_BLOCK + r"layernorm_before\.", _OURS + "mixer.norm."),
+        (_BLOCK + r"layernorm_after\.", _OURS + "feedforward.norm."),
+        (
+            _BLOCK + r"attention\.(?:self|relative_position_bias)\.relative_position_bias_table$",
+            _OURS + "mixer.function.position.table",
+        ),
+        (_BLOCK + r"attention\.(?:self\.query|q_proj)\.", _OURS + "mixer.function.q."),
+        (_BLOCK + r"attention\.(?:self\.key|k_proj)\.", _OURS + "mixer.function.k."),
+        (_BLOCK + r"attention\.(?:self\.value|v_proj)\.", _OURS + "mixer.function.v."),
+        (_BLOCK + r"attention\.(?:output\.dense|o_proj)\.", _OURS + "mixer.function.projection."),
+        (_BLOCK + r"(?:intermediate\.dense|mlp\.fc1)\.", _OURS + "feedforward.function.fc1."),
+        (_BLOCK + r"(?:output\.dense|mlp\.fc2)\.", _OURS + "feedforward.function.fc2."),
+    ]
+)
 _MERGING = re.compile(r"^encoder\.layers\.(\d+)\.downsample\.(reduction|norm)\.")
 
 
@@ -109,7 +111,7 @@ class HuggingFaceSwin:
             # The position index follows from the window; a mask token is of no use afterwards.
             if not inner.endswith(("relative_position_index", "mask_token")):
                 converted[_rename(inner)] = value
-        join(converted, "qkv", ("q", "k", "v"))
+        join_sections(converted, "qkv", ("q", "k", "v"))
         return converted
 
 
@@ -119,9 +121,7 @@ def _rename(name: str) -> str:
         kind = "projection" if match.group(2) == "reduction" else "norm"
         rest = name[match.end() :]
         return f"stages.{int(match.group(1)) + 1}.downsample.{kind}.{rest}"
-    for pattern, replacement in _COMPILED:
-        name = pattern.sub(replacement, name)
-    return name
+    return _RENAMING(name)
 
 
 adapter = HuggingFaceSwin()
