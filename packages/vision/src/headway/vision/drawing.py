@@ -21,7 +21,8 @@ def draw_boxes(
     drawn = image.convert("RGB")
     draw = ImageDraw.Draw(drawn)
     side = max(drawn.size)
-    font = ImageFont.load_default(max(10, side // 50))
+    letters = max(10, side // 50)
+    font = ImageFont.load_default(letters)
     line = max(1, side // 320)
     # The surest last, so that nothing covers them.
     for place in found["scores"].argsort().tolist():
@@ -32,7 +33,7 @@ def draw_boxes(
         colour = colour_of(label, len(classes))
         draw.rectangle((left, top, max(left, right), max(top, bottom)), outline=colour, width=line)
         text = f"{name_of(label, classes)} {score:.2f}"
-        above = max(0.0, top - font.size - 2)
+        above = max(0.0, top - letters - 2)
         draw.rectangle(draw.textbbox((left + 1, above), text, font=font), fill=colour)
         draw.text((left + 1, above), text, fill="white", font=font)
     return drawn

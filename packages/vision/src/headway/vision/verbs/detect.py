@@ -22,7 +22,9 @@ from headway.vision.drawing import draw_boxes
 from headway.vision.verbs.inputs import Item, add_input_options, find_items, free_name, read_item
 from headway.vision.verbs.loading import Detector, load_detector
 
-COLUMNS = ("file", "picture", "label", "score", "left", "top", "right", "bottom", "error")
+COLUMNS: tuple[str, ...] = (
+    "file", "picture", "label", "score", "left", "top", "right", "bottom", "error",
+)  # fmt: skip
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
