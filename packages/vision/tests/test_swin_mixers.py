@@ -162,3 +162,17 @@ def test_low_rank_adapters_train_queries_and_values_of_windows(tmp_path: Path) -
     moved = {key for key in after if not torch.equal(before[key], after[key])}
     heads = {"head.classifier.weight", "head.classifier.bias"}
     assert moved - heads == {key for key in after if key.endswith("qkv.weight")}
+
+
+def test_a_configuration_with_parts_as_defaults_can_be_printed_and_read_again(
+    tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(RECIPE))
+    assert main(["fit", "-c", str(tmp_path / "mine.yaml"), "--print_config"]) == 0
+    printed = capsys.readouterr().out
+    backbone = yaml.safe_load(printed)["model"]["init_args"]["backbone"]["init_args"]
+    shifted = {"class_path": WINDOW, "init_args": {"window": 7, "shift": 3}}
+    assert backbone["mixer"][1] == shifted
+    assert backbone["head"]["class_path"] == "headway.core.heads.ClassificationHead"
+    (tmp_path / "again.yaml").write_text(printed)
+    assert main(["fit", "-c", str(tmp_path / "again.yaml"), "--runs", str(tmp_path)]) == 0

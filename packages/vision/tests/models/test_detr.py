@@ -369,3 +369,19 @@ def test_checkpointing_changes_nothing_and_the_backbone_has_its_own_depth() -> N
     torch.testing.assert_close(model(images).boxes, expected.boxes, atol=1e-5, rtol=1e-5)
     assert model.layer_depth("backbone.conv1.weight") == 0
     assert model.layer_depth("encoder.blocks.0.mixer.norm.weight") == 1
+
+
+def test_compiled_and_exported_models_give_the_same() -> None:
+    model = small(resnet())
+    images = torch.randn(3, 3, 60, 64)
+    expected = model(images)
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)(images)
+    torch.testing.assert_close(compiled.boxes, expected.boxes, atol=1e-5, rtol=1e-5)
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.export.export(
+        model, (images[:2],), dynamic_shapes=({0: batch},), strict=False
+    ).module()
+    for n in (1, 3):
+        found = program(images[:n])
+        torch.testing.assert_close(found.boxes, expected.boxes[:n], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found.logits, expected.logits[:n], atol=1e-5, rtol=1e-5)
