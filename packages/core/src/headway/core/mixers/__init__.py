@@ -6,7 +6,9 @@ from headway.core.mixers.cross_attention import CrossAttention
 from headway.core.mixers.fourier import FourierMixer
 from headway.core.mixers.linear_attention import EluPlusOne, LinearAttention
 from headway.core.mixers.pooling import PoolingMixer
+from headway.core.mixers.positioned import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.mixers.self_attention import SelfAttention
+from headway.core.mixers.window_attention import WindowAttention
 
 __all__ = [
     "ConvolutionMixer",
@@ -15,6 +17,9 @@ __all__ = [
     "FourierMixer",
     "LinearAttention",
     "PoolingMixer",
+    "PositionedCrossAttention",
+    "PositionedSelfAttention",
     "SelfAttention",
     "TokenMixer",
+    "WindowAttention",
 ]

@@ -9,6 +9,14 @@ from headway.core.positions.base import Position
 from headway.core.positions.learned import LearnedPosition
 from headway.core.positions.relative import RelativeBias
 from headway.core.positions.rotary import Rotary
-from headway.core.positions.sinusoidal import SinusoidalPosition
+from headway.core.positions.sinusoidal import NormalizedSinusoidalPosition, SinusoidalPosition
 
-__all__ = ["ALiBi", "LearnedPosition", "Position", "RelativeBias", "Rotary", "SinusoidalPosition"]
+__all__ = [
+    "ALiBi",
+    "LearnedPosition",
+    "NormalizedSinusoidalPosition",
+    "Position",
+    "RelativeBias",
+    "Rotary",
+    "SinusoidalPosition",
+]

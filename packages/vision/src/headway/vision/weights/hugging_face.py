@@ -84,7 +84,7 @@ class HuggingFaceViT:
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
         """Builds the model that config.json describes."""
         config = checkpoint.config or {}
-        classes = _classes(checkpoint)
+        classes = count_classes(checkpoint)
         architecture = (config.get("architectures") or [""])[0]
         teacher = architecture == "DeiTForImageClassificationWithTeacher"
         dino = config["model_type"].startswith("dinov2")
@@ -150,7 +150,8 @@ def _rename(name: str) -> str:
     return name.replace("mixer.function.value.", "mixer.function.v.")
 
 
-def _classes(checkpoint: Checkpoint) -> int:
+def count_classes(checkpoint: Checkpoint) -> int:
+    """Returns for how many classes the checkpoint has a classifier."""
     for name in ("classifier.weight", "cls_classifier.weight"):
         if name in checkpoint.state:
             return len(checkpoint.state[name])
