@@ -5,6 +5,7 @@ from headway.core.mixers.convolution import ConvolutionMixer
 from headway.core.mixers.cross_attention import CrossAttention
 from headway.core.mixers.fourier import FourierMixer
 from headway.core.mixers.pooling import PoolingMixer
+from headway.core.mixers.probsparse import ProbSparseAttention, ProbSparseCrossAttention
 from headway.core.mixers.self_attention import SelfAttention
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "CrossAttention",
     "FourierMixer",
     "PoolingMixer",
+    "ProbSparseAttention",
+    "ProbSparseCrossAttention",
     "SelfAttention",
     "TokenMixer",
 ]
