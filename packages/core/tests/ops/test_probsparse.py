@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers import (
     CrossAttention,
@@ -143,3 +144,18 @@ def test_the_mixers_with_every_query_are_the_dense_ones(cross: bool) -> None:
     with record(dense, "weights") as expected:
         dense(x, **options)
     torch.testing.assert_close(taken["weights"][""][0], expected["weights"][""][0])
+
+
+def test_mixed_heads_are_the_heads_read_as_tokens() -> None:
+    torch.manual_seed(0)
+    plain = ProbSparseAttention(8, 2).eval()
+    mixed = ProbSparseAttention(8, 2, mix_heads=True).eval()
+    mixed.load_state_dict(plain.state_dict())
+    seen: list[Tensor] = []
+    for mixer in (plain, mixed):
+        mixer.projection.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+        mixer(torch.ones(1, 6, 8).cumsum(1))
+    heads = seen[0].unflatten(2, (2, 4)).transpose(1, 2)
+    assert torch.equal(seen[1], heads.reshape(1, 6, 8))
+    with pytest.raises(UserError, match="mixes neighbouring tokens, padding included"):
+        mixed(torch.ones(1, 6, 8), Layout(lengths=torch.tensor([5])))

@@ -19,6 +19,7 @@ class _ProbSparse(TokenMixer):
     """What self- and cross-attention share: the sample, and the report of the weights."""
 
     factor: float
+    mix_heads: bool
 
     def _attend(
         self,
@@ -55,6 +56,17 @@ class _ProbSparse(TokenMixer):
             value = value.masked_fill(~key_mask[:, None, :, None], 0.0)
         return weights @ value
 
+    def _tokens(self, out: Tensor, layout: Layout) -> Tensor:
+        """Returns the output of the heads, (B, H, N, D), as tokens (B, N, H * D)."""
+        if not self.mix_heads:
+            return out.transpose(1, 2).flatten(2)
+        if layout.padded:
+            raise UserError(
+                f"{type(self).__name__}(mix_heads=True) mixes neighbouring tokens, padding included; "
+                "build it with mix_heads=False for padded batches"
+            )
+        return out.reshape(out.shape[0], out.shape[2], out.shape[1] * out.shape[3])
+
 
 @system(
     id=104,
@@ -78,6 +90,8 @@ class ProbSparseAttention(_ProbSparse):
         head_dim: Width of a head; ``dim / heads`` if None.
         causal: Whether a token sees only itself and what came before; which queries attend is still
             decided over the whole sequence, as in the published code, so it cannot run step by step.
+        mix_heads: Whether the output of the heads is read as tokens without putting the heads of a token
+            side by side, as published decoders and widespread ports do; it takes no padding.
         qkv_bias: Whether queries, keys and values have a learned bias.
         out_bias: Whether the output projection has one.
         out_dropout: Probability of dropping an output channel in training.
@@ -102,13 +116,14 @@ class ProbSparseAttention(_ProbSparse):
         factor: int | float = 5,
         head_dim: int | None = None,
         causal: bool = False,
+        mix_heads: bool = False,
         qkv_bias: bool = True,
         out_bias: bool = True,
         out_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.head_dim = check_heads(dim, heads, head_dim)
-        self.factor, self.causal = check_factor(factor), causal
+        self.factor, self.causal, self.mix_heads = check_factor(factor), causal, mix_heads
         inner = heads * self.head_dim
         self.qkv = FusedLinear(dim, {"q": inner, "k": inner, "v": inner}, bias=qkv_bias)
         self.projection = nn.Linear(inner, dim, bias=out_bias)
@@ -132,7 +147,7 @@ class ProbSparseAttention(_ProbSparse):
         )
         real = layout.token_mask(x.shape[1])
         out = self._attend(query, key, value, real, real)
-        return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
+        return self.out_dropout(self.projection(self._tokens(out, layout)))
 
 
 class ProbSparseCrossAttention(_ProbSparse):
@@ -145,6 +160,8 @@ class ProbSparseCrossAttention(_ProbSparse):
         heads: Heads.
         factor: As in ``ProbSparseAttention``.
         head_dim: Width of a head; ``dim / heads`` if None.
+        mix_heads: Whether the output of the heads is read as tokens without putting the heads of a token
+            side by side, as published decoders and widespread ports do; it takes no padding.
         qkv_bias: Whether queries, keys and values have a learned bias.
         out_bias: Whether the output projection has one.
         out_dropout: Probability of dropping an output channel in training.
@@ -165,13 +182,14 @@ class ProbSparseCrossAttention(_ProbSparse):
         *,
         factor: int | float = 5,
         head_dim: int | None = None,
+        mix_heads: bool = False,
         qkv_bias: bool = True,
         out_bias: bool = True,
         out_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.head_dim = check_heads(dim, heads, head_dim)
-        self.factor = check_factor(factor)
+        self.factor, self.mix_heads = check_factor(factor), mix_heads
         inner = heads * self.head_dim
         self.q = nn.Linear(dim, inner, bias=qkv_bias)
         self.kv = FusedLinear(dim, {"k": inner, "v": inner}, bias=qkv_bias)
@@ -198,7 +216,7 @@ class ProbSparseCrossAttention(_ProbSparse):
         )
         memory = None if context_layout is None else context_layout.token_mask(context.shape[1])
         out = self._attend(query, key, value, layout.token_mask(x.shape[1]), memory)
-        return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
+        return self.out_dropout(self.projection(self._tokens(out, layout)))
 
 
 def check_factor(factor: float) -> float:
