@@ -28,11 +28,12 @@ def _models() -> Any:
 
 
 def itransformer(**options: Any) -> nn.Module:
-    sizes = {"hidden_size": 16, "n_heads": 2, "e_layers": 2, "d_ff": 24}
-    return peer("iTransformer", h=5, input_size=12, n_series=7, **{**sizes, **options})
+    sizes = {"h": 5, "input_size": 12, "n_series": 7}
+    widths = {"hidden_size": 16, "n_heads": 2, "e_layers": 2, "d_ff": 24}
+    return peer("iTransformer", **{**sizes, **widths, **options})
 
 
 def informer(**options: Any) -> nn.Module:
-    sizes = {"hidden_size": 16, "n_head": 2, "encoder_layers": 2, "conv_hidden_size": 24}
-    marks = {"futr_exog_list": ["a", "b", "c"], "factor": 2}
-    return peer("Informer", h=6, input_size=40, **{**sizes, **marks, **options})
+    sizes = {"h": 6, "input_size": 40, "futr_exog_list": ["a", "b", "c"], "factor": 2}
+    widths = {"hidden_size": 16, "n_head": 2, "encoder_layers": 2, "conv_hidden_size": 24}
+    return peer("Informer", **{**sizes, **widths, **options})

@@ -1,5 +1,6 @@
 """Regular time: the step of a column of stamps, the stamps that follow, and calendar marks."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -34,12 +35,14 @@ def step_of(stamps: pd.Index, name: str) -> Any:
             raise InputError(
                 name, f"row {row} ({stamps[place]}) {problem} row {row - 1} ({stamps[place - 1]})"
             )
-    if (steps == steps[0]).all():
-        if not isinstance(stamps, pd.DatetimeIndex):
-            return int(steps[0])
-        return pd.tseries.frequencies.to_offset(pd.Timedelta(steps[0])).freqstr
-    frequency = pd.infer_freq(stamps) if isinstance(stamps, pd.DatetimeIndex) else None
-    if frequency is None:  # months and business days have steps of several lengths
+    if not isinstance(stamps, pd.DatetimeIndex):
+        frequency = int(steps[0]) if (steps == steps[0]).all() else None
+    elif len(stamps) > 2:
+        # Also months and business days, whose steps differ in length.
+        frequency = _frequency(stamps)
+    else:
+        frequency = pd.tseries.frequencies.to_offset(pd.Timedelta(steps[0])).freqstr
+    if frequency is None:
         kinds, counts = np.unique(steps, return_counts=True)
         usual = kinds[counts.argmax()]
         place = int(np.argmax(steps != usual)) + 1
@@ -53,6 +56,14 @@ def step_of(stamps: pd.Index, name: str) -> Any:
             f"{expected}; add the missing rows with empty values, or remove the extra one",
         )
     return frequency
+
+
+def _frequency(stamps: pd.DatetimeIndex) -> str | None:
+    with warnings.catch_warnings():
+        # pandas announces that it will return an offset; both are understood here.
+        warnings.simplefilter("ignore")
+        found = pd.infer_freq(stamps)
+    return None if found is None else pd.tseries.frequencies.to_offset(found).freqstr
 
 
 def following(stamps: pd.Index, step: Any, number: int) -> pd.Index:
@@ -82,9 +93,9 @@ def calendar_marks(stamps: pd.Index) -> NDArray[np.float32]:
         "second": (stamps.second / 59, seconds < 60),
         "minute": (stamps.minute / 59, seconds < 3600),
         "hour": (stamps.hour / 23, seconds < _DAY),
-        "weekday": (stamps.dayofweek / 6, seconds < 7 * _DAY),
+        "weekday": (stamps.day_of_week / 6, seconds < 7 * _DAY),
         "day": ((stamps.day - 1) / 30, seconds < 28 * _DAY),
-        "dayofyear": ((stamps.dayofyear - 1) / 365, seconds < 7 * _DAY),
+        "dayofyear": ((stamps.day_of_year - 1) / 365, seconds < 7 * _DAY),
         "week": ((week - 1) / 52, 7 * _DAY <= seconds < 28 * _DAY),
         "month": ((stamps.month - 1) / 11, 28 * _DAY <= seconds < 360 * _DAY),
     }

@@ -135,7 +135,7 @@ def _numbers(column: pd.Series, name: str) -> NDArray[np.float64]:
         place = int(np.argmax(wrong))
         raise InputError(
             name,
-            f"row {place + FIRST_ROW}: {column.iloc[place]!r} in column {column.name!r} is no number; "
+            f"row {place + FIRST_ROW}: '{column.iloc[place]}' in column {column.name!r} is no number; "
             "leave the field empty where a value is missing",
         )
     return values
