@@ -4,6 +4,7 @@ from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolution import ConvolutionMixer
 from headway.core.mixers.cross_attention import CrossAttention
 from headway.core.mixers.fourier import FourierMixer
+from headway.core.mixers.linear_attention import EluPlusOne, LinearAttention
 from headway.core.mixers.pooling import PoolingMixer
 from headway.core.mixers.probsparse import ProbSparseAttention, ProbSparseCrossAttention
 from headway.core.mixers.self_attention import SelfAttention
@@ -11,7 +12,9 @@ from headway.core.mixers.self_attention import SelfAttention
 __all__ = [
     "ConvolutionMixer",
     "CrossAttention",
+    "EluPlusOne",
     "FourierMixer",
+    "LinearAttention",
     "PoolingMixer",
     "ProbSparseAttention",
     "ProbSparseCrossAttention",

@@ -14,10 +14,10 @@ from torch import Tensor
 from headway.core.cli.counts import Counts, check_positive
 from headway.core.cli.nearest import nearest
 from headway.core.errors import UserError
-from headway.core.files import atomic_write, staged_folder
+from headway.core.files import atomic_write, save_figure, staged_folder
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.data.reading import ImageError
-from headway.vision.pictures import explanation_figure, prediction_grid, save_figure
+from headway.vision.pictures import explanation_figure, prediction_grid
 from headway.vision.relevance import patch_relevance
 from headway.vision.verbs.inputs import (
     Item,
