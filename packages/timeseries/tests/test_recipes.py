@@ -157,3 +157,24 @@ def test_training_with_missing_values(tmp_path: Path) -> None:
     run = fit("itransformer_ett", path, *SMALL["itransformer_ett"], *sizes)
     assert main(["test", "-m", str(run)]) == 0
     assert all(p.isfinite().all() for p in from_pretrained(run).parameters())
+
+
+MIXERS = {
+    "SelfAttention": [],
+    "LinearAttention": [],
+    "PoolingMixer": [],
+    "FourierMixer": [],
+    "ProbSparseAttention": ["--model.backbone.mixer.factor", "1"],
+    "ConvolutionMixer": ["--model.backbone.mixer.axes", "1"],
+}
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_another_mixer_is_a_word_on_the_command_line(mixer: str, tmp_path: Path) -> None:
+    path = ett(tmp_path, 120, "abc")
+    sizes = ["--model.backbone.context_length", "12", "--model.backbone.horizon", "6"]
+    words = ["--model.backbone.mixer", f"headway.core.mixers.{mixer}", *MIXERS[mixer]]
+    run = fit("itransformer_ett", path, *SMALL["itransformer_ett"], *sizes, *words)
+    model = from_pretrained(run)
+    assert type(model.encoder.blocks[0].mixer.function).__name__ == mixer
+    assert all(p.isfinite().all() for p in model.parameters())

@@ -41,7 +41,8 @@ def step_of(stamps: pd.Index, name: str) -> Any:
         # Also months and business days, whose steps differ in length.
         frequency = _frequency(stamps)
     else:
-        frequency = pd.tseries.frequencies.to_offset(pd.Timedelta(steps[0])).freqstr
+        offset: Any = pd.Timedelta(steps[0])
+        frequency = pd.tseries.frequencies.to_offset(offset).freqstr
     if frequency is None:
         kinds, counts = np.unique(steps, return_counts=True)
         usual = kinds[counts.argmax()]

@@ -63,7 +63,7 @@ def read_table(path: str | Path) -> SeriesTable:
     return _wide(frame, name)
 
 
-def _wide(frame: pd.DataFrame, name: str) -> SeriesTable:
+def _wide(frame: Any, name: str) -> SeriesTable:
     if frame.shape[1] < 2:
         raise InputError(
             name,
@@ -83,7 +83,7 @@ def _wide(frame: pd.DataFrame, name: str) -> SeriesTable:
     )
 
 
-def _long(frame: pd.DataFrame, columns: tuple[str, str, str], name: str) -> SeriesTable:
+def _long(frame: Any, columns: tuple[str, str, str], name: str) -> SeriesTable:
     identity, time, target = columns
     stamps = pd.Series(_stamps(frame[time], name))
     tidy = pd.DataFrame(
@@ -109,13 +109,13 @@ def _long(frame: pd.DataFrame, columns: tuple[str, str, str], name: str) -> Seri
     )
 
 
-def _stamps(column: pd.Series, name: str) -> pd.Index:
+def _stamps(column: Any, name: str) -> pd.Index:
     missing = column.isna().to_numpy()
     if missing.any():
         raise InputError(name, f"row {int(np.argmax(missing)) + FIRST_ROW} has no stamp")
     if pd.api.types.is_integer_dtype(column):
         return pd.Index(column.to_numpy())
-    stamps = pd.to_datetime(column.astype(str), errors="coerce", format="ISO8601")
+    stamps: Any = pd.to_datetime(column.astype(str), errors="coerce", format="ISO8601")
     wrong = stamps.isna().to_numpy()
     if wrong.any():
         place = int(np.argmax(wrong))
@@ -127,8 +127,8 @@ def _stamps(column: pd.Series, name: str) -> pd.Index:
     return pd.DatetimeIndex(stamps)
 
 
-def _numbers(column: pd.Series, name: str) -> NDArray[np.float64]:
-    numbers = pd.to_numeric(column, errors="coerce")
+def _numbers(column: Any, name: str) -> NDArray[np.float64]:
+    numbers: Any = pd.to_numeric(column, errors="coerce")
     values = numbers.to_numpy(dtype=np.float64)
     wrong = (numbers.isna() & column.notna()).to_numpy() | np.isinf(values)
     if wrong.any():
@@ -154,7 +154,7 @@ def write_table(
         frame.insert(0, table.columns[0], stamps)
     else:
         identity, time, target = table.columns
-        known = ~np.isnan(values).all(axis=0)
+        known = np.atleast_1d(~np.isnan(values).all(axis=0))
         names = [name for name, there in zip(table.names, known, strict=True) if there]
         frame = pd.DataFrame(
             {
