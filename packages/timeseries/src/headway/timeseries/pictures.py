@@ -1,24 +1,15 @@
 """Pictures for people: forecasts beside what came, and models beside each other."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from headway.core.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST = 8  # more series than this make a picture unreadable
 CONTEXT = 3  # horizons of the past that a picture shows at most
-
-
-def save_figure(figure: "Figure", path: Path) -> None:
-    """Writes a figure as PNG, whole or not at all."""
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=120)
 
 
 def windows_figure(windows: Sequence[Any], names: Sequence[str]) -> "Figure":

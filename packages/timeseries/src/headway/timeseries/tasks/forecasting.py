@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from headway.core.errors import UserError
+from headway.core.files import save_figure
 from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
 from headway.core.training.run_folder import RunFolder
-from headway.timeseries.pictures import save_figure, windows_figure
+from headway.timeseries.pictures import windows_figure
 
 SHOWN = 3
 

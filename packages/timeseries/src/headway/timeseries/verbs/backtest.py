@@ -10,12 +10,12 @@ from typing import Any
 
 from headway.core.cli.counts import check_positive
 from headway.core.errors import UserError
-from headway.core.files import atomic_write
+from headway.core.files import atomic_write, save_figure
 from headway.timeseries.data.borders import find_borders
 from headway.timeseries.data.forecasting import parse_borders
 from headway.timeseries.data.table import SeriesTable, read_table
 from headway.timeseries.models import Naive, SeasonalNaive
-from headway.timeseries.pictures import backtest_figure, save_figure
+from headway.timeseries.pictures import backtest_figure
 from headway.timeseries.verbs.least_squares import fit_nlinear
 from headway.timeseries.verbs.loading import Predictor, as_predictor, load_predictor
 from headway.timeseries.verbs.rolling import Scores, rolling_origin

@@ -10,8 +10,9 @@ import numpy as np
 from headway.core.cli.counts import Counts, Policy
 from headway.core.cli.progress import with_progress
 from headway.core.errors import InputError, UserError
+from headway.core.files import save_figure
 from headway.timeseries.data.table import SeriesTable, read_table, write_table
-from headway.timeseries.pictures import forecast_figure, save_figure
+from headway.timeseries.pictures import forecast_figure
 from headway.timeseries.verbs.loading import Predictor, load_predictor
 
 
