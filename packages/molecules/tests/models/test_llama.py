@@ -55,9 +55,7 @@ def test_cached_steps_equal_the_full_pass_in_rows_of_different_age(name: str) ->
     places = torch.tensor([5, 2, 4])
     for _ in range(4):
         step = model(tokens[torch.arange(3), places][:, None], cache=cache)
-        torch.testing.assert_close(
-            step[:, 0], full[torch.arange(3), places], atol=1e-5, rtol=1e-5
-        )
+        torch.testing.assert_close(step[:, 0], full[torch.arange(3), places], atol=1e-5, rtol=1e-5)
         places += 1
 
 
@@ -79,9 +77,7 @@ def test_mixers_that_see_the_future_are_refused(mixer) -> None:
 
 def test_likelihoods_of_generated_molecules_are_those_of_the_full_pass() -> None:
     model = build()
-    found = model.generate(
-        [[1]] * 40, batch_size=7, generator=torch.Generator().manual_seed(0)
-    )
+    found = model.generate([[1]] * 40, batch_size=7, generator=torch.Generator().manual_seed(0))
     logits = model(found.tokens[:, :-1]).log_softmax(-1)
     gained = logits.gather(2, found.tokens[:, 1:, None])[..., 0]
     real = torch.arange(gained.shape[1]) < found.lengths[:, None] - 1
