@@ -7,6 +7,7 @@ from headway.core.mixers.fourier import FourierMixer
 from headway.core.mixers.linear_attention import EluPlusOne, LinearAttention
 from headway.core.mixers.pooling import PoolingMixer
 from headway.core.mixers.positioned import PositionedCrossAttention, PositionedSelfAttention
+from headway.core.mixers.probsparse import ProbSparseAttention, ProbSparseCrossAttention
 from headway.core.mixers.self_attention import SelfAttention
 from headway.core.mixers.window_attention import WindowAttention
 
@@ -19,6 +20,8 @@ __all__ = [
     "PoolingMixer",
     "PositionedCrossAttention",
     "PositionedSelfAttention",
+    "ProbSparseAttention",
+    "ProbSparseCrossAttention",
     "SelfAttention",
     "TokenMixer",
     "WindowAttention",
