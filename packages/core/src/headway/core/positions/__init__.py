@@ -8,15 +8,22 @@ from headway.core.positions.alibi import ALiBi
 from headway.core.positions.base import Position
 from headway.core.positions.learned import LearnedPosition
 from headway.core.positions.relative import RelativeBias
+from headway.core.positions.relative_sinusoidal import RelativeSinusoidal
 from headway.core.positions.rotary import Rotary
 from headway.core.positions.sinusoidal import NormalizedSinusoidalPosition, SinusoidalPosition
 
 __all__ = [
     "ALiBi",
     "LearnedPosition",
+<<<<<<< HEAD
     "NormalizedSinusoidalPosition",
     "Position",
     "RelativeBias",
+=======
+    "Position",
+    "RelativeBias",
+    "RelativeSinusoidal",
+>>>>>>> speech
     "Rotary",
     "SinusoidalPosition",
 ]
