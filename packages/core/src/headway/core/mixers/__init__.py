@@ -4,11 +4,8 @@ from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolution import ConvolutionMixer
 from headway.core.mixers.cross_attention import CrossAttention
 from headway.core.mixers.fourier import FourierMixer
-<<<<<<< HEAD
-from headway.core.mixers.linear_attention import EluPlusOne, LinearAttention
-=======
 from headway.core.mixers.gated_convolution import GatedConvolutionMixer
->>>>>>> speech
+from headway.core.mixers.linear_attention import EluPlusOne, LinearAttention
 from headway.core.mixers.pooling import PoolingMixer
 from headway.core.mixers.positioned import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.mixers.probsparse import ProbSparseAttention, ProbSparseCrossAttention
@@ -20,11 +17,8 @@ __all__ = [
     "CrossAttention",
     "EluPlusOne",
     "FourierMixer",
-<<<<<<< HEAD
-    "LinearAttention",
-=======
     "GatedConvolutionMixer",
->>>>>>> speech
+    "LinearAttention",
     "PoolingMixer",
     "PositionedCrossAttention",
     "PositionedSelfAttention",

@@ -108,12 +108,8 @@ class SelfAttention(TokenMixer):
         if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
         options: dict[str, Any] = {}
-<<<<<<< HEAD
-        places = key_places = None
-=======
         content = query
-        query_positions = key_positions = None
->>>>>>> speech
+        places = key_places = None
         if self.position is not None:
             places = key_places = query_positions(layout, x.shape[1], x.device, cache)
             query, key = self.position.rotate(query, key, places, places)
@@ -135,11 +131,7 @@ class SelfAttention(TokenMixer):
             bias = add_bias(bias, layout.sizes.to(query.dtype).log()[:, None, None, :])
         if self.position is not None and places is not None and key_places is not None:
             prefix = layout.prefix if cache is None else 0
-<<<<<<< HEAD
-            spec = self.position.bias_spec(query, places, key_places, prefix=prefix)
-=======
-            spec = self.position.bias_spec(content, query_positions, key_positions, prefix=prefix)
->>>>>>> speech
+            spec = self.position.bias_spec(content, places, key_places, prefix=prefix)
             bias = add_bias(bias, spec.pop("bias", None))
             options.update(spec)
         options.update(bias=bias, mask=mask)

@@ -15,15 +15,10 @@ from headway.core.positions.sinusoidal import NormalizedSinusoidalPosition, Sinu
 __all__ = [
     "ALiBi",
     "LearnedPosition",
-<<<<<<< HEAD
     "NormalizedSinusoidalPosition",
     "Position",
     "RelativeBias",
-=======
-    "Position",
-    "RelativeBias",
     "RelativeSinusoidal",
->>>>>>> speech
     "Rotary",
     "SinusoidalPosition",
 ]
