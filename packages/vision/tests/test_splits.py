@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from headway.core.errors import UserError
-from headway.vision.data.splits import part_size, stratified_split
+from headway.core.training.splits import part_size
+from headway.vision.data.splits import stratified_split
 
 LABELS = np.random.default_rng(0).choice(5, 997, p=[0.5, 0.2, 0.2, 0.09, 0.01])
 

@@ -10,7 +10,7 @@ from torch import nn
 from headway.core.embeddings import PatchEmbedding
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
-from headway.vision.models import create_model, list_models
+from headway.vision.models import create_model
 from headway.vision.models.variants import pretrained_cfg, variants
 from headway.vision.models.vit import ViT
 from headway.vision.weights.timm_keys import to_timm
@@ -103,7 +103,7 @@ def test_every_published_name_has_timms_keys_and_shapes(monkeypatch: pytest.Monk
     # Values do not matter here, and drawing them is most of the time.
     for name in ("trunc_normal_", "normal_", "uniform_", "kaiming_uniform_", "zeros_"):
         monkeypatch.setattr(nn.init, name, lambda tensor, *args, **options: tensor)
-    for name in list_models():
+    for name in variants():
         with torch.device("meta"):
             ours, theirs = create_model(name), timm.create_model(name)
         mine = {to_timm(key): tuple(value.shape) for key, value in ours.state_dict().items()}
@@ -118,7 +118,7 @@ def test_every_published_name_has_timms_keys_and_shapes(monkeypatch: pytest.Monk
 
 
 def test_the_table_holds_timms_preprocessing() -> None:
-    for name in list_models():
+    for name in variants():
         ours = pretrained_cfg(variants()[name])
         theirs = timm.get_pretrained_cfg(name).to_dict()
         for key in ("interpolation", "crop_pct", "crop_mode", "num_classes"):

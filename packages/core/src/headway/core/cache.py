@@ -75,7 +75,12 @@ class KeyValueCache(Cache):
         return self.keys.shape[2]
 
     def update(
-        self, keys: Tensor, values: Tensor, lengths: Tensor | None = None
+        self,
+        keys: Tensor,
+        values: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        window: int | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Appends tokens to every row.
 
@@ -83,6 +88,7 @@ class KeyValueCache(Cache):
             keys: New keys.
             values: New values.
             lengths: How many of the new tokens are real in each (right-padded) row; all if None.
+            window: How far back a token sees, in tokens; all if None.
 
         Returns:
             All keys and values so far, and a mask that lets each new token attend to what its own row
@@ -112,6 +118,8 @@ class KeyValueCache(Cache):
         self.lengths = self.lengths + (tokens if lengths is None else lengths)
         seen = torch.arange(self._filled, device=keys.device)
         mask = seen <= places[:, None, :, None]
+        if window is not None:
+            mask = mask & (seen >= places[:, None, :, None] - window)
         return self.keys[:, :, : self._filled], self.values[:, :, : self._filled], mask
 
     def reset(self, rows: Tensor | None = None) -> None:

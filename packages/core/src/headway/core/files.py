@@ -150,3 +150,9 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Writes a figure of matplotlib as PNG, whole or not at all."""
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=120)

@@ -29,9 +29,12 @@ class Layout:
         max_length: Longest packed item (static, so that a compiled graph never reads ``offsets``).
         positions: Places of the tokens when they no longer sit on their original ones.
         sizes: How many original tokens a merged token stands for.
+        embedding: What attention adds to the tokens, in each layer anew, before it projects queries and
+            keys (DETR); for mixers that support it.
 
     Shape:
         lengths: (B,). valid: (B, N). offsets: (items + 1,). positions: (B or 1, N, axes). sizes: (B, N).
+        embedding: (B or 1, N, C).
 
     Raises:
         UserError: If more than one kind of padding is given, or ``offsets`` without ``max_length``.
@@ -46,6 +49,7 @@ class Layout:
     max_length: int | None = None
     positions: Tensor | None = None
     sizes: Tensor | None = None
+    embedding: Tensor | None = None
 
     def __post_init__(self) -> None:
         kinds = [
@@ -120,7 +124,7 @@ class Layout:
         return (places - self.prefix).clamp_min(0).float()[None, :, None]
 
 
-_TENSORS = ("lengths", "valid", "offsets", "positions", "sizes")
+_TENSORS = ("lengths", "valid", "offsets", "positions", "sizes", "embedding")
 _STATIC = ("grid", "levels", "prefix", "max_length")
 
 

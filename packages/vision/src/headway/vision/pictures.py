@@ -2,14 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
-
-from headway.core.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,12 +38,6 @@ def confusion_figure(matrix: Tensor, classes: Sequence[str], title: str = "") ->
                     column, row, f"{count:.0f}", ha="center", va="center", color=colour, size=7
                 )
     return figure
-
-
-def save_figure(figure: "Figure", path: Path) -> None:
-    """Writes a figure as PNG, whole or not at all."""
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=120)
 
 
 def prediction_grid(

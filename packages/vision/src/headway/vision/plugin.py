@@ -4,16 +4,23 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="vision",
-    help="Image classification with ViT, DeiT, DeiT-III and DINOv2.",
+    help="Image classification with ViT, DeiT, DINOv2 and Swin; object detection with DETR.",
     adapters=(
         "headway.vision.weights.timm:adapter",
         "headway.vision.weights.hugging_face:adapter",
+        "headway.vision.weights.timm_swin:adapter",
+        "headway.vision.weights.hugging_face_swin:adapter",
+        "headway.vision.weights.hugging_face_detr:adapter",
     ),
     models="headway.vision.models:list_models",
-    requires=("lightning", "torchvision", "PIL", "sklearn"),
+    requires=("lightning", "torchvision", "PIL", "sklearn", "scipy", "pycocotools"),
     verbs={
         "predict": Verb(
             module="headway.vision.verbs.predict", help="predict the classes of pictures"
+        ),
+        "detect": Verb(
+            module="headway.vision.verbs.detect",
+            help="find objects in pictures and draw their boxes",
         ),
         "explain": Verb(
             module="headway.vision.verbs.explain", help="draw what in a picture an answer rests on"

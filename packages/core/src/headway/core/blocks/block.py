@@ -1,6 +1,6 @@
 """Blocks that put each function on a residual branch of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, cast
 
 import torch
@@ -23,6 +23,8 @@ from headway.core.sublayer import Sublayer
 from headway.core.taps import tap
 
 MixerFactory = Callable[[int, int], TokenMixer]
+# The sequence comes first: a parser that meets the factory first cannot write a sequence down.
+MixerFactories = Sequence[MixerFactory] | MixerFactory
 FeedForwardFactory = Callable[[int], FeedForward]
 
 

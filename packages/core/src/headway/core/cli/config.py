@@ -1,11 +1,13 @@
 """LightningCLI as headway uses it: tasks and data modules by class name, errors in one line."""
 
 import argparse
+import functools
 import logging
 import warnings
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -13,6 +15,7 @@ from headway.core.cli.explain_config import explain
 from headway.core.errors import UserError
 from headway.core.files import atomic_write
 from headway.core.training import DataModule, Task
+from headway.core.weights.config import write_argument
 
 DEFAULTS: dict[str, Any] = {
     # One process on the best device; more devices are asked for by trainer.devices.
@@ -22,6 +25,14 @@ DEFAULTS: dict[str, Any] = {
     "enable_model_summary": False,
     "log_every_n_steps": 10,
 }
+
+
+class RecipeParser(LightningArgumentParser):
+    """A parser that can write every configuration that it can read."""
+
+    def dump(self, cfg: Any, *args: Any, **options: Any) -> str:
+        """Returns a configuration as text, factories as class paths and arguments."""
+        return super().dump(_written(cfg), *args, **options)
 
 
 class RecipeCLI(LightningCLI):
@@ -43,6 +54,7 @@ class RecipeCLI(LightningCLI):
             super().__init__(
                 model_class=Task,
                 datamodule_class=DataModule,
+                parser_class=RecipeParser,
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 save_config_callback=None,
@@ -100,6 +112,23 @@ class RecipeCLI(LightningCLI):
         text = self.parser.dump(self.config, skip_unset=False)
         with atomic_write(path, "w") as file:
             file.write(f"# {header}\n{text}")
+
+
+def _written(value: Any) -> Any:
+    """Returns a configuration whose factories are class paths and arguments.
+
+    A default may be a partial of a class, which the parser takes for something that cannot be written.
+    """
+    if isinstance(value, functools.partial):
+        return _written(write_argument(value, "default"))
+    if isinstance(value, Namespace):
+        return Namespace(**{name: _written(item) for name, item in vars(value).items()})
+    if isinstance(value, dict):
+        items = {name: _written(item) for name, item in value.items()}
+        return Namespace(**items) if "class_path" in value else items
+    if isinstance(value, list | tuple):
+        return type(value)(_written(item) for item in value)
+    return value
 
 
 def quiet() -> None:

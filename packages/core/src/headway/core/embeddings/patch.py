@@ -26,7 +26,7 @@ class PatchEmbedding(Module):
         bias: Whether to learn a bias.
         norm: Builds a norm of the tokens, ``(dim)``; none if None.
         remainder: What happens to pixels on the right and at the bottom that fill no patch. Some
-            published models drop them.
+            published models drop them; hierarchical ones fill the patch up with zeros (``pad``).
 
     Shape:
         Input: (B, channels, H, W). Output: (B, H/patch * W/patch, dim) and its layout.
@@ -43,7 +43,7 @@ class PatchEmbedding(Module):
         channels: int = 3,
         bias: bool = True,
         norm: Callable[[int], nn.Module] | None = None,
-        remainder: Literal["refuse", "drop"] = "refuse",
+        remainder: Literal["refuse", "drop", "pad"] = "refuse",
     ) -> None:
         super().__init__()
         self.patch: tuple[int, int] = (
@@ -78,6 +78,8 @@ class PatchEmbedding(Module):
             UserError: If the picture cannot be cut into whole patches.
         """
         (height, width), (rows, columns) = size, self.patch
+        if self.remainder == "pad" and height and width:
+            return -(-height // rows), -(-width // columns)
         drop = self.remainder == "drop" and height >= rows and width >= columns
         if not drop and (height % rows or width % columns or not height or not width):
             near = [
@@ -98,6 +100,10 @@ class PatchEmbedding(Module):
                 "build the model with channels= for another number of channels"
             )
         layout = Layout(grid=self.grid(images.shape[-2:]))
+        if self.remainder == "pad":
+            bottom, right = (-images.shape[-2] % self.patch[0], -images.shape[-1] % self.patch[1])
+            if bottom or right:
+                images = F.pad(images, (0, right, 0, bottom))
         tokens = F.conv2d(images, self.weight, self.bias, stride=self.patch)
         # Contiguous: every sum keeps the strides of the stream, and every norm would have to copy it.
         tokens = tokens.flatten(2).transpose(1, 2).contiguous()

@@ -1,5 +1,6 @@
 """Gradient-weighted relevance."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,7 +19,10 @@ from headway.core.systems import system
     test="packages/core/tests/explain/test_explain.py",
 )
 def gradient_relevance(
-    model: nn.Module, *inputs: Any, target: int | Tensor | None = None
+    model: nn.Module,
+    *inputs: Any,
+    target: int | Tensor | None = None,
+    answer: Callable[[Any], Tensor] | None = None,
 ) -> Tensor:
     """Says how much each token speaks for an answer.
 
@@ -28,9 +32,11 @@ def gradient_relevance(
     alone, or all tokens.
 
     Args:
-        model: A model whose mixers attend and that returns logits (B, K).
+        model: A model whose mixers attend.
         *inputs: What the model is called with.
-        target: Which logit, for all items or for each one; the largest if None.
+        target: Which answer, for all items or for each one; the largest if None.
+        answer: Makes answers (B, K) of what the model returns: the forecast of one hour, the logits of
+            the last token. Not needed where the model returns logits (B, K).
 
     Returns:
         Relevance of each token, not negative, in the units of the attention weights.
@@ -39,7 +45,7 @@ def gradient_relevance(
         target: (B,). Output: (B, N).
 
     Raises:
-        UserError: If the model returns something else than logits, or the target does not exist.
+        UserError: If there are no answers (B, K), or the target does not exist.
 
     Source:
         Chefer et al. 2021, https://arxiv.org/abs/2103.15679, eqs. 5 and 6.
@@ -50,9 +56,12 @@ def gradient_relevance(
     try:
         with torch.enable_grad():
             recording = record_attention(model, *inputs, gradients=True)
-            logits = recording.answer
+            logits = recording.answer if answer is None else answer(recording.answer)
             if not isinstance(logits, Tensor) or logits.ndim != 2:
-                raise UserError("gradient_relevance needs a model that returns logits (B, K)")
+                raise UserError(
+                    "gradient_relevance needs answers (B, K); say with answer= which of what "
+                    f"{type(model).__name__} returns they are"
+                )
             chosen = _targets(logits, target)
             score = logits.gather(1, chosen[:, None]).sum()
             sources = [*recording.weights, recording.output]

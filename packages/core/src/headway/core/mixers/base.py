@@ -12,7 +12,18 @@ from headway.core.layout import Layout
 from headway.core.module import Module
 
 OPTIONS = frozenset(
-    {"mask", "bias", "context", "cache", "lengths", "valid", "offsets", "prefix", "causal"}
+    {
+        "mask",
+        "bias",
+        "context",
+        "cache",
+        "lengths",
+        "valid",
+        "offsets",
+        "prefix",
+        "causal",
+        "embedding",
+    }
 )
 
 
@@ -52,6 +63,7 @@ class TokenMixer(Module):
     ) -> Tensor:
         """Mixes the tokens; refuses by name what this mixer does not support."""
         layout = layout if layout is not None else Layout()
+        added = context_layout.embedding if context_layout is not None else None
         given = {
             "context": context,
             "bias": bias,
@@ -61,6 +73,7 @@ class TokenMixer(Module):
             "valid": layout.valid,
             "offsets": layout.offsets,
             "prefix": layout.prefix or None,
+            "embedding": layout.embedding if layout.embedding is not None else added,
         }
         lacking = [name for name, value in given.items() if value is not None]
         lacking = [name for name in lacking if name not in self.supports]

@@ -53,9 +53,7 @@ class GatedConvolutionMixer(TokenMixer):
         if window < 1 or window % 2 == 0:
             raise UserError(f"window must be odd and positive, got {window}; use {window + 1}")
         self.expand = nn.Linear(dim, 2 * dim, bias=bias)
-        self.convolution = nn.Conv1d(
-            dim, dim, window, groups=dim, padding=window // 2, bias=bias
-        )
+        self.convolution = nn.Conv1d(dim, dim, window, groups=dim, padding=window // 2, bias=bias)
         self.norm = norm(dim)
         self.activation = activation()
         self.projection = nn.Linear(dim, dim, bias=bias)

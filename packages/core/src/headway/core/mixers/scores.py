@@ -9,6 +9,10 @@ from headway.core.mixers.base import TokenMixer
 from headway.core.ops import attention
 from headway.core.taps import tap, wants
 
+CONTIGUOUS = torch.contiguous_format
+# Before 2.7 torch does not tell exporting from compiling.
+exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
 
 def attend(
     mixer: TokenMixer,
@@ -36,7 +40,10 @@ def attend(
     tap(mixer, "values", value)
     dropout = dropout if mixer.training else 0.0
     if not wants(mixer, "weights"):
-        return attention(query, key, value, dropout=dropout, **options)
+        out = attention(query, key, value, dropout=dropout, **options)
+        # Heads in front, in memory, too: a converter (ONNX) puts products in the place of a fused kernel
+        # with a mask, and the views of an exported graph must fit what those return.
+        return out.clone(memory_format=CONTIGUOUS) if exporting() else out
     # With the identity as values, the output of attention is its weights.
     keys = key.shape[2]
     identity = torch.eye(keys, dtype=value.dtype, device=value.device)

@@ -24,6 +24,7 @@ class SelfAttention(TokenMixer):
         kv_heads: Heads of keys and values, a divisor of ``heads`` (grouped-query attention).
         head_dim: Width of a head; ``dim / heads`` if None.
         causal: Whether a token sees only itself and what came before.
+        window: How far a token sees, in tokens to either side (to the left if causal); all if None.
         position: Builds what turns places into rotations or biases, ``(heads, head_dim)``.
         norm: Builds the norm of queries and keys within each head, ``(head_dim)``.
         qkv_bias: Whether queries, keys and values have a learned bias.
@@ -38,7 +39,8 @@ class SelfAttention(TokenMixer):
         UserError: If the heads do not divide ``dim``, or ``kv_heads`` not ``heads``.
 
     Source:
-        Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; grouped queries: Ainslie et al. 2023,
+        Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; windows: Beltagy et al. 2020,
+        https://arxiv.org/abs/2004.05150; grouped queries: Ainslie et al. 2023,
         https://arxiv.org/abs/2305.13245; query and key norms: Dehghani et al. 2023,
         https://arxiv.org/abs/2302.05442.
     """
@@ -55,6 +57,7 @@ class SelfAttention(TokenMixer):
         kv_heads: int | None = None,
         head_dim: int | None = None,
         causal: bool = False,
+        window: int | None = None,
         position: Callable[[int, int], Position] | None = None,
         norm: Callable[[int], nn.Module] | None = None,
         qkv_bias: bool = True,
@@ -67,7 +70,11 @@ class SelfAttention(TokenMixer):
         self.heads, self.kv_heads = heads, kv_heads if kv_heads is not None else heads
         if self.kv_heads < 1 or heads % self.kv_heads:
             raise UserError(f"kv_heads {self.kv_heads} must divide heads {heads}")
-        self.causal, self.dropout = causal, dropout
+        if window is not None and window < 0:
+            raise UserError(
+                f"window is {window}; a reach is 0 or more tokens, or None for no limit"
+            )
+        self.causal, self.window, self.dropout = causal, window, dropout
         inner, kv_inner = heads * self.head_dim, self.kv_heads * self.head_dim
         self.qkv = FusedLinear(dim, {"q": inner, "k": kv_inner, "v": kv_inner}, bias=qkv_bias)
         # Kept here: a toolbox may put another module in the place of `qkv`.
@@ -102,31 +109,29 @@ class SelfAttention(TokenMixer):
             query, key = self.query_norm(query), self.key_norm(key)
         options: dict[str, Any] = {}
         content = query
-        query_positions = key_positions = None
+        places = key_places = None
         if self.position is not None:
-            query_positions = layout.token_positions(x.shape[1], x.device)
-            if cache is not None and layout.positions is None:
-                query_positions = query_positions + cache.lengths[:, None, None]
-            key_positions = query_positions
-            query, key = self.position.rotate(query, key, query_positions, key_positions)
+            places = key_places = query_positions(layout, x.shape[1], x.device, cache)
+            query, key = self.position.rotate(query, key, places, places)
         if cache is not None:
             if not isinstance(cache, KeyValueCache) or not self.causal:
                 raise UserError("step by step needs causal=True and the cache of init_cache()")
-            steps = layout.lengths
-            key, value, seen = cache.update(key, value, steps)
+            if layout.valid is not None:
+                raise UserError("with a cache, padding is on the right: Layout.lengths, not valid")
+            key, value, seen = cache.update(key, value, layout.lengths, window=self.window)
             mask = seen if mask is None else mask & seen
             if self.position is not None:
-                key_positions = cache_positions(key.shape[2], layout, x.device)
+                key_places = cache_positions(key.shape[2], layout, x.device)
         else:
-            options = {"causal": self.causal, **padding(layout)}
+            options = {"causal": self.causal, "window": self.window, **padding(layout)}
             if layout.valid is not None:
                 mask = _and(mask, layout.valid[:, None, None, :])
         if layout.sizes is not None:
             # A merged token counts as often as the tokens it stands for (Bolya et al. 2022, eq. 1).
             bias = add_bias(bias, layout.sizes.to(query.dtype).log()[:, None, None, :])
-        if self.position is not None and query_positions is not None and key_positions is not None:
+        if self.position is not None and places is not None and key_places is not None:
             prefix = layout.prefix if cache is None else 0
-            spec = self.position.bias_spec(content, query_positions, key_positions, prefix=prefix)
+            spec = self.position.bias_spec(content, places, key_places, prefix=prefix)
             bias = add_bias(bias, spec.pop("bias", None))
             options.update(spec)
         options.update(bias=bias, mask=mask)
@@ -149,6 +154,16 @@ class SelfAttention(TokenMixer):
             dtype=dtype or self.qkv.weight.dtype,
             device=device or self.qkv.weight.device,
         )
+
+
+def query_positions(
+    layout: Layout, tokens: int, device: torch.device, cache: Cache | None
+) -> Tensor:
+    """Returns where the new tokens sit: behind those that a cache has seen."""
+    places = layout.token_positions(tokens, device)
+    if cache is not None and layout.positions is None:
+        places = places + cache.lengths[:, None, None]
+    return places
 
 
 def padding(layout: Layout | None) -> dict[str, Any]:

@@ -7,5 +7,13 @@ from headway.core.ops.attention import (
     attention_with_lse,
     explain_dispatch,
 )
+from headway.core.ops.linear_attention import linear_attention
 
-__all__ = ["BackendError", "Dispatch", "attention", "attention_with_lse", "explain_dispatch"]
+__all__ = [
+    "BackendError",
+    "Dispatch",
+    "attention",
+    "attention_with_lse",
+    "explain_dispatch",
+    "linear_attention",
+]

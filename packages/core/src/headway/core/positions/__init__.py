@@ -10,11 +10,12 @@ from headway.core.positions.learned import LearnedPosition
 from headway.core.positions.relative import RelativeBias
 from headway.core.positions.relative_sinusoidal import RelativeSinusoidal
 from headway.core.positions.rotary import Rotary
-from headway.core.positions.sinusoidal import SinusoidalPosition
+from headway.core.positions.sinusoidal import NormalizedSinusoidalPosition, SinusoidalPosition
 
 __all__ = [
     "ALiBi",
     "LearnedPosition",
+    "NormalizedSinusoidalPosition",
     "Position",
     "RelativeBias",
     "RelativeSinusoidal",

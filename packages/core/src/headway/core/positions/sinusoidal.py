@@ -1,5 +1,6 @@
 """Sinusoidal position embeddings."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -63,3 +64,54 @@ class SinusoidalPosition(Module):
             places = torch.arange(tokens, device=embedding.device)
             embedding = embedding.masked_fill((places < layout.prefix)[:, None], 0.0)
         return embedding
+
+
+class NormalizedSinusoidalPosition(Module):
+    """Sines and cosines of where a token sits between the borders of its picture, 0 to ``scale``.
+
+    Rows and columns are counted over real tokens alone, so a padded picture has the positions that it
+    has alone.
+
+    Args:
+        dim: Channels.
+        grid: Only the number of axes matters, and it is 2.
+        prefix: Leading tokens; there must be none.
+        theta: Base of the wavelengths.
+        scale: What the last row and column are mapped to.
+
+    Source:
+        Carion et al. 2020 (DETR), https://arxiv.org/abs/2005.12872, appendix A.4, and its code.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        grid: Sequence[int] = (1, 1),
+        prefix: int = 0,
+        *,
+        theta: float = 10000.0,
+        scale: float = 2 * math.pi,
+    ) -> None:
+        super().__init__()
+        if len(grid) != 2 or prefix:
+            raise UserError("NormalizedSinusoidalPosition is for pictures without prefix tokens")
+        if dim % 4:
+            raise UserError(f"dim {dim} must be a multiple of 4 for 2 axes")
+        self.dim, self.theta, self.scale = dim, theta, scale
+
+    def forward(self, layout: Layout, tokens: int) -> Tensor:
+        """Returns the embedding of the tokens of a layout with a grid.
+
+        Shape:
+            Output: (B or 1, tokens, dim).
+        """
+        if layout.grid is None or len(layout.grid) != 2 or layout.prefix:
+            raise UserError("NormalizedSinusoidalPosition needs a layout with a grid (H, W)")
+        mask = layout.token_mask(tokens)
+        real = torch.ones(1, tokens) if mask is None else mask.float()
+        real = real.unflatten(1, layout.grid)
+        rows, columns = real.cumsum(1), real.cumsum(2)
+        # Padding in full rows or columns has no last place: it stays finite, and nobody reads it.
+        rows = rows / (rows[:, -1:] + 1e-6) * self.scale
+        columns = columns / (columns[:, :, -1:] + 1e-6) * self.scale
+        return sinusoids(torch.stack([rows, columns], dim=-1).flatten(1, 2), self.dim, self.theta)

@@ -60,9 +60,11 @@ class PatchMerging(Sublayer):
             or layout.padded
             or layout.offsets is not None
             or layout.positions is not None
+            or layout.embedding is not None
         ):
             raise UserError(
-                "PatchMerging needs a full grid: no prefix, padding, packing or merged tokens"
+                "PatchMerging needs a full grid: no prefix, padding, packing, merged tokens or "
+                "layout.embedding"
             )
         rows, columns = layout.grid
         picture = x.unflatten(1, (rows, columns))

@@ -57,6 +57,8 @@ class TokenMerging(Sublayer):
         layout = layout if layout is not None else Layout()
         if layout.padded or layout.offsets is not None:
             raise UserError("TokenMerging takes items without padding: batch items of equal length")
+        if layout.embedding is not None:
+            raise UserError("TokenMerging does not merge layout.embedding; use another position")
         batch, tokens, channels = x.shape
         amount = min(self.amount, (tokens - layout.prefix) // 2)
         if amount == 0:

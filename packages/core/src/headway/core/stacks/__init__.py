@@ -3,6 +3,7 @@
 from headway.core.stacks.decoder import Decoder
 from headway.core.stacks.encoder import Encoder
 from headway.core.stacks.encoder_decoder import EncoderDecoder
+from headway.core.stacks.query_decoder import QueryDecoder
 from headway.core.stacks.stack import Stack
 
-__all__ = ["Decoder", "Encoder", "EncoderDecoder", "Stack"]
+__all__ = ["Decoder", "Encoder", "EncoderDecoder", "QueryDecoder", "Stack"]

@@ -1,11 +1,10 @@
 """The decoder stack."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.blocks.block import FeedForwardFactory, MixerFactories, MixerFactory
 from headway.core.blocks.residual import NormFactory
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
@@ -46,7 +45,7 @@ class Decoder(Stack):
         depth: int,
         heads: int,
         *,
-        mixer: MixerFactory | Sequence[MixerFactory] = CausalSelfAttention,
+        mixer: MixerFactories = CausalSelfAttention,
         cross: MixerFactory | None = None,
         feedforward: FeedForwardFactory = MLP,
         norm: NormFactory = LayerNorm,

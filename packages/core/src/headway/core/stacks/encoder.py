@@ -1,10 +1,9 @@
 """The encoder stack."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.blocks.residual import NormFactory
 from headway.core.feedforward import MLP
 from headway.core.mixers import SelfAttention
@@ -38,7 +37,7 @@ class Encoder(Stack):
         depth: int,
         heads: int,
         *,
-        mixer: MixerFactory | Sequence[MixerFactory] = SelfAttention,
+        mixer: MixerFactories = SelfAttention,
         feedforward: FeedForwardFactory = MLP,
         norm: NormFactory = LayerNorm,
         block: BlockFactory = PreNormBlock,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -76,10 +76,7 @@ class Stack(Sublayer):
         x = zero_padding(x, layout)
         context = zero_padding(context, context_layout) if context is not None else None
         for place, block in enumerate(self.blocks):
-            run = block
-            if self.checkpointing and self.training and torch.is_grad_enabled():
-                run = partial(checkpoint, block, use_reentrant=False)
-            x, layout = run(
+            x, layout = self.recomputed(block)(
                 x,
                 layout,
                 context=context,
@@ -89,6 +86,12 @@ class Stack(Sublayer):
                 cache=cast(CacheGroup, cache)[place] if cache is not None else None,
             )
         return (self.norm(x) if self.norm is not None else x), layout
+
+    def recomputed(self, block: nn.Module) -> Callable[..., Any]:
+        """Returns what runs a block: itself, or its recomputation where checkpointing is on."""
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            return partial(checkpoint, block, use_reentrant=False)
+        return block
 
     def init_cache(
         self,

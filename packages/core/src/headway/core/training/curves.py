@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from headway.core.files import atomic_write
+from headway.core.files import save_figure
 from headway.core.training.metrics_file import read_metrics
 
 _NOT_A_METRIC = {"epoch", "step", "cpu_minutes", "lr"}
@@ -37,5 +37,4 @@ def draw_curves(metrics: Path, picture: Path) -> None:
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
-    with atomic_write(picture) as file:
-        figure.savefig(file, format="png", dpi=120)
+    save_figure(figure, picture)

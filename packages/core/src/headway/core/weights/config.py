@@ -30,7 +30,7 @@ def describe(module: nn.Module) -> dict[str, Any]:
             f"{type(module).__name__} does not record its arguments; derive it from "
             "headway.core.module.Module"
         )
-    args = {name: _write(value, name) for name, value in module.init_args.items()}
+    args = {name: write_argument(value, name) for name, value in module.init_args.items()}
     return {"class_path": class_path(type(module)), "init_args": args}
 
 
@@ -44,7 +44,12 @@ def class_path(cls: type) -> str:
     return f"{cls.__module__}.{cls.__name__}"
 
 
-def _write(value: Any, name: str) -> Any:
+def write_argument(value: Any, name: str) -> Any:
+    """Returns an argument of a constructor as JSON values.
+
+    Raises:
+        UserError: If it cannot be written, such as a lambda; the message names it by ``name``.
+    """
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, PurePath):
@@ -57,14 +62,14 @@ def _write(value: Any, name: str) -> Any:
             # What it builds for a factory: partial(instantiator, ..., cls, **init_args).
             cls, args = next((item for item in args if isinstance(item, type)), None), ()
         if isinstance(cls, type) and not args:
-            written = {key: _write(item, key) for key, item in value.keywords.items()}
+            written = {key: write_argument(item, key) for key, item in value.keywords.items()}
             return {"class_path": class_path(cls), "init_args": written}
     if isinstance(value, nn.Module):
         return describe(value)
     if isinstance(value, Mapping):
-        return {str(key): _write(item, name) for key, item in value.items()}
+        return {str(key): write_argument(item, name) for key, item in value.items()}
     if isinstance(value, Sequence):
-        return [_write(item, name) for item in value]
+        return [write_argument(item, name) for item in value]
     raise UserError(
         f"the argument {name}={value!r} cannot be saved; pass a class or a functools.partial of a "
         "class with keyword arguments (a lambda or a function cannot be found again)"

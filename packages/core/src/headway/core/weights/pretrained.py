@@ -121,6 +121,7 @@ CHANGES = {
     "observation_dim": ("set_observation_dim", "reinitialised"),
     "action_dim": ("set_action_dim", "reinitialised"),
     "vocab_size": ("set_vocab_size", "resized"),
+    "vocabulary": ("set_vocabulary", "resized"),
 }
 
 

@@ -1,1 +1,11 @@
-"""Models of the molecules domain."""
+"""Models of molecules."""
+
+from headway.molecules.models.llama import Llama
+from headway.molecules.models.pretrained import pretrained
+
+__all__ = ["Llama", "list_models", "pretrained"]
+
+
+def list_models() -> list[str]:
+    """Returns the names of the models."""
+    return ["Llama"]

@@ -8,7 +8,6 @@ from torch.nn import functional as F
 from headway.core.errors import UserError
 from headway.speech.layers.stem import SpeechStem, zero_beyond
 
-
 Size = TypeVar("Size", int, Tensor)
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 from headway.core.errors import UserError
+from headway.core.training.splits import part_size
 from headway.vision.data.arrays import LabelledArrays
 from headway.vision.data.batch_augmentation import BatchAugmentation
 from headway.vision.data.in_memory import InMemoryImages
-from headway.vision.data.splits import part_size, stratified_split
+from headway.vision.data.splits import stratified_split
 
 
 class Digits(InMemoryImages):

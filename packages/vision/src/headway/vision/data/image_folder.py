@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, default_collate
 from headway.core.errors import UserError
 from headway.core.training import DataModule
 from headway.core.training.invalid import InvalidItems, OnInvalid
+from headway.core.training.splits import part_size
 from headway.vision.data.class_folders import (
     Pictures,
     check_classes,
@@ -22,7 +23,7 @@ from headway.vision.data.class_folders import (
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.data.reading import ImageError
 from headway.vision.data.sources import open_source
-from headway.vision.data.splits import part_size, stratified_split
+from headway.vision.data.splits import stratified_split
 from headway.vision.data.transforms import TrainingAugmentation, Transform, evaluation_transform
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,11 @@ from torch.utils.data import Dataset
 from headway.core.errors import UserError
 from headway.core.training import DataModule
 from headway.core.training.loader import Seeded
+from headway.core.training.splits import part_size
 from headway.vision.data.arrays import ArrayDataset, BatchesOf, LabelledArrays
 from headway.vision.data.batch_augmentation import BatchAugmentation
 from headway.vision.data.preprocessing import Preprocessing
-from headway.vision.data.splits import part_size, stratified_split
+from headway.vision.data.splits import stratified_split
 
 
 class InMemoryImages(DataModule):

@@ -1,8 +1,23 @@
 """Vision models, under timm's names."""
 
+from headway.vision.models.detr import DETR, Detections
 from headway.vision.models.factory import create_model, list_models
-from headway.vision.models.pretrained import pretrained
+from headway.vision.models.features import Features
+from headway.vision.models.pretrained import pretrained, pretrained_detector
+from headway.vision.models.swin import Swin
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledLogits, DistilledViT
 
-__all__ = ["DistilledLogits", "DistilledViT", "ViT", "create_model", "list_models", "pretrained"]
+__all__ = [
+    "DETR",
+    "Detections",
+    "DistilledLogits",
+    "DistilledViT",
+    "Features",
+    "Swin",
+    "ViT",
+    "create_model",
+    "list_models",
+    "pretrained",
+    "pretrained_detector",
+]

@@ -10,7 +10,11 @@ from torch import nn
 
 from headway.core.errors import UserError
 from headway.vision.models.features import Features
+from headway.vision.models.swin_variants import build_swin, swin_variants
 from headway.vision.models.variants import build, variants
+
+# Rows by name, and what builds the model of a row.
+FAMILIES = ((variants, build), (swin_variants, build_swin))
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
@@ -20,10 +24,10 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
         pattern: Such as ``"deit3_*"``.
         pretrained: Whether to return ``name.tag`` of those with published weights only.
     """
-    rows = variants().values()
     names = [
         f"{row['name']}.{row['tag']}" if pretrained else row["name"]
-        for row in rows
+        for rows, _ in FAMILIES
+        for row in rows().values()
         if not pretrained or row["tag"] != "-"
     ]
     return sorted(fnmatch.filter(names, pattern))
@@ -56,19 +60,20 @@ def create_model(
         drop_path_rate: Rate of stochastic depth of the last block.
         checkpoint_path: A file or folder to load weights from.
         features_only: Whether to return a model of feature maps.
-        out_indices: Which blocks give feature maps; the last three if None.
+        out_indices: Which blocks or stages give feature maps; the last three if None.
 
     Raises:
         UserError: If there is no model of that name; the message lists the nearest ones.
     """
     architecture, _, tag = name.partition(".")
-    row = variants().get(architecture)
-    if row is None:
-        near = difflib.get_close_matches(architecture, variants(), n=3, cutoff=0.5)
+    found = [(rows()[architecture], make) for rows, make in FAMILIES if architecture in rows()]
+    if not found:
+        near = difflib.get_close_matches(architecture, list_models(), n=3, cutoff=0.5)
         raise UserError(
             f"there is no model {architecture!r}; "
             + (f"did you mean {', '.join(near)}?" if near else "see headway ls models")
         )
+    [(row, make)] = found
     size = tuple(img_size) if isinstance(img_size, Sequence) else img_size
     options: dict[str, Any] = {
         "num_classes": num_classes,
@@ -78,7 +83,7 @@ def create_model(
         "dropout": drop_rate,
         "drop_path": drop_path_rate,
     }
-    model: nn.Module = build(row, **options)
+    model: nn.Module = make(row, **options)
     if tag:
         model.pretrained_cfg = {**model.pretrained_cfg, "tag": tag}  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
     if pretrained or checkpoint_path is not None:

@@ -5,23 +5,33 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from headway.core.errors import UserError
 from headway.core.module import Module
-from headway.vision.models.vit import ViT, take_indices
+from headway.vision.models.vit import take_indices
 
 
 class Features(Module):
-    """Returns the outputs of some blocks as maps, (B, C, H, W) each.
+    """Returns the outputs of some blocks, or of the stages of a hierarchical model, as maps.
 
     Args:
-        model: The model whose blocks are read.
-        out_indices: Which blocks; the last three if None.
+        model: A model with ``feature_info`` and ``forward_intermediates``, such as ViT and Swin.
+        out_indices: Which blocks or stages; the last three if None.
+
+    Shape:
+        images: (B, channels, H, W). Output: a list of (B, C, h, w).
+
+    Raises:
+        UserError: If the model has no feature maps.
     """
 
     def __init__(self, model: nn.Module, out_indices: Sequence[int] | None = None) -> None:
         super().__init__()
-        assert isinstance(model, ViT)
-        self.model = model
-        depth = len(model.encoder.blocks)
+        if not hasattr(model, "forward_intermediates"):
+            raise UserError(
+                f"{type(model).__name__} has no feature maps; use a model with forward_intermediates"
+            )
+        self.model: Any = model
+        depth = len(self.model.feature_info)
         self.out_indices = take_indices(
             depth, min(3, depth) if out_indices is None else out_indices
         )

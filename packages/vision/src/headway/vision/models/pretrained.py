@@ -5,7 +5,10 @@ from typing import Any
 
 from torch import nn
 
+from headway.core.errors import UserError
 from headway.core.weights.pretrained import from_pretrained
+from headway.vision.models.detr import DETR
+from headway.vision.models.swin import Swin
 from headway.vision.models.vit import ViT
 
 
@@ -17,8 +20,8 @@ def pretrained(
     channels: int | None = None,
     drop_path: float = 0.0,
     architecture: str | None = None,
-) -> ViT:
-    """Loads a vision model for fine-tuning; this is what recipes name.
+) -> nn.Module:
+    """Loads an image classifier for fine-tuning; this is what recipes name.
 
     Args:
         source: A run folder, a folder, a file of tensors, or a name on the hub.
@@ -38,13 +41,28 @@ def pretrained(
     model = from_pretrained(
         source, **{key: value for key, value in wishes.items() if value is not None}
     )
-    assert isinstance(model, ViT)
+    if not isinstance(model, ViT | Swin):
+        raise UserError(f"{source} is a {type(model).__name__}, not an image classifier")
+    return model
+
+
+def pretrained_detector(source: str, *, num_classes: int | None = None) -> DETR:
+    """Loads a detector for fine-tuning; this is what recipes name.
+
+    Args:
+        source: A run folder, a folder, a file of tensors, or a name on the hub.
+        num_classes: Classes of the new head; the published head if None.
+    """
+    wishes: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    model = from_pretrained(source, **wishes)
+    if not isinstance(model, DETR):
+        raise UserError(f"{source} is a {type(model).__name__}, not a detector")
     return model
 
 
 def load_into(model: nn.Module, source: str | Path) -> None:
     """Loads published weights into a model that may have another head, image size or channels."""
-    assert isinstance(model, ViT)
+    assert isinstance(model, ViT | Swin)
     loaded = from_pretrained(
         source,
         num_classes=model.num_classes,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.embeddings import PatchEmbedding
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
@@ -74,7 +74,7 @@ class ViT(Module):
         heads: int = 3,
         embedding: Callable[[int], nn.Module] = PatchEmbedding,
         tokens: Callable[[int, Sequence[int]], ImageTokens] = ImageTokens,
-        mixer: MixerFactory | Sequence[MixerFactory] = SelfAttention,
+        mixer: MixerFactories = SelfAttention,
         feedforward: FeedForwardFactory = MLP,
         norm: Callable[[int], nn.Module] = LayerNorm,
         block: BlockFactory = PreNormBlock,

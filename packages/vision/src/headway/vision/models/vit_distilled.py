@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.embeddings import PatchEmbedding
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
@@ -78,7 +78,7 @@ class DistilledViT(ViT):
         tokens: Callable[[int, Sequence[int]], ImageTokens] = partial(  # noqa: B008
             ImageTokens, distillation_token=True
         ),
-        mixer: MixerFactory | Sequence[MixerFactory] = SelfAttention,
+        mixer: MixerFactories = SelfAttention,
         feedforward: FeedForwardFactory = MLP,
         norm: Callable[[int], nn.Module] = LayerNorm,
         block: BlockFactory = PreNormBlock,

@@ -16,10 +16,11 @@ from torchmetrics.classification import (
 )
 
 from headway.core.errors import UserError
+from headway.core.files import save_figure
 from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
 from headway.core.training.run_folder import RunFolder
 from headway.vision.metrics.per_class import write_per_class
-from headway.vision.pictures import confusion_figure, save_figure
+from headway.vision.pictures import confusion_figure
 from headway.vision.tasks.distillation import Distillation
 from headway.vision.tasks.losses import ClassificationLoss
 from headway.vision.tasks.mixing import Mixing

@@ -5,7 +5,7 @@ import csv
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,15 +14,16 @@ from torch import Tensor
 from headway.core.cli.counts import Counts, check_positive
 from headway.core.cli.nearest import nearest
 from headway.core.errors import UserError
-from headway.core.files import atomic_write, staged_folder
+from headway.core.files import atomic_write, save_figure, staged_folder
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.data.reading import ImageError
-from headway.vision.pictures import explanation_figure, prediction_grid, save_figure
+from headway.vision.pictures import explanation_figure, prediction_grid
 from headway.vision.relevance import patch_relevance
 from headway.vision.verbs.inputs import (
     Item,
     add_input_options,
     find_items,
+    free_name,
     read_batches,
     stack,
 )
@@ -203,7 +204,7 @@ class _Sheet:
 
     def draw(self, answer: Explanation, item: Item, folder: Path) -> str:
         """Writes the heat map of one picture and returns its name."""
-        name = self._free(item.name)
+        name = free_name(item.name, self.taken)
         title = f"{answer.prediction} {answer.probability:.1%}"
         below = "" if answer.target is None else f"for {answer.target[0]} {answer.target[1]:.1%}"
         figure = explanation_figure(answer.pixels, answer.relevance, title, below)
@@ -224,16 +225,6 @@ class _Sheet:
             columns=columns,
         )
         save_figure(figure, path)
-
-    def _free(self, name: str) -> str:
-        # Names of archives may hold anything; nothing is written outside the folder.
-        parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..")]
-        stem = PurePosixPath(*parts).with_suffix("").as_posix()
-        name, number = f"{stem}.png", 2
-        while name in self.taken:
-            name, number = f"{stem}_{number}.png", number + 1
-        self.taken.add(name)
-        return name
 
 
 def _write(file: Any, rows: Sequence[dict[str, Any]]) -> None:

@@ -85,6 +85,34 @@ def find_items(inputs: Sequence[str]) -> tuple[list[Item], int]:
     return items, ignored
 
 
+def read_item(item: Item, mode: Literal["RGB", "L"] = "RGB") -> Image.Image | ImageError:
+    """Decodes a picture, or returns the error in the place of one that cannot be read."""
+    try:
+        return read_image(item.source.read(item.name), item.shown, mode)
+    except ImageError as error:
+        return error
+    except OSError as error:
+        return ImageError(item.shown, error.strerror or str(error))
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """Returns a name for the picture that is made of an input, and takes it.
+
+    Names of archives may hold anything; the result leads nowhere outside a folder.
+
+    Args:
+        name: Path of the input in its source.
+        taken: Names that were given before.
+    """
+    parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..")]
+    stem = PurePosixPath(*parts).with_suffix("").as_posix()
+    free, number = f"{stem}.png", 2
+    while free in taken:
+        free, number = f"{stem}_{number}.png", number + 1
+    taken.add(free)
+    return free
+
+
 Found = list[tuple[Item, Tensor | ImageError]]
 
 
@@ -142,14 +170,8 @@ class _Pictures(Dataset["Tensor | ImageError"]):
         return len(self.items)
 
     def __getitem__(self, index: int) -> Tensor | ImageError:
-        item = self.items[index]
-        try:
-            image: Image.Image = read_image(item.source.read(item.name), item.shown, self.mode)
-        except ImageError as error:
-            return error
-        except OSError as error:
-            return ImageError(item.shown, error.strerror or str(error))
-        return self.transform(image)
+        image = read_item(self.items[index], self.mode)
+        return image if isinstance(image, ImageError) else self.transform(image)
 
 
 class _Files(Source):

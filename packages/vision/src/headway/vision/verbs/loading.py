@@ -1,4 +1,4 @@
-"""A trained classifier with what its pictures must go through."""
+"""Trained models with what their pictures must go through."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 from headway.core.cli.device import choose_device
 from headway.core.errors import UserError
+from headway.vision.data.box_transforms import DetectionPreprocessing
 from headway.vision.data.preprocessing import Preprocessing
+from headway.vision.models.detections import found_objects
+from headway.vision.models.detr import DETR
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,64 @@ class Classifier:
         return str(label) if self.classes is None else self.classes[label]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Detector:
+    """A detector ready to find objects.
+
+    Args:
+        model: In evaluation mode, on its device.
+        preprocessing: What a picture goes through.
+        classes: Names of the classes.
+        device: Where the model is.
+    """
+
+    model: DETR
+    preprocessing: DetectionPreprocessing
+    classes: tuple[str, ...]
+    device: torch.device
+
+    @torch.inference_mode()
+    def found(self, images: Tensor, sizes: Tensor, original: Tensor) -> list[dict[str, Tensor]]:
+        """Returns scores, labels and boxes (left, top, right, bottom in pixels of the original).
+
+        Shape:
+            images: (B, C, H, W). sizes: (B, 2), of the pictures in it. original: (B, 2), on the disk.
+        """
+        output = self.model(images.to(self.device), sizes)
+        return found_objects(
+            output._replace(logits=output.logits.cpu(), boxes=output.boxes.cpu()), original
+        )
+
+
+def load_detector(source: str, device: str | None = None) -> Detector:
+    """Loads a run folder, a checkpoint, a directory or a hub id.
+
+    Raises:
+        UserError: If the model is no detector, or has other classes than its preprocessing.json.
+    """
+    from headway.core.weights import from_pretrained, read_preprocessing
+
+    model: nn.Module = from_pretrained(source)
+    if not isinstance(model, DETR):
+        raise UserError(
+            f"{source} is a {type(model).__name__}, which finds no objects; use headway predict"
+        )
+    cfg = {**model.pretrained_cfg, **read_preprocessing(source)}
+    names = cfg.get("classes") or cfg.get("label_names") or range(model.num_classes)
+    if len(names) != model.num_classes:
+        raise UserError(
+            f"the model answers for {model.num_classes} classes, but preprocessing.json names "
+            f"{len(names)}; they do not belong together"
+        )
+    place = choose_device(device)
+    return Detector(
+        model=model.eval().to(place),
+        preprocessing=DetectionPreprocessing.from_cfg(cfg),
+        classes=tuple(str(name) for name in names),
+        device=place,
+    )
+
+
 def load_classifier(source: str, device: str | None = None) -> Classifier:
     """Loads a run folder, a checkpoint, a directory or a hub id.
 
@@ -68,6 +129,10 @@ def as_classifier(
     model: nn.Module, preprocessing: Mapping[str, Any], device: str | None = None
 ) -> Classifier:
     """Puts a model and the content of its ``preprocessing.json`` together."""
+    if isinstance(model, DETR):
+        raise UserError(
+            "the model finds objects in pictures and has no class for a whole one; use headway detect"
+        )
     cfg = {**(getattr(model, "pretrained_cfg", None) or {}), **preprocessing}
     names = cfg.get("classes") or cfg.get("label_names")
     place = choose_device(device)

@@ -1,10 +1,8 @@
 """Reading ViT, DeiT and DINOv2 checkpoints of Hugging Face transformers, 4.x and 5.x."""
 
-import re
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from headway.core.embeddings import PatchEmbedding
@@ -14,6 +12,7 @@ from headway.core.heads import ClassificationHead, TokenAveragePooling, TokenPoo
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.renaming import Renaming, join_sections
 from headway.vision.layers import ImageTokens
 from headway.vision.models.pretrained_cfg import MEAN_STD
 from headway.vision.models.vit import ViT
@@ -67,7 +66,7 @@ _RULES = [
     (r"^encoder\.layer\.(\d+)\.mlp\.up_proj\.", r"encoder.blocks.\1.feedforward.function.value."),
     (r"^(?:cls_)?classifier\.", "head.classifier."),
 ]
-_COMPILED = [(re.compile(theirs), ours) for theirs, ours in _RULES]
+_NAMES = Renaming(_RULES)
 # Parts of the base model that no classifier reads.
 IGNORED = ("embeddings.mask_token", "pooler.dense.weight", "pooler.dense.bias")
 
@@ -85,7 +84,7 @@ class HuggingFaceViT:
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
         """Builds the model that config.json describes."""
         config = checkpoint.config or {}
-        classes = _classes(checkpoint)
+        classes = count_classes(checkpoint)
         architecture = (config.get("architectures") or [""])[0]
         teacher = architecture == "DeiTForImageClassificationWithTeacher"
         dino = config["model_type"].startswith("dinov2")
@@ -136,7 +135,7 @@ class HuggingFaceViT:
             if inner not in IGNORED:
                 converted[_rename(inner)] = value
         for joined, parts in (("qkv", ("q", "k", "v")), ("fc1", ("gate", "value"))):
-            _join(converted, joined, parts)
+            join_sections(converted, joined, parts)
         if config.get("num_register_tokens", 0) and "tokens.position.table" in converted:
             table = converted["tokens.position.table"]
             converted["tokens.class_token"] = converted["tokens.class_token"] + table[:, :1]
@@ -145,24 +144,14 @@ class HuggingFaceViT:
 
 
 def _rename(name: str) -> str:
-    for pattern, replacement in _COMPILED:
-        name = pattern.sub(replacement, name)
+    name = _NAMES(name)
     for theirs, ours in ((".query.", ".q."), (".key.", ".k.")):
         name = name.replace(f"function{theirs}", f"function{ours}")
     return name.replace("mixer.function.value.", "mixer.function.v.")
 
 
-def _join(state: dict[str, Tensor], joined: str, parts: tuple[str, ...]) -> None:
-    for kind in ("weight", "bias"):
-        first = f".function.{parts[0]}.{kind}"
-        for name in [name for name in state if name.endswith(first)]:
-            stem = name.removesuffix(f"{parts[0]}.{kind}")
-            names = [f"{stem}{part}.{kind}" for part in parts]
-            if all(part in state for part in names):
-                state[f"{stem}{joined}.{kind}"] = torch.cat([state.pop(part) for part in names])
-
-
-def _classes(checkpoint: Checkpoint) -> int:
+def count_classes(checkpoint: Checkpoint) -> int:
+    """Returns for how many classes the checkpoint has a classifier."""
     for name in ("classifier.weight", "cls_classifier.weight"):
         if name in checkpoint.state:
             return len(checkpoint.state[name])

@@ -1,0 +1,129 @@
+"""Decoding of many sequences with one cache whose rows are used again as soon as they are free."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from headway.core.cache import Cache
+from headway.core.errors import UserError
+from headway.core.generation.sampling import Sampling
+
+
+class CausalModel(Protocol):
+    """A model of sequences that runs step by step."""
+
+    def init_cache(self, batch: int, max_length: int) -> Cache:
+        """Returns an empty cache."""
+        ...
+
+    def __call__(self, tokens: Tensor, *, cache: Cache | None = None) -> Tensor:
+        """Returns the logits (B, T, V) of what follows each token (B, T)."""
+        ...
+
+
+class Generated(NamedTuple):
+    """Sequences in the order in which they were asked for.
+
+    Args:
+        tokens: Start and end token included, (count, longest), filled up with ``padding``.
+        lengths: Tokens of each sequence, (count,).
+        log_likelihoods: Of the sampled tokens under the model, (count,); prompts do not count.
+        finished: Whether a sequence ended by itself and not by ``max_length``, (count,).
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    log_likelihoods: Tensor
+    finished: Tensor
+
+
+@torch.no_grad()
+def generate(
+    model: CausalModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    end: int,
+    max_length: int,
+    sampling: Sampling | None = None,
+    batch_size: int = 256,
+    padding: int = 0,
+    generator: torch.Generator | None = None,
+    device: torch.device | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Generated:
+    """Continues each prompt until the end token or ``max_length``.
+
+    Prompts of any lengths run side by side. A row that has ended is given the next prompt at once, so
+    the batch stays full; when no prompt is left, the free rows are dropped. Every prompt that was begun
+    is finished and returned in its place, so short sequences are not preferred.
+
+    Args:
+        model: The model, in evaluation mode.
+        prompts: At least one token each, such as the start token.
+        end: The token that ends a sequence.
+        max_length: Most tokens of a sequence, prompt included.
+        sampling: How the next token is chosen; from the whole softmax if None.
+        batch_size: Rows decoded at a time.
+        padding: Fills the result up to the longest sequence.
+        generator: Of the random draws, on the model's device.
+        device: The model's device; the CPU if None.
+        progress: Called with the number of sequences that ended in a step.
+
+    Raises:
+        UserError: If there is no prompt, or one is empty or too long.
+    """
+    longest = max((len(prompt) for prompt in prompts), default=0)
+    if not prompts or min(len(prompt) for prompt in prompts) < 1:
+        raise UserError("generate needs prompts of at least one token (the start token)")
+    if longest >= max_length:
+        raise UserError(f"a prompt has {longest} tokens; max_length {max_length} leaves no room")
+    sampling = sampling if sampling is not None else Sampling()
+    count = len(prompts)
+    given = torch.full((count, longest), padding)
+    for row, prompt in enumerate(prompts):
+        given[row, : len(prompt)] = torch.as_tensor(prompt)
+    given = given.to(device)
+    given_lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+
+    tokens = torch.full((count, max_length), padding, device=device)
+    tokens[:, 0] = given[:, 0]
+    lengths = torch.ones(count, dtype=torch.int64, device=device)
+    likelihoods = torch.zeros(count, device=device)
+    finished = torch.zeros(count, dtype=torch.bool, device=device)
+
+    rows = min(batch_size, count)
+    cache = model.init_cache(rows, max_length)
+    running = torch.arange(rows, device=device)  # which sequence each row of the cache holds
+    begun = rows
+    while len(running):
+        last = tokens[running, lengths[running] - 1]
+        logits = model(last[:, None], cache=cache)[:, -1]
+        place = lengths[running]
+        drawn = sampling(logits, generator)
+        # Inside a prompt the next token is known: the step only fills the cache.
+        forced = place < given_lengths[running]
+        chosen = torch.where(forced, given[running, place.clamp_max(longest - 1)], drawn)
+        gained = logits.float().log_softmax(dim=-1).gather(1, chosen[:, None])[:, 0]
+        likelihoods[running] += gained.masked_fill(forced, 0.0)
+        tokens[running, place] = chosen
+        lengths[running] = place + 1
+        ended = (chosen == end) & ~forced
+        finished[running] = ended
+        free = (ended | (place + 1 == max_length)).nonzero()[:, 0]
+        if not len(free):
+            continue
+        if progress is not None:
+            progress(len(free))
+        fresh = min(len(free), count - begun)
+        if fresh:
+            running[free[:fresh]] = torch.arange(begun, begun + fresh, device=device)
+            cache.reset(free[:fresh])
+            begun += fresh
+        if fresh < len(free):
+            keep = torch.ones(len(running), dtype=torch.bool, device=device)
+            keep[free[fresh:]] = False
+            running = running[keep]
+            cache.select(keep.nonzero()[:, 0])
+    return Generated(tokens[:, : int(lengths.max())], lengths, likelihoods, finished)

@@ -1,0 +1,151 @@
+"""Training of a language model of molecules."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from headway.core.errors import UserError
+from headway.core.training import OptimizerFactory, RunFolder, ScheduleFactory, Strategy, Task
+from headway.molecules.data import SmilesFile, SmilesTokenizer
+from headway.molecules.metrics import Quality, measure
+from headway.molecules.pictures import save_grid
+
+log = logging.getLogger(__name__)
+SHOWN = 20
+
+
+class LanguageModeling(Task):
+    """Trains ``backbone(tokens) -> logits`` to say the next token of a molecule.
+
+    It logs ``train_loss`` and ``loss`` of ``val`` and ``test`` (nats per token), and of molecules that
+    are generated after each validation ``validity`` and ``uniqueness``. The run's ``pictures`` folder
+    gets the last of them.
+
+    The vocabulary of the model grows by the tokens of the data before training starts.
+
+    Args:
+        backbone: A language model with a ``vocabulary``.
+        optimizer: What moves the weights.
+        schedule: How the learning rate moves, or None for a constant one.
+        finetune: Freezes or injects parameters before training.
+        layer_decay: Ratio of the learning rates of neighbouring depths.
+        ema: Decay of the running average of the weights.
+        samples: Molecules generated after each validation; 0 for none.
+
+    Shape:
+        A batch is tokens (B, T) and lengths (B,).
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module,
+        optimizer: OptimizerFactory,
+        schedule: ScheduleFactory | None = None,
+        finetune: Strategy | None = None,
+        layer_decay: float | None = None,
+        ema: float | None = None,
+        samples: int = 200,
+    ) -> None:
+        super().__init__(
+            backbone=backbone,
+            optimizer=optimizer,
+            schedule=schedule,
+            finetune=finetune,
+            layer_decay=layer_decay,
+            ema=ema,
+        )
+        if samples < 0:
+            raise UserError(f"samples is {samples}; it must be 0 (none) or more")
+        self.samples = samples
+        self.generated: Quality | None = None
+
+    @property
+    def model(self) -> Any:
+        """The language model."""
+        return self.backbone
+
+    def setup(self, stage: str) -> None:
+        """Adds the tokens of the data to the vocabulary of the model, and encodes the data by it."""
+        super().setup(stage)
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, SmilesFile):
+            return
+        model = self.model
+        new = [token for token in data.tokens if token not in set(model.vocabulary)]
+        if new:
+            log.info("the vocabulary grows by %d tokens: %s", len(new), " ".join(new))
+            model.set_vocabulary((*model.vocabulary, *new))
+        longest = max(data.lengths, default=0)
+        if longest > model.max_length:
+            raise UserError(
+                f"the longest molecule has {longest} tokens, the model generates at most "
+                f"{model.max_length}; set the model's max_length, or max_length of the data"
+            )
+        data.use(SmilesTokenizer(model.vocabulary, start=model.start, end=model.end))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        """Returns the loss per token."""
+        loss, tokens = self._loss(batch)
+        self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=tokens)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        """Adds a batch to the loss."""
+        loss, tokens = self._loss(batch)
+        self.log("val_loss", loss, prog_bar=True, batch_size=tokens)
+
+    def test_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        """Adds a batch to the loss."""
+        loss, tokens = self._loss(batch)
+        self.log("test_loss", loss, batch_size=tokens)
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        """Returns the log-likelihood of each molecule, (B,)."""
+        tokens, lengths = batch
+        return -self._nats(tokens, lengths).sum(dim=1)
+
+    def on_validation_epoch_end(self) -> None:
+        """Generates molecules and says what they are worth."""
+        if not self.samples or self.trainer.sanity_checking:
+            return
+        model = self.model
+        generator = torch.Generator(self.device).manual_seed(0)
+        found = model.generate([[model.start]] * self.samples, generator=generator)
+        tokenizer = SmilesTokenizer(model.vocabulary, start=model.start, end=model.end)
+        quality = measure([tokenizer.decode(row) for row in found.tokens.tolist()])
+        self.generated = quality
+        self.log("val_validity", quality.validity, prog_bar=True)
+        self.log("val_uniqueness", quality.uniqueness)
+
+    def on_validation_end(self) -> None:
+        """Draws the generated molecules if this was the only validation."""
+        if self.trainer.state.fn == "validate":
+            self._draw()
+
+    def on_fit_end(self) -> None:
+        """Draws the molecules of the last validation."""
+        self._draw()
+
+    def _draw(self) -> None:
+        valid = [text for text in (self.generated.canonical if self.generated else ()) if text]
+        if valid and self.trainer.is_global_zero and not getattr(self.trainer, "fast_dev_run", 0):
+            folder = RunFolder(Path(self.trainer.default_root_dir)).pictures
+            save_grid(valid[:SHOWN], folder / "val_molecules.png")
+
+    def _loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, int]:
+        tokens, lengths = batch
+        count = lengths.sum() - len(lengths)
+        return self._nats(tokens, lengths).sum() / count, int(count)
+
+    def _nats(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Returns the loss of each token behind the first, 0 for padding, (B, T - 1)."""
+        # A causal model never sees the padding on the right, and is faster without its lengths.
+        logits = self.model(tokens[:, :-1])
+        nats = F.cross_entropy(logits.transpose(1, 2).float(), tokens[:, 1:], reduction="none")
+        places = torch.arange(nats.shape[1], device=nats.device)
+        return nats.masked_fill(places >= lengths[:, None] - 1, 0.0)

@@ -1,0 +1,132 @@
+"""Reading Llama checkpoints of Hugging Face transformers, 4.x and 5.x."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from headway.core.errors import UserError
+from headway.core.feedforward import GLU
+from headway.core.mixers import SelfAttention
+from headway.core.norms import RMSNorm
+from headway.core.positions import Rotary
+from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.renaming import Renaming, join_sections
+from headway.molecules.models.llama import Llama
+
+_BLOCK = r"^(?:model\.)?layers\.(\d+)\."
+_NAMES = Renaming(
+    [
+        (r"^(?:model\.)?embed_tokens\.", "embedding."),
+        (r"^(?:model\.)?norm\.", "decoder.norm."),
+        (r"^lm_head\.", "head."),
+        (_BLOCK + r"input_layernorm\.", r"decoder.blocks.\1.mixer.norm."),
+        (_BLOCK + r"post_attention_layernorm\.", r"decoder.blocks.\1.feedforward.norm."),
+        (_BLOCK + r"self_attn\.([qkv])_proj\.", r"decoder.blocks.\1.mixer.function.\2."),
+        (_BLOCK + r"self_attn\.o_proj\.", r"decoder.blocks.\1.mixer.function.projection."),
+        (_BLOCK + r"mlp\.gate_proj\.", r"decoder.blocks.\1.feedforward.function.gate."),
+        (_BLOCK + r"mlp\.up_proj\.", r"decoder.blocks.\1.feedforward.function.value."),
+        (_BLOCK + r"mlp\.down_proj\.", r"decoder.blocks.\1.feedforward.function.fc2."),
+    ]
+)
+# Buffers that old files hold and every reader computes.
+_IGNORED = "rotary_emb.inv_freq"
+
+
+class HuggingFaceLlama:
+    """Recognises ``model_type: llama`` in config.json."""
+
+    name = "Hugging Face Llama"
+
+    def recognises(self, checkpoint: Checkpoint) -> bool:
+        """Whether config.json is that of a Llama."""
+        return checkpoint.config is not None and checkpoint.config.get("model_type") == "llama"
+
+    def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
+        """Builds the model that config.json describes."""
+        config = checkpoint.config or {}
+        if config.get("hidden_act", "silu") != "silu":
+            raise UserError(f"a Llama gates with silu, this one with {config['hidden_act']!r}")
+        dim, heads = config["hidden_size"], config["num_attention_heads"]
+        start, end = (_special(config, name) for name in ("bos_token_id", "eos_token_id"))
+        padding = config.get("pad_token_id")
+        return Llama(
+            vocabulary=_vocabulary(checkpoint.folder, config["vocab_size"]),
+            dim=dim,
+            depth=config["num_hidden_layers"],
+            heads=heads,
+            max_length=config.get("max_position_embeddings", 2048),
+            mixer=partial(
+                SelfAttention,
+                causal=True,
+                kv_heads=config.get("num_key_value_heads") or heads,
+                head_dim=config.get("head_dim") or dim // heads,
+                position=partial(Rotary, theta=_theta(config)),
+                qkv_bias=bool(config.get("attention_bias", False)),
+                out_bias=bool(config.get("attention_bias", False)),
+            ),
+            feedforward=partial(
+                GLU,
+                hidden_dim=config["intermediate_size"],
+                bias=bool(config.get("mlp_bias", False)),
+            ),
+            norm=partial(RMSNorm, eps=float(config.get("rms_norm_eps", 1e-6))),
+            tied=bool(config.get("tie_word_embeddings", False)),
+            padding=end if padding is None or padding < 0 else padding,
+            start=start,
+            end=end,
+        )
+
+    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
+        """Renames the tensors, joins projections, and repeats what is shared."""
+        state = {
+            _NAMES(name): value
+            for name, value in checkpoint.state.items()
+            if not name.endswith(_IGNORED)
+        }
+        join_sections(state, "qkv", ("q", "k", "v"))
+        join_sections(state, "fc1", ("gate", "value"))
+        if getattr(model, "tied", False):
+            state.setdefault("head.weight", state["embedding.weight"])
+        return state
+
+
+def _special(config: dict[str, Any], name: str) -> int:
+    value = config.get(name)
+    # Chat models end in several ways; the first is the end of the text.
+    value = value[0] if isinstance(value, list) and value else value
+    if not isinstance(value, int):
+        raise UserError(
+            f"config.json has no {name}, so nobody knows where a molecule begins or ends"
+        )
+    return value
+
+
+def _theta(config: dict[str, Any]) -> float:
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind != "default":
+        raise UserError(f"rotations scaled as {kind!r} are not supported; only unscaled ones are")
+    return float(rope.get("rope_theta", config.get("rope_theta", 10000.0)))
+
+
+def _vocabulary(folder: Path, size: int) -> list[str]:
+    """Returns the tokens that stand beside the weights; numbered names where none does."""
+    names = [f"<{place}>" for place in range(size)]
+    for file, inner in (("tokenizer.json", ("model", "vocab")), ("vocab.json", ())):
+        if not (folder / file).is_file():
+            continue
+        known: Any = json.loads((folder / file).read_text(encoding="utf-8"))
+        for key in inner:
+            known = known.get(key, {})
+        if isinstance(known, dict):
+            for token, place in known.items():
+                if isinstance(place, int) and place < size:
+                    names[place] = token
+            break
+    return names
+
+
+adapter = HuggingFaceLlama()

@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from headway.core.weights import from_pretrained
+from headway.molecules.models import Llama, pretrained
+
+
+def theirs(folder: Path, **options) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=19,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        initializer_range=0.15,
+        **options,
+    )
+    model = LlamaForCausalLM(config).eval()
+    model.save_pretrained(folder)
+    return model
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_key_value_heads": 2},
+        {"num_key_value_heads": 1, "head_dim": 16, "tie_word_embeddings": True},
+        {"attention_bias": True, "mlp_bias": True, "rms_norm_eps": 1e-3},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}},
+    ],
+    ids=["grouped", "tied", "biases", "theta"],
+)
+def test_outputs_and_gradients_equal_transformers(tmp_path: Path, options: dict) -> None:
+    other = theirs(tmp_path, **options)
+    ours = from_pretrained(tmp_path)
+    assert isinstance(ours, Llama)
+    ours.eval()
+    tokens = torch.randint(3, 19, (3, 11), generator=torch.Generator().manual_seed(1))
+    want = other(tokens).logits
+    got = ours(tokens)
+    torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
+    F.cross_entropy(got[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()).backward()
+    F.cross_entropy(want[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()).backward()
+    torch.testing.assert_close(
+        ours.embedding.weight.grad, other.model.embed_tokens.weight.grad, atol=1e-4, rtol=1e-4
+    )
+    first = other.model.layers[0]
+    qkv = torch.cat(
+        [getattr(first.self_attn, f"{name}_proj").weight.grad for name in ("q", "k", "v")]
+    )
+    block = ours.decoder.blocks[0]
+    torch.testing.assert_close(block.mixer.function.qkv.weight.grad, qkv, atol=1e-4, rtol=1e-4)
+    gate = torch.cat([first.mlp.gate_proj.weight.grad, first.mlp.up_proj.weight.grad])
+    torch.testing.assert_close(
+        block.feedforward.function.fc1.weight.grad, gate, atol=1e-4, rtol=1e-4
+    )
+
+
+def test_two_hundred_steps_equal_transformers(tmp_path: Path) -> None:
+    other = theirs(tmp_path, num_key_value_heads=2).double().train()
+    ours = from_pretrained(tmp_path).double().train()
+    generator = torch.Generator().manual_seed(2)
+    optimizers = [torch.optim.AdamW(m.parameters(), lr=1e-3) for m in (ours, other)]
+    losses = []
+    for _ in range(200):
+        tokens = torch.randint(3, 19, (4, 9), generator=generator)
+        row = []
+        for model, optimizer in zip((ours, other), optimizers, strict=True):
+            out = model(tokens)
+            logits = out if isinstance(out, torch.Tensor) else out.logits
+            loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            row.append(loss.item())
+        losses.append(row)
+    mine, peer = torch.tensor(losses).T
+    torch.testing.assert_close(mine, peer, atol=1e-4, rtol=0)
+    assert mine[-20:].mean() < mine[:20].mean()
+
+
+def test_greedy_decoding_equals_transformers(tmp_path: Path) -> None:
+    other = theirs(tmp_path, num_key_value_heads=2)
+    ours = pretrained(str(tmp_path), max_length=20).eval()
+    from headway.core.generation import Sampling
+
+    found = ours.generate([[1, 5], [1, 7]], sampling=Sampling(temperature=0))
+    want = other.generate(torch.tensor([[1, 5], [1, 7]]), max_length=20, do_sample=False)
+    assert found.tokens[:, : want.shape[1]].tolist() == want.tolist()
+
+
+def test_another_vocabulary_keeps_what_is_known(tmp_path: Path) -> None:
+    theirs(tmp_path)
+    (tmp_path / "vocab.json").write_text('{"C": 5, "N": 6}')
+    kept = pretrained(str(tmp_path))
+    assert kept.vocabulary[5] == "C"
+    before = kept.head.weight.detach().clone()
+    kept.set_vocabulary(("<0>", "<1>", "<2>", "N", "Br"))
+    assert torch.equal(kept.head.weight[3], before[6])
+    assert not torch.equal(kept.head.weight[4], before[4])
+    fresh = pretrained(str(tmp_path), vocabulary="replace")
+    assert fresh.vocabulary == ("<0>", "<1>", "<2>")
+
+
+def test_scaled_rotations_are_refused_by_name(tmp_path: Path) -> None:
+    from headway.core.errors import UserError
+
+    scaled = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}
+    theirs(tmp_path, rope_parameters=scaled)
+    with pytest.raises(UserError, match="'linear'"):
+        from_pretrained(tmp_path)

@@ -1,0 +1,168 @@
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+import headway.molecules
+from headway.core.cli.main import main
+
+QUICK = ["--trainer.max_steps", "2", "--model.schedule", "null", "--trainer.accelerator", "cpu"]
+SMALL = ["--model.backbone.dim", "16", "--model.backbone.heads", "2", "--model.backbone.depth", "1"]
+RECIPES = sorted(
+    path.stem for path in (Path(headway.molecules.__file__).parent / "recipes").glob("*.yaml")
+)
+ROWS = ["CCO", "c1ccccc1", "CC(=O)O", "ClCCBr", "CCN", "CCCC", "OCCO", "CC(C)C", "CNC", "C=CC"]
+
+
+@pytest.fixture(autouse=True)
+def folder_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWAY_RUNS", str(tmp_path / "runs"))
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    path = tmp_path / "mine.csv"
+    path.write_text("\n".join(["name,smiles", *(f"m,{row}" for row in ROWS * 3)]) + "\n")
+    return str(path)
+
+
+def llama(folder: Path) -> str:
+    config = LlamaConfig(
+        vocab_size=11,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=40,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return str(folder)
+
+
+def check_sampling(run: Path, tmp_path: Path, capsys) -> None:
+    out, grid = tmp_path / "out.csv", tmp_path / "grid.png"
+    words = ["sample", "-m", str(run), "-n", "30", "-o", str(out), "--grid", str(grid), "--json"]
+    code = main([*words, "--device", "cpu"])
+    said = json.loads(capsys.readouterr().err.strip().splitlines()[-1])
+    rows = list(csv.DictReader(out.open()))
+    assert len(rows) == said["generated"] == 30
+    valid = [row for row in rows if row["valid"] == "1"]
+    assert said["validity"] == pytest.approx(len(valid) / 30, abs=1e-4)
+    assert code == (0 if valid else 1)
+    assert grid.is_file() == bool(valid)
+    assert main([*words, "--device", "cpu"]) == 2  # nothing is overwritten
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_trains_and_its_run_samples(
+    recipe: str, tmp_path: Path, table: str, capsys
+) -> None:
+    words = ["--data.path", table, "--data.val", "6", "--data.batch_size", "8"]
+    if recipe == "finetune":
+        words += ["--model.backbone.source", llama(tmp_path / "llama")]
+    else:
+        words += SMALL
+    assert main(["fit", "-c", f"molecules/{recipe}", *QUICK, *words]) == 0
+    run = tmp_path / "runs" / "molecules" / recipe / "1"
+    config = json.loads((run / "model" / "config.json").read_text())
+    assert {"C", "Cl", "Br", "c"} <= set(config["init_args"]["vocabulary"])
+    assert main(["validate", "-m", str(run)]) == 0
+    capsys.readouterr()
+    check_sampling(run, tmp_path, capsys)
+
+
+@pytest.mark.parametrize("start", ["published", "own"])
+@pytest.mark.parametrize("how", ["full", "lora"])
+def test_fine_tuning_goes_on_where_it_was_broken_off(
+    start: str, how: str, tmp_path: Path, table: str, capsys
+) -> None:
+    data = ["--data.path", table, "--data.val", "6", "--data.batch_size", "8"]
+    if start == "own":
+        assert main(["fit", "-c", "molecules/llama_nci", *QUICK, *SMALL, *data]) == 0
+        source = str(tmp_path / "runs" / "molecules" / "llama_nci" / "1")
+        extra = tmp_path / "more.smi"
+        extra.write_text("\n".join([*ROWS, "CCI", "CC[Si](C)C"] * 2) + "\n")
+        data[1] = str(extra)
+    else:
+        source = llama(tmp_path / "llama")
+    words = ["fit", "-c", "molecules/finetune", "--trainer.accelerator", "cpu", *data]
+    words += ["--model.backbone.source", source, "--model.schedule", "null"]
+    words += ["--trainer.gradient_clip_val", "0.5"]
+    if how == "lora":
+        words += ["--model.finetune", "headway.core.finetune.LoRA", "--model.finetune.rank", "2"]
+    assert main([*words, "--trainer.max_epochs", "2"]) == 0
+    assert main([*words, "--trainer.max_epochs", "1"]) == 0
+    runs = tmp_path / "runs" / "molecules" / "finetune"
+    assert main(["fit", "--resume", str(runs / "2"), "--trainer.max_epochs", "2"]) == 0
+    weights = [
+        torch.load(runs / n / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for n in ("1", "2")
+    ]
+    assert weights[0].keys() == weights[1].keys()
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
+    assert any("down" in name for name in weights[0]) == (how == "lora")
+    capsys.readouterr()
+    check_sampling(runs / "2", tmp_path, capsys)
+
+
+@pytest.mark.parametrize(
+    "mixer",
+    [
+        ["SelfAttention", "causal=true"],
+        ["LinearAttention", "causal=true"],
+        ["ConvolutionMixer", "causal=true", "axes=1"],
+        ["SelfAttention", "causal=true", "window=4"],
+        ["SelfAttention", "causal=true", "kv_heads=1"],
+    ],
+    ids=" ".join,
+)
+def test_any_causal_mixer_from_yaml(mixer: list[str], tmp_path: Path, table: str) -> None:
+    config = tmp_path / "mixer.yaml"
+    options = ", ".join(option.replace("=", ": ") for option in mixer[1:])
+    config.write_text(
+        "model:\n  init_args:\n    backbone:\n      init_args:\n        mixer:\n"
+        f"          class_path: {mixer[0]}\n          init_args: {{{options}}}\n"
+    )
+    words = ["fit", "-c", "molecules/llama_nci", "-c", str(config), *QUICK, *SMALL]
+    assert main([*words, "--data.path", table, "--data.val", "6", "--data.batch_size", "8"]) == 0
+    last = tmp_path / "runs" / "mixer" / "1" / "checkpoints" / "last.ckpt"
+    for name, value in torch.load(last, weights_only=True)["state_dict"].items():
+        assert bool(value.isfinite().all()), name
+
+
+@pytest.mark.parametrize(
+    ("mixer", "said"),
+    [("FourierMixer", "a mixer that supports causal"), ("SelfAttention", "causal=True")],
+)
+def test_a_mixer_that_sees_the_future_is_refused(mixer: str, said: str, table: str, capsys) -> None:
+    words = ["fit", "-c", "molecules/llama_nci", *QUICK, *SMALL, "--data.path", table]
+    assert main([*words, "--model.backbone.mixer", mixer]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_wrong_use_is_one_clear_line(tmp_path: Path, table: str, capsys) -> None:
+    broken = tmp_path / "broken.csv"
+    broken.write_text("smiles\n" + "CCO\n" * 15 + "C1CC\n" + "CCN\n" * 4)
+    words = ["fit", "-c", "molecules/llama_nci", *QUICK, *SMALL, "--data.on_invalid", "raise"]
+    assert main([*words, "--data.path", str(broken)]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "broken.csv, row 17: 'C1CC' is no molecule" in line
+    assert "set on_invalid to skip" in line
+    assert main(["sample", "-n", "3"]) == 2
+    assert "sample from what?" in capsys.readouterr().err
+    assert main(["fit", "-c", "molecules/llama_nci", *QUICK, *SMALL, "--data.path", table]) == 0
+    run = str(tmp_path / "runs" / "molecules" / "llama_nci" / "1")
+    capsys.readouterr()
+    assert main(["sample", "-m", run, "--prefix", "CCU"]) == 2
+    assert "--prefix: 'CCU' is no SMILES: 'U' at place 3" in capsys.readouterr().err
+    assert main(["sample", "-m", run, "--prefix", "CCI"]) == 2
+    assert "does not know: I" in capsys.readouterr().err
+    assert main(["sample", "-m", run, "-n", "0"]) == 2
+    assert "--count 0 is below 1" in capsys.readouterr().err
+    assert main(["sample", "-m", run, "--reference", str(broken)]) == 2
+    assert "broken.csv, row 17" in capsys.readouterr().err

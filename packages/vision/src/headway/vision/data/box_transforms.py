@@ -1,0 +1,148 @@
+"""What pictures with boxes go through: sizes that keep proportions, flips, crops."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import torch
+from PIL import Image, ImageEnhance
+from torch import Tensor
+from torchvision.transforms.v2 import functional as tv
+
+from headway.core.errors import UserError
+from headway.vision.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionPreprocessing:
+    """What a picture goes through before a detector sees it.
+
+    Args:
+        shortest: Length of the shorter side in pixels.
+        longest: The longer side is at most as long; the shorter one is then shorter.
+        mean: Mean of each channel, subtracted from values in 0..1.
+        std: Standard deviation of each channel.
+
+    Raises:
+        UserError: If a value is outside its range.
+    """
+
+    shortest: int = 800
+    longest: int = 1333
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        # JSON and YAML bring lists.
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+            if len(getattr(self, name)) != 3:
+                raise UserError(f"{name} has {len(getattr(self, name))} values for 3 channels")
+        if not 1 <= self.shortest <= self.longest:
+            raise UserError(
+                f"shortest {self.shortest} and longest {self.longest} must be positive and rise"
+            )
+        if min(self.std) <= 0:
+            raise UserError(f"std {self.std} must be positive in every channel")
+
+    @classmethod
+    def from_cfg(cls, cfg: Mapping[str, Any]) -> Self:
+        """Reads the fields that a configuration has and ignores its other keys."""
+        return cls(**{k: cfg[k] for k in cls.__dataclass_fields__ if cfg.get(k) is not None})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the fields for JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    def size(self, height: int, width: int, shortest: int | None = None) -> tuple[int, int]:
+        """Returns height and width of a picture after the resize."""
+        wanted = shortest if shortest is not None else self.shortest
+        scale = min(wanted / min(height, width), self.longest / max(height, width))
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def tensor(self, image: Image.Image, shortest: int | None = None) -> Tensor:
+        """Resizes a picture and returns what the model reads, (3, H, W)."""
+        height, width = self.size(image.height, image.width, shortest)
+        resized = image.resize((width, height), Image.Resampling.BILINEAR)
+        pixels = tv.to_dtype(tv.pil_to_tensor(resized), torch.float32, scale=True)
+        return tv.normalize(pixels, list(self.mean), list(self.std))
+
+
+class BoxAugmentation:
+    """The random part of training on pictures with boxes.
+
+    Args:
+        flip: Probability of mirroring left and right.
+        crop: Probability of cutting a part out; boxes whose centre is cut off are left out.
+        smallest_crop: Smallest share of each side that a cut-out keeps.
+        color_jitter: Range of brightness, contrast and saturation around 1; 0 turns it off.
+        shortest: Lengths of the shorter side, one of which is drawn; that of evaluation if empty.
+
+    Raises:
+        UserError: If a value is outside its range.
+
+    Source:
+        Carion et al. 2020 (DETR), https://arxiv.org/abs/2005.12872, section 4.
+    """
+
+    def __init__(
+        self,
+        *,
+        flip: float = 0.5,
+        crop: float = 0.5,
+        smallest_crop: float = 0.5,
+        color_jitter: float = 0.0,
+        shortest: Sequence[int] = (),
+    ) -> None:
+        for name, value in (("flip", flip), ("crop", crop)):
+            if not 0 <= value <= 1:
+                raise UserError(f"{name} {value} is a probability and lies in [0, 1]")
+        if not 0 < smallest_crop <= 1:
+            raise UserError(f"smallest_crop {smallest_crop} is outside (0, 1]")
+        if color_jitter < 0:
+            raise UserError(f"color_jitter {color_jitter} is negative; 0 turns it off")
+        if shortest and min(shortest) < 1:
+            raise UserError(f"shortest {list(shortest)} must be positive")
+        self.flip, self.crop, self.smallest_crop = flip, crop, smallest_crop
+        self.color_jitter, self.shortest = color_jitter, tuple(shortest)
+
+    def __call__(
+        self, image: Image.Image, boxes: Tensor
+    ) -> tuple[Image.Image, Tensor, Tensor, int | None]:
+        """Returns the changed picture, its boxes, which of them are left, and its shorter side.
+
+        Shape:
+            boxes: (N, 4) left, top, right, bottom in pixels. Output: (M, 4), and (N,) bool.
+        """
+        kept = torch.ones(len(boxes), dtype=torch.bool)
+        if self.crop and torch.rand(()) < self.crop:
+            image, boxes, kept = self._cropped(image, boxes)
+        if self.flip and torch.rand(()) < self.flip:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            left, top, right, bottom = boxes.unbind(1)
+            boxes = torch.stack([image.width - right, top, image.width - left, bottom], dim=1)
+        if self.color_jitter:
+            kinds = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+            for kind, draw in zip(kinds, torch.rand(3).tolist(), strict=True):
+                image = kind(image).enhance(max(0.0, 1 + self.color_jitter * (2 * draw - 1)))
+        shortest = None
+        if self.shortest:
+            shortest = self.shortest[int(torch.randint(len(self.shortest), ()))]
+        return image, boxes, kept, shortest
+
+    def _cropped(self, image: Image.Image, boxes: Tensor) -> tuple[Image.Image, Tensor, Tensor]:
+        share = self.smallest_crop + (1 - self.smallest_crop) * torch.rand(2)
+        width = max(1, round(image.width * share[0].item()))
+        height = max(1, round(image.height * share[1].item()))
+        start = torch.rand(2)
+        left = round((image.width - width) * start[0].item())
+        top = round((image.height - height) * start[1].item())
+        moved = boxes - torch.tensor([left, top, left, top], dtype=boxes.dtype)
+        centre = (moved[:, :2] + moved[:, 2:]) / 2
+        limit = torch.tensor([width, height], dtype=boxes.dtype)
+        kept = ((centre > 0) & (centre < limit)).all(dim=1)
+        if len(boxes) and not kept.any():
+            # A picture that lost all its objects teaches little.
+            return image, boxes, torch.ones(len(boxes), dtype=torch.bool)
+        inside = torch.minimum(moved[kept].clamp_min(0), limit.repeat(2))
+        return image.crop((left, top, left + width, top + height)), inside, kept

@@ -1,0 +1,153 @@
+"""Pictures with boxes: what the readers of annotation formats give, and the checks that all share."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from headway.core.errors import InputError, UserError
+from headway.core.training.invalid import InvalidItems
+
+# Annotation programs count pixels from 0 or from 1.
+TOLERANCE = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxedPicture:
+    """A picture and its objects.
+
+    Args:
+        path: The file.
+        number: Number of the picture in its data set, as in COCO's ``image_id``.
+        size: Height and width in pixels.
+        boxes: Left, top, right, bottom of each object in pixels, (N, 4).
+        labels: Class of each object, (N,) int64.
+        crowd: Whether a box holds many objects that nobody separated, (N,) bool.
+    """
+
+    path: Path
+    number: int
+    size: tuple[int, int]
+    boxes: Tensor
+    labels: Tensor
+    crowd: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxedPictures:
+    """The pictures of one split.
+
+    Args:
+        pictures: The pictures.
+        classes: Names of the classes.
+    """
+
+    pictures: tuple[BoxedPicture, ...]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def first(self, number: int) -> Self:
+        """Returns the first pictures."""
+        return replace(self, pictures=self.pictures[:number])
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One object as an annotation file has it, not yet checked.
+
+    Args:
+        label: Name of the class.
+        box: Left, top, right, bottom in pixels.
+        crowd: Whether the box holds many objects.
+    """
+
+    label: str
+    box: tuple[float, float, float, float]
+    crowd: bool = False
+
+
+def boxed_picture(
+    path: Path,
+    number: int,
+    size: tuple[int, int],
+    annotations: Sequence[Annotation],
+    *,
+    name: str,
+    classes: Sequence[str],
+    invalid: InvalidItems,
+) -> BoxedPicture:
+    """Checks the objects of a picture and puts those that are right together.
+
+    Args:
+        path: The picture.
+        number: Its number in the data set.
+        size: Height and width in pixels.
+        annotations: Its objects.
+        name: The annotation file, for messages.
+        classes: Names of the classes.
+        invalid: Takes what is wrong: a box outside its picture or without area, an unknown class.
+    """
+    kept = []
+    for place, annotation in enumerate(annotations, start=1):
+        reason = _wrong(annotation, size, classes)
+        if reason is None:
+            kept.append(annotation)
+        else:
+            invalid.add(InputError(f"{name}, box {place}", reason))
+    limit = torch.tensor([size[1], size[0]] * 2, dtype=torch.float32)
+    boxes = torch.tensor([a.box for a in kept], dtype=torch.float32).view(-1, 4)
+    return BoxedPicture(
+        path=path,
+        number=number,
+        size=size,
+        boxes=torch.minimum(boxes.clamp_min(0), limit),
+        labels=torch.tensor([classes.index(a.label) for a in kept], dtype=torch.int64),
+        crowd=torch.tensor([a.crowd for a in kept], dtype=torch.bool),
+    )
+
+
+def _wrong(annotation: Annotation, size: tuple[int, int], classes: Sequence[str]) -> str | None:
+    """Returns what is wrong with an object, or None."""
+    left, top, right, bottom = annotation.box
+    shown = ", ".join(f"{value:g}" for value in annotation.box)
+    if annotation.label not in classes:
+        return f"its class {annotation.label!r} is none of {', '.join(classes)}"
+    # Written so that NaN fails, too.
+    if not (right > left and bottom > top):
+        return f"({shown}) has no area; left, top, right, bottom must rise"
+    inside = (
+        left >= -TOLERANCE
+        and top >= -TOLERANCE
+        and right <= size[1] + TOLERANCE
+        and bottom <= size[0] + TOLERANCE
+    )
+    if not inside:
+        return f"({shown}) lies outside its picture of {size[1]}x{size[0]} pixels"
+    return None
+
+
+def check_pictures(
+    found: Iterator[BoxedPicture] | Sequence[BoxedPicture],
+    classes: Sequence[str],
+    where: str,
+    invalid: InvalidItems,
+) -> BoxedPictures:
+    """Leaves out pictures whose file is missing, and puts the others together.
+
+    Raises:
+        UserError: If nothing is left.
+    """
+    pictures = []
+    for picture in found:
+        if picture.path.is_file():
+            pictures.append(picture)
+        else:
+            invalid.add(InputError(str(picture.path), "the picture is missing"))
+    if not pictures:
+        raise UserError(f"{where} names no picture that exists")
+    return BoxedPictures(pictures=tuple(pictures), classes=tuple(classes))

@@ -1,0 +1,376 @@
+"""Data modules of pictures with boxes."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from headway.core.errors import UserError
+from headway.core.training import DataModule
+from headway.core.training.invalid import InvalidItems, OnInvalid
+from headway.vision.data.box_transforms import BoxAugmentation, DetectionPreprocessing
+from headway.vision.data.boxed_pictures import BoxedPicture, BoxedPictures
+from headway.vision.data.coco import read_coco
+from headway.vision.data.reading import ImageError, read_image
+from headway.vision.data.voc import read_voc
+
+
+class Target(NamedTuple):
+    """The objects of one picture.
+
+    Args:
+        boxes: Centre x, centre y, width and height as shares of the picture that the model sees, (N, 4).
+        labels: Classes, (N,) int64.
+        crowd: Whether a box holds many objects; such boxes are evaluated, but not learned, (N,) bool.
+        size: Height and width of the picture as it is on the disk, (2,).
+        number: Number of the picture in its data set, ().
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    crowd: Tensor
+    size: Tensor
+    number: Tensor
+
+
+class DetectionBatch(NamedTuple):
+    """Pictures of several sizes in one tensor.
+
+    Args:
+        images: Filled up with zeros on the right and at the bottom, (B, 3, H, W).
+        sizes: Height and width of each picture, (B, 2).
+        targets: The objects of each picture.
+    """
+
+    images: Tensor
+    sizes: Tensor
+    targets: list[Target]
+
+
+Item = tuple[Tensor, Target]
+
+
+def fill_up(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Puts pictures of several sizes into one tensor, filled up with zeros on the right and at the bottom.
+
+    Shape:
+        images: (C, H, W) each. Output: (B, C, H, W), and heights and widths, (B, 2).
+    """
+    height = max(image.shape[1] for image in images)
+    width = max(image.shape[2] for image in images)
+    filled = [F.pad(x, (0, width - x.shape[2], 0, height - x.shape[1])) for x in images]
+    return torch.stack(filled), torch.tensor([image.shape[1:] for image in images])
+
+
+def collate(items: list[Item]) -> DetectionBatch:
+    """Makes a batch of pictures of several sizes."""
+    images, sizes = fill_up([image for image, _ in items])
+    return DetectionBatch(images, sizes, [target for _, target in items])
+
+
+class BoxedPictureDataset(Dataset[Item]):
+    """Decodes and transforms one picture at a time.
+
+    Args:
+        pictures: Which ones.
+        preprocessing: Sizes, mean and deviation.
+        augment: The random part; None for evaluation.
+    """
+
+    def __init__(
+        self,
+        pictures: BoxedPictures,
+        *,
+        preprocessing: DetectionPreprocessing,
+        augment: BoxAugmentation | None = None,
+    ) -> None:
+        self.pictures = pictures
+        self.preprocessing = preprocessing
+        self.augment = augment
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> Item:
+        picture = self.pictures.pictures[index]
+        image = read_image(picture.path.read_bytes(), str(picture.path))
+        if (image.height, image.width) != picture.size:
+            raise ImageError(
+                str(picture.path),
+                f"it is {image.width}x{image.height}, but its annotation says "
+                f"{picture.size[1]}x{picture.size[0]}",
+            )
+        boxes, labels, crowd = picture.boxes, picture.labels, picture.crowd
+        shortest = None
+        if self.augment is not None:
+            image, boxes, kept, shortest = self.augment(image, boxes)
+            labels, crowd = labels[kept], crowd[kept]
+        target = Target(
+            boxes=as_shares(boxes, (image.height, image.width)),
+            labels=labels,
+            crowd=crowd,
+            size=torch.tensor(picture.size),
+            number=torch.tensor(picture.number),
+        )
+        return self.preprocessing.tensor(image, shortest), target
+
+
+def as_shares(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Turns left, top, right, bottom in pixels into centre, width and height as shares of the picture."""
+    corners = boxes / torch.tensor([size[1], size[0]] * 2, dtype=boxes.dtype)
+    start, end = corners[:, :2], corners[:, 2:]
+    return torch.cat([(start + end) / 2, end - start], dim=1)
+
+
+class DetectionData(DataModule):
+    """Pictures with boxes, read by a subclass.
+
+    What a picture goes through (mean, std, sizes) is what the model's ``pretrained_cfg`` asks for, unless it
+    is given here.
+
+    Args:
+        batch_size: Pictures of a batch.
+        workers: Processes that load.
+        seed: Of the order and the augmentation.
+        eval_batch_size: Pictures of a batch of validation and test; by default ``batch_size``.
+        augment: The random part of training; None trains on what evaluation sees.
+        shortest: Length of the shorter side in pixels.
+        longest: The longer side is at most as long.
+        mean: Mean of each channel.
+        std: Standard deviation of each channel.
+        limit: Only the first pictures of each split; all if None.
+        on_invalid: What happens to boxes and pictures that cannot be used. ``skip`` leaves them out and
+            says which and how many.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_size: int,
+        workers: int = 0,
+        seed: int = 0,
+        eval_batch_size: int | None = None,
+        augment: BoxAugmentation | None = None,
+        shortest: int | None = None,
+        longest: int | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        limit: int | None = None,
+        on_invalid: OnInvalid = "raise",
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size, workers=workers, seed=seed, eval_batch_size=eval_batch_size
+        )
+        if limit is not None and limit < 1:
+            raise UserError(f"limit is {limit}; leave it out for all pictures")
+        self.augment = augment
+        self.given = {"shortest": shortest, "longest": longest, "mean": mean, "std": std}
+        self.limit = limit
+        self.invalid = InvalidItems(on_invalid, "boxes and pictures")
+        self._parts: dict[str, BoxedPictures] = {}
+
+    @abstractmethod
+    def read(self, invalid: InvalidItems) -> dict[str, BoxedPictures]:
+        """Returns the splits that there are, ``train`` among them; all with the classes of ``train``."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the labels."""
+        return self.parts["train"].classes
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @property
+    def parts(self) -> dict[str, BoxedPictures]:
+        """The splits, read and checked once."""
+        if not self._parts:
+            found = self.read(self.invalid)
+            total = sum(len(part) + _boxes(part.pictures) for part in found.values())
+            self.invalid.log(total + len(self.invalid.errors))
+            if self.limit is not None:
+                found = {split: part.first(self.limit) for split, part in found.items()}
+            self._parts = found
+        return self._parts
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Returns classes, sizes, mean and std, and that it is about detection."""
+        found = self._preprocessing().as_dict()
+        return {"task": "detection", "classes": list(self.classes), **found}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads and checks the annotations."""
+        preprocessing = self._preprocessing()
+        for split, pictures in self.parts.items():
+            data = BoxedPictureDataset(
+                pictures,
+                preprocessing=preprocessing,
+                augment=self.augment if split == "train" else None,
+            )
+            setattr(self, f"{split}_set", data)
+        self.predict_set = self.test_set or self.val_set
+
+    collate = staticmethod(collate)
+
+    def _preprocessing(self) -> DetectionPreprocessing:
+        task = getattr(self.trainer, "lightning_module", None)
+        cfg = dict(getattr(getattr(task, "backbone", None), "pretrained_cfg", None) or {})
+        cfg.update({name: value for name, value in self.given.items() if value is not None})
+        return DetectionPreprocessing.from_cfg(cfg)
+
+
+class VOCDetection(DetectionData):
+    """Pictures and boxes in Pascal VOC's format.
+
+    Args:
+        path: The folder with ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``.
+        batch_size: Pictures of a batch.
+        train: Name of the split that trains.
+        val: Name of the split that validates; None for none.
+        test: Name of the split that tests; None for none.
+        workers: Processes that load.
+        seed: Of the order and the augmentation.
+        eval_batch_size: Pictures of a batch of validation and test; by default ``batch_size``.
+        augment: The random part of training; None trains on what evaluation sees.
+        shortest: Length of the shorter side in pixels.
+        longest: The longer side is at most as long.
+        mean: Mean of each channel.
+        std: Standard deviation of each channel.
+        limit: Only the first pictures of each split; all if None.
+        on_invalid: What happens to boxes and pictures that cannot be used.
+
+    Source:
+        http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/index.html
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        batch_size: int = 2,
+        train: str = "train",
+        val: str | None = "val",
+        test: str | None = "test",
+        workers: int = 0,
+        seed: int = 0,
+        eval_batch_size: int | None = None,
+        augment: BoxAugmentation | None = None,
+        shortest: int | None = None,
+        longest: int | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        limit: int | None = None,
+        on_invalid: OnInvalid = "raise",
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size,
+            workers=workers,
+            seed=seed,
+            eval_batch_size=eval_batch_size,
+            augment=augment,
+            shortest=shortest,
+            longest=longest,
+            mean=mean,
+            std=std,
+            limit=limit,
+            on_invalid=on_invalid,
+        )
+        self.path = path
+        self.splits = {"train": train, "val": val, "test": test}
+
+    def read(self, invalid: InvalidItems) -> dict[str, BoxedPictures]:
+        """Reads the splits."""
+        path = Path(self.path).expanduser()
+        if not path.is_dir():
+            raise UserError(
+                f"{path} is no folder; path is one with Annotations, JPEGImages and ImageSets/Main"
+            )
+        parts: dict[str, BoxedPictures] = {}
+        for split, name in self.splits.items():
+            if name is not None:
+                classes = parts["train"].classes if parts else None
+                parts[split] = read_voc(path, name, invalid, classes)
+        return parts
+
+
+class COCODetection(DetectionData):
+    """Pictures and boxes in COCO's format.
+
+    Args:
+        train: Annotation file (JSON) of the training pictures.
+        pictures: Folder of the pictures; ``file_name`` in the annotations is relative to it. By default
+            the folder of the annotation file.
+        batch_size: Pictures of a batch.
+        val: Annotation file of the validation pictures; None for none.
+        test: Annotation file of the test pictures; None for none.
+        workers: Processes that load.
+        seed: Of the order and the augmentation.
+        eval_batch_size: Pictures of a batch of validation and test; by default ``batch_size``.
+        augment: The random part of training; None trains on what evaluation sees.
+        shortest: Length of the shorter side in pixels.
+        longest: The longer side is at most as long.
+        mean: Mean of each channel.
+        std: Standard deviation of each channel.
+        limit: Only the first pictures of each split; all if None.
+        on_invalid: What happens to boxes and pictures that cannot be used.
+
+    Source:
+        https://cocodataset.org/#format-data
+    """
+
+    def __init__(
+        self,
+        *,
+        train: str,
+        pictures: str | None = None,
+        batch_size: int = 2,
+        val: str | None = None,
+        test: str | None = None,
+        workers: int = 0,
+        seed: int = 0,
+        eval_batch_size: int | None = None,
+        augment: BoxAugmentation | None = None,
+        shortest: int | None = None,
+        longest: int | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        limit: int | None = None,
+        on_invalid: OnInvalid = "raise",
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size,
+            workers=workers,
+            seed=seed,
+            eval_batch_size=eval_batch_size,
+            augment=augment,
+            shortest=shortest,
+            longest=longest,
+            mean=mean,
+            std=std,
+            limit=limit,
+            on_invalid=on_invalid,
+        )
+        self.pictures = pictures
+        self.files = {"train": train, "val": val, "test": test}
+
+    def read(self, invalid: InvalidItems) -> dict[str, BoxedPictures]:
+        """Reads the annotation files."""
+        parts: dict[str, BoxedPictures] = {}
+        for split, name in self.files.items():
+            if name is not None:
+                file = Path(name).expanduser()
+                folder = Path(self.pictures).expanduser() if self.pictures else file.parent
+                classes = parts["train"].classes if parts else None
+                parts[split] = read_coco(file, folder, invalid, classes)
+        return parts
+
+
+def _boxes(pictures: tuple[BoxedPicture, ...]) -> int:
+    return sum(len(picture.boxes) for picture in pictures)

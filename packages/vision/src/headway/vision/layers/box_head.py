@@ -1,0 +1,29 @@
+"""From tokens to boxes."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from headway.core.module import Module
+
+
+class BoxHead(Module):
+    """Three linear layers that give centre, width and height of a box as shares of the picture.
+
+    Args:
+        dim: Channels of a token.
+
+    Shape:
+        x: (B, N, dim). Output: (B, N, 4) in 0..1.
+
+    Source:
+        Carion et al. 2020 (DETR), https://arxiv.org/abs/2005.12872, section 3.2.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(dim, out) for out in (dim, dim, 4)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Computes the boxes."""
+        first, second, last = self.layers
+        return last(F.relu(second(F.relu(first(x))))).sigmoid()

@@ -1,0 +1,209 @@
+"""The detection transformer."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from headway.core.blocks import PostNormBlock
+from headway.core.blocks.block import FeedForwardFactory, MixerFactories, MixerFactory
+from headway.core.errors import UserError
+from headway.core.feedforward import MLP
+from headway.core.init import init_transformer_
+from headway.core.layout import Layout
+from headway.core.mixers import PositionedCrossAttention, PositionedSelfAttention
+from headway.core.module import Module
+from headway.core.norms import LayerNorm
+from headway.core.positions import NormalizedSinusoidalPosition
+from headway.core.stacks import Encoder, QueryDecoder
+from headway.core.stacks.stack import BlockFactory
+from headway.core.systems import system
+from headway.vision.layers import BoxHead
+
+
+class Detections(NamedTuple):
+    """What a detector returns.
+
+    Args:
+        logits: Of each query and class; the last column means that there is no object, (B, Q, K + 1).
+        boxes: Centre x, centre y, width and height as shares of the picture, (B, Q, 4) in 0..1.
+        aux: In training, logits and boxes of each decoder block before the last one.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    aux: tuple[tuple[Tensor, Tensor], ...] = ()
+
+
+@system(
+    id=None,
+    name="DETR",
+    paper="https://arxiv.org/abs/2005.12872",
+    claim="queries matched one to one with objects detect without suppression of duplicates; equal to "
+    "transformers' with copied weights",
+    test="packages/vision/tests/models/test_detr.py",
+)
+class DETR(Module):
+    """A backbone, an encoder over its last map, and a decoder of learned object queries.
+
+    Pictures of a batch may differ in size: each goes through the backbone by itself, and the tokens that
+    fill up the map are masked. So a picture gives in any batch what it gives alone, which a convolution
+    over padded pictures would not.
+
+    Args:
+        num_classes: Classes, without the one for no object.
+        backbone: Gives a list of maps and says in ``feature_info`` how many channels they have; the last
+            one is read (``ResNet``, ``Features`` of a ViT or Swin, ``TimmFeatures``).
+        dim: Channels of a token.
+        heads: Heads of the mixers.
+        queries: Object queries: the most objects that a picture may have.
+        encoder_depth: Blocks of the encoder.
+        decoder_depth: Blocks of the decoder.
+        mixer: Builds the mixer of tokens and of queries, ``(dim, heads)``.
+        cross: Builds the mixer from tokens to queries, ``(dim, heads)``.
+        feedforward: Builds the feed-forward, ``(dim)``.
+        norm: Builds the norms, ``(dim)``.
+        block: Builds a block, ``(dim, heads, ...)``.
+        position: Builds what tells tokens their place, ``(dim)``.
+
+    Shape:
+        images: (B, channels, H, W), padded on the right and at the bottom. sizes: (B, 2), height and width
+        of each picture in pixels. Output: ``Detections``.
+
+    Source:
+        Carion et al. 2020, https://arxiv.org/abs/2005.12872.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        backbone: nn.Module,
+        dim: int = 256,
+        heads: int = 8,
+        queries: int = 100,
+        encoder_depth: int = 6,
+        decoder_depth: int = 6,
+        mixer: MixerFactories = partial(PositionedSelfAttention, out_dropout=0.1),  # noqa: B008
+        cross: MixerFactory = partial(PositionedCrossAttention, out_dropout=0.1),  # noqa: B008
+        feedforward: FeedForwardFactory = partial(  # noqa: B008
+            MLP, hidden_dim=2048, activation=nn.ReLU, dropout=0.1
+        ),
+        norm: Callable[[int], nn.Module] = partial(LayerNorm, eps=1e-5),  # noqa: B008
+        block: BlockFactory = PostNormBlock,
+        position: Callable[[int], nn.Module] = NormalizedSinusoidalPosition,
+    ) -> None:
+        super().__init__()
+        for name, value in (("num_classes", num_classes), ("queries", queries)):
+            if value < 1:
+                raise UserError(f"{name} must be at least 1, got {value}")
+        info = getattr(backbone, "feature_info", None)
+        if not info:
+            raise UserError(
+                f"{type(backbone).__name__} is no backbone: it has no feature_info; use ResNet, "
+                "TimmFeatures, or Features of a ViT or Swin"
+            )
+        self.num_classes = num_classes
+        self.backbone = backbone
+        self.projection = nn.Conv2d(info[-1]["num_chs"], dim, 1)
+        self.position = position(dim)
+        self.queries = nn.Parameter(torch.randn(queries, dim))
+        parts: dict[str, Any] = {
+            "mixer": mixer,
+            "feedforward": feedforward,
+            "norm": norm,
+            "block": block,
+        }
+        self.encoder = Encoder(dim, encoder_depth, heads, **parts, final_norm=False)
+        self.decoder = QueryDecoder(dim, decoder_depth, heads, cross=cross, **parts)
+        init_transformer_(self.encoder)
+        init_transformer_(self.decoder)
+        self.class_head = nn.Linear(dim, num_classes + 1)
+        self.box_head = BoxHead(dim)
+        self.pretrained_cfg: dict[str, Any] = {"architecture": "detr", "num_classes": num_classes}
+
+    def encode(
+        self, images: Tensor, sizes: Tensor | Sequence[Sequence[int]] | None = None
+    ) -> tuple[Tensor, Layout]:
+        """Returns the encoded tokens of the last map and their layout."""
+        maps, valid = self._maps(images, sizes)
+        x = self.projection(maps)
+        layout = Layout(grid=tuple(x.shape[2:]), valid=valid)
+        x = x.flatten(2).transpose(1, 2)
+        embedding = self.position(layout, x.shape[1]).to(x)
+        x, _ = self.encoder(x, layout.replace(embedding=embedding))
+        return x, layout.replace(embedding=embedding)
+
+    def forward(
+        self, images: Tensor, sizes: Tensor | Sequence[Sequence[int]] | None = None
+    ) -> Detections:
+        """Returns logits and boxes of every query."""
+        memory, layout = self.encode(images, sizes)
+        places = self.queries[None].to(memory.dtype)
+        # Queries start empty: all that tells them apart is their embedding.
+        empty = torch.zeros_like(places).expand(memory.shape[0], -1, -1)
+        outs = self.decoder.after_each(
+            empty, Layout(embedding=places), context=memory, context_layout=layout
+        )
+        read = outs if self.training else outs[-1:]
+        answers = [(self.class_head(out), self.box_head(out)) for out in read]
+        return Detections(*answers[-1], aux=tuple(answers[:-1]))
+
+    def _maps(
+        self, images: Tensor, sizes: Tensor | Sequence[Sequence[int]] | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns the last map of every picture, filled up with zeros, and where it is real."""
+        if sizes is None:
+            return self.backbone(images)[-1], None
+        pairs = [(int(height), int(width)) for height, width in sizes]
+        for height, width in pairs:
+            if not (0 < height <= images.shape[-2] and 0 < width <= images.shape[-1]):
+                raise UserError(
+                    f"a picture of {height}x{width} does not lie in a batch of "
+                    f"{images.shape[-2]}x{images.shape[-1]}"
+                )
+        found: dict[int, Tensor] = {}
+        for size in dict.fromkeys(pairs):
+            members = [place for place, pair in enumerate(pairs) if pair == size]
+            group = images if len(members) == len(pairs) else images[members]
+            maps = self.backbone(group[:, :, : size[0], : size[1]])[-1]
+            found.update(zip(members, maps, strict=True))
+        rows = max(one.shape[1] for one in found.values())
+        columns = max(one.shape[2] for one in found.values())
+        filled, valid = [], torch.zeros(len(pairs), rows, columns, dtype=torch.bool)
+        for place in range(len(pairs)):
+            height, width = found[place].shape[1:]
+            filled.append(F.pad(found[place], (0, columns - width, 0, rows - height)))
+            valid[place, :height, :width] = True
+        if valid.all():
+            return torch.stack(filled), None
+        return torch.stack(filled), valid.flatten(1).to(images.device)
+
+    def get_classifier(self) -> tuple[nn.Module, nn.Module]:
+        """Returns the layers that compute logits and boxes."""
+        return self.class_head, self.box_head
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replaces the layer of the logits by a new one; boxes are found as before."""
+        old = self.class_head
+        self.class_head = nn.Linear(old.in_features, num_classes + 1).to(old.weight)
+        self.num_classes = num_classes
+        self.init_args["num_classes"] = num_classes
+        # The names of the old classes say nothing about the new ones.
+        kept = {k: v for k, v in self.pretrained_cfg.items() if k != "label_names"}
+        self.pretrained_cfg = {**kept, "num_classes": num_classes}
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Chooses whether blocks are recomputed in the backward pass to save memory."""
+        self.encoder.checkpointing = self.decoder.checkpointing = enable
+
+    def no_weight_decay(self) -> set[str]:
+        """Returns the names of parameters that weight decay leaves alone."""
+        return {"queries"}
+
+    def layer_depth(self, name: str) -> int:
+        """Returns 0 for the backbone and 1 for the rest: ``layer_decay`` is the ratio of their rates."""
+        return 0 if name.startswith("backbone.") else 1

@@ -1,0 +1,191 @@
+"""Object detection."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchmetrics.detection import MeanAveragePrecision
+
+from headway.core.errors import UserError
+from headway.core.files import atomic_write
+from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training.run_folder import RunFolder
+from headway.vision.data.detection import DetectionBatch
+from headway.vision.drawing import draw_boxes, sheet
+from headway.vision.models.detections import found_objects, to_corners
+from headway.vision.tasks.detection_loss import DetectionLoss
+
+# What COCO's evaluation gives that is logged.
+SCORES = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "mar_100")
+SHOWN = 4
+
+
+class ObjectDetection(Task):
+    """Trains ``backbone(images, sizes) -> Detections``.
+
+    It logs ``train_loss`` with its parts and, for ``val`` and ``test``, ``loss`` and the scores of COCO:
+    ``map``, ``map_50``, ``map_75``, those of small, medium and large objects, and ``mar_100``. The run's
+    ``pictures`` folder gets some pictures of the last validation with what was found.
+
+    Args:
+        backbone: A detector.
+        optimizer: What moves the weights.
+        schedule: How the learning rate moves, or None for a constant one.
+        finetune: Freezes or injects parameters before training.
+        layer_decay: Ratio of the learning rate of the detector's backbone to that of the rest.
+        ema: Decay of the running average of the weights.
+        class_weight: Weight of the classes in the loss and in the matching.
+        box_weight: Weight of the distance of boxes.
+        overlap_weight: Weight of the generalised IoU.
+        no_object: Weight of the class for no object among the others.
+
+    Shape:
+        A batch is a ``DetectionBatch``.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module,
+        optimizer: OptimizerFactory,
+        schedule: ScheduleFactory | None = None,
+        finetune: Strategy | None = None,
+        layer_decay: float | None = None,
+        ema: float | None = None,
+        class_weight: float = 1.0,
+        box_weight: float = 5.0,
+        overlap_weight: float = 2.0,
+        no_object: float = 0.1,
+    ) -> None:
+        super().__init__(
+            backbone=backbone,
+            optimizer=optimizer,
+            schedule=schedule,
+            finetune=finetune,
+            layer_decay=layer_decay,
+            ema=ema,
+        )
+        self.loss = DetectionLoss(
+            class_weight=class_weight,
+            box_weight=box_weight,
+            overlap_weight=overlap_weight,
+            no_object=no_object,
+        )
+        self.monitor = "val_map"
+        self.monitor_mode = "max"
+        self.scores = nn.ModuleDict()
+        self.shown: list[tuple[int, Mapping[str, Tensor]]] = []
+
+    def setup(self, stage: str) -> None:
+        """Compares the classes of data and model, and makes the metrics."""
+        super().setup(stage)
+        known = getattr(self.backbone, "num_classes", None)
+        data = getattr(getattr(self.trainer, "datamodule", None), "num_classes", None)
+        if known is not None and data is not None and known != data:
+            raise UserError(
+                f"the data have {data} classes and the model answers for {known}; "
+                f"set the model's num_classes to {data}"
+            )
+        for split in ("val", "test"):
+            self.scores[split] = MeanAveragePrecision(backend="pycocotools")
+            # COCO's average is over its own list of 1, 10 and 100 objects; more of them are no mistake.
+            self.scores[split].warn_on_many_detections = False  # pyright: ignore[reportArgumentType]
+
+    def training_step(self, batch: DetectionBatch, index: int) -> Tensor:
+        """Returns the loss."""
+        # A crowd is no object that a query could learn.
+        boxes = [target.boxes[~target.crowd] for target in batch.targets]
+        labels = [target.labels[~target.crowd] for target in batch.targets]
+        losses = self.loss(self.backbone(batch.images, batch.sizes), boxes, labels)
+        for name, value in zip(losses._fields, losses, strict=True):
+            self.log(
+                "train_loss" if name == "total" else f"train_{name}",
+                value,
+                prog_bar=name == "total",
+                on_step=False,
+                on_epoch=True,
+                batch_size=len(batch.images),
+            )
+        return losses.total
+
+    def validation_step(self, batch: DetectionBatch, index: int) -> None:
+        """Adds a batch to the scores."""
+        self._score(batch, "val")
+
+    def test_step(self, batch: DetectionBatch, index: int) -> None:
+        """Adds a batch to the scores."""
+        self._score(batch, "test")
+
+    def predict_step(self, batch: DetectionBatch, index: int) -> list[dict[str, Tensor]]:
+        """Returns scores, labels and boxes of each picture."""
+        sizes = torch.stack([target.size for target in batch.targets])
+        return found_objects(self.backbone(batch.images, batch.sizes), sizes)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the pictures of the last validation."""
+        self.shown = []
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the scores of the validation."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the scores of the test."""
+        self._log_scores("test")
+
+    def on_fit_end(self) -> None:
+        """Draws some pictures of the last validation."""
+        self._draw()
+
+    def on_validation_end(self) -> None:
+        """Draws some pictures if this was the only validation."""
+        if self.trainer.state.fn == "validate":
+            self._draw()
+
+    def _score(self, batch: DetectionBatch, split: str) -> None:
+        output = self.backbone(batch.images, batch.sizes)
+        boxes = [target.boxes for target in batch.targets]
+        labels = [target.labels for target in batch.targets]
+        loss = self.loss(output, boxes, labels).total
+        self.log(f"{split}_loss", loss, prog_bar=True, batch_size=len(batch.images))
+        sizes = torch.stack([target.size for target in batch.targets])
+        found = found_objects(output, sizes)
+        wanted = [
+            {
+                "boxes": to_corners(target.boxes, target.size),
+                "labels": target.labels,
+                "iscrowd": target.crowd.long(),
+            }
+            for target in batch.targets
+        ]
+        self.scores[split].update(found, wanted)  # pyright: ignore[reportCallIssue]
+        if split == "val" and len(self.shown) < SHOWN:
+            numbers = [int(target.number) for target in batch.targets]
+            self.shown += list(zip(numbers, found, strict=True))[: SHOWN - len(self.shown)]
+
+    def _log_scores(self, split: str) -> None:
+        metric: Any = self.scores[split]
+        values = metric.compute()
+        metric.reset()
+        for name in SCORES:
+            # -1 means that there are no objects of this kind.
+            if values[name] >= 0:
+                self.log(f"{split}_{name}", values[name].float(), prog_bar=name in SCORES[:2])
+
+    def _draw(self) -> None:
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if not self.shown or not self.trainer.is_global_zero or data is None:
+            return
+        if getattr(self.trainer, "fast_dev_run", False):
+            return
+        pictures = {picture.number: picture for picture in data.parts["val"].pictures}
+        drawn = [
+            draw_boxes(Image.open(pictures[number].path), found, data.classes, threshold=0.5)
+            for number, found in self.shown
+        ]
+        folder = RunFolder(Path(self.trainer.default_root_dir)).pictures
+        with atomic_write(folder / "val_detections.png") as file:
+            sheet(drawn).save(file, format="PNG")

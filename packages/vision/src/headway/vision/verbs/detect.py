@@ -1,0 +1,201 @@
+"""Finds objects in pictures, draws their boxes and writes tables of them."""
+
+import argparse
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from headway.core.cli.counts import Counts, Policy, check_positive
+from headway.core.cli.progress import with_progress
+from headway.core.errors import UserError
+from headway.core.files import atomic_write, staged_folder
+from headway.vision.data.detection import fill_up
+from headway.vision.data.reading import ImageError
+from headway.vision.drawing import draw_boxes
+from headway.vision.verbs.inputs import Item, add_input_options, find_items, free_name, read_item
+from headway.vision.verbs.loading import Detector, load_detector
+
+COLUMNS: tuple[str, ...] = (
+    "file", "picture", "label", "score", "left", "top", "right", "bottom", "error",
+)  # fmt: skip
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``headway detect``."""
+    parser.description = (
+        "Writes into the folder OUT each picture with the boxes that were found, detections.csv (one row "
+        "per object, in pixels) and detections.json (COCO's format)."
+    )
+    add_input_options(parser, batch_size=4)
+    parser.add_argument(
+        "--threshold", type=float, default=0.5, help="least score of an object, in 0..1 (0.5)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the pictures and tables; returns 1 if no picture could be read."""
+    check_positive(args, "batch_size")
+    if not 0 <= args.threshold <= 1:
+        raise UserError(f"--threshold {args.threshold:g} is outside [0, 1]")
+    if args.checkpoint is None:
+        raise UserError("detect with what? -m takes a run folder, a checkpoint or a hub id")
+    if args.out is None:
+        raise UserError("where to? -o takes the folder for pictures and tables")
+    out = Path(args.out)
+    if out.is_file():
+        raise UserError(f"{out} is a file; -o takes a folder")
+    items, ignored = find_items(args.inputs)
+    detector = load_detector(args.checkpoint, args.device)
+    counts = Counts("pictures", ignored=ignored)
+    tables = _Tables(detector.classes)
+    taken: set[str] = set()
+    answers = detect(
+        detector,
+        items,
+        batch_size=args.batch_size,
+        threshold=args.threshold,
+        on_invalid=args.on_invalid,
+        counts=counts,
+    )
+    with staged_folder(out) as folder:
+        for item, answer in answers:
+            if isinstance(answer, ImageError):
+                tables.rows.append({"file": item.shown, "error": answer.reason})
+                continue
+            name = free_name(item.name, taken)
+            drawn = draw_boxes(
+                answer.image, answer.found, detector.classes, threshold=args.threshold
+            )
+            with atomic_write(folder / name) as file:
+                drawn.save(file, format="PNG")
+            tables.add(item.shown, name, answer)
+        tables.save(folder)
+    if args.json:
+        content = {"out": str(out), "pictures": counts.done, "objects": len(tables.annotations)}
+        print(json.dumps({**content, **counts.as_dict()}))
+    else:
+        counts.report(f"pictures with {len(tables.annotations)} objects written to {out}")
+    return 0 if counts.done else 1
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A picture and what was found in it.
+
+    Args:
+        image: The picture.
+        found: ``scores``, ``labels`` and ``boxes`` in its pixels, the surest first.
+    """
+
+    image: Image.Image
+    found: dict[str, Tensor]
+
+
+def detect(
+    detector: Detector,
+    items: Sequence[Item],
+    *,
+    batch_size: int = 4,
+    threshold: float = 0.5,
+    on_invalid: Policy = "raise",
+    counts: Counts | None = None,
+) -> Iterator[tuple[Item, Answer | ImageError]]:
+    """Yields what was found in each picture, in the order of the items.
+
+    Args:
+        detector: The model.
+        items: The pictures.
+        batch_size: Pictures of a batch.
+        threshold: Least score of an object.
+        on_invalid: ``raise`` stops at a picture that cannot be read, ``skip`` leaves it out, ``keep`` yields
+            its error.
+        counts: Is told what became of each picture.
+    """
+    counts = counts or Counts("pictures")
+    starts = range(0, len(items), batch_size)
+    for start in with_progress(starts, "detecting"):
+        batch = items[start : start + batch_size]
+        images = [read_item(item) for item in batch]
+        whole = [image for image in images if not isinstance(image, ImageError)]
+        answers = iter(_answers(detector, whole, threshold) if whole else ())
+        for item, image in zip(batch, images, strict=True):
+            if isinstance(image, ImageError):
+                counts.refuse(image, on_invalid)
+                if on_invalid == "keep":
+                    yield item, image
+            else:
+                counts.done += 1
+                yield item, next(answers)
+
+
+def _answers(
+    detector: Detector, images: Sequence[Image.Image], threshold: float
+) -> Iterator[Answer]:
+    filled, sizes = fill_up([detector.preprocessing.tensor(image) for image in images])
+    original = torch.tensor([(image.height, image.width) for image in images])
+    for image, found in zip(images, detector.found(filled, sizes, original), strict=True):
+        order = found["scores"].argsort(descending=True)
+        order = order[found["scores"][order] >= threshold]
+        yield Answer(image, {name: value[order] for name, value in found.items()})
+
+
+class _Tables:
+    """What was found in all pictures, as rows of a CSV file and in COCO's format."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = classes
+        self.rows: list[dict[str, Any]] = []
+        self.images: list[dict[str, Any]] = []
+        self.annotations: list[dict[str, Any]] = []
+
+    def add(self, shown: str, picture: str, answer: Answer) -> None:
+        """Adds the objects of a picture."""
+        number = len(self.images) + 1
+        size = {"width": answer.image.width, "height": answer.image.height}
+        self.images.append({"id": number, "file_name": shown, **size})
+        columns = (answer.found[name].tolist() for name in ("scores", "labels", "boxes"))
+        for score, label, (left, top, right, bottom) in zip(*columns, strict=True):
+            sides = {"left": left, "top": top, "right": right, "bottom": bottom}
+            self.rows.append(
+                {
+                    "file": shown,
+                    "picture": picture,
+                    "label": self.classes[label],
+                    "score": f"{score:.6f}",
+                    **{side: f"{value:.2f}" for side, value in sides.items()},
+                }
+            )
+            width, height = right - left, bottom - top
+            self.annotations.append(
+                {
+                    "id": len(self.annotations) + 1,
+                    "image_id": number,
+                    "category_id": label + 1,
+                    "bbox": [round(value, 2) for value in (left, top, width, height)],
+                    "area": round(width * height, 2),
+                    "iscrowd": 0,
+                    "score": round(score, 6),
+                }
+            )
+
+    def save(self, folder: Path) -> None:
+        """Writes both files."""
+        with atomic_write(folder / "detections.csv", "w") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+        categories = [{"id": k, "name": name} for k, name in enumerate(self.classes, start=1)]
+        content = {
+            "images": self.images,
+            "annotations": self.annotations,
+            "categories": categories,
+        }
+        with atomic_write(folder / "detections.json", "w") as file:
+            json.dump(content, file, indent=1, ensure_ascii=False)

@@ -1,0 +1,184 @@
+"""Reading DETR checkpoints of Hugging Face transformers, 4.x and 5.x."""
+
+import json
+import re
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from headway.core.errors import UserError
+from headway.core.feedforward import MLP
+from headway.core.mixers import PositionedCrossAttention, PositionedSelfAttention
+from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.renaming import Renaming, join_sections
+from headway.vision.layers import ResNet
+from headway.vision.models.detr import DETR
+from headway.vision.models.pretrained_cfg import MEAN_STD
+from headway.vision.weights.hugging_face import ACTIVATIONS
+
+_BLOCK = r"^(encoder|decoder)\.layers\.(\d+)\."
+_OURS = r"\1.blocks.\2."
+# Theirs -> ours. Both generations of names; the backbone has those of timm or of their own ResNet.
+_RENAMING = Renaming(
+    [
+        (r"^model\.", ""),
+        (r"^backbone\.(?:conv_encoder\.)?model\.(?:_backbone\.)?", "backbone."),
+        (r"^backbone\.embedder\.embedder\.convolution\.", "backbone.conv1."),
+        (r"^backbone\.embedder\.embedder\.normalization\.", "backbone.bn1."),
+        (r"^query_position_embeddings\.weight$", "queries"),
+        (r"^input_projection\.", "projection."),
+        (r"^class_labels_classifier\.", "class_head."),
+        (r"^bbox_predictor\.", "box_head."),
+        (r"^decoder\.layernorm\.", "decoder.norm."),
+        (_BLOCK + r"self_attn\.([qkv])_proj\.", _OURS + r"mixer.function.\3."),
+        (_BLOCK + r"self_attn\.(?:out|o)_proj\.", _OURS + "mixer.function.projection."),
+        (_BLOCK + r"encoder_attn\.([qkv])_proj\.", _OURS + r"cross.function.\3."),
+        (_BLOCK + r"encoder_attn\.(?:out|o)_proj\.", _OURS + "cross.function.projection."),
+        (_BLOCK + r"self_attn_layer_norm\.", _OURS + "mixer.norm."),
+        (_BLOCK + r"encoder_attn_layer_norm\.", _OURS + "cross.norm."),
+        (_BLOCK + r"final_layer_norm\.", _OURS + "feedforward.norm."),
+        (_BLOCK + r"(?:mlp\.)?(fc[12])\.", _OURS + r"feedforward.function.\3."),
+    ]
+)
+_STAGE = re.compile(r"^backbone\.encoder\.stages\.(\d+)\.layers\.(\d+)\.(layer\.(\d)|shortcut)\.")
+
+
+class HuggingFaceDETR:
+    """Recognises ``model_type`` in config.json."""
+
+    name = "Hugging Face DETR"
+    may_miss = ("class_head.", "box_head.")
+
+    def recognises(self, checkpoint: Checkpoint) -> bool:
+        """Whether config.json is that of a DETR."""
+        return checkpoint.config is not None and checkpoint.config.get("model_type") == "detr"
+
+    def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
+        """Builds the model that config.json describes; the backbone as its tensors are."""
+        config = checkpoint.config or {}
+        state = renamed(checkpoint.state)
+        _check(checkpoint.source, config)
+        dropout = float(config.get("dropout", 0.1))
+        attention: dict[str, Any] = {
+            "dropout": float(config.get("attention_dropout", 0.0)),
+            "out_dropout": dropout,
+        }
+        if "class_head.weight" in state:
+            classes = len(state["class_head.weight"]) - 1
+        else:  # a DetrModel without heads
+            classes = len(config.get("id2label") or {}) or 91
+        model = DETR(
+            num_classes=classes,
+            backbone=_backbone(checkpoint.source, state),
+            dim=config.get("d_model", 256),
+            heads=config.get("encoder_attention_heads", 8),
+            queries=config.get("num_queries", 100),
+            encoder_depth=config.get("encoder_layers", 6),
+            decoder_depth=config.get("decoder_layers", 6),
+            mixer=partial(PositionedSelfAttention, **attention),
+            cross=partial(PositionedCrossAttention, **attention),
+            feedforward=partial(
+                MLP,
+                hidden_dim=config.get("encoder_ffn_dim", 2048),
+                activation=ACTIVATIONS[config.get("activation_function", "relu")],
+                dropout=dropout,
+            ),
+        )
+        mean, std = MEAN_STD["imagenet"]
+        model.pretrained_cfg.update(mean=mean, std=std, **_sizes(checkpoint))
+        names = config.get("id2label") or {}
+        if len(names) == classes:
+            model.pretrained_cfg["label_names"] = [names[str(place)] for place in range(classes)]
+        return model
+
+    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
+        """Renames the tensors and joins queries and keys of self-attention."""
+        state = renamed(checkpoint.state)
+        # Queries and keys of cross-attention read different tokens and stay apart.
+        own = {name: state.pop(name) for name in list(state) if ".mixer.function." in name}
+        join_sections(own, "qk", ("q", "k"))
+        return state | own
+
+
+def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the tensors under our names, queries and keys still apart."""
+    found = {}
+    for name, value in state.items():
+        name = _RENAMING(name)
+        if match := _STAGE.match(name):
+            name = _of_stage(match, name[match.end() :])
+        if not name.endswith("num_batches_tracked"):
+            found[name] = value
+    return found
+
+
+def _of_stage(match: re.Match[str], rest: str) -> str:
+    """Returns the name of a tensor of their own ResNet."""
+    convolution = rest.startswith("convolution.")
+    kind = rest.partition(".")[2]
+    block = f"backbone.layer{int(match.group(1)) + 1}.{match.group(2)}"
+    if match.group(3) == "shortcut":
+        return f"{block}.downsample.{0 if convolution else 1}.{kind}"
+    return f"{block}.{'conv' if convolution else 'bn'}{int(match.group(4)) + 1}.{kind}"
+
+
+def _check(source: str, config: dict[str, Any]) -> None:
+    """Raises for what no published DETR has."""
+    if config.get("position_embedding_type", "sine") != "sine":
+        raise UserError(f"{source} has learned positions of rows and columns; only sine is known")
+    if config.get("dilation"):
+        raise UserError(f"{source} has a dilated backbone (DC5), which ResNet here lacks")
+    for name in ("attention_heads", "ffn_dim"):
+        both = [config.get(f"{part}_{name}") for part in ("encoder", "decoder")]
+        if both[0] != both[1]:
+            raise UserError(f"{source} has another {name} in the decoder than in the encoder")
+    activation = config.get("activation_function", "relu")
+    if activation not in ACTIVATIONS:
+        raise UserError(
+            f"the activation {activation!r} is not known; known: {', '.join(ACTIVATIONS)}"
+        )
+
+
+def _backbone(source: str, state: dict[str, Tensor]) -> ResNet:
+    """Returns the ResNet that the tensors of the backbone are of."""
+    if "backbone.conv1.weight" not in state or "backbone.layer1.0.conv1.weight" not in state:
+        raise UserError(f"the backbone of {source} is no ResNet; only those are read")
+    depths, widths = [], []
+    bottleneck = "backbone.layer1.0.conv3.weight" in state
+    for stage in range(1, 1 + max(_numbers(state, r"backbone\.layer(\d+)\."))):
+        depths.append(1 + max(_numbers(state, rf"backbone\.layer{stage}\.(\d+)\.")))
+        last = f"backbone.layer{stage}.0.conv{3 if bottleneck else 2}.weight"
+        widths.append(len(state[last]))
+    first = state["backbone.conv1.weight"]
+    return ResNet(
+        depths=depths,
+        widths=widths,
+        bottleneck=bottleneck,
+        stem=first.shape[0],
+        channels=first.shape[1],
+        # As trained: the stem and the first stage never learn.
+        frozen=2,
+    )
+
+
+def _numbers(state: dict[str, Tensor], pattern: str) -> list[int]:
+    return [int(match.group(1)) for name in state if (match := re.match(pattern, name))]
+
+
+def _sizes(checkpoint: Checkpoint) -> dict[str, int]:
+    """Returns the sides that pictures are resized to, where the checkpoint says so."""
+    file = checkpoint.folder / "preprocessor_config.json"
+    if not file.is_file():
+        return {}
+    try:
+        size = json.loads(file.read_text(encoding="utf-8")).get("size") or {}
+    except ValueError as error:
+        raise UserError(f"{file} is not JSON ({error})") from None
+    names = {"shortest_edge": "shortest", "longest_edge": "longest"}
+    if not isinstance(size, dict):
+        return {}
+    return {ours: int(size[theirs]) for theirs, ours in names.items() if size.get(theirs)}
+
+
+adapter = HuggingFaceDETR()
