@@ -1,11 +1,9 @@
 """Pictures for people: what was heard where in a recording."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from headway.core.files import atomic_write
 from headway.speech.data.tokenizer import Tokenizer
 from headway.speech.decoding import Hypothesis
 
@@ -74,9 +72,3 @@ def transcription_figure(
         title += f"\nsaid: {said}"
     figure.suptitle(title, size=10)
     return figure
-
-
-def save_figure(figure: "Figure", path: Path) -> None:
-    """Writes a figure as PNG, whole or not at all."""
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=120)

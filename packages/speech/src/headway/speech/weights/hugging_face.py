@@ -100,7 +100,9 @@ class HuggingFaceConformer:
             for pattern, replacement in _COMPILED:
                 inner = pattern.sub(replacement, inner)
             # Convolutions over one frame are linear layers here.
-            point = inner.endswith((".function.expand.weight", "convolution.function.projection.weight"))
+            point = inner.endswith(
+                (".function.expand.weight", "convolution.function.projection.weight")
+            )
             converted[inner] = value.squeeze(-1) if point else value
         for name in [name for name in converted if ".mixer.function.q." in name]:
             parts = [name.replace(".function.q.", f".function.{part}.") for part in "qkv"]
