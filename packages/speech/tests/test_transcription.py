@@ -30,9 +30,9 @@ def trainer(path: Path, **options) -> lightning.Trainer:
     )
 
 
-def data(digits: Path, **options) -> DigitStrings:
+def data(folder: Path, **options) -> DigitStrings:
     sizes = {"strings": 8, "val_strings": 4, "test_strings": 4, "digits": (1, 3)} | options
-    return DigitStrings(path=str(digits), front_end=FrontEnd(sample_rate=8000, mels=16), **sizes)
+    return DigitStrings(path=str(folder), front_end=FrontEnd(sample_rate=8000, mels=16), **sizes)
 
 
 class Oracle(nn.Module):
@@ -103,9 +103,7 @@ def test_a_small_conformer_learns_tones(tmp_path: Path, digits: Path) -> None:
         stem=partial(ConvolutionSubsampling, features=16, channels=8),
         block=partial(MacaronBlock, convolution=partial(GatedConvolutionMixer, window=5)),
     )
-    task = Transcription(
-        backbone=CTC(encoder=encoder, vocab_size=11), optimizer=AdamW(lr=5e-3)
-    )
+    task = Transcription(backbone=CTC(encoder=encoder, vocab_size=11), optimizer=AdamW(lr=5e-3))
     run = trainer(tmp_path, max_epochs=12, gradient_clip_val=1.0, num_sanity_val_steps=0)
     run.fit(task, data(digits, strings=64, batch_size=8, val_strings=20, digits=(1, 2)))
     # Without learning the error rate is 1; the tones of the validation were never heard.
