@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from headway.core.files import save_figure
 from headway.core.cli import main as headway
+from headway.core.files import save_figure
 from headway.vision.data import Digits
 from headway.vision.pictures import prediction_grid
 from headway.vision.relevance import patch_relevance

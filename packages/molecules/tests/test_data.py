@@ -137,7 +137,7 @@ def test_batches_hold_molecules_of_about_equal_length(tmp_path: Path) -> None:
 
 
 def test_random_notations_are_the_same_molecule_and_new_in_every_epoch(tmp_path: Path) -> None:
-    rows = ["CC(=O)Oc1ccccc1C(=O)O", "CCN(CC)CC"] * 2
+    rows = ["CC(=O)Oc1ccccc1C(=O)O"] * 3
     data = ready(write(tmp_path, rows), randomize=True, val=0)
     tokenizer = data.train_set.tokenizer
     torch.manual_seed(0)

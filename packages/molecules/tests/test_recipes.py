@@ -130,7 +130,7 @@ def test_any_causal_mixer_from_yaml(mixer: list[str], tmp_path: Path, table: str
     )
     words = ["fit", "-c", "molecules/llama_nci", "-c", str(config), *QUICK, *SMALL]
     assert main([*words, "--data.path", table, "--data.val", "6", "--data.batch_size", "8"]) == 0
-    last = tmp_path / "runs" / "molecules" / "llama_nci" / "1" / "checkpoints" / "last.ckpt"
+    last = tmp_path / "runs" / "mixer" / "1" / "checkpoints" / "last.ckpt"
     for name, value in torch.load(last, weights_only=True)["state_dict"].items():
         assert bool(value.isfinite().all()), name
 
@@ -156,7 +156,7 @@ def test_wrong_use_is_one_clear_line(tmp_path: Path, table: str, capsys) -> None
     assert main(["sample", "-n", "3"]) == 2
     assert "sample from what?" in capsys.readouterr().err
     assert main(["fit", "-c", "molecules/llama_nci", *QUICK, *SMALL, "--data.path", table]) == 0
-    run = str(tmp_path / "runs" / "molecules" / "llama_nci" / "2")
+    run = str(tmp_path / "runs" / "molecules" / "llama_nci" / "1")
     capsys.readouterr()
     assert main(["sample", "-m", run, "--prefix", "CCU"]) == 2
     assert "--prefix: 'CCU' is no SMILES: 'U' at place 3" in capsys.readouterr().err

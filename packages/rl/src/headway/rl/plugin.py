@@ -1,5 +1,16 @@
 """What the rl domain offers to the ``headway`` program; imports nothing heavy."""
 
-from headway.core.plugins import Domain
+from headway.core.plugins import Domain, Verb
 
-domain = Domain(name="rl", help="Decision and behaviour transformers; models come later.")
+domain = Domain(
+    name="rl",
+    help="Decision transformers and behaviour cloning on recorded trajectories.",
+    adapters=("headway.rl.weights.hugging_face:adapter",),
+    models="headway.rl.models:list_models",
+    requires=("lightning", "gymnasium"),
+    verbs={
+        "rollout": Verb(
+            module="headway.rl.verbs.rollout", help="play a policy: table, plot and video"
+        ),
+    },
+)

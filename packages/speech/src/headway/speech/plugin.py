@@ -2,4 +2,8 @@
 
 from headway.core.plugins import Domain
 
-domain = Domain(name="speech", help="Recognition and synthesis; models come later.")
+domain = Domain(
+    name="speech",
+    help="Speech recognition with the Conformer and CTC.",
+    requires=("lightning", "torchaudio", "soundfile"),
+)

@@ -1,7 +1,20 @@
 """What the timeseries domain offers to the ``headway`` program; imports nothing heavy."""
 
-from headway.core.plugins import Domain
+from headway.core.plugins import Domain, Verb
 
 domain = Domain(
-    name="timeseries", help="Forecasting, imputation and anomaly detection; models come later."
+    name="timeseries",
+    help="Forecasting with iTransformer, Informer and simple models.",
+    adapters=("headway.timeseries.weights.neuralforecast:adapter",),
+    models="headway.timeseries.models:list_models",
+    requires=("lightning", "pandas"),
+    verbs={
+        "forecast": Verb(
+            module="headway.timeseries.verbs.forecast", help="continue the series of CSV files"
+        ),
+        "backtest": Verb(
+            module="headway.timeseries.verbs.backtest",
+            help="compare models and simple ones on the past of a file",
+        ),
+    },
 )

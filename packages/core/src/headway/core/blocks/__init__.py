@@ -9,6 +9,7 @@ from headway.core.blocks.block import (
 )
 from headway.core.blocks.drop_path import DropPath
 from headway.core.blocks.layer_scale import LayerScale
+from headway.core.blocks.macaron import HalfStep, MacaronBlock
 from headway.core.blocks.parallel import ParallelBlock
 from headway.core.blocks.residual import (
     PostNorm,
@@ -23,7 +24,9 @@ __all__ = [
     "Block",
     "Chain",
     "DropPath",
+    "HalfStep",
     "LayerScale",
+    "MacaronBlock",
     "ParallelBlock",
     "PostNorm",
     "PostNormBlock",

@@ -76,7 +76,7 @@ def _run_of_domain(verb: str, words: list[str], able: dict[str, Domain]) -> int:
     module = importlib.import_module(able[name].verbs[verb].module)
     parser = Parser(prog=f"headway {verb}", description=able[name].verbs[verb].help)
     module.configure(parser)
-    add_shared_options(parser)
+    add_shared_options(parser, many=getattr(module, "MANY_CHECKPOINTS", False))
     args = parser.parse_args(words)
     refuse_to_overwrite(args.out, overwrite=args.overwrite)
     return module.run(args)
@@ -104,18 +104,22 @@ def _choose(verb: str, words: list[str], able: dict[str, Domain]) -> str:
     return name
 
 
-def add_shared_options(parser: argparse.ArgumentParser) -> None:
+def add_shared_options(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
     """Adds the options that every verb of a domain has.
 
     Args:
         parser: The parser of the verb.
+        many: Whether ``-m`` may be given several times; it is then a list. A verb says so with
+            ``MANY_CHECKPOINTS = True``.
     """
     shared = parser.add_argument_group("options of every verb")
     shared.add_argument(
         "-m",
         "--checkpoint",
         metavar="SOURCE",
-        help="run folder, .ckpt, folder or hub id of a model",
+        action="append" if many else "store",
+        help="run folder, .ckpt, folder or hub id of a model"
+        + ("; may be repeated" if many else ""),
     )
     shared.add_argument("-o", "--out", type=Path, metavar="PATH", help="where the result goes")
     shared.add_argument("--overwrite", action="store_true", help="replace PATH if it exists")

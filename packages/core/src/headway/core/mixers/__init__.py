@@ -4,9 +4,11 @@ from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolution import ConvolutionMixer
 from headway.core.mixers.cross_attention import CrossAttention
 from headway.core.mixers.fourier import FourierMixer
+from headway.core.mixers.gated_convolution import GatedConvolutionMixer
 from headway.core.mixers.linear_attention import EluPlusOne, LinearAttention
 from headway.core.mixers.pooling import PoolingMixer
 from headway.core.mixers.positioned import PositionedCrossAttention, PositionedSelfAttention
+from headway.core.mixers.probsparse import ProbSparseAttention, ProbSparseCrossAttention
 from headway.core.mixers.self_attention import SelfAttention
 from headway.core.mixers.window_attention import WindowAttention
 
@@ -15,10 +17,13 @@ __all__ = [
     "CrossAttention",
     "EluPlusOne",
     "FourierMixer",
+    "GatedConvolutionMixer",
     "LinearAttention",
     "PoolingMixer",
     "PositionedCrossAttention",
     "PositionedSelfAttention",
+    "ProbSparseAttention",
+    "ProbSparseCrossAttention",
     "SelfAttention",
     "TokenMixer",
     "WindowAttention",

@@ -108,6 +108,7 @@ class SelfAttention(TokenMixer):
         if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
         options: dict[str, Any] = {}
+        content = query
         places = key_places = None
         if self.position is not None:
             places = key_places = query_positions(layout, x.shape[1], x.device, cache)
@@ -130,7 +131,7 @@ class SelfAttention(TokenMixer):
             bias = add_bias(bias, layout.sizes.to(query.dtype).log()[:, None, None, :])
         if self.position is not None and places is not None and key_places is not None:
             prefix = layout.prefix if cache is None else 0
-            spec = self.position.bias_spec(query, places, key_places, prefix=prefix)
+            spec = self.position.bias_spec(content, places, key_places, prefix=prefix)
             bias = add_bias(bias, spec.pop("bias", None))
             options.update(spec)
         options.update(bias=bias, mask=mask)

@@ -8,6 +8,7 @@ from headway.core.positions.alibi import ALiBi
 from headway.core.positions.base import Position
 from headway.core.positions.learned import LearnedPosition
 from headway.core.positions.relative import RelativeBias
+from headway.core.positions.relative_sinusoidal import RelativeSinusoidal
 from headway.core.positions.rotary import Rotary
 from headway.core.positions.sinusoidal import NormalizedSinusoidalPosition, SinusoidalPosition
 
@@ -17,6 +18,7 @@ __all__ = [
     "NormalizedSinusoidalPosition",
     "Position",
     "RelativeBias",
+    "RelativeSinusoidal",
     "Rotary",
     "SinusoidalPosition",
 ]

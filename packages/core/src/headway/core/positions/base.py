@@ -26,7 +26,7 @@ class Position(Module):
         """Returns the keyword arguments for ``ops.attention`` that express the bias.
 
         Args:
-            query: Queries, for positions that depend on the content.
+            query: Queries before ``rotate``, for positions that depend on the content.
             query_positions: Places of the queries.
             key_positions: Places of the keys.
             prefix: Leading tokens (of queries and of keys) without a place: they get no bias.

@@ -95,6 +95,9 @@ def _open_folder(source: str, folder: Path) -> Checkpoint:
         preferred = ("model.safetensors", "pytorch_model.bin", "model.pth", "model.pt")
         files = tuple(folder / name for name in preferred if (folder / name).is_file())[:1]
         files = files or tuple(sorted(folder.glob("*.safetensors")))[:1]
+        # What neuralforecast saves; with several, the user has to name one.
+        single = tuple(folder.glob("*.ckpt"))
+        files = files or (single if len(single) == 1 else ())
     if not files:
         raise UserError(
             f"{source} holds no weights (looked for model.safetensors and pytorch_model.bin in {folder})"
@@ -136,7 +139,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         UserError: If the file is missing, cut off, no file of tensors, or holds code.
     """
     try:
-        if path.suffix in SAFE_SUFFIXES:
+        if path.suffix in SAFE_SUFFIXES or _is_safetensors(path):
             return _clean(load_file(path), path)
         return _clean(torch.load(path, map_location="cpu", weights_only=True), path)
     except FileNotFoundError:
@@ -154,6 +157,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{path} is damaged or no file of tensors: {reason}") from None
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file is safetensors by its content: some call such a file .ckpt."""
+    with open(path, "rb") as file:
+        # The length of a header, 8 bytes, and the JSON of the header.
+        return file.read(10)[8:] == b'{"'
 
 
 def _clean(content: Any, path: Path) -> dict[str, Tensor]:

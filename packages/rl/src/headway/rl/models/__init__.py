@@ -1,1 +1,22 @@
-"""Models of the rl domain."""
+"""Decision models and the policies that act with them."""
+
+from headway.rl.models.behaviour_cloning import BehaviourCloning
+from headway.rl.models.decision_transformer import DecisionTransformer
+from headway.rl.models.policy import Policy, PolicyState
+from headway.rl.models.pretrained import pretrained
+from headway.rl.models.trajectory import TrajectoryModel
+
+__all__ = [
+    "BehaviourCloning",
+    "DecisionTransformer",
+    "Policy",
+    "PolicyState",
+    "TrajectoryModel",
+    "list_models",
+    "pretrained",
+]
+
+
+def list_models() -> list[str]:
+    """Returns the names of the models."""
+    return ["BehaviourCloning", "DecisionTransformer"]

@@ -1,0 +1,85 @@
+"""The convolution module of the Conformer as a token mixer."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from headway.core.cache import Cache
+from headway.core.errors import UserError
+from headway.core.layout import Layout
+from headway.core.mixers.base import TokenMixer
+from headway.core.norms.masked_batch_norm import MaskedBatchNorm
+
+
+class GatedConvolutionMixer(TokenMixer):
+    """Expand, gate, convolve each channel over the neighbourhood, normalise, activate, project.
+
+    Padding is set to zero before the convolution and left out of the statistics of the norm, so that a
+    sequence gives what it would give alone.
+
+    Args:
+        dim: Channels of a token.
+        heads: Ignored.
+        window: Length of the neighbourhood in tokens, odd.
+        norm: Builds the norm behind the convolution, ``(dim)``; a ``MaskedBatchNorm`` is told which
+            tokens are real, other norms must act per token.
+        activation: Class of the activation.
+        dropout: Probability of dropping an output channel in training.
+        bias: Whether the projections and the convolution learn a bias.
+
+    Shape:
+        x: (B, N, dim). Output: the same.
+
+    Source:
+        Gulati et al. 2020, https://arxiv.org/abs/2005.08100, figure 2.
+    """
+
+    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid"})
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int = 1,
+        *,
+        window: int = 31,
+        norm: Callable[[int], nn.Module] = MaskedBatchNorm,
+        activation: Callable[[], nn.Module] = nn.SiLU,
+        dropout: float = 0.0,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        if window < 1 or window % 2 == 0:
+            raise UserError(f"window must be odd and positive, got {window}; use {window + 1}")
+        self.expand = nn.Linear(dim, 2 * dim, bias=bias)
+        self.convolution = nn.Conv1d(dim, dim, window, groups=dim, padding=window // 2, bias=bias)
+        self.norm = norm(dim)
+        self.activation = activation()
+        self.projection = nn.Linear(dim, dim, bias=bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def mix(
+        self,
+        x: Tensor,
+        layout: Layout,
+        *,
+        context: Tensor | None,
+        context_layout: Layout | None,
+        bias: Tensor | None,
+        mask: Tensor | None,
+        cache: Cache | None,
+    ) -> Tensor:
+        """Convolves."""
+        if layout.positions is not None or (layout.grid is not None and len(layout.grid) > 1):
+            raise UserError("GatedConvolutionMixer needs the tokens of a sequence, in order")
+        real = layout.token_mask(x.shape[1])
+        gated = F.glu(self.expand(x), dim=-1)
+        if real is not None:
+            gated = gated.masked_fill(~real[..., None], 0.0)
+        mixed = self.convolution(gated.transpose(1, 2)).transpose(1, 2)
+        normed = self._normalise(mixed, real)
+        return self.dropout(self.projection(self.activation(normed)))
+
+    def _normalise(self, x: Tensor, real: Tensor | None) -> Tensor:
+        return self.norm(x, real) if isinstance(self.norm, MaskedBatchNorm) else self.norm(x)

@@ -1,0 +1,145 @@
+"""ProbSparse attention in plain PyTorch."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def sparse_number(count: int | Tensor, factor: float) -> Tensor:
+    """Returns how many of ``count`` tokens are taken: ``factor * ceil(ln count)``, 1 to ``count``.
+
+    Shape:
+        count: an int or (B,). Output: () or (B,), int64.
+
+    Source:
+        Zhou et al. 2020, https://arxiv.org/abs/2012.07436, section 3.2.
+    """
+    count = torch.as_tensor(count)
+    wanted = (factor * count.double().clamp_min(1).log().ceil()).long()
+    return torch.minimum(wanted.clamp_min(1), count.clamp_min(1))
+
+
+def sample_keys(
+    keys: int, factor: float, mask: Tensor | None = None, *, random: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Chooses the keys against which queries are measured: one sample for all heads and queries.
+
+    Args:
+        keys: Number of keys.
+        factor: See ``sparse_number``.
+        mask: True where a key is real; each row then has a sample of its own real keys.
+        random: Whether to draw with replacement, as in training; else evenly spaced keys.
+
+    Shape:
+        mask: (B, S). Output: places (U,) or (B, U), and (B, U) bool, False where a row of fewer keys
+        has a smaller sample.
+    """
+    device = mask.device if mask is not None else None
+    number = int(sparse_number(keys, factor))
+    order = torch.arange(number, device=device)
+    if mask is None:
+        shares = torch.rand(number, dtype=torch.float64) if random else order.double() / number
+        return (shares * keys).long().clamp_max(keys - 1), None
+    counts = mask.sum(dim=1)
+    numbers = sparse_number(counts, factor)
+    shares = order.double() / numbers[:, None]
+    if random:
+        shares = torch.rand(number, dtype=torch.float64, device=device).expand_as(shares)
+    ranks = (shares * counts[:, None]).long().clamp_max(keys - 1)
+    # The r-th real key of a row.
+    places = mask.long().sort(dim=1, descending=True, stable=True).indices
+    return places.gather(1, ranks), order < numbers[:, None]
+
+
+def probsparse_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    sample: Tensor,
+    factor: float = 5.0,
+    sample_mask: Tensor | None = None,
+    query_mask: Tensor | None = None,
+    key_mask: Tensor | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """Lets the queries whose scores are the least uniform attend; the others take the mean value.
+
+    A query is measured by the largest minus the mean of its scores against a sample of the keys. With
+    ``causal`` the others take the sum of the values so far, as the published code does.
+
+    The sample is the same for every head and query, so the measure is a single matrix product and the
+    keys are not copied for each query.
+
+    Args:
+        query: Queries.
+        key: Keys.
+        value: Values.
+        sample: Places of the sampled keys.
+        factor: How many queries attend: ``sparse_number`` of the real ones.
+        sample_mask: False where a place of the sample does not count.
+        query_mask: True where a query is real.
+        key_mask: True where a key is real.
+        causal: Whether a query sees only the keys up to its own place (as many keys as queries).
+        scale: Of the scores; ``1 / sqrt(D)`` if None.
+
+    Shape:
+        query: (B, H, T, D). key, value: (B, H, S, D). sample: (U,) or (B, U), sample_mask the same.
+        query_mask: (B, T). key_mask: (B, S). Output: (B, H, T, D).
+
+    Source:
+        Zhou et al. 2020, https://arxiv.org/abs/2012.07436, eq. 3-4 and algorithm 1.
+    """
+    queries, width = query.shape[2:]
+    keys = key.shape[2]
+    scale = 1 / math.sqrt(width) if scale is None else scale
+    if key_mask is not None:
+        key = key.masked_fill(~key_mask[:, None, :, None], 0.0)
+        value = value.masked_fill(~key_mask[:, None, :, None], 0.0)
+        counts = key_mask.sum(dim=1).clamp_min(1)[:, None, None, None]
+    else:
+        counts = torch.tensor(keys, device=query.device)
+    with torch.no_grad():
+        measure = _measure(query, key, sample, sample_mask, counts)
+        if query_mask is not None:
+            measure = measure.masked_fill(~query_mask[:, None], -math.inf)
+        chosen = measure.topk(int(sparse_number(queries, factor)), dim=-1).indices
+    places = chosen[..., None].expand(-1, -1, -1, width)
+    scores = query.gather(2, places) @ key.transpose(-2, -1) * scale
+    if causal:
+        future = torch.arange(keys, device=query.device) > chosen[..., None]
+        scores = scores.masked_fill(future, -math.inf)
+    if key_mask is not None:
+        scores = scores.masked_fill(~key_mask[:, None, None, :], -math.inf)
+    # A query with nothing to attend to has only -inf: zero, not NaN.
+    nothing = (scores == -math.inf).all(dim=-1, keepdim=True)
+    weights = scores.masked_fill(nothing, 0.0).softmax(dim=-1).masked_fill(nothing, 0.0)
+    attended = weights @ value
+    rest = value.cumsum(dim=2) if causal else value.sum(dim=2, keepdim=True) / counts
+    rest = rest.expand(-1, -1, queries, -1)
+    index = chosen[..., None].expand(-1, -1, -1, value.shape[-1])
+    if query_mask is not None:
+        # A shorter row has fewer queries that attend; topk sorts them, so the last ones are too many.
+        rank = torch.arange(chosen.shape[-1], device=query.device)
+        real = rank < sparse_number(query_mask.sum(dim=1), factor).to(query.device)[:, None]
+        attended = torch.where(real[:, None, :, None], attended, rest.gather(2, index))
+    return rest.scatter(2, index, attended)
+
+
+def _measure(
+    query: Tensor, key: Tensor, sample: Tensor, sample_mask: Tensor | None, counts: Tensor
+) -> Tensor:
+    """Returns how far the scores of each query are from uniform, (B, H, T)."""
+    if sample.ndim == 1:
+        sampled = key.index_select(2, sample.to(key.device))
+    else:
+        index = sample[:, None, :, None].expand(-1, key.shape[1], -1, key.shape[3])
+        sampled = key.gather(2, index)
+    scores = query @ sampled.transpose(-2, -1)
+    if sample_mask is None:
+        return scores.amax(dim=-1) - scores.sum(dim=-1) / counts.squeeze(-1)
+    seen = sample_mask[:, None, None, :]
+    highest = scores.masked_fill(~seen, -math.inf).amax(dim=-1)
+    return highest - scores.masked_fill(~seen, 0.0).sum(dim=-1) / counts.squeeze(-1)

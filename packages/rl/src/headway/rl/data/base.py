@@ -1,0 +1,166 @@
+"""What all sources of trajectories share: choice, split, statistics, windows."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headway.core.errors import InputError, UserError
+from headway.core.training import DataModule
+from headway.core.training.splits import part_size
+from headway.rl.data.sampling import Sampling, UniformSteps
+from headway.rl.data.trajectory import Trajectory
+from headway.rl.data.windows import AllWindows, DrawnWindows, Window
+
+
+class TrajectoryData(DataModule):
+    """Gives the trainer stretches of trajectories; a subclass reads them in ``load``.
+
+    Args:
+        batch_size: Stretches of a batch.
+        workers: Processes that load.
+        seed: Of the drawing.
+        eval_batch_size: Stretches of a batch of validation; by default ``batch_size``.
+        context_length: Steps of a stretch.
+        number: Stretches of an epoch; as many as hold all steps once if None.
+        sampling: Which trajectories are drawn how often; every step equally if None.
+        top_fraction: Only this share of the trajectories, those with the highest returns, is used.
+        return_scale: What returns are divided by; the largest absolute return if None.
+        val: Share or number of the trajectories that validate.
+        split_seed: Of the split.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 64,
+        workers: int = 0,
+        seed: int = 0,
+        eval_batch_size: int | None = None,
+        context_length: int = 20,
+        number: int | None = None,
+        sampling: Sampling | None = None,
+        top_fraction: float = 1.0,
+        return_scale: float | None = None,
+        val: int | float = 0.05,
+        split_seed: int = 0,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size, workers=workers, seed=seed, eval_batch_size=eval_batch_size
+        )
+        if not 0 < top_fraction <= 1:
+            raise UserError(f"top_fraction is {top_fraction}; it must lie between 0 and 1")
+        if return_scale is not None and return_scale <= 0:
+            raise UserError(f"return_scale is {return_scale}; it must be positive")
+        self.context_length, self.number = context_length, number
+        self.sampling = sampling if sampling is not None else UniformSteps()
+        self.top_fraction, self.return_scale = top_fraction, return_scale
+        self.val, self.split_seed = val, split_seed
+        self.parts: dict[str, list[Trajectory]] = {}
+
+    @abstractmethod
+    def load(self) -> Sequence[Trajectory]:
+        """Returns all trajectories."""
+
+    @property
+    def environment(self) -> str | None:
+        """Name of the environment that the trajectories come from, if it is known."""
+        return None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Loads, checks and splits the trajectories."""
+        if self.parts:
+            return
+        found = list(self.load())
+        if len(found) < 2:
+            raise UserError(f"there are {len(found)} trajectories; at least 2 are needed")
+        _check_alike(found)
+        order = np.random.Generator(np.random.PCG64([self.split_seed, len(found)]))
+        shuffled = [found[place] for place in order.permutation(len(found)).tolist()]
+        count = part_size(self.val, len(found), "val", "trajectories")
+        val, train = shuffled[:count], shuffled[count:]
+        keep = max(1, round(self.top_fraction * len(train)))
+        # The best of the training part alone: what validates stays as it came.
+        train = sorted(train, key=lambda one: -one.total)[:keep]
+        self.parts = {"train": train, "val": val}
+        totals = np.array([one.total for one in train])
+        lengths = np.array([len(one) for one in train])
+        self.train_set = DrawnWindows(
+            train,
+            self.sampling.weights(totals, lengths),
+            length=self.context_length,
+            number=self.number or -(-int(lengths.sum()) // self.context_length),
+        )
+        self.val_set = AllWindows(val, length=self.context_length) if val else None
+        self.predict_set = self.val_set
+
+    @property
+    def observation_dim(self) -> int:
+        """Numbers of an observation."""
+        return self.parts["train"][0].observations.shape[1]
+
+    @property
+    def action_kind(self) -> str:
+        """``continuous`` or ``discrete``."""
+        actions = self.parts["train"][0].actions
+        return "discrete" if actions.ndim == 1 else "continuous"
+
+    @property
+    def action_dim(self) -> int:
+        """Numbers of a continuous action, or the least number of discrete ones that the data need."""
+        trajectories = [*self.parts["train"], *self.parts["val"]]
+        if self.action_kind == "continuous":
+            return trajectories[0].actions.shape[1]
+        return 1 + max(int(one.actions.max()) for one in trajectories)
+
+    @property
+    def longest(self) -> int:
+        """Steps of the longest trajectory."""
+        return max(len(one) for part in self.parts.values() for one in part)
+
+    def statistics(self) -> tuple[Tensor, Tensor, float]:
+        """Returns mean and deviation of the training observations, and the scale of the returns."""
+        seen = np.concatenate([one.observations for one in self.parts["train"]]).astype(np.float64)
+        mean, std = seen.mean(axis=0), seen.std(axis=0)
+        # A constant entry says nothing: it is centred and left as it is.
+        std[std < 1e-6] = 1.0
+        scale = self.return_scale
+        if scale is None:
+            largest = max(abs(one.returns_to_go).max() for one in self.parts["train"])
+            scale = float(largest) or 1.0
+        return torch.from_numpy(mean).float(), torch.from_numpy(std).float(), scale
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Returns the environment and the returns that the policy has seen."""
+        if not self.parts:
+            return {}
+        totals = [one.total for one in self.parts["train"]]
+        return {
+            "environment": self.environment,
+            "returns": {
+                "least": min(totals),
+                "median": float(np.median(totals)),
+                "most": max(totals),
+            },
+        }
+
+    @staticmethod
+    def collate(items: list[Window]) -> Window:
+        """Stacks stretches."""
+        return Window(*(torch.stack(parts) for parts in zip(*items, strict=True)))
+
+
+def _check_alike(trajectories: Sequence[Trajectory]) -> None:
+    first = trajectories[0]
+    for number, one in enumerate(trajectories):
+        for part in ("observations", "actions"):
+            expected, found = getattr(first, part), getattr(one, part)
+            if expected.shape[1:] != found.shape[1:] or expected.dtype != found.dtype:
+                raise InputError(
+                    f"episode {number}",
+                    f"its {part} are {found.dtype} {list(found.shape[1:])}, those of episode 0 "
+                    f"{expected.dtype} {list(expected.shape[1:])}; they are of another environment",
+                )

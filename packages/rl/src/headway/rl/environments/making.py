@@ -1,0 +1,60 @@
+"""Vector environments by name, and what their spaces mean for a model."""
+
+from typing import Any
+
+import gymnasium
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import FlattenObservation
+
+from headway.core.errors import UserError
+
+
+def make_vector(
+    name: str, number: int, *, render_mode: str | None = None
+) -> VectorEnv[Any, Any, Any]:
+    """Returns environments that run side by side and are reset one by one.
+
+    Args:
+        name: Name of the environment, such as ``Hopper-v5``.
+        number: How many.
+        render_mode: ``rgb_array`` to draw them.
+
+    Raises:
+        UserError: If gymnasium does not know the environment or lacks what it needs.
+    """
+
+    def make() -> gymnasium.Env[Any, Any]:
+        env = gymnasium.make(name, render_mode=render_mode)
+        return env if isinstance(env.observation_space, spaces.Box) else FlattenObservation(env)
+
+    try:
+        return SyncVectorEnv([make] * number, autoreset_mode=AutoresetMode.DISABLED)
+    except gymnasium.error.Error as error:
+        raise UserError(f"there is no environment {name}: {error}") from None
+    except ImportError as error:
+        raise UserError(f"{name} needs a package that is not installed: {error}") from None
+
+
+def observation_size(space: spaces.Space[Any]) -> int:
+    """Returns how many numbers an observation has once it is flat.
+
+    Raises:
+        UserError: If it cannot be made flat.
+    """
+    if not space.is_np_flattenable:
+        raise UserError(f"observations of {space} cannot be made a vector")
+    return int(spaces.flatdim(space))
+
+
+def action_size(space: spaces.Space[Any]) -> tuple[str, int]:
+    """Returns ``continuous`` or ``discrete``, and the numbers of an action or how many there are.
+
+    Raises:
+        UserError: If actions are neither.
+    """
+    if isinstance(space, spaces.Discrete):
+        return "discrete", int(space.n)
+    if isinstance(space, spaces.Box) and space.shape is not None and len(space.shape) == 1:
+        return "continuous", space.shape[0]
+    raise UserError(f"actions are numbers (Box) or choices (Discrete), got {space}")

@@ -1,0 +1,5 @@
+"""Parts that only decision models need."""
+
+from headway.rl.layers.actions import ActionSpace, ContinuousActions, DiscreteActions
+
+__all__ = ["ActionSpace", "ContinuousActions", "DiscreteActions"]

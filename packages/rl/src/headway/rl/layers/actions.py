@@ -1,0 +1,144 @@
+"""How actions enter a model, come out of it, and are learned."""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from headway.core.errors import UserError
+from headway.core.module import Module
+
+
+class ActionSpace(Module):
+    """Embeds actions, predicts them, and measures predictions.
+
+    Args:
+        dim: Channels of a token.
+        action_dim: Numbers of a continuous action, or how many discrete ones there are.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, dim: int, action_dim: int) -> None:
+        super().__init__()
+        if action_dim < 1:
+            raise UserError(f"action_dim is {action_dim}; it must be at least 1")
+        self.dim, self.action_dim = dim, action_dim
+        self.embedding = nn.Linear(action_dim, dim)
+        self.head = nn.Linear(dim, action_dim)
+
+    @abstractmethod
+    def embed(self, actions: Tensor) -> Tensor:
+        """Returns tokens (B, T, dim) of actions."""
+
+    @abstractmethod
+    def predict(self, x: Tensor) -> Tensor:
+        """Returns actions or logits (B, T, action_dim) of tokens (B, T, dim)."""
+
+    @abstractmethod
+    def loss(self, predicted: Tensor, actions: Tensor) -> Tensor:
+        """Returns the loss of each step, (B, T)."""
+
+    @abstractmethod
+    def choose(
+        self, predicted: Tensor, *, deterministic: bool, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Returns the actions to take, of predictions (B, action_dim)."""
+
+    @abstractmethod
+    def blank(self, *shape: int) -> Tensor:
+        """Returns actions that stand where none was taken yet."""
+
+    def resize(self, action_dim: int) -> None:
+        """Starts anew for another number of actions."""
+        weight = self.head.weight
+        self.action_dim = action_dim
+        self.init_args["action_dim"] = action_dim
+        self.embedding = nn.Linear(action_dim, self.dim).to(weight)
+        self.head = nn.Linear(self.dim, action_dim).to(weight)
+
+
+class ContinuousActions(ActionSpace):
+    """Actions of several numbers, learned by their squared error.
+
+    Args:
+        dim: Channels of a token.
+        action_dim: Numbers of an action.
+        bounded: Whether predictions lie in (-1, 1), by tanh.
+
+    Shape:
+        actions: (B, T, action_dim).
+
+    Source:
+        Chen et al. 2021, https://arxiv.org/abs/2106.01345, appendix A.
+    """
+
+    kind: ClassVar[str] = "continuous"
+
+    def __init__(self, dim: int, action_dim: int, *, bounded: bool = True) -> None:
+        super().__init__(dim, action_dim)
+        self.bounded = bounded
+
+    def embed(self, actions: Tensor) -> Tensor:
+        """Returns the tokens."""
+        return self.embedding(actions)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Returns the actions."""
+        out = self.head(x)
+        return out.tanh() if self.bounded else out
+
+    def loss(self, predicted: Tensor, actions: Tensor) -> Tensor:
+        """Returns the mean squared error of each step."""
+        return (predicted - actions).square().mean(dim=-1)
+
+    def choose(
+        self, predicted: Tensor, *, deterministic: bool, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Returns the predictions: there is no distribution to draw from."""
+        return predicted
+
+    def blank(self, *shape: int) -> Tensor:
+        """Returns zeros."""
+        return self.head.weight.new_zeros(*shape, self.action_dim)
+
+
+class DiscreteActions(ActionSpace):
+    """One of several actions, learned by cross-entropy.
+
+    Args:
+        dim: Channels of a token.
+        action_dim: How many actions there are.
+
+    Shape:
+        actions: (B, T) int64.
+    """
+
+    kind: ClassVar[str] = "discrete"
+
+    def embed(self, actions: Tensor) -> Tensor:
+        """Returns the tokens."""
+        chosen = F.one_hot(actions, self.action_dim)
+        return self.embedding(chosen.to(self.embedding.weight.dtype))
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Returns the logits."""
+        return self.head(x)
+
+    def loss(self, predicted: Tensor, actions: Tensor) -> Tensor:
+        """Returns the cross-entropy of each step."""
+        return F.cross_entropy(predicted.transpose(1, 2), actions, reduction="none")
+
+    def choose(
+        self, predicted: Tensor, *, deterministic: bool, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Returns the most likely actions, or draws them."""
+        if deterministic:
+            return predicted.argmax(dim=-1)
+        return torch.multinomial(predicted.softmax(dim=-1), 1, generator=generator)[:, 0]
+
+    def blank(self, *shape: int) -> Tensor:
+        """Returns zeros."""
+        return torch.zeros(*shape, dtype=torch.int64, device=self.head.weight.device)

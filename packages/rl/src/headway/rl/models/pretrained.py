@@ -1,0 +1,24 @@
+"""Published weights for a model: from a folder, a file or the hub."""
+
+from typing import Any
+
+from headway.core.weights.pretrained import from_pretrained
+from headway.rl.models.trajectory import TrajectoryModel
+
+
+def pretrained(
+    source: str, *, observation_dim: int | None = None, action_dim: int | None = None
+) -> TrajectoryModel:
+    """Loads a decision model for fine-tuning; this is what recipes name.
+
+    Args:
+        source: A run folder, a folder, a file of tensors, or a name on the hub.
+        observation_dim: Numbers of an observation of the new environment; as published if None.
+        action_dim: Numbers, or number, of its actions; as published if None.
+    """
+    wishes: dict[str, Any] = {"observation_dim": observation_dim, "action_dim": action_dim}
+    model = from_pretrained(
+        source, **{name: value for name, value in wishes.items() if value is not None}
+    )
+    assert isinstance(model, TrajectoryModel)
+    return model

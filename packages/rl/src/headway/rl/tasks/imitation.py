@@ -1,0 +1,138 @@
+"""Learning the actions of trajectories."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headway.core.errors import UserError
+from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.rl.data import TrajectoryData, Window
+from headway.rl.environments import make_vector
+from headway.rl.metrics import evaluate, summarise
+
+
+class Imitation(Task):
+    """Trains a decision model to say the next action: decision transformers and behaviour cloning.
+
+    It logs ``train_loss`` and ``val_loss``; and with ``episodes`` the mean return in the environment for
+    each target, as ``val_return_<target>``.
+
+    Args:
+        backbone: A model of trajectories.
+        optimizer: What moves the weights.
+        schedule: How the learning rate moves, or None for a constant one.
+        finetune: Freezes or injects parameters before training.
+        layer_decay: Ratio of the learning rates of neighbouring depths.
+        ema: Decay of the running average of the weights.
+        targets: Returns to ask for in the environment.
+        episodes: Episodes for each target after every validation; 0 for none.
+        environments: How many environments run side by side.
+
+    Shape:
+        A batch is a ``headway.rl.data.Window``.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module,
+        optimizer: OptimizerFactory,
+        schedule: ScheduleFactory | None = None,
+        finetune: Strategy | None = None,
+        layer_decay: float | None = None,
+        ema: float | None = None,
+        targets: Sequence[float] = (),
+        episodes: int = 0,
+        environments: int = 16,
+    ) -> None:
+        super().__init__(
+            backbone=backbone,
+            optimizer=optimizer,
+            schedule=schedule,
+            finetune=finetune,
+            layer_decay=layer_decay,
+            ema=ema,
+        )
+        if episodes < 0 or environments < 1:
+            raise UserError(
+                f"episodes is {episodes} and environments {environments}; at least 0 and 1 are needed"
+            )
+        if episodes and not targets:
+            raise UserError("episodes need targets: the returns that are asked for")
+        self.targets = tuple(targets)
+        self.episodes, self.environments = episodes, environments
+
+    @property
+    def model(self) -> Any:
+        """The decision model."""
+        return self.backbone
+
+    def setup(self, stage: str) -> None:
+        """Checks that data and model belong together, and gives the model the statistics."""
+        super().setup(stage)
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, TrajectoryData):
+            return
+        model = self.model
+        if data.observation_dim != model.observation_dim:
+            raise UserError(
+                f"the data show {data.observation_dim} numbers, the model reads "
+                f"{model.observation_dim}; set the model's observation_dim to {data.observation_dim}"
+            )
+        if data.action_kind != model.actions.kind:
+            name = "DiscreteActions" if data.action_kind == "discrete" else "ContinuousActions"
+            raise UserError(
+                f"the actions of the data are {data.action_kind}, those of the model "
+                f"{model.actions.kind}; set the model's actions to headway.rl.layers.{name}"
+            )
+        few = data.action_kind == "discrete" and data.action_dim <= model.action_dim
+        if data.action_dim != model.action_dim and not few:
+            raise UserError(
+                f"the data have actions of {data.action_dim}, the model of {model.action_dim}; set the "
+                f"model's action_dim to {data.action_dim}"
+            )
+        if data.longest > model.max_timestep:
+            raise UserError(
+                f"the longest episode has {data.longest} steps, the model knows "
+                f"{model.max_timestep}; raise the model's max_timestep"
+            )
+        if stage == "fit":
+            model.set_statistics(*data.statistics())
+
+    def training_step(self, batch: Window, index: int) -> Tensor:
+        """Returns the loss of the real steps."""
+        loss, steps = self._loss(batch)
+        self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=steps)
+        return loss
+
+    def validation_step(self, batch: Window, index: int) -> None:
+        """Adds a batch to the loss."""
+        loss, steps = self._loss(batch)
+        self.log("val_loss", loss, prog_bar=True, batch_size=steps)
+
+    def predict_step(self, batch: Window, index: int) -> Tensor:
+        """Returns the predictions of each step, (B, K, action_dim)."""
+        return self.model(*batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Plays in the environment."""
+        name = self.preprocessing().get("environment")
+        if not self.episodes or self.trainer.sanity_checking:
+            return
+        if name is None:
+            raise UserError("the data do not say which environment to play in; set episodes to 0")
+        envs = make_vector(name, min(self.environments, self.episodes))
+        try:
+            for target in self.targets:
+                found = evaluate(self.model, envs, target=target, episodes=self.episodes)
+                self.log(f"val_return_{target:g}", summarise(found)["return_mean"], prog_bar=True)
+        finally:
+            envs.close()
+
+    def _loss(self, batch: Window) -> tuple[Tensor, int]:
+        model = self.model
+        losses = model.actions.loss(model(*batch), batch.actions)
+        real = batch.mask
+        return torch.where(real, losses, 0.0).sum() / real.sum(), int(real.sum())

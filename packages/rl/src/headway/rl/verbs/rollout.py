@@ -1,0 +1,150 @@
+"""Plays a policy in its environment: a table of episodes, return over target, a video."""
+
+import argparse
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.cli.counts import check_positive
+from headway.core.cli.device import choose_device
+from headway.core.cli.progress import with_progress
+from headway.core.cli.verbs import refuse_to_overwrite
+from headway.core.errors import UserError
+from headway.core.files import atomic_write, save_figure
+from headway.core.weights import from_pretrained, read_preprocessing
+from headway.rl.environments import make_vector
+from headway.rl.metrics import Episode, evaluate, summarise
+from headway.rl.models import TrajectoryModel
+from headway.rl.pictures import return_figure, save_video, tile
+
+COLUMNS = ("target", "episode", "return", "steps", "terminated")
+# A video shows the first episodes of each target.
+SHOWN = 4
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``headway rollout``."""
+    parser.add_argument("--env", help="environment, where it is not the one of the training data")
+    parser.add_argument(
+        "--targets",
+        type=float,
+        nargs="+",
+        help="returns to ask for (the least, the median and the most of the training data)",
+    )
+    parser.add_argument("--episodes", type=int, default=100, help="for each target (100)")
+    parser.add_argument("--num-envs", type=int, default=16, help="side by side (16)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first episode (0)")
+    parser.add_argument("--stochastic", action="store_true", help="draw the actions")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="return over target")
+    parser.add_argument("--video", type=Path, metavar="MP4", help="a few episodes; .mp4 or .gif")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes one row per episode."""
+    check_positive(args, "episodes", "num_envs")
+    if args.checkpoint is None:
+        raise UserError("rollout of what? -m takes a run folder, a checkpoint or a hub id")
+    for path in (args.plot, args.video):
+        refuse_to_overwrite(path, overwrite=args.overwrite)
+    if args.video is not None and args.video.suffix not in (".mp4", ".gif"):
+        raise UserError(f"--video {args.video} must end in .mp4 or .gif")
+    model = from_pretrained(args.checkpoint)
+    if not isinstance(model, TrajectoryModel):
+        raise UserError(f"{args.checkpoint} is a {type(model).__name__}, which takes no actions")
+    model.eval().to(choose_device(args.device))
+    notes = read_preprocessing(args.checkpoint)
+    name = args.env or notes.get("environment")
+    if name is None:
+        raise UserError("the model does not say which environment it is for; add --env NAME")
+    seen = notes.get("returns") or {}
+    targets = sorted(set(args.targets or seen.values()))
+    if not targets:
+        raise UserError("the model does not say which returns it has seen; add --targets R [R ...]")
+    played = {target: play(model, name, target, args) for target in targets}
+    episodes = [one for found in played.values() for one in found]
+    if args.out is None or str(args.out) == "-":
+        write(sys.stdout, episodes)
+    else:
+        with atomic_write(args.out, "w") as file:
+            write(file, episodes)
+    if args.plot is not None:
+        totals = {target: [one.total for one in found] for target, found in played.items()}
+        save_figure(return_figure(totals, seen=seen), args.plot)
+    if args.video is not None:
+        film(model, name, targets, args)
+    report(args, name, played)
+    return 0
+
+
+def play(
+    model: TrajectoryModel, name: str, target: float, args: argparse.Namespace
+) -> list[Episode]:
+    """Returns the episodes of one target."""
+    envs = make_vector(name, min(args.num_envs, args.episodes))
+    bar = iter(with_progress(range(args.episodes), f"target {target:g}"))
+    try:
+        return evaluate(
+            model,
+            envs,
+            target=target,
+            episodes=args.episodes,
+            seed=args.seed,
+            deterministic=not args.stochastic,
+            progress=lambda ended: [next(bar) for _ in range(ended)] and None,
+        )
+    finally:
+        next(bar, None)
+        envs.close()
+
+
+def film(model: TrajectoryModel, name: str, targets: list[float], args: argparse.Namespace) -> None:
+    """Writes the first episodes of each target, one target after the other."""
+    frames: list[NDArray[np.uint8]] = []
+    fps = 15
+    for target in targets:
+        envs: Any = make_vector(name, min(SHOWN, args.episodes), render_mode="rgb_array")
+        fps = int(envs.metadata.get("render_fps", fps))
+
+        def shoot(envs: Any = envs) -> None:
+            pictures = [picture for picture in envs.render() if picture is not None]
+            if not pictures:
+                raise UserError(f"{name} cannot be drawn; leave --video out")
+            frames.append(tile(pictures))
+
+        try:
+            evaluate(
+                model, envs, target=target, episodes=envs.num_envs, seed=args.seed, frame=shoot
+            )
+        finally:
+            envs.close()
+    save_video(frames, args.video, fps=fps)
+
+
+def write(file: IO[str], episodes: list[Episode]) -> None:
+    """Writes the table as CSV."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for one in episodes:
+        writer.writerow(
+            (f"{one.target:g}", one.number, f"{one.total:.6g}", one.steps, int(one.terminated))
+        )
+
+
+def report(args: argparse.Namespace, name: str, played: dict[float, list[Episode]]) -> None:
+    """Says what came about for each target."""
+    said = {f"{target:g}": summarise(found) for target, found in played.items()}
+    if args.json:
+        print(json.dumps({"environment": name, "targets": said}), file=sys.stderr)
+        return
+    for target, one in said.items():
+        print(
+            f"{name}, target {target}: return {one['return_mean']:.4g} (deviation "
+            f"{one['return_std']:.3g}, {one['return_least']:.4g} to {one['return_most']:.4g}) in "
+            f"{one['episodes']} episodes of {one['steps_mean']:.1f} steps",
+            file=sys.stderr,
+        )

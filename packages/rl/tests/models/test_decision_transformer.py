@@ -1,0 +1,308 @@
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import DecisionTransformerConfig, DecisionTransformerModel
+
+from headway.core.errors import UserError
+from headway.core.explain import gradient_relevance
+from headway.core.feedforward import MLP
+from headway.core.finetune import LoRA
+from headway.core.mixers import ConvolutionMixer, LinearAttention, PoolingMixer, SelfAttention
+from headway.core.positions import ALiBi
+from headway.core.weights import from_pretrained, save_pretrained
+from headway.rl.layers import DiscreteActions
+from headway.rl.models import BehaviourCloning, DecisionTransformer, Policy, pretrained
+
+MIXERS = {
+    "attention": None,
+    "alibi": partial(SelfAttention, causal=True, position=ALiBi),
+    "window": partial(SelfAttention, causal=True, window=5),
+    "linear": partial(LinearAttention, causal=True),
+    "convolution": partial(ConvolutionMixer, axes=1, window=6, causal=True),
+}
+
+
+def theirs(folder: Path, **options) -> DecisionTransformerModel:
+    torch.manual_seed(0)
+    config = DecisionTransformerConfig(
+        state_dim=5,
+        act_dim=2,
+        hidden_size=24,
+        max_ep_len=30,
+        n_layer=2,
+        n_head=2,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        **options,
+    )
+    model = DecisionTransformerModel(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    return model
+
+
+def batch(seed: int = 1, size: int = 3, steps: int = 6, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.ones(size, steps, dtype=torch.bool)
+    mask[1, :2] = False
+    mask[2, :5] = False
+    return {
+        "observations": torch.randn(size, steps, 5, generator=generator).to(dtype),
+        "actions": torch.randn(size, steps, 2, generator=generator).to(dtype),
+        "returns_to_go": torch.randn(size, steps, generator=generator).to(dtype),
+        "timesteps": torch.arange(steps).expand(size, -1),
+        "mask": mask,
+    }
+
+
+def ask(model: DecisionTransformerModel, given: dict) -> torch.Tensor:
+    return model(
+        states=given["observations"],
+        actions=given["actions"],
+        returns_to_go=given["returns_to_go"][..., None],
+        timesteps=given["timesteps"],
+        attention_mask=given["mask"].long(),
+    ).action_preds
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"activation_function": "gelu_new", "action_tanh": False, "n_inner": 40}],
+    ids=["relu", "gelu"],
+)
+def test_outputs_and_gradients_equal_transformers(tmp_path: Path, options: dict) -> None:
+    other = theirs(tmp_path, **options).eval()
+    ours = from_pretrained(tmp_path).eval()
+    given = batch()
+    real = given["mask"]
+    want, got = ask(other, given)[real], ours(**given)[real]
+    torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
+    want.square().sum().backward()
+    got.square().sum().backward()
+    pairs = [
+        (ours.observation_embedding.weight, other.embed_state.weight),
+        (ours.actions.embedding.weight, other.embed_action.weight),
+        (ours.return_embedding.weight, other.embed_return.weight),
+        (ours.timestep_embedding.weight, other.embed_timestep.weight),
+        (ours.norm.weight, other.embed_ln.weight),
+    ]
+    for mine, peer in pairs:
+        torch.testing.assert_close(mine.grad, peer.grad, atol=1e-4, rtol=1e-4)
+    qkv = ours.decoder.blocks[1].mixer.function.qkv.weight.grad
+    torch.testing.assert_close(
+        qkv, other.encoder.h[1].attn.c_attn.weight.grad.T, atol=1e-4, rtol=1e-4
+    )
+
+
+def test_two_hundred_steps_equal_transformers(tmp_path: Path) -> None:
+    other = theirs(tmp_path)
+    # The one row of their table of places that counts is folded into the bias of the norm, where weight
+    # decay would pull at the sum. The original has no such table.
+    nn.init.zeros_(other.encoder.wpe.weight).requires_grad_(False)
+    other.save_pretrained(tmp_path)
+    other, ours = other.double().train(), from_pretrained(tmp_path).double().train()
+    optimizers = [torch.optim.AdamW(m.parameters(), lr=1e-3) for m in (ours, other)]
+    losses = []
+    for step in range(200):
+        given = batch(step, dtype=torch.float64)
+        row = []
+        for model, optimizer in zip((ours, other), optimizers, strict=True):
+            out = model(**given) if model is ours else ask(model, given)
+            target = given["observations"][..., :2].tanh()
+            loss = (out - target)[given["mask"]].square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            row.append(loss.item())
+        losses.append(row)
+    mine, peer = torch.tensor(losses).T
+    torch.testing.assert_close(mine, peer, atol=1e-4, rtol=0)
+    assert mine[-20:].mean() < 0.7 * mine[:20].mean()
+
+
+def build(kind=DecisionTransformer, mixer=None, **options):
+    torch.manual_seed(0)
+    options = {"observation_dim": 5, "action_dim": 2, "context_length": 6, **options}
+    model = kind(dim=16, depth=2, heads=2, max_timestep=20, mixer=mixer, **options)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    model.set_statistics(torch.full((options["observation_dim"],), 0.3), torch.tensor(2.0), 10.0)
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("kind", [DecisionTransformer, BehaviourCloning])
+def test_padding_changes_neither_outputs_nor_gradients_even_as_nan(kind, name: str) -> None:
+    model = build(kind, MIXERS[name]).double()
+    given = batch(dtype=torch.float64)
+    hidden = ~given["mask"]
+    for part in ("observations", "actions", "returns_to_go"):
+        given[part][hidden] = float("nan")
+    given["timesteps"] = given["timesteps"].masked_fill(hidden, 10**6)
+    out = model(**given)
+    alone = [
+        model(**{key: value[row : row + 1, cut:] for key, value in given.items() if key != "mask"})
+        for row, cut in ((0, 0), (1, 2), (2, 5))
+    ]
+    for row, cut in ((0, 0), (1, 2), (2, 5)):
+        torch.testing.assert_close(out[row, cut:], alone[row][0], atol=1e-5, rtol=1e-5)
+    parameters = list(model.parameters())
+    options = {"allow_unused": True}
+    one = torch.autograd.grad(out[given["mask"]].square().sum(), parameters, **options)
+    two = torch.autograd.grad(sum(a.square().sum() for a in alone), parameters, **options)
+    for a, b in zip(one, two, strict=True):
+        if a is not None or b is not None:
+            torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_an_action_depends_on_the_past_alone_and_on_the_return_asked_for() -> None:
+    model = build().double()
+    given = batch(dtype=torch.float64)
+    del given["mask"]
+    out = model(**given)
+    for part, first in (("observations", 3), ("returns_to_go", 3), ("actions", 4)):
+        changed = {**given, part: given[part].clone()}
+        changed[part][:, 3] += 1
+        moved = (model(**changed) - out).abs().amax(dim=(0, 2)) > 1e-9
+        assert moved.tolist() == [place >= first for place in range(6)], part
+    cloned = build(BehaviourCloning).double()
+    other = {**given, "returns_to_go": given["returns_to_go"] + 5}
+    assert torch.equal(cloned(**given), cloned(**other))
+
+
+@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("kind", [DecisionTransformer, BehaviourCloning])
+def test_rollouts_with_a_cache_equal_the_full_pass(kind, name: str) -> None:
+    """Three environments that begin anew at different times, past the end of the context."""
+    model = build(kind, MIXERS[name])
+    policy = Policy(model, target_return=7.0)
+    random = np.random.default_rng(0)
+    histories: list[list[tuple]] = [[], [], []]
+    wanted = np.full(3, 7.0)
+    state, start = None, None
+    cached = 0
+    for step in range(22):
+        seen = random.standard_normal((3, 5)).astype(np.float32)
+        if start is not None:
+            for row in np.flatnonzero(start):
+                histories[row], wanted[row] = [], 7.0
+        actions, state = policy.predict(seen, state, start)
+        cached += state.cache is not None
+        for row in range(3):
+            histories[row].append((seen[row], wanted[row], len(histories[row])))
+            last = histories[row][-6:]
+            taken = [*(one[3] for one in last_actions(histories[row])[-6:][:-1]), np.zeros(2)]
+            want = model(
+                torch.tensor(np.stack([one[0] for one in last]))[None],
+                torch.tensor(np.stack(taken), dtype=torch.float32)[None],
+                torch.tensor([one[1] for one in last], dtype=torch.float32)[None],
+                torch.tensor([one[2] for one in last])[None],
+            )[0, -1]
+            np.testing.assert_allclose(actions[row], want.detach().numpy(), atol=1e-4)
+            histories[row][-1] = (*histories[row][-1], actions[row])
+        reward = random.standard_normal(3)
+        policy.observe(state, reward)
+        wanted -= reward
+        start = np.array([step == 3, step in (5, 6, 13), step == 13])
+        if step == 13:
+            start[:] = True
+    assert 10 <= cached < 22
+
+
+def last_actions(history: list[tuple]) -> list[tuple]:
+    return [one if len(one) == 4 else (*one, None) for one in history]
+
+
+def test_one_environment_or_many() -> None:
+    model = build()
+    policy = Policy(model, target_return=1.0)
+    seen = np.random.default_rng(0).standard_normal((2, 5)).astype(np.float32)
+    many, _ = policy.predict(seen)
+    one, state = policy.predict(seen[0])
+    np.testing.assert_allclose(one, many[0], atol=1e-6)
+    policy.observe(state, 0.25)
+    assert state.wanted.tolist() == [0.75]
+    with pytest.raises(UserError, match="shows 4 numbers, the model was trained on 5"):
+        policy.predict(seen[:, :4])
+
+
+def test_discrete_actions_are_drawn_from_their_probabilities() -> None:
+    model = build(action_dim=3, actions=DiscreteActions)
+    seen = np.zeros((3000, 5), np.float32)
+    policy = Policy(model, target_return=1.0, seed=0)
+    likely, _ = policy.predict(seen)
+    assert len(set(likely.tolist())) == 1
+    drawn, _ = policy.predict(seen, deterministic=False)
+    steps = torch.zeros(1, 1, dtype=torch.int64)
+    logits = model(torch.zeros(1, 1, 5), steps, torch.ones(1, 1), steps)
+    shares = np.bincount(drawn, minlength=3) / 3000
+    np.testing.assert_allclose(shares, logits[0, 0].softmax(-1).detach().numpy(), atol=0.04)
+
+
+def test_another_environment_keeps_the_body(tmp_path: Path) -> None:
+    theirs(tmp_path)
+    model = pretrained(str(tmp_path), observation_dim=7, action_dim=4)
+    assert model.observation_mean.shape == (7,)
+    changed = set(model.load_report.reinitialised)
+    assert "observation_embedding.weight" in changed
+    assert "actions.head.weight" in changed
+    assert not any(name.startswith("decoder") for name in changed)
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    steps = torch.arange(2)[None]
+    out = model(torch.zeros(1, 2, 7), torch.zeros(1, 2, 4), torch.zeros(1, 2), steps, mask)
+    assert out.shape == (1, 2, 4)
+
+
+def test_the_tools_act_on_it_through_the_seams() -> None:
+    model = build().double()
+    given = batch(dtype=torch.float64)
+    del given["mask"]
+    before = model(**given)
+    relevance = gradient_relevance(model, *given.values(), answer=lambda out: out[:, -1], target=0)
+    assert relevance.shape == (3, 18)
+    assert bool((relevance[:, -1] == 0).all())  # the last action comes after the answer
+    LoRA(rank=2).apply(model)
+    torch.testing.assert_close(model(**given), before)
+
+
+def test_it_compiles_whole_and_exports_with_any_batch() -> None:
+    model = build()
+    given = batch()
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    real = given["mask"]
+    torch.testing.assert_close(compiled(**given)[real], model(**given)[real])
+    sizes = {name: {0: torch.export.Dim.AUTO} for name in given}
+    exported = torch.export.export(model, (), kwargs=given, dynamic_shapes=sizes).module()
+    other = {name: value[:2] for name, value in batch(2).items()}
+    torch.testing.assert_close(exported(**other), model(**other))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"observation_dim": 0}, "observation_dim is 0"),
+        ({"action_dim": 0}, "action_dim is 0"),
+        ({"mixer": PoolingMixer}, "causal"),
+        ({"mixer": SelfAttention}, "causal=True"),
+        ({"context_length": 0}, "context_length is 0"),
+    ],
+)
+def test_bad_arguments(options: dict, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        build(**options)
+
+
+def test_statistics_belong_to_the_checkpoint(tmp_path: Path) -> None:
+    model = build(feedforward=partial(MLP, activation=nn.GELU))
+    save_pretrained(model, tmp_path)
+    again = from_pretrained(tmp_path)
+    assert again.return_scale.item() == 10
+    assert again.observation_std[0].item() == 2

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+
+from headway.core.errors import UserError
+from headway.rl.environments import KEY_TO_DOOR, make_vector
+from headway.rl.layers import DiscreteActions
+from headway.rl.metrics import evaluate, summarise
+from headway.rl.models import DecisionTransformer
+
+
+def model(observation_dim: int = 8, action_dim: int = 4, **options) -> DecisionTransformer:
+    torch.manual_seed(0)
+    return DecisionTransformer(
+        observation_dim=observation_dim,
+        action_dim=action_dim,
+        dim=16,
+        depth=1,
+        heads=2,
+        context_length=21,
+        max_timestep=21,
+        **{"actions": DiscreteActions, **options},
+    ).eval()
+
+
+def test_an_episode_depends_on_its_seed_and_not_on_how_many_run_beside_it() -> None:
+    found = []
+    for number in (1, 3, 7):
+        envs = make_vector(KEY_TO_DOOR, number)
+        found.append(evaluate(model(), envs, target=1.0, episodes=7, seed=5))
+    assert found[0] == found[1] == found[2]
+    assert [one.number for one in found[0]] == list(range(7))
+    assert len({one.steps for one in found[0]}) > 1
+
+
+def test_rewards_and_lengths_are_those_of_the_environment() -> None:
+    envs = make_vector("CartPole-v1", 2)
+    found = evaluate(model(4, 2), envs, target=500.0, episodes=6)
+    for one in found:
+        assert one.total == one.steps  # CartPole pays 1 for each step
+        assert one.terminated
+    told = summarise(found)
+    assert told["return_mean"] == pytest.approx(np.mean([one.total for one in found]))
+
+
+def test_continuous_actions_stay_inside_the_space() -> None:
+    from headway.rl.layers import ContinuousActions
+
+    envs = make_vector("Pendulum-v1", 2)
+    big = model(3, 1, actions=ContinuousActions, mixer=None)
+    big.actions.bounded = False
+    with torch.no_grad():
+        big.actions.head.bias.fill_(100.0)
+    big.context_length = 5  # episodes outgrow the context
+    found = evaluate(big, envs, target=0.0, episodes=2)
+    assert all(one.steps == 200 and not one.terminated for one in found)
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1"])
+def test_another_environment_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=r"trained on 8 and 4 discrete ones; it is another"):
+        evaluate(model(), make_vector(name, 1), target=0.0, episodes=1)

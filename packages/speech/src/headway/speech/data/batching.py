@@ -1,0 +1,107 @@
+"""Batches of similar length, by how many seconds they hold once padded."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Sampler
+
+from headway.core.errors import UserError
+
+
+class SpeechItem(NamedTuple):
+    """One recording with its text.
+
+    Args:
+        inputs: (T, F) features, or (T,) samples.
+        targets: Entries of the vocabulary, (U,).
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+
+class SpeechBatch(NamedTuple):
+    """Recordings padded on the right with zeros.
+
+    Args:
+        inputs: (B, T, F), or (B, T) samples.
+        lengths: (B,).
+        targets: (B, U).
+        target_lengths: (B,).
+    """
+
+    inputs: Tensor
+    lengths: Tensor
+    targets: Tensor
+    target_lengths: Tensor
+
+
+def pad(items: Sequence[SpeechItem | None]) -> SpeechBatch:
+    """Makes a batch of the items that could be read.
+
+    Raises:
+        UserError: If none could.
+    """
+    whole = [item for item in items if item is not None]
+    if not whole:
+        raise UserError("no recording of this batch can be read; check the files named above")
+    return SpeechBatch(
+        pad_sequence([item.inputs for item in whole], batch_first=True),
+        torch.tensor([len(item.inputs) for item in whole]),
+        pad_sequence([item.targets for item in whole], batch_first=True),
+        torch.tensor([len(item.targets) for item in whole]),
+    )
+
+
+class LengthBatches:
+    """Groups the indices of an epoch into batches of similar length with a budget of padded seconds.
+
+    Every item belongs to a fixed bucket of items of similar length, and every bucket has the batch size
+    that its longest item allows; which items of a bucket meet, and when, follows the order of the epoch.
+    So the batches are a function of that order, and every epoch has as many.
+
+    Args:
+        order: The indices of the epoch.
+        seconds: Length of every item.
+        batch_seconds: Most seconds in a batch, padding counted; a longer item is a batch by itself.
+        batch_size: Most items in a batch.
+        buckets: Number of buckets.
+    """
+
+    def __init__(
+        self,
+        order: Sampler[int],
+        seconds: Sequence[float],
+        *,
+        batch_seconds: float,
+        batch_size: int,
+        buckets: int = 12,
+    ) -> None:
+        self.order = order
+        ranked = sorted(range(len(seconds)), key=lambda index: (seconds[index], index))
+        parts = [
+            ranked[len(ranked) * part // buckets : len(ranked) * (part + 1) // buckets]
+            for part in range(buckets)
+        ]
+        self.bucket = {index: place for place, part in enumerate(parts) for index in part}
+        longest = [max((seconds[index] for index in part), default=1.0) for part in parts]
+        self.sizes = [max(1, min(batch_size, int(batch_seconds / length))) for length in longest]
+        self.number = sum(
+            -(-len(part) // size) for part, size in zip(parts, self.sizes, strict=True)
+        )
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __iter__(self) -> Iterator[list[int]]:
+        waiting: list[list[int]] = [[] for _ in self.sizes]
+        for index in self.order:
+            place = self.bucket[index]
+            waiting[place].append(index)
+            if len(waiting[place]) == self.sizes[place]:
+                yield waiting[place]
+                waiting[place] = []
+        yield from (batch for batch in waiting if batch)

@@ -1,0 +1,189 @@
+"""Strings of spoken digits, put together from recordings of single ones."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from headway.core.errors import UserError
+from headway.core.training.invalid import OnInvalid
+from headway.core.training.randomness import mix
+from headway.speech.data.audio import read_audio, seconds_of
+from headway.speech.data.front_end import FrontEnd
+from headway.speech.data.spec_augment import SpecAugment
+from headway.speech.data.speech_data import SpeechData
+from headway.speech.data.speech_set import SpeechSet
+from headway.speech.data.tokenizer import Case, Unit
+
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_FILE = re.compile(r"^(\d)_(.+)_(\d+)\.wav$")
+# Silence between two digits and at both ends, in seconds, and its noise, in decibels of full scale.
+GAP, EDGE, NOISE = (0.05, 0.3), (0.1, 0.3), (-66.0, -54.0)
+
+# Of every speaker the recordings of every digit.
+Speakers = dict[str, dict[int, list[Path]]]
+
+
+class DigitStringSet(SpeechSet):
+    """Strings drawn from the recordings of one speaker each.
+
+    Args:
+        speakers: The recordings.
+        strings: Number of strings.
+        digits: Least and largest number of digits; every number occurs as often.
+        seed: Makes the strings a function of seed and index; with None they are drawn from torch's
+            generator, anew in every epoch.
+    """
+
+    def __init__(
+        self, speakers: Speakers, strings: int, digits: tuple[int, int], seed: int | None
+    ) -> None:
+        self.speakers, self.digits, self.seed = speakers, digits, seed
+        files = [file for digit in speakers.values() for part in digit.values() for file in part]
+        mean = sum(map(seconds_of, files)) / len(files) + sum(GAP) / 2
+        self.seconds = [self._count(index) * mean + sum(EDGE) / 2 for index in range(strings)]
+        self._samples: dict[tuple[Path, int], Tensor] = {}
+
+    def _count(self, index: int) -> int:
+        least, largest = self.digits
+        return least + index % (largest - least + 1)
+
+    def texts(self) -> Sequence[str]:
+        """Returns the digits."""
+        return NAMES
+
+    def recording(self, index: int, sample_rate: int) -> tuple[Tensor, str]:
+        """Draws and joins the digits of one string."""
+        seed = int(torch.randint(2**62, ())) if self.seed is None else mix(self.seed, index)
+        random = torch.Generator().manual_seed(seed)
+
+        def draw(number: int) -> int:
+            return int(torch.randint(number, (), generator=random))
+
+        def between(low: float, high: float) -> float:
+            return low + (high - low) * float(torch.rand((), generator=random))
+
+        level = 10 ** (between(*NOISE) / 20)
+
+        def silence(seconds: tuple[float, float]) -> Tensor:
+            samples = round(between(*seconds) * sample_rate)
+            return level * torch.randn(samples, generator=random)
+
+        names = sorted(self.speakers)
+        speaker = self.speakers[names[draw(len(names))]]
+        spoken = sorted(speaker)
+        parts, words = [silence(EDGE)], []
+        for place in range(self._count(index)):
+            digit = spoken[draw(len(spoken))]
+            file = speaker[digit][draw(len(speaker[digit]))]
+            parts += [silence(GAP)] * (place > 0) + [self._read(file, sample_rate)]
+            words.append(NAMES[digit])
+        parts.append(silence(EDGE))
+        return torch.cat(parts), " ".join(words)
+
+    def _read(self, file: Path, sample_rate: int) -> Tensor:
+        if (file, sample_rate) not in self._samples:
+            self._samples[file, sample_rate] = read_audio(file, sample_rate=sample_rate)
+        return self._samples[file, sample_rate]
+
+
+class DigitStrings(SpeechData):
+    """Strings of digits, each from the recordings of one speaker with random silences between them.
+
+    For the Free Spoken Digit Dataset: ``path`` holds ``{digit}_{speaker}_{index}.wav``. Recordings 0 to 4
+    of each digit and speaker test, as the data set has it; 5 to 9 validate, the others train. Training
+    strings are drawn anew in every epoch, those of validation and test are a function of ``string_seed``.
+
+    Args:
+        path: Folder of recordings.
+        strings: Training strings of an epoch.
+        val_strings: Validation strings.
+        test_strings: Test strings.
+        digits: Least and largest number of digits of a string.
+        string_seed: Of the validation and test strings.
+        batch_seconds: Most seconds of a training batch, padding counted.
+        batch_size: Most strings of a batch.
+        workers: Processes that load.
+        seed: Of order, training strings and augmentation.
+        front_end: What a string goes through.
+        unit: What an entry of the vocabulary is.
+        case: What happens to letters.
+        augment: Masks parts of the training features.
+        on_invalid: What happens to files that cannot be used.
+
+    Source:
+        Jackson et al., Free Spoken Digit Dataset, https://github.com/Jakobovski/free-spoken-digit-dataset.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        strings: int = 2000,
+        val_strings: int = 200,
+        test_strings: int = 300,
+        digits: tuple[int, int] = (3, 7),
+        string_seed: int = 0,
+        batch_seconds: float = 60.0,
+        batch_size: int = 32,
+        workers: int = 0,
+        seed: int = 0,
+        front_end: FrontEnd | None = None,
+        unit: Unit = "words",
+        case: Case = "lower",
+        augment: SpecAugment | None = None,
+        on_invalid: OnInvalid = "raise",
+    ) -> None:
+        super().__init__(
+            batch_seconds=batch_seconds,
+            batch_size=batch_size,
+            workers=workers,
+            seed=seed,
+            front_end=front_end,
+            unit=unit,
+            case=case,
+            augment=augment,
+            on_invalid=on_invalid,
+        )
+        if min(strings, val_strings, test_strings) < 1:
+            raise UserError(
+                f"strings {strings}, val_strings {val_strings} and test_strings {test_strings} must "
+                "be at least 1"
+            )
+        if not 1 <= digits[0] <= digits[1]:
+            raise UserError(f"digits {digits} are not a least and a largest number")
+        self.path = Path(path).expanduser()
+        self.sizes = {"train": strings, "val": val_strings, "test": test_strings}
+        self.digits = digits
+        self.string_seed = string_seed
+
+    def load(self) -> dict[str, SpeechSet]:
+        """Sorts the recordings into the splits."""
+        if not self.path.is_dir():
+            raise UserError(f"there is no folder {self.path}; give data.path")
+        splits: dict[str, Speakers] = {split: {} for split in self.sizes}
+        for file in sorted(self.path.glob("*.wav")):
+            match = _FILE.match(file.name)
+            if match is None:
+                continue
+            digit, speaker, index = int(match[1]), match[2], int(match[3])
+            split = "test" if index < 5 else "val" if index < 10 else "train"
+            splits[split].setdefault(speaker, defaultdict(list))[digit].append(file)
+        for split, speakers in splits.items():
+            if not speakers:
+                raise UserError(
+                    f"{self.path} has no recordings for {split}; they are named DIGIT_SPEAKER_INDEX.wav "
+                    "with indices 0-4 (test), 5-9 (validation) and from 10 on (training)"
+                )
+        return {
+            split: DigitStringSet(
+                speakers,
+                self.sizes[split],
+                self.digits,
+                None if split == "train" else mix(self.string_seed, split),
+            )
+            for split, speakers in splits.items()
+        }

@@ -1,0 +1,126 @@
+"""The convolutional stem over waveforms of wav2vec 2.0."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from headway.core.errors import UserError
+from headway.core.norms import LayerNorm
+from headway.speech.layers.stem import SpeechStem, zero_beyond
+
+
+class ItemNorm(nn.Module):
+    """Normalises each channel of an item over its own real places (group norm of one channel each).
+
+    Args:
+        channels: Channels.
+        eps: Added to the variance.
+
+    Shape:
+        x: (B, channels, T). lengths: (B,). Output: the same as x.
+    """
+
+    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Normalises over the real places."""
+        count = lengths[:, None, None].to(x.dtype)
+        mean = zero_beyond(x, lengths, axis=2).sum(dim=2, keepdim=True) / count
+        centred = zero_beyond(x - mean, lengths, axis=2)
+        variance = centred.square().sum(dim=2, keepdim=True) / count
+        normed = centred * (variance + self.eps).rsqrt()
+        return normed * self.weight[:, None] + self.bias[:, None]
+
+
+class WaveformStem(SpeechStem):
+    """Convolutions without padding over the samples, a norm, and a projection: one token for 20 ms.
+
+    Args:
+        dim: Channels of a token.
+        channels: Channels of each convolution.
+        kernels: Length of each convolution.
+        strides: Stride of each convolution.
+        norm: ``"layer"`` normalises every convolution's output over its channels, ``"group"`` the first
+            one's over time, each channel by itself.
+        bias: Whether the convolutions learn a bias.
+        eps: Added to the variance by the norm before the projection.
+        dropout: Probability of dropping a channel of a token in training.
+
+    Shape:
+        inputs: (B, T). lengths: (B,). Output: (B, N, dim), and lengths.
+
+    Source:
+        Baevski et al. 2020, https://arxiv.org/abs/2006.11477, section 2.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        channels: Sequence[int] = (512,) * 7,
+        kernels: Sequence[int] = (10, 3, 3, 3, 3, 2, 2),
+        strides: Sequence[int] = (5, 2, 2, 2, 2, 2, 2),
+        norm: Literal["layer", "group"] = "layer",
+        bias: bool = False,
+        eps: float = 1e-5,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not len(channels) == len(kernels) == len(strides) > 0:
+            raise UserError(
+                f"{len(channels)} channels, {len(kernels)} kernels and {len(strides)} strides; "
+                "give one of each for every convolution"
+            )
+        if norm not in ("layer", "group"):
+            raise UserError(f"norm is 'layer' or 'group', got {norm!r}")
+        self.kernels, self.strides, self.kind = tuple(kernels), tuple(strides), norm
+        widths = [1, *channels]
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(*pair, kernel, stride=stride, bias=bias)
+            for pair, kernel, stride in zip(
+                zip(widths[:-1], widths[1:], strict=True), kernels, strides, strict=True
+            )
+        )
+        if norm == "layer":
+            norms: list[nn.Module] = [LayerNorm(width, eps=1e-5) for width in channels]
+        else:
+            norms = [ItemNorm(channels[0])]
+        self.norms = nn.ModuleList(norms)
+        self.norm = LayerNorm(widths[-1], eps=eps)
+        self.projection = nn.Linear(widths[-1], dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Returns the lengths behind the convolutions."""
+        for kernel, stride in zip(self.kernels, self.strides, strict=True):
+            lengths = self._shorter(lengths, kernel, stride)
+        return lengths
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Convolves and projects."""
+        if inputs.ndim != 2:
+            raise UserError(
+                f"got an input of shape {tuple(inputs.shape)}; this stem takes waveforms (B, T)"
+            )
+        tokens = self.checked_lengths(lengths)
+        x = zero_beyond(inputs, lengths)[:, None]
+        for place, convolution in enumerate(self.convolutions):
+            x = convolution(x)
+            lengths = self._shorter(lengths, self.kernels[place], self.strides[place])
+            if self.kind == "layer":
+                x = self.norms[place](x.transpose(1, 2)).transpose(1, 2)
+            elif place == 0:
+                x = self.norms[0](x, lengths)
+            x = F.gelu(x)
+        return self.dropout(self.projection(self.norm(x.transpose(1, 2)))), tokens
+
+    @staticmethod
+    def _shorter(lengths: Tensor, kernel: int, stride: int) -> Tensor:
+        return torch.div(lengths - kernel, stride, rounding_mode="floor") + 1

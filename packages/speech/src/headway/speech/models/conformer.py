@@ -1,0 +1,113 @@
+"""The Conformer."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from headway.core.blocks import MacaronBlock
+from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.feedforward import MLP
+from headway.core.init import init_transformer_
+from headway.core.layout import Layout
+from headway.core.mixers import SelfAttention
+from headway.core.module import Module
+from headway.core.norms import LayerNorm
+from headway.core.positions import RelativeSinusoidal
+from headway.core.stacks import Encoder
+from headway.core.stacks.stack import BlockFactory
+from headway.core.systems import system
+from headway.speech.layers import ConvolutionSubsampling, SpeechStem
+
+
+class Encoded(NamedTuple):
+    """What a speech encoder returns.
+
+    Args:
+        encoded: Tokens, (B, T', C).
+        lengths: Real tokens of each item, (B,).
+    """
+
+    encoded: Tensor
+    lengths: Tensor
+
+
+@system(
+    id=471,
+    name="Conformer",
+    paper="https://arxiv.org/abs/2005.08100",
+    claim="macaron blocks with relative attention and convolution, equal to the peer with copied weights",
+    test="packages/speech/tests/models/test_conformer_parity.py",
+)
+class Conformer(Module):
+    """A stem that subsamples in time, and a stack of macaron blocks.
+
+    One class for the Conformer over mel features and for Wav2Vec2-Conformer over waveforms: they differ
+    in the parts passed in. Any token mixer that takes right-padded items will do in the place of
+    relative attention.
+
+    Args:
+        dim: Channels of a token.
+        depth: Number of blocks.
+        heads: Heads of the mixers.
+        stem: Builds what turns features or waveforms into tokens, ``(dim)``.
+        mixer: Builds the token mixer, ``(dim, heads)``; a sequence is cycled over the depth.
+        feedforward: Builds each half-step feed-forward, ``(dim)``.
+        norm: Builds the norms, ``(dim)``.
+        block: Builds a block, ``(dim, heads, ...)``; the convolution is an argument of ``MacaronBlock``.
+        final_norm: Whether one more norm ends the encoder (Wav2Vec2-Conformer), behind that of the block.
+        drop_path: Rate of stochastic depth of the last block.
+
+    Shape:
+        inputs: (B, T, F) features or (B, T) waveforms. lengths: (B,), all T if None.
+        Output: ``encoded`` (B, T', dim) and ``lengths`` (B,).
+
+    Source:
+        Gulati et al. 2020, https://arxiv.org/abs/2005.08100. The default is its Conformer (S).
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int = 144,
+        depth: int = 16,
+        heads: int = 4,
+        stem: Callable[[int], SpeechStem] = ConvolutionSubsampling,
+        mixer: MixerFactory | Sequence[MixerFactory] = partial(
+            SelfAttention, position=RelativeSinusoidal
+        ),
+        feedforward: FeedForwardFactory = partial(MLP, activation=nn.SiLU),
+        norm: Callable[[int], nn.Module] = LayerNorm,
+        block: BlockFactory = MacaronBlock,
+        final_norm: bool = False,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.stem = stem(dim)
+        self.encoder = Encoder(
+            dim,
+            depth,
+            heads,
+            mixer=mixer,
+            feedforward=feedforward,
+            norm=norm,
+            block=block,
+            final_norm=final_norm,
+            drop_path=drop_path,
+        )
+        init_transformer_(self.encoder)
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Returns how many tokens items of these lengths give, (B,)."""
+        return self.stem.output_lengths(lengths)
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Encoded:
+        """Returns the encoded tokens and their lengths."""
+        if lengths is None:
+            lengths = torch.full((inputs.shape[0],), inputs.shape[1], device=inputs.device)
+        x, lengths = self.stem(inputs, lengths)
+        x, _ = self.encoder(x, Layout(lengths=lengths))
+        return Encoded(x, lengths)

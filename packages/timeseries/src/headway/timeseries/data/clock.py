@@ -1,0 +1,106 @@
+"""Regular time: the step of a column of stamps, the stamps that follow, and calendar marks."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from headway.core.errors import InputError
+
+FIRST_ROW = 2  # line of the first stamp in a file with a header
+_DAY = 86400
+
+
+def step_of(stamps: pd.Index, name: str) -> Any:
+    """Returns the step: a pandas frequency such as ``h``, or an int for stamps that are numbers.
+
+    Args:
+        stamps: In the order of the file.
+        name: Of the file, for messages.
+
+    Raises:
+        InputError: If stamps repeat, go back, or are not equally far apart; it names the row.
+    """
+    if len(stamps) < 2:
+        raise InputError(name, f"has {len(stamps)} rows; a step of time needs at least 2")
+    values = stamps.to_numpy()
+    steps = values[1:] - values[:-1]
+    zero = np.zeros((), dtype=steps.dtype)
+    for wrong, problem in ((steps == zero, "is the same stamp as"), (steps < zero, "is before")):
+        if wrong.any():
+            place = int(np.argmax(wrong)) + 1
+            row = place + FIRST_ROW
+            raise InputError(
+                name, f"row {row} ({stamps[place]}) {problem} row {row - 1} ({stamps[place - 1]})"
+            )
+    if not isinstance(stamps, pd.DatetimeIndex):
+        frequency = int(steps[0]) if (steps == steps[0]).all() else None
+    elif len(stamps) > 2:
+        # Also months and business days, whose steps differ in length.
+        frequency = _frequency(stamps)
+    else:
+        offset: Any = pd.Timedelta(steps[0])
+        frequency = pd.tseries.frequencies.to_offset(offset).freqstr
+    if frequency is None:
+        kinds, counts = np.unique(steps, return_counts=True)
+        usual = kinds[counts.argmax()]
+        place = int(np.argmax(steps != usual)) + 1
+        found, expected = (
+            (pd.Timedelta(s) if isinstance(stamps, pd.DatetimeIndex) else s)
+            for s in (steps[place - 1], usual)
+        )
+        raise InputError(
+            name,
+            f"row {place + FIRST_ROW} ({stamps[place]}) is {found} after the row above, the step is "
+            f"{expected}; add the missing rows with empty values, or remove the extra one",
+        )
+    return frequency
+
+
+def _frequency(stamps: pd.DatetimeIndex) -> str | None:
+    with warnings.catch_warnings():
+        # pandas announces that it will return an offset; both are understood here.
+        warnings.simplefilter("ignore")
+        found = pd.infer_freq(stamps)
+    return None if found is None else pd.tseries.frequencies.to_offset(found).freqstr
+
+
+def following(stamps: pd.Index, step: Any, number: int) -> pd.Index:
+    """Returns the next ``number`` stamps."""
+    if isinstance(stamps, pd.DatetimeIndex):
+        return pd.date_range(stamps[-1], periods=number + 1, freq=step)[1:]
+    return pd.Index(stamps[-1] + step * np.arange(1, number + 1))
+
+
+def calendar_marks(stamps: pd.Index) -> NDArray[np.float32]:
+    """Returns where each stamp lies in its hour, day, week, month and year, from -0.5 to 0.5.
+
+    Which marks there are depends on the step: hours have hour of day, day of week, of month and of
+    year. Stamps that are numbers have none.
+
+    Shape:
+        Output: (T, M).
+
+    Source:
+        The time features of the Informer, https://arxiv.org/abs/2012.07436, appendix B.
+    """
+    if not isinstance(stamps, pd.DatetimeIndex) or len(stamps) < 2:
+        return np.zeros((len(stamps), 0), dtype=np.float32)
+    seconds = float(np.median(np.diff(stamps.to_numpy()) / np.timedelta64(1, "s")))
+    week = stamps.isocalendar().week.to_numpy(dtype=float)
+    marks = {
+        "second": (stamps.second / 59, seconds < 60),
+        "minute": (stamps.minute / 59, seconds < 3600),
+        "hour": (stamps.hour / 23, seconds < _DAY),
+        "weekday": (stamps.day_of_week / 6, seconds < 7 * _DAY),
+        "day": ((stamps.day - 1) / 30, seconds < 28 * _DAY),
+        "dayofyear": ((stamps.day_of_year - 1) / 365, seconds < 7 * _DAY),
+        "week": ((week - 1) / 52, 7 * _DAY <= seconds < 28 * _DAY),
+        "month": ((stamps.month - 1) / 11, 28 * _DAY <= seconds < 360 * _DAY),
+    }
+    used = [np.asarray(values, dtype=float) - 0.5 for values, wanted in marks.values() if wanted]
+    if not used:
+        return np.zeros((len(stamps), 0), dtype=np.float32)
+    return np.stack(used, axis=1).astype(np.float32)

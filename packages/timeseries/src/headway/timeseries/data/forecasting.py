@@ -1,0 +1,159 @@
+"""The data of a forecasting task: one file, its parts, its windows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from headway.core.errors import UserError
+from headway.core.training import DataModule
+from headway.core.training.loader import Seeded
+from headway.timeseries.data.borders import find_borders
+from headway.timeseries.data.clock import calendar_marks
+from headway.timeseries.data.scaler import Scaler
+from headway.timeseries.data.table import SeriesTable, read_table
+from headway.timeseries.data.windows import Batch, WindowBatches, Windows
+
+
+class ForecastingData(DataModule):
+    """Windows of the series of a CSV file, wide (stamps, a column per series) or long (unique_id, ds, y).
+
+    Series are scaled by mean and deviation of the training part. Every window of a part counts, the last
+    incomplete batch included; validation and test windows read their context from the part before.
+
+    Args:
+        path: The file.
+        context_length: Steps that the model reads; the model's own if None.
+        horizon: Steps that it forecasts; the model's own if None.
+        borders: Shares of training, validation and test, or ``ett_hour`` or ``ett_minute``.
+        columns: Which series to use; all if None.
+        marks: Whether the model is given calendar marks.
+        batch_size: Windows of a batch.
+        workers: Processes that load.
+        seed: Of the order.
+        shuffle: Whether the training windows come in a new order every epoch.
+        drop_last: Leaves out the last training batch when it is smaller.
+        eval_batch_size: Windows of a batch of validation, test and prediction.
+
+    Raises:
+        InputError: If the file cannot be used.
+        UserError: If a part is too short for a window.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        context_length: int | None = None,
+        horizon: int | None = None,
+        borders: str | list[float] = "0.7 0.1 0.2",
+        columns: list[str] | None = None,
+        marks: bool = True,
+        batch_size: int = 32,
+        workers: int = 0,
+        seed: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        eval_batch_size: int | None = None,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size,
+            workers=workers,
+            seed=seed,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            eval_batch_size=eval_batch_size,
+        )
+        self.path = path
+        self.context_length, self.horizon = context_length, horizon
+        self.borders = parse_borders(borders)
+        self.columns, self.with_marks = columns, marks
+        self.table: SeriesTable | None = None
+        self.scaler: Scaler | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads, scales and cuts the file, once."""
+        if self.table is not None:
+            return
+        length = self._of_model("context_length", self.context_length)
+        horizon = self._of_model("horizon", self.horizon)
+        table = read_table(self.path)
+        chosen = _places(table, self.columns)
+        names, values = tuple(table.names[i] for i in chosen), table.values[:, chosen]
+        borders = find_borders(len(values), self.borders)
+        self.scaler = Scaler.fit(values[: borders.train], names)
+        known = ~np.isnan(values)
+        marks = calendar_marks(table.stamps) if self.with_marks else np.zeros((0, 0))
+        scaled = np.where(known, self.scaler.forward(values), 0.0)
+        shared = {
+            "values": torch.from_numpy(scaled).float(),
+            "mask": None if known.all() else torch.from_numpy(known),
+            "marks": torch.from_numpy(marks) if marks.shape[1] else None,
+            "context_length": length,
+            "horizon": horizon,
+        }
+        parts: dict[str, Windows | None] = {}
+        for name in ("train", "val", "test"):
+            start, end = borders.part(name, length)
+            empty = name == "val" and borders.val == borders.train
+            parts[name] = None if empty else Windows(**shared, start=start, end=end, name=name)
+        self.train_set, self.val_set = parts["train"], parts["val"]
+        self.test_set = self.predict_set = parts["test"]
+        self.table, self.series = table, names
+        self.length, self.steps = length, horizon
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Returns the scaler, the step of time and the lengths of a window."""
+        self.setup()
+        assert self.scaler is not None
+        assert self.table is not None
+        return {
+            **self.scaler.as_dict(),
+            "step": self.table.step,
+            "context_length": self.length,
+            "horizon": self.steps,
+            "marks": self.with_marks,
+        }
+
+    def seeded(self, data: Dataset[Any]) -> Seeded:
+        """Lets windows be cut a batch at a time."""
+        if isinstance(data, Windows):
+            return WindowBatches(data, seed=self.seed)
+        return super().seeded(data)
+
+    @staticmethod
+    def collate(batch: Batch) -> Batch:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Leaves the batch as the data set made it."""
+        return batch
+
+    def _of_model(self, name: str, own: int | None) -> int:
+        if own is not None:
+            return own
+        task = getattr(self.trainer, "lightning_module", None)
+        length = getattr(getattr(task, "backbone", None), name, None)
+        if length is None:
+            raise UserError(f"{name} is not known; give data.{name} in steps")
+        return length
+
+
+def parse_borders(borders: str | Sequence[float]) -> str | tuple[float, ...]:
+    """Returns a name of borders, or three shares that may be written as one string."""
+    if not isinstance(borders, str):
+        return tuple(borders)
+    try:
+        return tuple(float(share) for share in borders.replace(",", " ").split())
+    except ValueError:
+        return borders
+
+
+def _places(table: SeriesTable, columns: list[str] | None) -> list[int]:
+    if columns is None:
+        return list(range(len(table.names)))
+    missing = [name for name in columns if name not in table.names]
+    if missing:
+        raise UserError(
+            f"{table.name} has no series {missing[0]!r}; it has {', '.join(table.names[:10])}"
+        )
+    return [table.names.index(name) for name in columns]

@@ -1,0 +1,88 @@
+"""Series scaled by the statistics of their training part."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scaler:
+    """Mean and standard deviation of each series.
+
+    Args:
+        names: Of the series.
+        mean: In the units of the series.
+        std: In the units of the series, never 0.
+
+    Shape:
+        mean, std: (N,).
+    """
+
+    names: tuple[str, ...]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, values: NDArray[np.float64], names: Sequence[str]) -> Self:
+        """Measures the training part; a series that never changes is only centred.
+
+        Shape:
+            values: (T, N), NaN where missing.
+        """
+        known = ~np.isnan(values)
+        count = np.maximum(known.sum(axis=0), 1)
+        mean = np.where(known, values, 0.0).sum(axis=0) / count
+        centred = np.where(known, values - mean, 0.0)
+        std = np.sqrt((centred**2).sum(axis=0) / count)
+        # What summing leaves of a constant is no deviation.
+        constant = std <= 1e-12 * np.maximum(np.abs(mean), 1.0)
+        if constant.any():
+            named = ", ".join(np.array(names)[constant][:5])
+            log.warning(
+                f"{int(constant.sum())} series never change in the training part ({named}); "
+                "they are centred, not scaled"
+            )
+        return cls(names=tuple(names), mean=mean, std=np.where(constant, 1.0, std))
+
+    def forward(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns scaled values, (..., N)."""
+        return (values - self.mean) / self.std
+
+    def inverse(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns values in the units of the series, (..., N)."""
+        return values * self.std + self.mean
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns what ``preprocessing.json`` keeps."""
+        return {"names": list(self.names), "mean": self.mean.tolist(), "std": self.std.tolist()}
+
+    @classmethod
+    def for_series(
+        cls, notes: Mapping[str, Any], names: Sequence[str], values: NDArray[np.float64]
+    ) -> Self:
+        """Returns the scaler of a trained model for the series of a file.
+
+        A series that the model was not trained on is scaled by its own values.
+
+        Args:
+            notes: Contents of ``preprocessing.json``.
+            names: Of the series of the file.
+            values: Of the file, (T, N).
+        """
+        own = cls.fit(values, names)
+        if "mean" not in notes:
+            # A model without a scaler takes series as they are.
+            return cls(names=tuple(names), mean=np.zeros(len(names)), std=np.ones(len(names)))
+        known = {name: place for place, name in enumerate(notes["names"])}
+        mean, std = own.mean.copy(), own.std.copy()
+        for place, name in enumerate(names):
+            if name in known:
+                mean[place] = notes["mean"][known[name]]
+                std[place] = notes["std"][known[name]]
+        return cls(names=tuple(names), mean=mean, std=std)

@@ -1,0 +1,167 @@
+"""Series in files: wide (a column of stamps, a column per series) and long (unique_id, ds, y)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from headway.core.errors import InputError
+from headway.core.files import atomic_write
+from headway.timeseries.data.clock import FIRST_ROW, step_of
+
+# Names of the three columns of a long file, here and elsewhere.
+LONG = (("unique_id", "ds", "y"), ("item_id", "timestamp", "target"))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SeriesTable:
+    """Series on common, regular stamps.
+
+    Args:
+        name: Of the file.
+        stamps: Moments, in order.
+        step: Frequency of pandas, or an int for stamps that are numbers.
+        names: Of the series.
+        values: NaN where a value is missing.
+        form: Of the file.
+        columns: Name of the column of stamps of a wide file; the three names of a long one.
+
+    Shape:
+        values: (T, N) float64.
+    """
+
+    name: str
+    stamps: pd.Index
+    step: Any
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    form: Literal["wide", "long"]
+    columns: tuple[str, ...]
+
+
+def read_table(path: str | Path) -> SeriesTable:
+    """Reads a CSV file; the names of its columns tell its form.
+
+    Raises:
+        InputError: If it cannot be read, a value is no number, or time is irregular; it names the row.
+    """
+    name = str(path)
+    try:
+        frame = pd.read_csv(path)
+    except FileNotFoundError:
+        raise InputError(name, "there is no such file") from None
+    except IsADirectoryError:
+        raise InputError(name, "is a folder, expected a CSV file") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(name, f"is no CSV file: {str(error).strip()}") from None
+    for columns in LONG:
+        if set(columns) <= set(frame.columns):
+            return _long(frame, columns, name)
+    return _wide(frame, name)
+
+
+def _wide(frame: Any, name: str) -> SeriesTable:
+    if frame.shape[1] < 2:
+        raise InputError(
+            name,
+            f"has the columns {list(frame.columns)}; expected one of stamps and one for each series, "
+            f"or {', '.join(LONG[0])}",
+        )
+    stamps = _stamps(frame.iloc[:, 0], name)
+    values = [_numbers(frame[column], name) for column in frame.columns[1:]]
+    return SeriesTable(
+        name=name,
+        stamps=stamps,
+        step=step_of(stamps, name),
+        names=tuple(map(str, frame.columns[1:])),
+        values=np.stack(values, axis=1),
+        form="wide",
+        columns=(str(frame.columns[0]),),
+    )
+
+
+def _long(frame: Any, columns: tuple[str, str, str], name: str) -> SeriesTable:
+    identity, time, target = columns
+    stamps = pd.Series(_stamps(frame[time], name))
+    tidy = pd.DataFrame(
+        {"id": frame[identity].astype(str), "ds": stamps, "y": _numbers(frame[target], name)}
+    )
+    repeated = tidy.duplicated(["id", "ds"]).to_numpy()
+    if repeated.any():
+        place = int(np.argmax(repeated))
+        raise InputError(
+            name,
+            f"row {place + FIRST_ROW}: {tidy.id[place]} has a second value for {tidy.ds[place]}",
+        )
+    wide = tidy.pivot(index="ds", columns="id", values="y").sort_index()
+    wide = wide[list(dict.fromkeys(tidy.id))]  # in the order of the file
+    return SeriesTable(
+        name=name,
+        stamps=wide.index.rename(None),
+        step=step_of(wide.index, name),
+        names=tuple(wide.columns),
+        values=wide.to_numpy(dtype=np.float64),
+        form="long",
+        columns=columns,
+    )
+
+
+def _stamps(column: Any, name: str) -> pd.Index:
+    missing = column.isna().to_numpy()
+    if missing.any():
+        raise InputError(name, f"row {int(np.argmax(missing)) + FIRST_ROW} has no stamp")
+    if pd.api.types.is_integer_dtype(column):
+        return pd.Index(column.to_numpy())
+    stamps: Any = pd.to_datetime(column.astype(str), errors="coerce", format="ISO8601")
+    wrong = stamps.isna().to_numpy()
+    if wrong.any():
+        place = int(np.argmax(wrong))
+        raise InputError(
+            name,
+            f"row {place + FIRST_ROW}: {column.iloc[place]!r} in column {column.name!r} is no stamp; "
+            "write 2024-01-31 or 2024-01-31 13:00:00",
+        )
+    return pd.DatetimeIndex(stamps)
+
+
+def _numbers(column: Any, name: str) -> NDArray[np.float64]:
+    numbers: Any = pd.to_numeric(column, errors="coerce")
+    values = numbers.to_numpy(dtype=np.float64)
+    wrong = (numbers.isna() & column.notna()).to_numpy() | np.isinf(values)
+    if wrong.any():
+        place = int(np.argmax(wrong))
+        raise InputError(
+            name,
+            f"row {place + FIRST_ROW}: '{column.iloc[place]}' in column {column.name!r} is no number; "
+            "leave the field empty where a value is missing",
+        )
+    return values
+
+
+def write_table(
+    path: Path, table: SeriesTable, stamps: pd.Index, values: NDArray[np.float64]
+) -> None:
+    """Writes values at further stamps in the form of ``table``, the file whole or not at all.
+
+    Shape:
+        values: (H, N); a column of NaN is left out of a long file.
+    """
+    if table.form == "wide":
+        frame = pd.DataFrame(values, columns=list(table.names))
+        frame.insert(0, table.columns[0], stamps)
+    else:
+        identity, time, target = table.columns
+        known = np.atleast_1d(~np.isnan(values).all(axis=0))
+        names = [name for name, there in zip(table.names, known, strict=True) if there]
+        frame = pd.DataFrame(
+            {
+                identity: np.repeat(names, len(stamps)),
+                time: np.tile(stamps.to_numpy(), len(names)),
+                target: values[:, known].T.ravel(),
+            }
+        )
+    with atomic_write(path, "w") as file:
+        frame.to_csv(file, index=False, lineterminator="\n")

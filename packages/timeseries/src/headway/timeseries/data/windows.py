@@ -1,0 +1,90 @@
+"""Windows of series: views of one table, cut when they are asked for."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from headway.core.errors import UserError
+from headway.core.training.loader import Seeded
+
+Batch = dict[str, Tensor]
+
+
+class Windows(Dataset[Batch]):
+    """All windows of a part of a table.
+
+    Args:
+        values: Scaled series; what stands in the place of missing values does not matter.
+        mask: True where a value is known; None if all are.
+        marks: Calendar marks; None without.
+        start: First row of the part, context included.
+        end: Row behind the last one of the part.
+        context_length: Steps that a model reads.
+        horizon: Steps that it forecasts.
+        name: Of the part, for messages.
+
+    Shape:
+        values, mask: (T, N). marks: (T, M). A batch has ``x`` (B, L, N) and ``y`` (B, H, N); with missing
+        values ``mask`` and ``y_mask``, with marks ``marks`` and ``future_marks``.
+
+    Raises:
+        UserError: If the part is shorter than one window.
+    """
+
+    def __init__(
+        self,
+        values: Tensor,
+        *,
+        mask: Tensor | None,
+        marks: Tensor | None,
+        start: int,
+        end: int,
+        context_length: int,
+        horizon: int,
+        name: str,
+    ) -> None:
+        self.values, self.mask, self.marks = values, mask, marks
+        self.start, self.end = start, end
+        self.context_length, self.horizon = context_length, horizon
+        if len(self) < 1:
+            raise UserError(
+                f"the {name} part has {end - start} rows, one window needs context_length "
+                f"{context_length} + horizon {horizon} = {context_length + horizon}; give a longer "
+                "file, a shorter context or horizon, or other borders"
+            )
+
+    def __len__(self) -> int:
+        return max(0, self.end - self.start - self.context_length - self.horizon + 1)
+
+    def __getitem__(self, index: int) -> Batch:
+        return {name: value[0] for name, value in self.batch([index]).items()}
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Returns the windows that start at some rows of the part."""
+        length = self.context_length
+        first = torch.as_tensor(indices)[:, None] + self.start
+        rows = first + torch.arange(length + self.horizon)
+        values = self.values[rows]
+        found = {"x": values[:, :length], "y": values[:, length:]}
+        if self.mask is not None:
+            mask = self.mask[rows]
+            found |= {"mask": mask[:, :length], "y_mask": mask[:, length:]}
+        if self.marks is not None:
+            marks = self.marks[rows]
+            found |= {"marks": marks[:, :length], "future_marks": marks[:, length:]}
+        return found
+
+
+class WindowBatches(Seeded):
+    """Whole batches of windows; they draw nothing, so no generator needs a seed."""
+
+    data: Windows
+
+    def __getitems__(self, places: list[int | tuple[int, int]]) -> Batch:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Returns the collated batch of some places, which are indices or (epoch, index)."""
+        return self.data.batch([p[1] if isinstance(p, tuple) else p for p in places])
+
+    def __getitem__(self, place: int | tuple[int, int]) -> Batch:
+        return {name: value[0] for name, value in self.__getitems__([place]).items()}

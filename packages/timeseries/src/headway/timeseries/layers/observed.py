@@ -1,0 +1,38 @@
+"""What the observed values of a window tell, whatever stands in the place of missing ones."""
+
+import torch
+from torch import Tensor
+
+
+def observed_statistics(x: Tensor, mask: Tensor | None, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
+    """Returns mean and standard deviation of each series over time; 0 and ``sqrt(eps)`` without values.
+
+    Args:
+        x: Windows.
+        mask: True where a value was observed; None if all were.
+        eps: Added to the variance.
+
+    Shape:
+        x, mask: (B, L, N). Output: (B, 1, N) each.
+    """
+    if mask is None:
+        mean = x.mean(dim=1, keepdim=True)
+        return mean, torch.sqrt((x - mean).square().mean(dim=1, keepdim=True) + eps)
+    count = mask.sum(dim=1, keepdim=True).clamp_min(1)
+    mean = x.masked_fill(~mask, 0.0).sum(dim=1, keepdim=True) / count
+    centred = (x - mean).masked_fill(~mask, 0.0)
+    return mean, torch.sqrt(centred.square().sum(dim=1, keepdim=True) / count + eps)
+
+
+def last_observed(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Returns the last observed value of each series, 0 where there is none.
+
+    Shape:
+        x, mask: (B, L, N). Output: (B, 1, N).
+    """
+    if mask is None:
+        return x[:, -1:]
+    steps = torch.arange(1, x.shape[1] + 1, device=x.device)[:, None]
+    place = (mask * steps).amax(dim=1, keepdim=True)
+    found = x.gather(1, (place - 1).clamp_min(0))
+    return found.masked_fill(place == 0, 0.0)

@@ -1,0 +1,73 @@
+"""The base of all forecasters."""
+
+from abc import abstractmethod
+
+from torch import Tensor
+
+from headway.core.errors import UserError
+from headway.core.module import Module
+
+
+class Forecaster(Module):
+    """Continues windows of series, in the units in which they are given.
+
+    Args:
+        context_length: Steps that the model reads.
+        horizon: Steps that it forecasts.
+
+    Shape:
+        x, mask: (B, context_length, N). marks: (B, context_length, M). future_marks: (B, horizon, M).
+        Output: (B, horizon, N).
+
+    Raises:
+        UserError: If one of the two is below 1.
+    """
+
+    def __init__(self, *, context_length: int, horizon: int) -> None:
+        super().__init__()
+        for name, value in (("context_length", context_length), ("horizon", horizon)):
+            if value < 1:
+                raise UserError(f"{name} must be at least 1 step, got {value}")
+        self.context_length = context_length
+        self.horizon = horizon
+
+    @abstractmethod
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: Tensor | None = None,
+        marks: Tensor | None = None,
+        future_marks: Tensor | None = None,
+        static: Tensor | None = None,
+    ) -> Tensor:
+        """Returns the forecast.
+
+        Args:
+            x: The windows; what stands where ``mask`` is False does not matter, NaN included.
+            mask: True where a value was observed; None if all were.
+            marks: Calendar marks of the window.
+            future_marks: Calendar marks of the steps to forecast.
+            static: What does not change over time; no model here reads it.
+        """
+
+    def set_horizon(self, horizon: int) -> None:
+        """Forecasts another number of steps from now on; what depended on it starts anew.
+
+        Raises:
+            UserError: If it is below 1.
+        """
+        if horizon < 1:
+            raise UserError(f"horizon must be at least 1 step, got {horizon}")
+        self.horizon = horizon
+        self.init_args["horizon"] = horizon
+
+    def check(self, x: Tensor, static: Tensor | None = None) -> None:
+        """Raises if ``x`` cannot be a batch of windows, or something is given that nobody reads."""
+        if x.ndim != 3 or x.shape[1] != self.context_length:
+            raise UserError(
+                f"{type(self).__name__} reads windows (B, {self.context_length}, N), "
+                f"got {tuple(x.shape)}"
+            )
+        if static is not None:
+            raise UserError(f"{type(self).__name__} does not read static features")

@@ -1,0 +1,156 @@
+"""The Informer."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from headway.core.blocks import PostNormBlock
+from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.errors import UserError
+from headway.core.feedforward import MLP
+from headway.core.mixers import CrossAttention, ProbSparseAttention
+from headway.core.norms import LayerNorm
+from headway.core.resample import Distilling
+from headway.core.stacks import Decoder
+from headway.core.stacks.stack import Stack
+from headway.core.systems import system
+from headway.timeseries.layers import SeriesEmbedding
+from headway.timeseries.models.base import Forecaster
+
+_norm = partial(LayerNorm, eps=1e-5)
+CausalProbSparseAttention = partial(ProbSparseAttention, causal=True)
+
+
+@system(
+    id=104,
+    name="Informer",
+    paper="https://arxiv.org/abs/2012.07436",
+    claim="ProbSparse equals dense attention when u = L; the decoder gives the whole horizon in one pass",
+    test="packages/timeseries/tests/models/test_informer.py",
+)
+class Informer(Forecaster):
+    """An encoder that halves the sequence between its blocks, and a decoder that answers in one pass.
+
+    The decoder reads the last ``start`` steps followed by zeros in the place of the future, with the
+    calendar marks of both. It does not normalise: train and predict on scaled series.
+
+    Args:
+        variates: Series.
+        context_length: Steps that the model reads.
+        horizon: Steps that it forecasts.
+        start: Steps of the window that the decoder reads.
+        dim: Channels of a token, even.
+        depth: Blocks of the encoder.
+        decoder_depth: Blocks of the decoder.
+        heads: Heads of the mixers.
+        mixer: Builds the mixer of the encoder, ``(dim, heads)``.
+        decoder_mixer: Builds the causal mixer of the decoder, ``(dim, heads)``.
+        cross: Builds the mixer that reads the encoder, ``(dim, heads)``.
+        feedforward: Builds the feed-forwards, ``(dim)``.
+        distilling: Builds what halves the sequence between blocks, ``(dim)``; nothing if None.
+        marks: Calendar marks of a moment; 0 for none.
+        dropout: Probability of dropping a channel of an embedded token in training.
+
+    Shape:
+        x, mask: (B, context_length, variates). marks: (B, context_length, marks). future_marks:
+        (B, horizon, marks). Output: (B, horizon, variates). A missing value is read as 0, the mean of
+        scaled series.
+
+    Raises:
+        UserError: If ``start`` is not between 1 and ``context_length``, or marks are not as announced.
+
+    Source:
+        Zhou et al. 2020, https://arxiv.org/abs/2012.07436.
+    """
+
+    def __init__(
+        self,
+        *,
+        variates: int,
+        context_length: int = 96,
+        horizon: int = 24,
+        start: int = 48,
+        dim: int = 512,
+        depth: int = 2,
+        decoder_depth: int = 1,
+        heads: int = 8,
+        mixer: MixerFactory = ProbSparseAttention,
+        decoder_mixer: MixerFactory = CausalProbSparseAttention,
+        cross: MixerFactory = CrossAttention,
+        feedforward: FeedForwardFactory = MLP,
+        distilling: Callable[[int], Distilling] | None = Distilling,
+        marks: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(context_length=context_length, horizon=horizon)
+        if not 1 <= start <= context_length:
+            raise UserError(f"start {start} must lie between 1 and context_length {context_length}")
+        self.variates, self.start, self.marks = variates, start, marks
+        self.embedding = SeriesEmbedding(variates, dim, marks=marks, dropout=dropout)
+        self.decoder_embedding = SeriesEmbedding(variates, dim, marks=marks, dropout=dropout)
+        steps: list[nn.Module] = []
+        for place in range(depth):
+            if place and distilling is not None:
+                steps.append(distilling(dim))
+            steps.append(
+                PostNormBlock(dim, heads, mixer=mixer, feedforward=feedforward, norm=_norm)
+            )
+        self.encoder = Stack(steps, _norm(dim))
+        self.decoder = Decoder(
+            dim,
+            decoder_depth,
+            heads,
+            mixer=decoder_mixer,
+            cross=cross,
+            feedforward=feedforward,
+            norm=_norm,
+            block=PostNormBlock,
+        )
+        self.head = nn.Linear(dim, variates)
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: Tensor | None = None,
+        marks: Tensor | None = None,
+        future_marks: Tensor | None = None,
+        static: Tensor | None = None,
+    ) -> Tensor:
+        """Returns the forecast."""
+        self.check(x, static)
+        self._check_marks(x, marks, future_marks)
+        if mask is not None:
+            x = x.masked_fill(~mask, 0.0)
+        future = x.new_zeros(x.shape[0], self.horizon, self.variates)
+        asked = torch.cat([x[:, -self.start :], future], dim=1)
+        asked_marks = None
+        if self.marks and marks is not None and future_marks is not None:
+            asked_marks = torch.cat([marks[:, -self.start :], future_marks], dim=1)
+        memory, memory_layout = self.encoder(self.embedding(x, marks))
+        tokens, _ = self.decoder(
+            self.decoder_embedding(asked, asked_marks),
+            context=memory,
+            context_layout=memory_layout,
+        )
+        return self.head(tokens[:, -self.horizon :])
+
+    def _check_marks(self, x: Tensor, marks: Tensor | None, future: Tensor | None) -> None:
+        if x.shape[2] != self.variates:
+            raise UserError(
+                f"this Informer was built for {self.variates} series, got {x.shape[2]}; "
+                f"build it with variates={x.shape[2]}, or use ITransformer, which takes any number"
+            )
+        for name, given, steps in (
+            ("marks", marks, self.context_length),
+            ("future_marks", future, self.horizon),
+        ):
+            if not self.marks:
+                continue
+            if given is None or given.shape[1:] != (steps, self.marks):
+                shape = None if given is None else tuple(given.shape)
+                raise UserError(
+                    f"this Informer needs {name} (B, {steps}, {self.marks}), got {shape}"
+                )

@@ -1,0 +1,128 @@
+"""iTransformer: attention among series instead of moments."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from headway.core.blocks import PostNormBlock
+from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.feedforward import MLP
+from headway.core.layout import Layout
+from headway.core.mixers import SelfAttention
+from headway.core.norms import LayerNorm
+from headway.core.stacks import Encoder
+from headway.core.stacks.stack import BlockFactory
+from headway.core.systems import system
+from headway.timeseries.layers import InvertedEmbedding, observed_statistics
+from headway.timeseries.models.base import Forecaster
+
+
+@system(
+    id=489,
+    name="iTransformer",
+    paper="https://arxiv.org/abs/2310.06625",
+    claim="a series is one token: forecasts permute with the series, and one series informs another",
+    test="packages/timeseries/tests/models/test_itransformer.py",
+)
+class ITransformer(Forecaster):
+    """A transformer encoder whose tokens are whole series.
+
+    Each window of a series is normalised, embedded as one token, and exchanges information with the
+    other series; a linear layer reads its future from its token. The number of series is free, and
+    their order does not matter. Calendar marks become tokens of their own (of the window; the future
+    ones are not read).
+
+    Args:
+        context_length: Steps that the model reads.
+        horizon: Steps that it forecasts.
+        dim: Channels of a token.
+        depth: Number of blocks.
+        heads: Heads of the mixers.
+        mixer: Builds the mixer of the series, ``(dim, heads)``; a sequence is cycled over the depth.
+        feedforward: Builds the feed-forward, ``(dim)``.
+        norm: Builds the norms, ``(dim)``.
+        block: Builds a block, ``(dim, heads, ...)``.
+        normalize: Whether each window is centred and scaled by its own statistics, and the forecast
+            back.
+        dropout: Probability of dropping a channel of an embedded token in training.
+
+    Shape:
+        x, mask: (B, context_length, N). marks: (B, context_length, M). Output: (B, horizon, N). A series
+        of which nothing was observed is padding: it changes no other one.
+
+    Source:
+        Liu et al. 2023, https://arxiv.org/abs/2310.06625.
+    """
+
+    def __init__(
+        self,
+        *,
+        context_length: int = 96,
+        horizon: int = 96,
+        dim: int = 256,
+        depth: int = 2,
+        heads: int = 8,
+        mixer: MixerFactory | Sequence[MixerFactory] = SelfAttention,
+        feedforward: FeedForwardFactory = MLP,
+        norm: Callable[[int], nn.Module] = LayerNorm,
+        block: BlockFactory = PostNormBlock,
+        normalize: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(context_length=context_length, horizon=horizon)
+        self.normalize = normalize
+        self.embedding = InvertedEmbedding(context_length, dim, dropout=dropout)
+        self.encoder = Encoder(
+            dim, depth, heads, mixer=mixer, feedforward=feedforward, norm=norm, block=block
+        )
+        self.head = nn.Linear(dim, horizon)
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: Tensor | None = None,
+        marks: Tensor | None = None,
+        future_marks: Tensor | None = None,
+        static: Tensor | None = None,
+    ) -> Tensor:
+        """Returns the forecast."""
+        self.check(x, static)
+        series = x.shape[2]
+        mean = scale = None
+        if mask is not None:
+            x = x.masked_fill(~mask, 0.0)
+        if self.normalize:
+            mean, scale = observed_statistics(x, mask)
+            x = (x - mean.detach()) / scale
+            if mask is not None:
+                x = x.masked_fill(~mask, 0.0)
+        tokens, _ = self.encoder(self.embedding(_beside(x, marks)), _layout(mask, marks))
+        forecast = self.head(tokens[:, :series]).transpose(1, 2)
+        if mean is not None and scale is not None:
+            forecast = forecast * scale + mean.detach()
+        return forecast
+
+    def set_horizon(self, horizon: int) -> None:
+        """Forecasts another number of steps from now on, with a new head."""
+        super().set_horizon(horizon)
+        weight = self.head.weight
+        self.head = nn.Linear(
+            self.head.in_features, horizon, device=weight.device, dtype=weight.dtype
+        )
+
+
+def _beside(x: Tensor, marks: Tensor | None) -> Tensor:
+    """Puts the marks behind the series, as further series."""
+    return x if marks is None else torch.cat([x, marks.to(x.dtype)], dim=2)
+
+
+def _layout(mask: Tensor | None, marks: Tensor | None) -> Layout:
+    """Says which tokens have something to say."""
+    if mask is None:
+        return Layout()
+    seen = mask.any(dim=1)
+    if marks is not None:
+        seen = torch.cat([seen, seen.new_ones(seen.shape[0], marks.shape[2])], dim=1)
+    return Layout(valid=seen)

@@ -1,0 +1,88 @@
+"""Pictures for people: forecasts beside what came, and models beside each other."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST = 8  # more series than this make a picture unreadable
+CONTEXT = 3  # horizons of the past that a picture shows at most
+
+
+def windows_figure(windows: Sequence[Any], names: Sequence[str]) -> "Figure":
+    """Draws windows side by side: context, what came, and the forecast.
+
+    Args:
+        windows: Triples (x (L, N), y (H, N), forecast (H, N)).
+        names: Of the series.
+    """
+    shown = min(len(names), MOST)
+    figure = _figure(4.2 * len(windows), 1.6 * shown + 0.6)
+    grid = figure.subplots(shown, len(windows), squeeze=False)
+    for column, (x, y, forecast) in enumerate(windows):
+        past = min(len(x), CONTEXT * len(y))
+        for row in range(shown):
+            axes = grid[row, column]
+            axes.plot(np.arange(-past, 0), x[-past:, row], color="0.4", lw=1, label="context")
+            after = np.arange(len(y))
+            axes.plot(after, y[:, row], color="tab:blue", lw=1, label="what came")
+            axes.plot(after, forecast[:, row], color="tab:red", lw=1.2, label="forecast")
+            axes.axvline(-0.5, color="0.8", lw=0.8)
+            axes.tick_params(labelsize=7)
+            if column == 0:
+                axes.set_ylabel(names[row], size=8)
+    grid[0, 0].legend(fontsize=7, loc="upper left")
+    return figure
+
+
+def forecast_figure(
+    stamps: Any, values: Any, future: Any, forecast: Any, names: Sequence[str], title: str = ""
+) -> "Figure":
+    """Draws the end of each series and its forecast.
+
+    Shape:
+        values: (T, N). forecast: (H, N).
+    """
+    shown = [i for i in range(len(names)) if not np.isnan(forecast[:, i]).all()][:MOST]
+    figure = _figure(9, 1.7 * max(1, len(shown)) + 0.6)
+    if title:
+        figure.suptitle(title, size=11)
+    grid = figure.subplots(max(1, len(shown)), 1, squeeze=False, sharex=True)
+    past = min(len(values), CONTEXT * len(forecast))
+    for axes, series in zip(grid[:, 0], shown, strict=False):
+        axes.plot(stamps[-past:], values[-past:, series], color="0.4", lw=1, label="known")
+        axes.plot(future, forecast[:, series], color="tab:red", lw=1.3, label="forecast")
+        axes.set_ylabel(names[series], size=8)
+        axes.tick_params(labelsize=7)
+    grid[0, 0].legend(fontsize=7, loc="upper left")
+    return figure
+
+
+def backtest_figure(errors: Mapping[str, Mapping[int, float]], score: str) -> "Figure":
+    """Draws the error of each model over the horizons.
+
+    Args:
+        errors: Model -> horizon -> error.
+        score: Name of the error.
+    """
+    figure = _figure(7, 4)
+    axes = figure.add_subplot()
+    horizons = sorted({horizon for found in errors.values() for horizon in found})
+    width = 0.8 / max(1, len(errors))
+    for place, (name, found) in enumerate(errors.items()):
+        at = np.arange(len(horizons)) + (place - (len(errors) - 1) / 2) * width
+        axes.bar(at, [found.get(h, np.nan) for h in horizons], width, label=name)
+    axes.set_xticks(range(len(horizons)), [str(h) for h in horizons])
+    axes.set(xlabel="horizon (steps)", ylabel=f"{score} (lower is better)")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def _figure(width: float, height: float) -> "Figure":
+    # Not pyplot: it keeps figures alive and asks for a display.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")

@@ -1,0 +1,131 @@
+"""Continues the series of CSV files."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from headway.core.cli.counts import Counts, Policy
+from headway.core.cli.progress import with_progress
+from headway.core.errors import InputError, UserError
+from headway.core.files import save_figure
+from headway.timeseries.data.table import SeriesTable, read_table, write_table
+from headway.timeseries.pictures import forecast_figure
+from headway.timeseries.verbs.loading import Predictor, load_predictor
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``headway forecast``."""
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="FILE", help="CSV, wide or unique_id, ds, y"
+    )
+    parser.add_argument(
+        "--horizon", type=int, help="steps to forecast (default: as many as the model was made for)"
+    )
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the forecast here")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the forecasts; returns 1 if there is none."""
+    if args.checkpoint is None:
+        raise UserError("forecast with what? -m takes a run folder, a checkpoint or a hub id")
+    if args.horizon is not None and args.horizon < 1:
+        raise UserError(f"--horizon {args.horizon} is below 1")
+    if args.out is None:
+        raise UserError("where does the forecast go? -o FILE.csv (a folder for several files)")
+    if args.plot is not None and args.plot.exists() and not args.overwrite:
+        raise UserError(f"{args.plot} exists; choose another place, or add --overwrite")
+    places = outputs(args.inputs, args.out)
+    predictor = load_predictor(args.checkpoint, args.device)
+    horizon = args.horizon or predictor.model.horizon
+    if horizon > predictor.model.horizon:
+        print(
+            f"the model forecasts {predictor.model.horizon} steps; for the rest of {horizon} it "
+            "reads its own forecasts",
+            file=sys.stderr,
+        )
+    counts = Counts("series")
+    plot = args.plot
+    for path, out in with_progress(places, "forecasting"):
+        try:
+            table = read_table(path)
+            future, values = forecast(
+                predictor, table, horizon, on_invalid=args.on_invalid, counts=counts
+            )
+        except InputError as error:
+            counts.refuse(error, args.on_invalid)
+            continue
+        write_table(out, table, future, values)
+        if plot is not None:
+            title = f"{path.name}: {horizon} steps by {type(predictor.model).__name__}"
+            figure = forecast_figure(table.stamps, table.values, future, values, table.names, title)
+            save_figure(figure, plot)
+            plot = None  # of the first file
+    if args.json:
+        content = {"out": str(args.out), "forecast": counts.done, **counts.as_dict()}
+        print(json.dumps(content))
+    else:
+        counts.report(f"series forecast over {horizon} steps, written to {args.out}")
+    return 0 if counts.done else 1
+
+
+def outputs(inputs: list[Path], out: Path) -> list[tuple[Path, Path]]:
+    """Returns where the forecast of each file goes: ``out`` itself, or inside it for several files.
+
+    Raises:
+        UserError: If two files of the same name would be written to one place.
+    """
+    if len(inputs) == 1:
+        return [(inputs[0], out)]
+    if len({path.name for path in inputs}) < len(inputs):
+        raise UserError("two of the files have the same name; forecast them one by one")
+    return [(path, out / path.name) for path in inputs]
+
+
+def forecast(
+    predictor: Predictor,
+    table: SeriesTable,
+    horizon: int,
+    *,
+    on_invalid: Policy = "raise",
+    counts: Counts | None = None,
+):
+    """Continues the series of a table.
+
+    Args:
+        predictor: The model.
+        table: The series.
+        horizon: Steps.
+        on_invalid: What to do with a series that has no known value in the context; left out, its
+            column is empty.
+        counts: Is told what became of each series.
+
+    Raises:
+        InputError: If the table is shorter than the context, or has another step than the model.
+    """
+    counts = counts or Counts("series")
+    length = predictor.context_length
+    if len(table.stamps) < length:
+        raise InputError(
+            table.name,
+            f"has {len(table.stamps)} rows, the model reads {length} (its context_length)",
+        )
+    step = predictor.notes.get("step")
+    if step is not None and step != table.step:
+        raise InputError(
+            table.name, f"has a step of {table.step}, the model was trained on steps of {step}"
+        )
+    unknown = np.isnan(table.values[-length:]).all(axis=0)
+    for place in np.flatnonzero(unknown):
+        error = InputError(
+            f"{table.name}, series {table.names[place]}",
+            f"has no value in the last {length} rows that the model reads",
+        )
+        counts.refuse(error, on_invalid)
+    if unknown.all():
+        raise InputError(table.name, f"no series has a value in its last {length} rows")
+    future, values = predictor.continue_table(table, horizon)
+    counts.done += int((~unknown).sum())
+    return future, values

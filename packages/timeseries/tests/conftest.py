@@ -1,0 +1,46 @@
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+# Tests share the models of the peer by module.
+sys.path.insert(0, str(Path(__file__).parent))
+
+Make = Callable[..., Path]
+
+
+def panel(rows: int, names: str = "abc") -> pd.DataFrame:
+    """Daily seasons, a trend and noise."""
+    random = np.random.default_rng(0)
+    time = np.arange(rows)
+    columns = {
+        name: 10 * k
+        + (k + 1) * np.sin(2 * np.pi * (time + 3 * k) / 24)
+        + 0.01 * time
+        + random.normal(0, 0.2, rows)
+        for k, name in enumerate(names)
+    }
+    return pd.DataFrame({"date": pd.date_range("2024-01-01", periods=rows, freq="h"), **columns})
+
+
+@pytest.fixture
+def make_csv(tmp_path: Path) -> Make:
+    """Writes a wide or long file, with holes (row, series) if asked."""
+
+    def make(
+        name: str = "data.csv", rows: int = 200, *, names: str = "abc", holes=(), long: bool = False
+    ) -> Path:
+        frame = panel(rows, names)
+        for row, series in holes:
+            frame.loc[row, series] = np.nan
+        if long:
+            frame = frame.melt("date", var_name="unique_id", value_name="y").dropna()
+            frame = frame.rename(columns={"date": "ds"})[["unique_id", "ds", "y"]]
+        path = tmp_path / name
+        frame.to_csv(path, index=False)
+        return path
+
+    return make

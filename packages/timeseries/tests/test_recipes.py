@@ -1,0 +1,180 @@
+"""Every recipe trains, and its run goes through the verbs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import panel
+from peers import itransformer
+
+import headway.timeseries
+from headway.core.cli.main import main
+from headway.core.weights import from_pretrained
+
+QUICK = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu"]
+RECIPES = sorted(
+    path.stem for path in (Path(headway.timeseries.__file__).parent / "recipes").glob("*.yaml")
+)
+SMALL = {
+    "itransformer_ett": ["--model.backbone.dim", "16", "--model.backbone.heads", "2"],
+    "informer_ett": ["--model.backbone.dim", "16", "--model.backbone.heads", "2"],
+}
+
+
+@pytest.fixture(autouse=True)
+def folder_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWAY_RUNS", str(tmp_path / "runs"))
+
+
+def ett(tmp_path: Path, rows: int = 1500, names: str = "ABCDEFG") -> Path:
+    path = tmp_path / "ett.csv"
+    panel(rows, names).to_csv(path, index=False)
+    return path
+
+
+def fit(recipe: str, path: Path, *words: str) -> Path:
+    before = set(runs(path, recipe))
+    data = ["--data.path", str(path), "--data.borders", "0.6 0.2 0.2"]
+    assert main(["fit", "-c", f"timeseries/{recipe}", *QUICK, *data, *words]) == 0
+    [run] = set(runs(path, recipe)) - before
+    return run
+
+
+def runs(path: Path, recipe: str) -> list[Path]:
+    return list((path.parent / "runs" / "timeseries" / recipe).glob("*"))
+
+
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "finetune"])
+def test_a_recipe_trains_and_its_run_forecasts(recipe: str, tmp_path: Path, capsys) -> None:
+    path = ett(tmp_path, rows=2600 if recipe == "nlinear_ett" else 1300)
+    run = fit(recipe, path, *SMALL.get(recipe, []))
+    notes = json.loads((run / "model" / "preprocessing.json").read_text())
+    assert notes["names"] == list("ABCDEFG")
+    capsys.readouterr()
+    assert main(["test", "-m", str(run), "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert 0 < scores["test_mae"] < 10
+    assert (run / "pictures" / "test_forecasts.png").is_file()
+    out, plot = tmp_path / "forecast.csv", tmp_path / "forecast.png"
+    words = ["forecast", "-m", str(run), str(path), "--horizon", "24", "-o", str(out)]
+    assert main([*words, "--plot", str(plot)]) == 0
+    frame = pd.read_csv(out)
+    assert list(frame.columns) == ["date", *"ABCDEFG"]
+    assert len(frame) == 24
+    assert frame.notna().all().all()
+    assert plot.stat().st_size > 1000
+    # In the units of the file: series G swings around 60.
+    assert 30 < frame.G.mean() < 100
+    assert main(words) == 2
+    assert "add --overwrite" in capsys.readouterr().err
+
+
+def own_run(tmp_path: Path) -> Path:
+    sizes = ["--model.backbone.context_length", "24", "--model.backbone.horizon", "12"]
+    return fit("itransformer_ett", ett(tmp_path, 300), *SMALL["itransformer_ett"], *sizes)
+
+
+def peers_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    itransformer(input_size=24, h=12).save(str(folder / "iTransformer_0.ckpt"))
+    return folder
+
+
+def peers_state(tmp_path: Path) -> Path:
+    torch.save(itransformer(input_size=24, h=12).state_dict(), tmp_path / "state.pt")
+    return tmp_path / "state.pt"
+
+
+SOURCES = {"own": own_run, "folder": peers_folder, "state_dict": peers_state}
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_trained_model_is_fine_tuned_with_another_horizon(
+    source: str, lora: bool, tmp_path: Path
+) -> None:
+    published = SOURCES[source](tmp_path)
+    path = ett(tmp_path, 300, "xyz")
+    words = ["--model.backbone.source", str(published), "--model.backbone.horizon", "6"]
+    if source == "state_dict":
+        words += ["--model.backbone.heads", "2"]
+    if lora:
+        words += ["--model.finetune", "LoRA", "--model.finetune.rank", "2"]
+    run = fit("finetune", path, *words)
+    assert main(["fit", "--resume", str(run), "--trainer.max_steps", "4"]) == 0
+    straight = fit("finetune", path, *words, "--trainer.max_steps", "4")
+    ends = [
+        torch.load(r / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for r in (run, straight)
+    ]
+    assert ends[0].keys() == ends[1].keys()
+    tuned = from_pretrained(run)
+    assert tuned.horizon == 6
+    options = {"heads": 2} if source == "state_dict" else {}
+    before = from_pretrained(published, **options).state_dict()
+    moved = {
+        name
+        for name, value in tuned.state_dict().items()
+        if not name.startswith("head.") and not torch.equal(value, before[name])
+    }
+    assert moved
+    if lora:
+        assert all("qkv.weight" in name for name in moved)
+    out = tmp_path / "f.csv"
+    assert main(["forecast", "-m", str(run), str(path), "-o", str(out)]) == 0
+    assert len(pd.read_csv(out)) == 6
+
+
+def test_a_file_that_does_not_tell_its_heads_says_so(tmp_path: Path, capsys) -> None:
+    state = peers_state(tmp_path)
+    path = ett(tmp_path, 300, "xyz")
+    out = str(tmp_path / "f.csv")
+    assert main(["forecast", "-m", str(state), str(path), "-o", out]) == 2
+    assert "give heads (n_heads of the model" in capsys.readouterr().err
+
+
+def test_the_windows_of_data_and_model_must_agree(tmp_path: Path, capsys) -> None:
+    path = ett(tmp_path, 400)
+    words = ["fit", "-c", "timeseries/nlinear_ett", *QUICK, "--data.path", str(path)]
+    sizes = ["--data.context_length", "20", "--data.horizon", "6", "--data.borders", "0.6 0.2 0.2"]
+    assert main([*words, *sizes]) == 2
+    assert "the data have context_length 20 and the model 336" in capsys.readouterr().err
+    assert main([*words, "--data.borders", "[0.7, 0.1, 0.2]"]) == 2
+    said = capsys.readouterr().err
+    assert "the train part has 280 rows, one window needs context_length 336 + horizon 96" in said
+
+
+def test_training_with_missing_values(tmp_path: Path) -> None:
+    frame = panel(300, "abc")
+    frame.loc[np.random.default_rng(0).random(300) < 0.2, "b"] = np.nan
+    path = tmp_path / "holes.csv"
+    frame.to_csv(path, index=False)
+    sizes = ["--model.backbone.context_length", "24", "--model.backbone.horizon", "12"]
+    run = fit("itransformer_ett", path, *SMALL["itransformer_ett"], *sizes)
+    assert main(["test", "-m", str(run)]) == 0
+    assert all(p.isfinite().all() for p in from_pretrained(run).parameters())
+
+
+MIXERS = {
+    "SelfAttention": [],
+    "LinearAttention": [],
+    "PoolingMixer": [],
+    "FourierMixer": [],
+    "ProbSparseAttention": ["--model.backbone.mixer.factor", "1"],
+    "ConvolutionMixer": ["--model.backbone.mixer.axes", "1"],
+}
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_another_mixer_is_a_word_on_the_command_line(mixer: str, tmp_path: Path) -> None:
+    path = ett(tmp_path, 120, "abc")
+    sizes = ["--model.backbone.context_length", "12", "--model.backbone.horizon", "6"]
+    words = ["--model.backbone.mixer", f"headway.core.mixers.{mixer}", *MIXERS[mixer]]
+    run = fit("itransformer_ett", path, *SMALL["itransformer_ett"], *sizes, *words)
+    model = from_pretrained(run)
+    assert type(model.encoder.blocks[0].mixer.function).__name__ == mixer
+    assert all(p.isfinite().all() for p in model.parameters())
