@@ -18,7 +18,7 @@ from headway.core.errors import InputError, UserError
 from headway.core.files import atomic_write
 from headway.core.generation import Generated, Sampling
 from headway.core.weights import from_pretrained
-from headway.molecules.data.chemistry import canonical, checked
+from headway.molecules.chemistry import canonical, checked
 from headway.molecules.data.reading import read_smiles
 from headway.molecules.data.shipped import find_file
 from headway.molecules.data.tokenizer import SmilesTokenizer
