@@ -11,6 +11,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import transformers
@@ -20,15 +21,16 @@ from headway.core.weights import from_pretrained
 from headway.molecules.models import Llama
 
 
-def as_transformers(model: Llama) -> transformers.LlamaForCausalLM:
+def as_transformers(model: Llama) -> Any:
     """Returns the same model as one of transformers."""
-    block = model.decoder.blocks[0]
+    blocks = cast(Any, model.decoder.blocks)
+    block = blocks[0]
     mixer, feedforward = block.mixer.function, block.feedforward.function
     config = transformers.LlamaConfig(
         vocab_size=len(model.vocabulary),
         hidden_size=model.embedding.weight.shape[1],
         intermediate_size=feedforward.fc2.in_features,
-        num_hidden_layers=len(model.decoder.blocks),
+        num_hidden_layers=len(blocks),
         num_attention_heads=mixer.heads,
         num_key_value_heads=mixer.kv_heads,
         max_position_embeddings=model.max_length,
@@ -37,13 +39,13 @@ def as_transformers(model: Llama) -> transformers.LlamaForCausalLM:
         bos_token_id=model.start,
         eos_token_id=model.end,
     )
-    other = transformers.LlamaForCausalLM(config).eval()
+    other: Any = transformers.LlamaForCausalLM(config).eval()
     state: dict[str, Tensor] = {
         "model.embed_tokens.weight": model.embedding.weight,
-        "model.norm.weight": model.decoder.norm.weight,
+        "model.norm.weight": cast(Any, model.decoder.norm).weight,
         "lm_head.weight": model.head.weight,
     }
-    for place, ours in enumerate(model.decoder.blocks):
+    for place, ours in enumerate(blocks):
         stem = f"model.layers.{place}"
         attention, gated = ours.mixer.function, ours.feedforward.function
         parts = attention.qkv.weight.split(attention.sizes)
@@ -74,7 +76,7 @@ def contestants(model: Llama, count: int, batch_size: int) -> dict[str, Callable
         found = model.generate([[model.start]] * count, batch_size=batch_size)
         return found.lengths.float().mean().item()
 
-    def peer(**options: str) -> Callable[[], float]:
+    def peer(**options: Any) -> Callable[[], float]:
         def generate() -> float:
             total = 0
             for first in range(0, count, batch_size):
