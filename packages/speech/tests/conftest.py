@@ -7,7 +7,7 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from spoken import tone, write_manifest  # noqa: E402
+from spoken import tone, write_manifest
 
 Make = Callable[..., Path]
 

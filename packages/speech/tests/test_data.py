@@ -26,9 +26,7 @@ def write(path: Path, samples: np.ndarray, rate: int = 16000) -> Path:
 def test_stereo_is_averaged_and_other_rates_are_resampled_with_one_note(tmp_path, caplog) -> None:
     both = np.stack([tone(0.5, 16000, 440), np.zeros(8000)], axis=1)
     mixed = read_audio(write(tmp_path / "stereo.wav", both), sample_rate=16000)
-    torch.testing.assert_close(
-        mixed, torch.from_numpy(both[:, 0]).float() / 2, atol=1e-4, rtol=0
-    )
+    torch.testing.assert_close(mixed, torch.from_numpy(both[:, 0]).float() / 2, atol=1e-4, rtol=0)
     for name in ("high.wav", "other.wav"):
         fine = read_audio(write(tmp_path / name, tone(0.5, 96000, 440), 96000), sample_rate=16000)
     assert len(fine) == 8000
@@ -125,7 +123,9 @@ def test_rows_that_cannot_be_learned_stop_or_are_counted(
     ]
     write_manifest(path, [*rows, *bad])
     (tmp_path / "val.jsonl").write_text('{"audio": "audio/train_1.wav", "text": "abé"}\n' * 1)
-    with pytest.raises(InputError, match=r"train.jsonl:6: .*gone.wav: there is no such file; remove"):
+    with pytest.raises(
+        InputError, match=r"train.jsonl:6: .*gone.wav: there is no such file; remove"
+    ):
         SpeechManifest(path=str(path)).setup()
     data = SpeechManifest(path=str(path), val=2, on_invalid="skip")
     with caplog.at_level(logging.WARNING):
@@ -173,7 +173,9 @@ def test_digit_strings_are_drawn_anew_in_training_and_fixed_in_the_test(digits: 
     files = {}
     for split in ("train", "val", "test"):
         speakers = getattr(one, f"{split}_set").speakers
-        files[split] = {file.name for s in speakers.values() for part in s.values() for file in part}
+        files[split] = {
+            file.name for s in speakers.values() for part in s.values() for file in part
+        }
     assert {name.split("_")[2] for name in files["test"]} == {"0.wav"}
     assert {name.split("_")[2] for name in files["val"]} == {"5.wav"}
     assert {name.split("_")[2] for name in files["train"]} == {"10.wav"}
@@ -196,5 +198,7 @@ def test_a_string_is_the_recordings_with_faint_silences_between(digits: Path) ->
         DigitStrings(path=str(digits / "no")).setup()
     for file in digits.glob("*_0.wav"):
         file.unlink()
-    with pytest.raises(UserError, match="no recordings for test; they are named DIGIT_SPEAKER_INDEX"):
+    with pytest.raises(
+        UserError, match="no recordings for test; they are named DIGIT_SPEAKER_INDEX"
+    ):
         DigitStrings(path=str(digits)).setup()

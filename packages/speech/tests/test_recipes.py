@@ -54,9 +54,7 @@ def test_no_recipe_is_forgotten_here() -> None:
     assert RECIPES == ["conformer_digits", "finetune"]
 
 
-def test_the_digits_train_and_their_run_transcribes(
-    tmp_path: Path, digits: Path, capsys
-) -> None:
+def test_the_digits_train_and_their_run_transcribes(tmp_path: Path, digits: Path, capsys) -> None:
     run = fit_digits(tmp_path, digits)
     notes = json.loads((run / "model" / "preprocessing.json").read_text())
     assert notes["tokenizer"]["tokens"][1:4] == ["eight", "five", "four"]
@@ -151,7 +149,9 @@ def test_fine_tuning_with_another_vocabulary(
     # Features are those that the weights were trained on.
     assert notes["frontend"] == pretrained(str(source)).pretrained_cfg["frontend"]
     before, after = pretrained(str(source)).state_dict(), from_pretrained(run).state_dict()
-    moved = {n for n, v in before.items() if v.shape != after[n].shape or not torch.equal(v, after[n])}
+    moved = {
+        n for n, v in before.items() if v.shape != after[n].shape or not torch.equal(v, after[n])
+    }
     if form == "lora":
         parts = ("qkv.weight", "head.classifier.weight", "head.classifier.bias")
         learned = {name for name in moved if "running" not in name and "tracked" not in name}
@@ -201,7 +201,9 @@ def test_bad_recordings_stop_or_are_counted_or_kept(tmp_path: Path, digits: Path
     out = tmp_path / "2.csv"
     assert main([*words, "-o", str(out), "--on-invalid", "skip"]) == 0
     said = capsys.readouterr().err
-    assert f"1 transcriptions written to {out}, 2 recordings not read, 1 other files ignored" in said
+    assert (
+        f"1 transcriptions written to {out}, 2 recordings not read, 1 other files ignored" in said
+    )
     assert len(list(csv.DictReader(out.open()))) == 1
     assert main([*words, "-o", str(out), "--on-invalid", "keep", "--overwrite"]) == 0
     kept = list(csv.DictReader(out.open()))

@@ -32,7 +32,9 @@ def test_a_plain_block_with_the_same_parts_is_no_macaron() -> None:
     # Strang's splitting: two half steps of a linear flow around another are exact to the second order.
     torch.manual_seed(0)
     dim = 6
-    macaron = MacaronBlock(dim, 1, convolution=None, feedforward=MLP, norm=lambda dim: nn.Identity())
+    macaron = MacaronBlock(
+        dim, 1, convolution=None, feedforward=MLP, norm=lambda dim: nn.Identity()
+    )
     plain = PreNormBlock(dim, 1, feedforward=MLP, norm=lambda dim: nn.Identity())
     plain.mixer.load_state_dict(macaron.mixer.state_dict())
     plain.feedforward.load_state_dict(macaron.feedforward_in.state_dict())

@@ -32,9 +32,7 @@ SAMPLES = {
 def build(stem=FEATURES, mixer=RELATIVE_ATTENTION, **options) -> CTC:
     torch.manual_seed(0)
     block = partial(MacaronBlock, convolution=partial(GatedConvolutionMixer, window=5))
-    encoder = Conformer(
-        dim=16, depth=2, heads=2, stem=stem, mixer=mixer, block=block, **options
-    )
+    encoder = Conformer(dim=16, depth=2, heads=2, stem=stem, mixer=mixer, block=block, **options)
     return CTC(encoder=encoder, vocab_size=6)
 
 
@@ -59,7 +57,9 @@ def test_an_item_alone_equals_the_item_in_a_batch_with_gradients(kind: str) -> N
         alone = model(x[item : item + 1, :length])
         tokens = alone.log_probs.shape[1]
         assert alone.lengths.tolist() == [tokens] == [out.lengths[item]]
-        torch.testing.assert_close(out.log_probs[item, :tokens], alone.log_probs[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            out.log_probs[item, :tokens], alone.log_probs[0], atol=1e-5, rtol=0
+        )
         together = together + out.log_probs[item, :tokens].square().sum()
         apart = apart + alone.log_probs.square().sum()
     one = torch.autograd.grad(together, [x, *parameters], retain_graph=True)

@@ -157,8 +157,11 @@ def report(
     if args.json:
         print(json.dumps({**said, "reference": counts.as_dict()}), file=sys.stderr)
         return
-    for error in counts.invalid:
-        print(f"not read: {error}", file=sys.stderr)
+    if counts.invalid:
+        print(
+            f"{len(counts.invalid)} reference rows not read, first: {counts.invalid[0]}",
+            file=sys.stderr,
+        )
     shown = ", ".join(
         f"{key.replace('_', ' ')} {value}" for key, value in said.items() if value is not None
     )
