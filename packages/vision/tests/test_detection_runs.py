@@ -227,3 +227,16 @@ def test_scores_are_those_of_cocos_evaluation(make_voc: Make, tmp_path: Path) ->
     assert 0.05 < expected["map"] < 0.95
     for name in ("map", "map_50", "map_75"):
         assert logged[f"val_{name}"] == pytest.approx(expected[name].item(), abs=1e-6)
+
+
+def test_annotations_of_coco_take_the_place_of_vocs(
+    published: Path, make_coco: Make, tmp_path: Path
+) -> None:
+    root = make_coco()
+    words = ["--data", "COCODetection", "--data.train", str(root / "boxes.json"), *SMALL]
+    words += ["--data.val", str(root / "boxes.json"), "--data.pictures", str(root)]
+    words += ["--model.backbone.source", str(published), "--model.backbone.num_classes", "2"]
+    run = fit("finetune_detection", tmp_path, *words, "--trainer.max_steps", "1")
+    notes = json.loads((run / "model" / "preprocessing.json").read_text())
+    assert notes["classes"] == ["red", "blue"]
+    assert (run / "pictures" / "val_detections.png").is_file()

@@ -41,6 +41,7 @@ MIXERS = {
         {"class_path": WINDOW, "init_args": {"window": 4, "shift": 2}},
     ],
     "attention": "headway.core.mixers.SelfAttention",
+    "probsparse": "headway.core.mixers.ProbSparseAttention",
     "pooling": "headway.core.mixers.PoolingMixer",
     "fourier": "headway.core.mixers.FourierMixer",
     "convolution": {

@@ -6,7 +6,7 @@ from pathlib import Path
 from rdkit.Chem import Draw
 
 from headway.core.files import atomic_write
-from headway.molecules.data.chemistry import molecule
+from headway.molecules.chemistry import molecule
 
 
 def save_grid(

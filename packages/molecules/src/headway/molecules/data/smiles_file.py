@@ -14,7 +14,7 @@ from headway.core.training import DataModule
 from headway.core.training.buckets import LengthBuckets
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.core.training.splits import part_size
-from headway.molecules.data.chemistry import checked, molecule, random_smiles
+from headway.molecules.chemistry import checked, molecule, random_smiles
 from headway.molecules.data.reading import read_smiles
 from headway.molecules.data.shipped import find_file
 from headway.molecules.data.tokenizer import SmilesTokenizer, split_smiles

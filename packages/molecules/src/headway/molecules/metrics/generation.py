@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from headway.molecules.data.chemistry import canonical
+from headway.molecules.chemistry import canonical
 
 
 class Quality(NamedTuple):

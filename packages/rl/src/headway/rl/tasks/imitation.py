@@ -12,12 +12,16 @@ from headway.rl.data import TrajectoryData, Window
 from headway.rl.environments import make_vector
 from headway.rl.metrics import evaluate, summarise
 
+# Episodes that choose a checkpoint are not those that headway rollout plays.
+VALIDATION_SEED = 10**6
+
 
 class Imitation(Task):
     """Trains a decision model to say the next action: decision transformers and behaviour cloning.
 
     It logs ``train_loss`` and ``val_loss``; and with ``episodes`` the mean return in the environment for
-    each target, as ``val_return_<target>``.
+    each target, as ``val_return_<target>``. The best checkpoint is then the one with the highest return
+    for the highest target, for the loss says little about what a policy can do.
 
     Args:
         backbone: A model of trajectories.
@@ -63,6 +67,8 @@ class Imitation(Task):
             raise UserError("episodes need targets: the returns that are asked for")
         self.targets = tuple(targets)
         self.episodes, self.environments = episodes, environments
+        if episodes:
+            self.monitor, self.monitor_mode = f"val_return_{max(self.targets):g}", "max"
 
     @property
     def model(self) -> Any:
@@ -126,7 +132,9 @@ class Imitation(Task):
         envs = make_vector(name, min(self.environments, self.episodes))
         try:
             for target in self.targets:
-                found = evaluate(self.model, envs, target=target, episodes=self.episodes)
+                found = evaluate(
+                    self.model, envs, target=target, episodes=self.episodes, seed=VALIDATION_SEED
+                )
                 self.log(f"val_return_{target:g}", summarise(found)["return_mean"], prog_bar=True)
         finally:
             envs.close()
