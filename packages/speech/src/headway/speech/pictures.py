@@ -66,7 +66,7 @@ def transcription_figure(
     blank = probabilities[:, tokenizer.blank].numpy()
     below.plot(times, blank, color="lightgrey", label="blank", zorder=0)
     below.set(xlabel="seconds", ylabel="probability", xlim=extent, ylim=(0, 1.05))
-    below.legend(loc="upper right", ncols=6, fontsize=6)
+    below.legend(loc="upper left", bbox_to_anchor=(1.0, 1.05), fontsize=6)
     title = f"heard: {tokenizer.decode(heard.entries) or '(nothing)'}"
     if said is not None:
         title += f"\nsaid: {said}"
