@@ -65,7 +65,9 @@ def token_relevance(
         given, named = _pytree.tree_map(leaf, (inputs, dict(keywords or {})))
         returned = run_listening(model, given, named, ("input",), keep)
         if not entered:
-            raise UserError(f"{type(model).__name__} has no stack of blocks whose tokens could be explained")
+            raise UserError(
+                f"{type(model).__name__} has no stack of blocks whose tokens could be explained"
+            )
         score = chosen_answers(model, returned, answer, target)
         (gradient,) = torch.autograd.grad(score.sum(), entered[:1], allow_unused=True)
     if gradient is None:  # the answer does not depend on the tokens

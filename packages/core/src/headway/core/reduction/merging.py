@@ -30,7 +30,9 @@ class MergedMixer(TokenMixer):
         x: (B, N, C). Output: the same.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "prefix", "causal", "sizes"})
+    supports: ClassVar[frozenset[str]] = frozenset(
+        {"lengths", "valid", "prefix", "causal", "sizes"}
+    )
 
     def __init__(self, inner: TokenMixer, matching: Matching) -> None:
         super().__init__()
@@ -102,7 +104,7 @@ def _merged(
     id=None,
     name="ToMe for Stable Diffusion",
     paper="https://arxiv.org/abs/2303.17604",
-    claim="a branch computes means of similar tokens and gives each token its result: fewer tokens, none lost",
+    claim="a branch computes means of similar tokens and gives each token its result, so none is lost",
     test="packages/core/tests/reduction/test_merging.py",
 )
 def merge_tokens(model: Model, matching: Matching, *, where: Where = "mixer") -> Model:
@@ -136,7 +138,9 @@ def merge_tokens(model: Model, matching: Matching, *, where: Where = "mixer") ->
         if _chosen(path, part, where)
     ]
     if not found:
-        raise UserError(f"{type(model).__name__} has no stack of blocks with a {where} to merge for")
+        raise UserError(
+            f"{type(model).__name__} has no stack of blocks with a {where} to merge for"
+        )
     for block, _, part in found:
         _check(block, part, matching)
     for block, path, part in found:

@@ -177,9 +177,7 @@ class Neighbours(Matching):
         if order is not None:
             index, reads = (torch.zeros_like(v).scatter(1, order, v) for v in (index, reads))
             seats = torch.zeros_like(seats).scatter(1, order, seats)
-        return Groups(
-            index=index, reads=reads, tokens=int(kept.max()), lengths=kept, seats=seats
-        )
+        return Groups(index=index, reads=reads, tokens=int(kept.max()), lengths=kept, seats=seats)
 
 
 def join(x: Tensor, layout: Layout, groups: Groups) -> tuple[Tensor, Layout]:

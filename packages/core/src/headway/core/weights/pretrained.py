@@ -32,7 +32,9 @@ def save_pretrained(model: nn.Module, folder: str | Path) -> Path:
         UserError: If an argument of the model cannot be written, or its tokens are merged.
     """
     if is_merged(model):
-        raise UserError("merging tokens is no part of a checkpoint; call unmerge_model(model) first")
+        raise UserError(
+            "merging tokens is no part of a checkpoint; call unmerge_model(model) first"
+        )
     folder = Path(folder)
     config: dict[str, Any] = {"headway_version": metadata.version("headway"), **describe(model)}
     wishes = getattr(model, "pretrained_cfg", None)
