@@ -135,7 +135,7 @@ def merge_tokens(model: Model, matching: Matching, *, where: Where = "mixer") ->
         (block, path, part)
         for block in _blocks(model)
         for path, part in block.named_modules()
-        if _chosen(path, part, where)
+        if isinstance(part, (TokenMixer, FeedForward)) and _chosen(path, part, where)
     ]
     if not found:
         raise UserError(
@@ -144,12 +144,9 @@ def merge_tokens(model: Model, matching: Matching, *, where: Where = "mixer") ->
     for block, _, part in found:
         _check(block, part, matching)
     for block, path, part in found:
-        block.set_submodule(
-            path,
-            MergedMixer(part, matching)
-            if isinstance(part, TokenMixer)
-            else MergedFeedForward(part, matching),
-        )
+        mixes = isinstance(part, TokenMixer)
+        merged = MergedMixer(part, matching) if mixes else MergedFeedForward(part, matching)
+        block.set_submodule(path, merged)
     return model
 
 
@@ -176,11 +173,12 @@ def _blocks(model: nn.Module) -> Iterator[nn.Module]:
     return iter(dict.fromkeys(block for stack in stacks for block in stack.blocks))
 
 
-def _chosen(path: str, part: nn.Module, where: Where) -> bool:
-    if where == "feedforward":
-        return isinstance(part, FeedForward)
-    own = isinstance(part, TokenMixer) and "context" not in part.supports
-    return own and path.split(".")[0] == "mixer"
+def _chosen(path: str, part: TokenMixer | FeedForward, where: Where) -> bool:
+    if isinstance(part, FeedForward):
+        return where == "feedforward"
+    # A macaron block has a convolution beside its mixer, which keeps its tokens.
+    own = "context" not in part.supports and path.split(".")[0] == "mixer"
+    return where == "mixer" and own
 
 
 def _check(block: nn.Module, part: nn.Module, matching: Matching) -> None:
