@@ -30,9 +30,9 @@ def trainer(path: Path, **options) -> lightning.Trainer:
     )
 
 
-def data(digits: Path, **options) -> DigitStrings:
+def data(folder: Path, **options) -> DigitStrings:
     sizes = {"strings": 8, "val_strings": 4, "test_strings": 4, "digits": (1, 3)} | options
-    return DigitStrings(path=str(digits), front_end=FrontEnd(sample_rate=8000, mels=16), **sizes)
+    return DigitStrings(path=str(folder), front_end=FrontEnd(sample_rate=8000, mels=16), **sizes)
 
 
 class Oracle(nn.Module):
