@@ -122,11 +122,7 @@ def test_rows_that_cannot_be_learned_stop_or_are_counted(
         {"audio": "audio/train_0.wav", "text": "b", "start": 9},
     ]
     write_manifest(path, [*rows, *bad])
-<<<<<<< HEAD
-    (tmp_path / "val.jsonl").write_text('{"audio": "audio/train_1.wav", "text": "abé"}\n' * 1)
-=======
     (tmp_path / "val.jsonl").write_text('{"audio": "audio/train_1.wav", "text": "abé"}\n')
->>>>>>> speech
     with pytest.raises(
         InputError, match=r"train.jsonl:6: .*gone.wav: there is no such file; remove"
     ):
