@@ -42,7 +42,8 @@ SMALL = {
     "data.augment.band_width": 8,
     "model.backbone.encoder.stem.features": 40,
     "model.backbone.encoder.dim": 96,
-    "data.batch_size": 8,
+    "data.batch_size": 12,
+    "model.optimizer.lr": 0.002,
 }
 
 
@@ -67,8 +68,9 @@ def main() -> int:
     options = {
         **SMALL,
         "data.path": folder,
+        "data.unit": "words" if source == "espeak" else "characters",
         "model.backbone.vocab_size": entries,
-        "trainer.max_epochs": 26 if source == "espeak" else 12,
+        "trainer.max_epochs": 40 if source == "espeak" else 12,
     }
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
     if code := step("fit", "-c", RECIPE, *words, "--runs", str(args.runs), *overrides):
@@ -123,7 +125,7 @@ def speak_digits(folder: Path) -> int:
             subprocess.run(command, cwd=folder, check=True)
             lines.append(json.dumps({"audio": name, "text": text, "speaker": voice}))
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return 1 + len(set(" ".join(DIGITS)))
+    return 1 + len(DIGITS)
 
 
 def read_prompts(folder: Path) -> int:

@@ -52,7 +52,7 @@ def finetune(tmp_path: Path, source: Path, manifest: Path, *words: str) -> Path:
 
 
 def test_no_recipe_is_forgotten_here() -> None:
-    assert RECIPES == ["conformer_digits", "finetune"]
+    assert RECIPES == ["conformer", "conformer_digits", "finetune"]
 
 
 def test_the_digits_train_and_their_run_transcribes(tmp_path: Path, digits: Path, capsys) -> None:
@@ -217,6 +217,14 @@ def test_bad_recordings_stop_or_are_counted_or_kept(tmp_path: Path, digits: Path
     assert "is neither .csv nor .jsonl" in capsys.readouterr().err
     assert main(["transcribe", "-m", str(run), str(tmp_path / "gone.wav")]) == 2
     assert "gone.wav does not exist" in capsys.readouterr().err
+
+
+def test_a_manifest_trains_from_scratch(tmp_path: Path, make_manifest: Make) -> None:
+    words = ["--data.path", str(make_manifest()), "--data.val", "2", *NARROW]
+    run = fit(tmp_path, "conformer", *words, "--model.backbone.vocab_size", "4")
+    out = tmp_path / "t.csv"
+    assert main(["transcribe", "-m", str(run), str(tmp_path / "audio"), "-o", str(out)]) == 0
+    assert len(list(csv.DictReader(out.open()))) == 6
 
 
 def test_a_bad_row_stops_before_training_and_leaves_no_run(
