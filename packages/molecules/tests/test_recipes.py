@@ -119,6 +119,7 @@ def test_fine_tuning_goes_on_where_it_was_broken_off(
         ["LinearAttention", "causal=true"],
         ["ConvolutionMixer", "causal=true", "axes=1"],
         ["SelfAttention", "causal=true", "window=4"],
+        ["ProbSparseAttention", "causal=true"],
         ["SelfAttention", "causal=true", "kv_heads=1"],
     ],
     ids=" ".join,
