@@ -20,7 +20,10 @@ CHECKS = {
     "train": "import headway.core.training, headway.core.cli",
     "vision": "import headway.vision.tasks, headway.vision.data, headway.vision.models",
     "export": "import onnx, onnxruntime",
-    **{name: f"import headway.{name}, headway.core.training" for name in DOMAINS[1:]},
+    **{
+        name: f"import headway.{name}.models, headway.{name}.data, headway.{name}.tasks"
+        for name in DOMAINS[1:]
+    },
 }
 
 
@@ -30,7 +33,8 @@ def check(extra: str) -> None:
         venv.create(folder, with_pip=True)
         python = str(Path(folder) / "bin" / "python")
         pip = [python, "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints.txt")]
-        torch = ["torch", "torchvision"] if extra == "vision" else ["torch"]
+        beside = {"vision": ["torchvision"], "speech": ["torchaudio"]}.get(extra, [])
+        torch = ["torch", *beside]
         subprocess.run([*pip, *torch], check=True)
         subprocess.run([*pip, f"{ROOT}[{extra}]" if extra else str(ROOT)], check=True)
         subprocess.run([python, "-c", CHECKS[extra]], check=True, cwd=folder)

@@ -39,9 +39,10 @@ def return_figure(
     axes.plot(targets, means, marker="o", color="tab:blue", label="mean of the episodes")
     ends = [min(targets), max(targets)]
     axes.plot(ends, ends, linestyle="--", color="grey", label="as asked")
-    for name, value in (seen or {}).items():
+    for value in set((seen or {}).values()):
+        names = " and ".join(name for name, other in (seen or {}).items() if other == value)
         axes.axhline(value, linewidth=0.8, linestyle=":", color="tab:orange")
-        axes.annotate(f"{name} in the data", (ends[1], value), fontsize=7, ha="right")
+        axes.annotate(f"{names} of the data", (sum(ends) / 2, value), fontsize=7, ha="center")
     axes.set(xlabel="return asked for", ylabel="return")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")

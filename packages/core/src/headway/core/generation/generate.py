@@ -10,6 +10,8 @@ from headway.core.cache import Cache
 from headway.core.errors import UserError
 from headway.core.generation.sampling import Sampling
 
+DROP_BELOW = 0.75
+
 
 class CausalModel(Protocol):
     """A model of sequences that runs step by step."""
@@ -56,8 +58,8 @@ def generate(
     """Continues each prompt until the end token or ``max_length``.
 
     Prompts of any lengths run side by side. A row that has ended is given the next prompt at once, so
-    the batch stays full; when no prompt is left, the free rows are dropped. Every prompt that was begun
-    is finished and returned in its place, so short sequences are not preferred.
+    the batch stays full; when no prompt is left, free rows are dropped, many at a time. Every prompt that
+    was begun is finished and returned in its place, so short sequences are not preferred.
 
     Args:
         model: The model, in evaluation mode.
@@ -96,34 +98,36 @@ def generate(
     rows = min(batch_size, count)
     cache = model.init_cache(rows, max_length)
     running = torch.arange(rows, device=device)  # which sequence each row of the cache holds
+    busy = torch.ones(rows, dtype=torch.bool, device=device)
     begun = rows
-    while len(running):
+    while bool(busy.any()):
         last = tokens[running, lengths[running] - 1]
         logits = model(last[:, None], cache=cache)[:, -1]
-        place = lengths[running]
         drawn = sampling(logits, generator)
         # Inside a prompt the next token is known: the step only fills the cache.
+        place = lengths[running].clamp_max(max_length - 1)
         forced = place < given_lengths[running]
         chosen = torch.where(forced, given[running, place.clamp_max(longest - 1)], drawn)
         gained = logits.float().log_softmax(dim=-1).gather(1, chosen[:, None])[:, 0]
-        likelihoods[running] += gained.masked_fill(forced, 0.0)
-        tokens[running, place] = chosen
-        lengths[running] = place + 1
+        active = running[busy]
+        likelihoods[active] += gained.masked_fill(forced, 0.0)[busy]
+        tokens[active, place[busy]] = chosen[busy]
+        lengths[active] = place[busy] + 1
         ended = (chosen == end) & ~forced
-        finished[running] = ended
-        free = (ended | (place + 1 == max_length)).nonzero()[:, 0]
+        finished[active] = ended[busy]
+        free = (busy & (ended | (place + 1 == max_length))).nonzero()[:, 0]
         if not len(free):
             continue
         if progress is not None:
             progress(len(free))
         fresh = min(len(free), count - begun)
-        if fresh:
-            running[free[:fresh]] = torch.arange(begun, begun + fresh, device=device)
-            cache.reset(free[:fresh])
-            begun += fresh
-        if fresh < len(free):
-            keep = torch.ones(len(running), dtype=torch.bool, device=device)
-            keep[free[fresh:]] = False
-            running = running[keep]
-            cache.select(keep.nonzero()[:, 0])
+        running[free[:fresh]] = torch.arange(begun, begun + fresh, device=device)
+        busy[free[fresh:]] = False
+        cache.reset(free)
+        begun += fresh
+        # Dropping rows copies the cache, so a quarter of them is dropped at a time.
+        if busy.sum() <= DROP_BELOW * len(busy):
+            keep = busy.nonzero()[:, 0]
+            running, busy = running[keep], busy[keep]
+            cache.select(keep)
     return Generated(tokens[:, : int(lengths.max())], lengths, likelihoods, finished)

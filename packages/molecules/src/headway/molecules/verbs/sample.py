@@ -12,7 +12,7 @@ import torch
 
 from headway.core.cli.counts import Counts, check_positive
 from headway.core.cli.device import choose_device
-from headway.core.cli.progress import with_progress
+from headway.core.cli.progress import progress_bar, with_progress
 from headway.core.cli.verbs import refuse_to_overwrite
 from headway.core.errors import InputError, UserError
 from headway.core.files import atomic_write
@@ -89,16 +89,14 @@ def sample(
     """Generates with a bar of what has ended."""
     place = model.embedding.weight.device
     generator = torch.Generator(place).manual_seed(seed)
-    bar = iter(with_progress(range(len(prompts)), "generating"))
-    found = model.generate(
-        prompts,
-        sampling=sampling,
-        batch_size=batch_size,
-        generator=generator,
-        progress=lambda ended: [next(bar) for _ in range(ended)] and None,
-    )
-    next(bar, None)
-    return found
+    with progress_bar("generating", total=len(prompts)) as advance:
+        return model.generate(
+            prompts,
+            sampling=sampling,
+            batch_size=batch_size,
+            generator=generator,
+            progress=advance,
+        )
 
 
 def read_reference(args: argparse.Namespace, counts: Counts) -> set[str]:
@@ -159,8 +157,11 @@ def report(
     if args.json:
         print(json.dumps({**said, "reference": counts.as_dict()}), file=sys.stderr)
         return
-    for error in counts.invalid:
-        print(f"not read: {error}", file=sys.stderr)
+    if counts.invalid:
+        print(
+            f"{len(counts.invalid)} reference rows not read, first: {counts.invalid[0]}",
+            file=sys.stderr,
+        )
     shown = ", ".join(
         f"{key.replace('_', ' ')} {value}" for key, value in said.items() if value is not None
     )

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
+from headway.core.cli.progress import with_progress
 from headway.core.errors import UserError
 from headway.rl.data.base import TrajectoryData
 from headway.rl.data.sampling import Sampling
@@ -73,17 +72,7 @@ class KeyToDoorData(TrajectoryData):
         """Walks."""
         env = KeyToDoor()
         random = np.random.default_rng(self.data_seed)
-        console = Console(stderr=True)
-        return [
-            _walk(env, random)
-            for _ in track(
-                range(self.episodes),
-                description="walking",
-                console=console,
-                transient=True,
-                disable=not console.is_terminal,
-            )
-        ]
+        return [_walk(env, random) for _ in with_progress(range(self.episodes), "walking")]
 
 
 def _walk(env: KeyToDoor, random: np.random.Generator) -> Trajectory:

@@ -1,6 +1,6 @@
 """Key to door: a reward that depends on what was done long before."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -31,7 +31,7 @@ class KeyToDoor(gymnasium.Env[NDArray[np.float32], np.int64]):
         each room and an empty room in the middle.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 4}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(
         self, *, steps: tuple[int, int, int] = (8, 5, 8), render_mode: str | None = None

@@ -64,7 +64,8 @@ def evaluate(
     policy = Policy(model, target_return=target, seed=seed)
     number = envs.num_envs
     current = np.arange(number)  # the episode that each environment plays
-    observation, _ = envs.reset(seed=[seed + int(one) for one in current])
+    reset: Any = envs.reset  # the base class does not say that seeds may be a list
+    observation, _ = reset(seed=[seed + int(one) for one in current])
     state, start = None, None
     totals, steps = np.zeros(number), np.zeros(number, int)
     found: list[Episode] = []
@@ -90,7 +91,7 @@ def evaluate(
             progress(len(new))
         current[ended] += number
         totals[ended], steps[ended] = 0.0, 0
-        observation, _ = envs.reset(
+        observation, _ = reset(
             seed=[seed + int(one) for one in current], options={"reset_mask": start}
         )
     return sorted(found)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headway.core.cli.counts import check_positive
 from headway.core.cli.device import choose_device
-from headway.core.cli.progress import with_progress
+from headway.core.cli.progress import progress_bar
 from headway.core.cli.verbs import refuse_to_overwrite
 from headway.core.errors import UserError
 from headway.core.files import atomic_write, save_figure
@@ -86,19 +86,18 @@ def play(
 ) -> list[Episode]:
     """Returns the episodes of one target."""
     envs = make_vector(name, min(args.num_envs, args.episodes))
-    bar = iter(with_progress(range(args.episodes), f"target {target:g}"))
     try:
-        return evaluate(
-            model,
-            envs,
-            target=target,
-            episodes=args.episodes,
-            seed=args.seed,
-            deterministic=not args.stochastic,
-            progress=lambda ended: [next(bar) for _ in range(ended)] and None,
-        )
+        with progress_bar(f"target {target:g}", total=args.episodes) as advance:
+            return evaluate(
+                model,
+                envs,
+                target=target,
+                episodes=args.episodes,
+                seed=args.seed,
+                deterministic=not args.stochastic,
+                progress=advance,
+            )
     finally:
-        next(bar, None)
         envs.close()
 
 

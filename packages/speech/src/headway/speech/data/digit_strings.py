@@ -53,7 +53,7 @@ class DigitStringSet(SpeechSet):
 
     def texts(self) -> Sequence[str]:
         """Returns the digits."""
-        return NAMES
+        return [" ".join(NAMES)]
 
     def recording(self, index: int, sample_rate: int) -> tuple[Tensor, str]:
         """Draws and joins the digits of one string."""

@@ -121,15 +121,17 @@ class SpeechData(DataModule):
         else:
             texts = sets["train"].texts()
             tokenizer = Tokenizer.from_texts(texts, unit=self.unit, case=self.case)
+        kept = 0
         for split, data in sets.items():
             data = self.usable(data, tokenizer, front_end, self._tokens())
+            kept += len(data)
             if not len(data):
                 raise UserError(f"the {split} split has no recordings that can be used")
             data.on_invalid = self.invalid.policy
             data.prepare(front_end, tokenizer, self.augment if split == "train" else None)
             setattr(self, f"{split}_set", data)
         self.predict_set = self.test_set or self.val_set
-        self.invalid.log(sum(map(len, sets.values())) + len(self.invalid.errors))
+        self.invalid.log(kept + len(self.invalid.errors))
         self._front_end, self._tokenizer = front_end, tokenizer
 
     def train_batches(self, order: Sampler[int]) -> Iterable[list[int]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal, Self
 
 from headway.core.errors import UserError
@@ -92,4 +93,4 @@ class Tokenizer:
 
 def needed_frames(entries: Sequence[int]) -> int:
     """Returns the least number of frames that CTC needs: one for each entry and each repetition."""
-    return len(entries) + sum(a == b for a, b in zip(entries, entries[1:], strict=False))
+    return len(entries) + sum(a == b for a, b in pairwise(entries))

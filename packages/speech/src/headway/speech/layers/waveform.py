@@ -1,6 +1,7 @@
 """The convolutional stem over waveforms of wav2vec 2.0."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -84,9 +85,7 @@ class WaveformStem(SpeechStem):
         widths = [1, *channels]
         self.convolutions = nn.ModuleList(
             nn.Conv1d(*pair, kernel, stride=stride, bias=bias)
-            for pair, kernel, stride in zip(
-                zip(widths[:-1], widths[1:], strict=True), kernels, strides, strict=True
-            )
+            for pair, kernel, stride in zip(pairwise(widths), kernels, strides, strict=True)
         )
         if norm == "layer":
             norms: list[nn.Module] = [LayerNorm(width, eps=1e-5) for width in channels]

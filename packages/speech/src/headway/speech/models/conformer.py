@@ -21,6 +21,10 @@ from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.speech.layers import ConvolutionSubsampling, SpeechStem
 
+# The parts of the paper.
+RELATIVE_ATTENTION = partial(SelfAttention, position=RelativeSinusoidal)
+SWISH_MLP = partial(MLP, activation=nn.SiLU)
+
 
 class Encoded(NamedTuple):
     """What a speech encoder returns.
@@ -75,10 +79,8 @@ class Conformer(Module):
         depth: int = 16,
         heads: int = 4,
         stem: Callable[[int], SpeechStem] = ConvolutionSubsampling,
-        mixer: MixerFactory | Sequence[MixerFactory] = partial(
-            SelfAttention, position=RelativeSinusoidal
-        ),
-        feedforward: FeedForwardFactory = partial(MLP, activation=nn.SiLU),
+        mixer: MixerFactory | Sequence[MixerFactory] = RELATIVE_ATTENTION,
+        feedforward: FeedForwardFactory = SWISH_MLP,
         norm: Callable[[int], nn.Module] = LayerNorm,
         block: BlockFactory = MacaronBlock,
         final_norm: bool = False,
@@ -108,6 +110,6 @@ class Conformer(Module):
         """Returns the encoded tokens and their lengths."""
         if lengths is None:
             lengths = torch.full((inputs.shape[0],), inputs.shape[1], device=inputs.device)
-        x, lengths = self.stem(inputs, lengths)
-        x, _ = self.encoder(x, Layout(lengths=lengths))
-        return Encoded(x, lengths)
+        x, tokens = self.stem(inputs, lengths)
+        x, _ = self.encoder(x, Layout(lengths=tokens))
+        return Encoded(x, tokens)

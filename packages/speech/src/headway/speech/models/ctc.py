@@ -61,11 +61,11 @@ class CTC(Module):
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> CTCOutput:
         """Returns the log-probabilities and lengths."""
-        encoded, lengths = self.encoder(inputs, lengths)
+        encoded, tokens = self.encoder(inputs, lengths)
         scores = self.head(encoded)
         if scores.dtype in (torch.float16, torch.bfloat16):
             scores = scores.float()  # the loss sums hundreds of logarithms
-        return CTCOutput(scores.log_softmax(dim=-1), lengths)
+        return CTCOutput(scores.log_softmax(dim=-1), tokens)
 
     def get_classifier(self) -> nn.Module:
         """Returns the layer that computes the scores."""

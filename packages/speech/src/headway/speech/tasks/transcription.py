@@ -1,7 +1,9 @@
 """Speech recognition by connectionist temporal classification."""
 
+from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,12 +11,16 @@ from torchmetrics import MetricCollection
 from torchmetrics.text import CharErrorRate, WordErrorRate
 
 from headway.core.errors import UserError
+from headway.core.files import save_figure
 from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training.run_folder import RunFolder
 from headway.speech.data.batching import SpeechBatch
+from headway.speech.data.front_end import FrontEnd
 from headway.speech.data.speech_data import SpeechData
 from headway.speech.data.tokenizer import Tokenizer
 from headway.speech.decoding import Hypothesis, greedy
 from headway.speech.models.ctc import CTCOutput
+from headway.speech.pictures import transcription_figure
 
 
 class Transcription(Task):
@@ -59,6 +65,8 @@ class Transcription(Task):
         )
         self.tokenizer: Tokenizer | None = None
         self.scores = nn.ModuleDict()
+        # Input, log-probabilities and text of the first recording of a validation or test.
+        self._shown: tuple[Tensor, Tensor, str] | None = None
 
     @property
     def blank(self) -> int:
@@ -108,6 +116,42 @@ class Transcription(Task):
         heard = self._heard(self.backbone(batch.inputs, batch.lengths))
         return [self.tokenizer.decode(hypothesis.entries) for hypothesis in heard]
 
+    def on_validation_start(self) -> None:
+        """Forgets which recording was to be drawn."""
+        self._shown = None
+
+    def on_test_start(self) -> None:
+        """Forgets which recording was to be drawn."""
+        self._shown = None
+
+    def on_validation_end(self) -> None:
+        """Draws a recording if this was the only validation."""
+        if self.trainer.state.fn == "validate":
+            self._draw("val")
+
+    def on_fit_end(self) -> None:
+        """Draws a recording of the last validation: once per run, it costs a second."""
+        self._draw("val")
+
+    def on_test_end(self) -> None:
+        """Draws a recording."""
+        self._draw("test")
+
+    def _draw(self, split: str) -> None:
+        quick = getattr(self.trainer, "fast_dev_run", False)
+        if self._shown is None or quick or not self.trainer.is_global_zero:
+            return
+        data: Any = getattr(self.trainer, "datamodule", None)
+        assert self.tokenizer is not None
+        inputs, log_probs, said = self._shown
+        rate = FrontEnd.from_dict(data.preprocessing()["frontend"]).rate
+        [heard] = greedy(log_probs[None], torch.tensor([len(log_probs)]), blank=self.blank)
+        figure = transcription_figure(
+            inputs, log_probs, heard, self.tokenizer, seconds=len(inputs) / rate, said=said
+        )
+        folder = RunFolder(Path(self.trainer.default_root_dir)).pictures
+        save_figure(figure, folder / f"{split}_transcription.png")
+
     def _heard(self, output: CTCOutput) -> list[Hypothesis]:
         return greedy(*output, blank=self.blank)
 
@@ -128,6 +172,10 @@ class Transcription(Task):
         heard = [self.tokenizer.decode(found.entries) for found in self._heard(output)]
         targets = zip(batch.targets.tolist(), batch.target_lengths.tolist(), strict=True)
         said = [self.tokenizer.decode(entries[:length]) for entries, length in targets]
+        if self._shown is None:
+            length, tokens = int(batch.lengths[0]), int(output.lengths[0])
+            inputs, log_probs = batch.inputs[0, :length], output.log_probs[0, :tokens]
+            self._shown = (inputs.detach().cpu(), log_probs.detach().float().cpu(), said[0])
         metrics: Any = self.scores[split]
         metrics.update(heard, said)
         size = len(batch.lengths)

@@ -1,0 +1,235 @@
+"""Any recordings with texts, listed in manifests."""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from headway.core.errors import InputError, UserError
+from headway.core.training.invalid import OnInvalid
+from headway.speech.data.audio import read_audio, seconds_of
+from headway.speech.data.front_end import FrontEnd
+from headway.speech.data.manifest import SUFFIXES, Utterance, read_manifest
+from headway.speech.data.spec_augment import SpecAugment
+from headway.speech.data.speech_data import SpeechData, Tokens
+from headway.speech.data.speech_set import SpeechSet
+from headway.speech.data.tokenizer import Case, Tokenizer, Unit, needed_frames
+
+
+class UtteranceSet(SpeechSet):
+    """The rows of a manifest.
+
+    Args:
+        rows: The rows, with texts.
+        seconds: Their lengths.
+    """
+
+    def __init__(self, rows: Sequence[Utterance], seconds: Sequence[float]) -> None:
+        self.rows, self.seconds = rows, seconds
+
+    def texts(self) -> Sequence[str]:
+        """Returns the texts of the rows."""
+        return [row.text or "" for row in self.rows]
+
+    def recording(self, index: int, sample_rate: int) -> tuple[Tensor, str]:
+        """Reads a row."""
+        row = self.rows[index]
+        waveform = read_audio(
+            row.audio,
+            sample_rate=sample_rate,
+            start=row.start,
+            duration=row.duration,
+            name=f"{row.where}: {row.audio}",
+        )
+        return waveform, row.text or ""
+
+
+class SpeechManifest(SpeechData):
+    """Recordings with texts from manifests: JSON lines or CSV with ``audio, text`` and perhaps more.
+
+    A row may have ``start`` and ``duration`` in seconds and ``speaker``; relative paths start from the
+    folder of the manifest. ``path`` is one manifest, or a folder with ``train``, ``val`` and ``test`` ones
+    (``.jsonl`` or ``.csv``). Without the latter two the splits are carved from the training rows so that
+    no text (or no speaker) is on both sides.
+
+    Args:
+        path: A manifest, or a folder of them.
+        val: Share or number of the training rows that validate, if there is no ``val`` manifest.
+        test: Share or number of the training rows that test, if there is no ``test`` manifest; 0 makes no
+            test split.
+        split_by: What never is on both sides of a split, ``"text"`` or ``"speaker"``.
+        split_seed: Of these splits.
+        max_seconds: Longer rows cannot be used.
+        batch_seconds: Most seconds of a training batch, padding counted.
+        batch_size: Most recordings of a batch.
+        workers: Processes that load.
+        seed: Of the order and the augmentation.
+        front_end: What a recording goes through; by default as the model asks for.
+        unit: What an entry of the vocabulary is, where the model does not say.
+        case: What happens to letters, where the model does not say.
+        augment: Masks parts of the training features.
+        on_invalid: What happens to rows and files that cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        val: int | float = 0.1,
+        test: int | float = 0.0,
+        split_by: Literal["text", "speaker"] = "text",
+        split_seed: int = 0,
+        max_seconds: float = 35.0,
+        batch_seconds: float = 60.0,
+        batch_size: int = 32,
+        workers: int = 0,
+        seed: int = 0,
+        front_end: FrontEnd | None = None,
+        unit: Unit = "characters",
+        case: Case = "lower",
+        augment: SpecAugment | None = None,
+        on_invalid: OnInvalid = "raise",
+    ) -> None:
+        super().__init__(
+            batch_seconds=batch_seconds,
+            batch_size=batch_size,
+            workers=workers,
+            seed=seed,
+            front_end=front_end,
+            unit=unit,
+            case=case,
+            augment=augment,
+            on_invalid=on_invalid,
+        )
+        if split_by not in ("text", "speaker"):
+            raise UserError(f"split_by is 'text' or 'speaker', got {split_by!r}")
+        self.path = Path(path).expanduser()
+        self.shares = {"test": test, "val": val}
+        self.split_by = split_by
+        self.split_seed = split_seed
+        self.max_seconds = max_seconds
+
+    def load(self) -> dict[str, SpeechSet]:
+        """Reads the manifests and the lengths of the recordings, and splits."""
+        found = find_manifests(self.path)
+        train = self._measured_rows(read_manifest(found.pop("train"), self.invalid))
+        parts = {}
+        for split, share in self.shares.items():
+            if split in found:
+                parts[split] = self._measured_rows(read_manifest(found[split], self.invalid))
+                continue
+            number = share if isinstance(share, int) else round(share * len(train))
+            if number:
+                train, parts[split] = split_groups(train, number, self._group, self.split_seed)
+        parts["train"] = train
+        return {
+            split: UtteranceSet([row for row, _ in rows], [seconds for _, seconds in rows])
+            for split, rows in parts.items()
+        }
+
+    def usable(
+        self, data: SpeechSet, tokenizer: Tokenizer, front_end: FrontEnd, tokens: Tokens
+    ) -> SpeechSet:
+        """Leaves out texts outside the vocabulary and those too long for CTC."""
+        assert isinstance(data, UtteranceSet)
+        steps = [front_end.steps(seconds) for seconds in data.seconds]
+        made = tokens(torch.tensor(steps)).tolist()
+        kept = []
+        for index, row in enumerate(data.rows):
+            try:
+                needed = needed_frames(tokenizer.encode(row.text or ""))
+                if made[index] < max(needed, 1):
+                    raise UserError(
+                        f"its text needs {needed} tokens and {data.seconds[index]:.2f} s of audio "
+                        f"give {max(made[index], 0)}; too short for CTC"
+                    )
+            except UserError as error:
+                self.invalid.add(InputError(f"{row.where}: {row.audio}", str(error)))
+            else:
+                kept.append(index)
+        return UtteranceSet(
+            [data.rows[index] for index in kept], [data.seconds[index] for index in kept]
+        )
+
+    def _group(self, row: Utterance) -> str:
+        if self.split_by == "text":
+            return " ".join((row.text or "").lower().split())
+        if row.speaker is None:
+            raise UserError(f"{row.where} has no speaker; split_by text needs none")
+        return row.speaker
+
+    def _measured_rows(self, rows: Sequence[Utterance]) -> list[tuple[Utterance, float]]:
+        """Returns the rows with their lengths in seconds; those without a recording are invalid."""
+        found = []
+        for row in rows:
+            name = f"{row.where}: {row.audio}"
+            try:
+                left = seconds_of(row.audio, name) - row.start
+                if left <= 0:
+                    raise InputError(name, f"start {row.start:g} s is behind its end")
+                seconds = left if row.duration is None else min(row.duration, left)
+                if seconds > self.max_seconds:
+                    raise InputError(
+                        name, f"{seconds:.1f} s is longer than max_seconds {self.max_seconds:g}"
+                    )
+            except InputError as error:
+                self.invalid.add(error)
+            else:
+                found.append((row, seconds))
+        return found
+
+
+def find_manifests(path: Path) -> dict[str, Path]:
+    """Returns the manifests of a folder by split, or one file as that of training.
+
+    Raises:
+        UserError: If there is none for training.
+    """
+    if not path.is_dir():
+        return {"train": path}
+    found = {
+        split: file
+        for split in ("train", "val", "test")
+        for suffix in SUFFIXES
+        if (file := path / f"{split}{suffix}").is_file()
+    }
+    if "train" not in found:
+        raise UserError(f"{path} has no train.jsonl or train.csv")
+    return found
+
+
+Rows = list[tuple[Utterance, float]]
+
+
+def split_groups(
+    rows: Rows, number: int, group: Callable[[Utterance], str], seed: int
+) -> tuple[Rows, Rows]:
+    """Returns the rows that stay and at least ``number`` that go; whole groups stay together.
+
+    Args:
+        rows: The rows.
+        number: How many shall go.
+        group: Returns the group of a row.
+        seed: Of the choice.
+
+    Raises:
+        UserError: If none would stay.
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, (row, _) in enumerate(rows):
+        groups[group(row)].append(index)
+    names = sorted(groups)
+    random.Random(seed).shuffle(names)
+    gone: set[int] = set()
+    for name in names:
+        if len(gone) >= number:
+            break
+        gone.update(groups[name])
+    if len(gone) >= len(rows):
+        raise UserError(f"{number} of {len(rows)} rows in {len(groups)} groups leave none to train")
+    stay = [row for index, row in enumerate(rows) if index not in gone]
+    return stay, [rows[index] for index in sorted(gone)]

@@ -1,0 +1,83 @@
+"""Recordings that a verb is given: found in folders and manifests, and read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from headway.core.cli.counts import Counts, Policy
+from headway.core.errors import InputError, UserError
+from headway.core.training.invalid import InvalidItems
+from headway.speech.data.audio import EXTENSIONS, AudioError, read_audio
+from headway.speech.data.manifest import SUFFIXES, Utterance, read_manifest
+from headway.speech.verbs.loading import Recogniser
+
+
+@dataclass(frozen=True)
+class Item:
+    """One recording.
+
+    Args:
+        shown: Its path for people.
+        row: Where it lies, and what is known of it.
+    """
+
+    shown: str
+    row: Utterance
+
+
+def find_items(inputs: Sequence[str], counts: Counts, on_invalid: Policy) -> list[Item]:
+    """Returns the recordings of files, folders and manifests, in order.
+
+    Args:
+        inputs: What the user gave.
+        counts: Is told of other files in folders, and of rows that cannot be used.
+        on_invalid: What to do with such rows.
+
+    Raises:
+        UserError: If an input is missing, or there is no recording at all.
+    """
+    items: list[Item] = []
+    for given in inputs:
+        path = Path(given).expanduser()
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+            audio = [file for file in files if file.suffix.lower() in EXTENSIONS]
+            counts.ignored += len(files) - len(audio)
+            items += [Item(str(file), Utterance(audio=file, text=None)) for file in audio]
+        elif path.suffix in SUFFIXES:
+            policy = "raise" if on_invalid == "raise" else "skip"
+            invalid = InvalidItems(policy, "rows")
+            rows = read_manifest(path, invalid, need_text=False)
+            items += [Item(str(row.audio), row) for row in rows]
+            for error in invalid.errors:
+                counts.refuse(error, on_invalid)
+        elif path.exists():
+            items.append(Item(given, Utterance(audio=path, text=None)))
+        else:
+            raise UserError(f"{given} does not exist; give recordings, folders or manifests")
+    if not items:
+        raise UserError(
+            f"no recordings in {', '.join(inputs)}; known extensions: {', '.join(EXTENSIONS)}"
+        )
+    return items
+
+
+def read_item(item: Item, recogniser: Recogniser) -> tuple[Tensor, float] | InputError:
+    """Returns the model's input and the length in seconds of a recording, or why there is none."""
+    row = item.row
+    name = f"{row.where}: {item.shown}" if row.where else item.shown
+    rate = recogniser.front_end.sample_rate
+    try:
+        waveform = read_audio(
+            row.audio, sample_rate=rate, start=row.start, duration=row.duration, name=name
+        )
+        inputs = recogniser.front_end(waveform)
+    except InputError as error:
+        return error
+    except UserError as error:
+        return AudioError(name, str(error))
+    if recogniser.too_short(inputs):
+        return AudioError(name, f"{len(waveform) / rate:.3f} s are too short for the model")
+    return inputs, len(waveform) / rate

@@ -1,0 +1,162 @@
+"""Writes what is said in recordings."""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from headway.core.cli.counts import Counts, Policy, check_positive
+from headway.core.cli.progress import with_progress
+from headway.core.errors import InputError, UserError
+from headway.core.files import atomic_write, save_figure
+from headway.speech.data.batching import SpeechItem, pad
+from headway.speech.verbs.inputs import Item, find_items, read_item
+from headway.speech.verbs.loading import Recogniser, load_recogniser
+
+COLUMNS = ["file", "start", "duration", "text", "confidence", "reference", "error"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``headway transcribe``."""
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="AUDIO",
+        help="recordings, folders (with subfolders), manifests (.jsonl, .csv)",
+    )
+    parser.add_argument("--batch-size", type=int, default=16, help="recordings of a batch (16)")
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FOLDER",
+        help="draw each recording with what was heard where, into FOLDER",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes one row per recording; returns 1 if none could be read."""
+    check_positive(args, "batch_size")
+    if args.checkpoint is None:
+        raise UserError("transcribe with what? -m takes a run folder, a checkpoint or a hub id")
+    out = None if args.out is None or str(args.out) == "-" else Path(args.out)
+    if out is not None and out.suffix not in (".csv", ".jsonl"):
+        raise UserError(f"{out} is neither .csv nor .jsonl; name the result by one of them")
+    counts = Counts("recordings")
+    items = find_items(args.inputs, counts, args.on_invalid)
+    if args.plot is not None and args.plot.exists() and not args.plot.is_dir():
+        raise UserError(f"{args.plot} is a file; --plot takes a folder")
+    recogniser = load_recogniser(args.checkpoint, args.device)
+    rows = transcribe(
+        recogniser,
+        items,
+        batch_size=args.batch_size,
+        on_invalid=args.on_invalid,
+        counts=counts,
+        plot=args.plot,
+    )
+    if out is None:
+        write_csv(sys.stdout, rows)
+    else:
+        with atomic_write(out, "w") as file:
+            (write_csv if out.suffix == ".csv" else write_json_lines)(file, rows)
+    if args.json:
+        content = {
+            "out": None if out is None else str(out),
+            "transcribed": counts.done,
+            **counts.as_dict(),
+        }
+        print(json.dumps(content), file=sys.stderr if out is None else sys.stdout)
+    else:
+        counts.report("transcriptions written" + ("" if out is None else f" to {out}"))
+    return 0 if counts.done else 1
+
+
+def transcribe(
+    recogniser: Recogniser,
+    items: Sequence[Item],
+    *,
+    batch_size: int = 16,
+    on_invalid: Policy = "raise",
+    counts: Counts | None = None,
+    plot: Path | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yields one row per recording, in the order of the items.
+
+    Args:
+        recogniser: The model.
+        items: The recordings.
+        batch_size: Recordings of a batch.
+        on_invalid: ``raise`` stops at a recording that cannot be used, ``skip`` leaves its row out,
+            ``keep`` writes a row with the error.
+        counts: Is told what became of each recording.
+        plot: Folder for a picture of each recording.
+    """
+    counts = counts or Counts("recordings")
+    starts = range(0, len(items), batch_size)
+    for start in with_progress(starts, "transcribing"):
+        chosen = items[start : start + batch_size]
+        found = [read_item(item, recogniser) for item in chosen]
+        for error in found:
+            if isinstance(error, InputError):
+                counts.refuse(error, on_invalid)
+        readable = [entry for entry in found if not isinstance(entry, InputError)]
+        answers: Iterator[Any] = iter(())
+        if readable:
+            batch = pad([SpeechItem(inputs, torch.zeros(0)) for inputs, _ in readable])
+            output = recogniser.scores(batch.inputs, batch.lengths)
+            answers = iter(zip(recogniser.decode(output), *output, strict=True))
+        for place, (item, entry) in enumerate(zip(chosen, found, strict=True), start=start):
+            if isinstance(entry, InputError):
+                if on_invalid == "keep":
+                    yield {"file": item.shown, "error": entry.reason}
+                continue
+            counts.done += 1
+            inputs, seconds = entry
+            heard, log_probs, length = next(answers)
+            if plot is not None:
+                name = f"{place:04d}_{item.row.audio.stem}.png"
+                _draw(recogniser, item, inputs, log_probs[:length], heard, seconds, plot / name)
+            yield {
+                "file": item.shown,
+                "start": item.row.start,
+                "duration": round(seconds, 3),
+                "text": recogniser.tokenizer.decode(heard.entries),
+                "confidence": round(heard.confidence, 6),
+                **({} if item.row.text is None else {"reference": item.row.text}),
+            }
+
+
+def write_csv(file: IO[str], rows: Iterable[dict[str, Any]]) -> None:
+    """Writes the rows as a table."""
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def write_json_lines(file: IO[str], rows: Iterable[dict[str, Any]]) -> None:
+    """Writes one JSON object per row."""
+    for row in rows:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _draw(
+    recogniser: Recogniser,
+    item: Item,
+    inputs: Any,
+    log_probs: Any,
+    heard: Any,
+    seconds: float,
+    path: Path,
+) -> None:
+    # By its full path here: matplotlib loads only where something is drawn.
+    from headway.speech.pictures import transcription_figure
+
+    figure = transcription_figure(
+        inputs, log_probs, heard, recogniser.tokenizer, seconds=seconds, said=item.row.text
+    )
+    save_figure(figure, path)

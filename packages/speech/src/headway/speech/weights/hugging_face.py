@@ -1,0 +1,194 @@
+"""Reading Wav2Vec2-Conformer checkpoints of Hugging Face transformers."""
+
+import json
+import re
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headway.core.blocks import MacaronBlock
+from headway.core.errors import UserError
+from headway.core.feedforward import GELU, MLP
+from headway.core.mixers import GatedConvolutionMixer, SelfAttention
+from headway.core.norms import LayerNorm
+from headway.core.positions import RelativeSinusoidal
+from headway.core.weights.checkpoint import Checkpoint
+from headway.speech.layers import WaveformStem
+from headway.speech.models.conformer import Conformer
+from headway.speech.models.ctc import CTC
+
+ACTIVATIONS: dict[str, Any] = {"swish": nn.SiLU, "silu": nn.SiLU, "gelu": GELU, "relu": nn.ReLU}
+_BLOCK = r"^encoder\.layers\.(\d+)\."
+_OURS = r"encoder.encoder.blocks.\1."
+# Theirs, after the prefix of the base model -> ours.
+_RULES = [
+    (r"^feature_extractor\.conv_layers\.(\d+)\.conv\.", r"encoder.stem.convolutions.\1."),
+    (r"^feature_extractor\.conv_layers\.(\d+)\.layer_norm\.", r"encoder.stem.norms.\1."),
+    (r"^feature_projection\.layer_norm\.", "encoder.stem.norm."),
+    (r"^feature_projection\.projection\.", "encoder.stem.projection."),
+    (r"^encoder\.layer_norm\.", "encoder.encoder.norm."),
+    (rf"{_BLOCK}ffn1_layer_norm\.", rf"{_OURS}feedforward_in.norm."),
+    (rf"{_BLOCK}ffn1\.intermediate_dense\.", rf"{_OURS}feedforward_in.function.fc1."),
+    (rf"{_BLOCK}ffn1\.output_dense\.", rf"{_OURS}feedforward_in.function.fc2."),
+    (rf"{_BLOCK}ffn2_layer_norm\.", rf"{_OURS}feedforward_out.norm."),
+    (rf"{_BLOCK}ffn2\.intermediate_dense\.", rf"{_OURS}feedforward_out.function.fc1."),
+    (rf"{_BLOCK}ffn2\.output_dense\.", rf"{_OURS}feedforward_out.function.fc2."),
+    (rf"{_BLOCK}self_attn_layer_norm\.", rf"{_OURS}mixer.norm."),
+    (rf"{_BLOCK}self_attn\.linear_([qkv])\.", rf"{_OURS}mixer.function.\2."),
+    (rf"{_BLOCK}self_attn\.linear_out\.", rf"{_OURS}mixer.function.projection."),
+    (rf"{_BLOCK}self_attn\.linear_pos\.", rf"{_OURS}mixer.function.position.relative."),
+    (rf"{_BLOCK}self_attn\.pos_bias_u$", rf"{_OURS}mixer.function.position.content_bias"),
+    (rf"{_BLOCK}self_attn\.pos_bias_v$", rf"{_OURS}mixer.function.position.place_bias"),
+    (rf"{_BLOCK}conv_module\.layer_norm\.", rf"{_OURS}convolution.norm."),
+    (rf"{_BLOCK}conv_module\.pointwise_conv1\.", rf"{_OURS}convolution.function.expand."),
+    (rf"{_BLOCK}conv_module\.depthwise_conv\.", rf"{_OURS}convolution.function.convolution."),
+    (rf"{_BLOCK}conv_module\.batch_norm\.", rf"{_OURS}convolution.function.norm."),
+    (rf"{_BLOCK}conv_module\.pointwise_conv2\.", rf"{_OURS}convolution.function.projection."),
+    (rf"{_BLOCK}final_layer_norm\.", rf"{_OURS}norm."),
+    (r"^lm_head\.", "head.classifier."),
+]
+_COMPILED = [(re.compile(theirs), ours) for theirs, ours in _RULES]
+# In the files, but not in the computation: the mask of pre-training, its quantiser and projections, and
+# a positional convolution that the Conformer inherited and never calls.
+IGNORED = re.compile(
+    r"^(masked_spec_embed$|encoder\.pos_conv_embed\.|quantizer\.|project_q\.|project_hid\.)"
+)
+
+
+class HuggingFaceConformer:
+    """Recognises ``model_type: wav2vec2-conformer`` in config.json."""
+
+    name = "Hugging Face Wav2Vec2-Conformer"
+    # A checkpoint of pre-training has no head.
+    may_miss = ("head.classifier.",)
+
+    def recognises(self, checkpoint: Checkpoint) -> bool:
+        """Whether config.json is that of the model."""
+        config = checkpoint.config
+        return config is not None and config.get("model_type") == "wav2vec2-conformer"
+
+    def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
+        """Builds the model that config.json describes."""
+        config = checkpoint.config or {}
+        model = CTC(
+            encoder=build_encoder(config),
+            vocab_size=config.get("vocab_size", 32),
+            blank=config.get("pad_token_id", 0),
+            dropout=config.get("final_dropout", 0.1),
+        )
+        model.pretrained_cfg = {"frontend": _front_end(checkpoint)}
+        if tokens := _tokens(checkpoint, model.vocab_size):
+            upper = any(len(token) == 1 and token.isupper() for token in tokens)
+            lower = any(len(token) == 1 and token.islower() for token in tokens)
+            model.pretrained_cfg["tokenizer"] = {
+                "tokens": tokens,
+                "unit": "characters",
+                "case": "keep" if upper == lower else "upper" if upper else "lower",
+                "blank": model.blank,
+            }
+        return model
+
+    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
+        """Renames the tensors, and joins queries, keys and values."""
+        converted: dict[str, Tensor] = {}
+        for name, value in checkpoint.state.items():
+            inner = name.removeprefix("wav2vec2_conformer.")
+            if IGNORED.match(inner):
+                continue
+            for pattern, replacement in _COMPILED:
+                inner = pattern.sub(replacement, inner)
+            # Convolutions over one frame are linear layers here.
+            point = inner.endswith(
+                (".function.expand.weight", "convolution.function.projection.weight")
+            )
+            converted[inner] = value.squeeze(-1) if point else value
+        for name in [name for name in converted if ".mixer.function.q." in name]:
+            parts = [name.replace(".function.q.", f".function.{part}.") for part in "qkv"]
+            joined = torch.cat([converted.pop(part) for part in parts])
+            converted[name.replace(".function.q.", ".function.qkv.")] = joined
+        return converted
+
+
+def build_encoder(config: dict[str, Any]) -> Conformer:
+    """Returns the encoder that a config.json describes.
+
+    Raises:
+        UserError: If it asks for parts that are not here.
+    """
+    position = config.get("position_embeddings_type", "relative")
+    if position not in ("relative", None):
+        raise UserError(
+            f"position_embeddings_type {position!r} of this checkpoint turns the input of queries and "
+            "keys before their projection, which no mixer here does; take a 'relative' one"
+        )
+    if config.get("add_adapter"):
+        raise UserError("a checkpoint with add_adapter is not supported; take one without")
+    name = config.get("hidden_act", "gelu")
+    if name not in ACTIVATIONS:
+        raise UserError(f"the activation {name!r} is not known; known: {', '.join(ACTIVATIONS)}")
+    hidden, attention = config.get("hidden_dropout", 0.1), config.get("attention_dropout", 0.1)
+    convolution = partial(
+        GatedConvolutionMixer,
+        window=config.get("conv_depthwise_kernel_size", 31),
+        activation=ACTIVATIONS[name],
+        dropout=config.get("conformer_conv_dropout", 0.1),
+    )
+    return Conformer(
+        dim=config["hidden_size"],
+        depth=config["num_hidden_layers"],
+        heads=config["num_attention_heads"],
+        stem=partial(
+            WaveformStem,
+            channels=tuple(config.get("conv_dim", (512,) * 7)),
+            kernels=tuple(config.get("conv_kernel", (10, 3, 3, 3, 3, 2, 2))),
+            strides=tuple(config.get("conv_stride", (5, 2, 2, 2, 2, 2, 2))),
+            norm=config.get("feat_extract_norm", "group"),
+            bias=config.get("conv_bias", False),
+            eps=config.get("layer_norm_eps", 1e-5),
+            dropout=config.get("feat_proj_dropout", 0.0),
+        ),
+        mixer=partial(
+            SelfAttention,
+            position=RelativeSinusoidal if position == "relative" else None,
+            dropout=attention,
+            out_dropout=attention,
+        ),
+        feedforward=partial(
+            MLP,
+            hidden_dim=config["intermediate_size"],
+            activation=ACTIVATIONS[name],
+            dropout=hidden,
+        ),
+        norm=partial(LayerNorm, eps=1e-5),
+        block=partial(MacaronBlock, convolution=convolution),
+        final_norm=True,
+    )
+
+
+def _front_end(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Returns what preprocessor_config.json asks for: samples, usually normalised."""
+    notes = _json(checkpoint, "preprocessor_config.json") or {}
+    return {
+        "kind": "waveform",
+        "sample_rate": notes.get("sampling_rate", 16000),
+        "normalise": "utterance" if notes.get("do_normalize", True) else "none",
+    }
+
+
+def _tokens(checkpoint: Checkpoint, size: int) -> list[str] | None:
+    """Returns the entries of vocab.json in order, the word delimiter as a space."""
+    vocabulary = _json(checkpoint, "vocab.json")
+    if vocabulary is None or sorted(vocabulary.values()) != list(range(size)):
+        return None
+    ordered = sorted(vocabulary, key=vocabulary.__getitem__)
+    return [" " if token == "|" else token for token in ordered]
+
+
+def _json(checkpoint: Checkpoint, name: str) -> dict[str, Any] | None:
+    file = checkpoint.folder / name
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+adapter = HuggingFaceConformer()

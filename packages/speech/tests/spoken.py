@@ -1,0 +1,21 @@
+"""Recordings and manifests that the tests make."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+
+def tone(seconds: float, rate: int, pitch: float, seed: int = 0) -> np.ndarray:
+    times = np.arange(round(seconds * rate)) / rate
+    noise = 0.01 * np.random.default_rng(seed).standard_normal(len(times))
+    return 0.3 * np.sin(2 * np.pi * pitch * times) + noise
+
+
+def write_manifest(path: Path, rows: list[dict]) -> None:
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return
+    names = list(rows[0])
+    lines = [",".join(names)] + [",".join(str(row[name]) for name in names) for row in rows]
+    path.write_text("\n".join(lines) + "\n")

@@ -1,0 +1,204 @@
+"""Recordings, manifests and strings of digits, good and bad."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from spoken import tone, write_manifest
+
+from headway.core.errors import InputError, UserError
+from headway.speech.data import DigitStrings, FrontEnd, SpeechManifest
+from headway.speech.data.audio import AudioError, read_audio
+from headway.speech.data.manifest import read_manifest
+
+Make = Callable[..., Path]
+
+
+def write(path: Path, samples: np.ndarray, rate: int = 16000) -> Path:
+    soundfile.write(path, samples, rate)
+    return path
+
+
+def test_stereo_is_averaged_and_other_rates_are_resampled_with_one_note(tmp_path, caplog) -> None:
+    both = np.stack([tone(0.5, 16000, 440), np.zeros(8000)], axis=1)
+    mixed = read_audio(write(tmp_path / "stereo.wav", both), sample_rate=16000)
+    torch.testing.assert_close(mixed, torch.from_numpy(both[:, 0]).float() / 2, atol=1e-4, rtol=0)
+    for name in ("high.wav", "other.wav"):
+        fine = read_audio(write(tmp_path / name, tone(0.5, 96000, 440), 96000), sample_rate=16000)
+    assert len(fine) == 8000
+    plain = torch.from_numpy(tone(0.5, 16000, 440)).float()
+    assert (fine - plain)[200:-200].abs().mean() < 0.02
+    notes = [record.message for record in caplog.records]
+    assert sum("96000 Hz are resampled to 16000 Hz, such as" in note for note in notes) == 1
+    assert sum("2 channels are averaged" in note for note in notes) == 1
+
+
+def test_a_part_of_a_recording_is_read(tmp_path: Path) -> None:
+    samples = np.linspace(-0.9, 0.9, 16000)
+    path = write(tmp_path / "a.wav", samples)
+    part = read_audio(path, sample_rate=16000, start=0.25, duration=0.5)
+    torch.testing.assert_close(
+        part, torch.from_numpy(samples[4000:12000]).float(), atol=1e-4, rtol=0
+    )
+
+
+def test_bad_recordings_are_named_with_the_reason(tmp_path: Path) -> None:
+    good = write(tmp_path / "good.wav", tone(0.5, 16000, 440))
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.wav").write_text("no recording")
+    write(tmp_path / "none.wav", np.zeros(0))
+    values = np.zeros(100, dtype=np.float32)
+    values[3] = np.nan
+    soundfile.write(tmp_path / "nan.wav", values, 16000, subtype="FLOAT")
+    for name, reason in {
+        "missing.wav": "there is no such file",
+        "empty.wav": "the file is empty",
+        "text.wav": "not a recording that libsndfile can read",
+        "none.wav": "no samples",
+        "nan.wav": "not finite",
+    }.items():
+        with pytest.raises(AudioError, match=f"{name}: .*{reason}"):
+            read_audio(tmp_path / name, sample_rate=16000)
+    with pytest.raises(AudioError, match="start 2 s is behind its end \\(0.5 s\\)"):
+        read_audio(good, sample_rate=16000, start=2.0)
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "train.csv"])
+def test_a_manifest_is_read_with_paths_from_its_folder(name: str, make_manifest: Make) -> None:
+    path = make_manifest(name)
+    rows = read_manifest(path)
+    assert [row.text for row in rows] == ["ab", "ba b", "a", "bb", "abba", "baa"]
+    assert rows[1].audio == path.parent / "audio" / "train_1.wav"
+    assert rows[1].speaker == "b"
+    assert rows[1].where == f"{path}:{2 if name.endswith('jsonl') else 3}"
+
+
+def test_bad_rows_are_named_by_file_and_row(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    good = '{"audio": "a.wav", "text": "a"}\n'
+    for line, reason in {
+        "nonsense": "the row is no JSON object",
+        '{"text": "a"}': "the row has no audio",
+        '{"audio": "a.wav"}': "a.wav has no text",
+        '{"audio": "a.wav", "text": "a", "start": "x"}': "start 'x' is not a number",
+        '{"audio": "a.wav", "text": "a", "duration": 0}': "duration 0 is no possible",
+    }.items():
+        path.write_text(good + line + "\n")
+        with pytest.raises(InputError, match=f"m.jsonl:2: {reason}"):
+            read_manifest(path)
+    with pytest.raises(UserError, match=r"is no manifest; give one of .jsonl, .csv"):
+        read_manifest(tmp_path / "m.txt")
+
+
+def test_splits_share_no_text_and_no_speaker(make_manifest: Make) -> None:
+    path = make_manifest(texts=("ab", "AB ", "ba", "b", "ab", "ba") * 3)
+    for kind, names in (("text", {"ab", "ba", "b"}), ("speaker", {"a", "b"})):
+        data = SpeechManifest(path=str(path), val=3, split_by=kind)
+        data.setup()
+        sides = [
+            {data._group(row) for row in part.rows}
+            for part in (data.train_set, data.val_set)  # pyright: ignore
+        ]
+        assert sides[0].isdisjoint(sides[1])
+        assert sides[0] | sides[1] == names
+        assert len(data.val_set) >= 3  # pyright: ignore
+
+
+def test_rows_that_cannot_be_learned_stop_or_are_counted(
+    make_manifest: Make, tmp_path: Path, caplog
+) -> None:
+    path = make_manifest()
+    rows = [
+        {"audio": f"audio/train_{n}.wav", "text": text}
+        for n, text in enumerate(("ab", "ba", "aab", "bba", "abba"))
+    ]
+    bad = [
+        {"audio": "audio/gone.wav", "text": "a"},
+        {"audio": "audio/train_0.wav", "text": "ab" * 60},
+        {"audio": "audio/train_0.wav", "text": "b", "start": 9},
+    ]
+    write_manifest(path, [*rows, *bad])
+    (tmp_path / "val.jsonl").write_text('{"audio": "audio/train_1.wav", "text": "abé"}\n')
+    with pytest.raises(
+        InputError, match=r"train.jsonl:6: .*gone.wav: there is no such file; remove"
+    ):
+        SpeechManifest(path=str(path)).setup()
+    data = SpeechManifest(path=str(path), val=2, on_invalid="skip")
+    with caplog.at_level(logging.WARNING):
+        data.setup()
+    reasons = [error.reason for error in data.invalid.errors]
+    assert reasons[:2] == ["there is no such file", "start 9 s is behind its end"]
+    assert "its text needs 120 tokens and 0.80 s of audio give 78; too short for CTC" in reasons[2]
+    assert len(data.train_set) + len(data.val_set) == 5  # pyright: ignore
+    assert "skipped 3 of 8 utterances" in caplog.text
+    write_manifest(path, rows)
+    with pytest.raises(InputError, match=r"val.jsonl:1: .*its text has 'é', not in the vocabulary"):
+        SpeechManifest(path=str(tmp_path)).setup()
+
+
+def test_what_goes_with_the_model_is_front_end_and_vocabulary(make_manifest: Make) -> None:
+    data = SpeechManifest(path=str(make_manifest()), val=1, front_end=FrontEnd(mels=12))
+    notes = data.preprocessing()
+    assert notes["tokenizer"]["tokens"] == ["<blank>", " ", "a", "b"]
+    assert len(notes["frontend"]["mean"]) == 12
+    batch = next(iter(data.train_dataloader()))
+    for item, length in enumerate(batch.lengths.tolist()):
+        assert batch.inputs[item, length:].abs().sum() == 0
+    assert batch.inputs.shape[2] == 12
+
+
+def test_digit_strings_are_drawn_anew_in_training_and_fixed_in_the_test(digits: Path) -> None:
+    def make(**options) -> DigitStrings:
+        data = DigitStrings(
+            path=str(digits), strings=6, val_strings=4, test_strings=5, digits=(2, 4),
+            front_end=FrontEnd(sample_rate=8000, mels=10, normalise="none"), **options,
+        )  # fmt: skip
+        data.setup()
+        return data
+
+    one, two = make(seed=1), make(seed=2)
+    for first, second in zip(one.test_dataloader(), two.test_dataloader(), strict=True):
+        assert torch.equal(first.inputs, second.inputs)
+        assert torch.equal(first.targets, second.targets)
+    counts = [len(item.targets) for item in (one.test_set[i] for i in range(5))]  # pyright: ignore
+    assert counts == [2, 3, 4, 2, 3]
+    epochs = [one.seeded(one.train_set)[epoch, 0] for epoch in (0, 0, 1)]  # pyright: ignore
+    assert torch.equal(epochs[0].inputs, epochs[1].inputs)
+    assert epochs[0].inputs.shape != epochs[2].inputs.shape
+    # No recording is in two splits, and a string has one speaker.
+    files = {}
+    for split in ("train", "val", "test"):
+        speakers = getattr(one, f"{split}_set").speakers
+        files[split] = {
+            file.name for s in speakers.values() for part in s.values() for file in part
+        }
+    assert {name.split("_")[2] for name in files["test"]} == {"0.wav"}
+    assert {name.split("_")[2] for name in files["val"]} == {"5.wav"}
+    assert {name.split("_")[2] for name in files["train"]} == {"10.wav"}
+    assert one.tokenizer.tokens[0] == "<blank>"
+    assert len(one.tokenizer.tokens) == 11
+
+
+def test_a_string_is_the_recordings_with_faint_silences_between(digits: Path) -> None:
+    data = DigitStrings(
+        path=str(digits), strings=2, val_strings=1, test_strings=1,
+        front_end=FrontEnd(sample_rate=8000, normalise="none"),
+    )  # fmt: skip
+    data.setup()
+    waveform, text = data.test_set.recording(0, 8000)  # pyright: ignore
+    loud = waveform.unfold(0, 80, 80).square().mean(1).sqrt() > 0.05
+    starts = (loud[1:] & ~loud[:-1]).sum()
+    assert starts == len(text.split()) == 3
+    assert 0 < waveform[:400].abs().max() < 0.02
+    with pytest.raises(UserError, match="there is no folder"):
+        DigitStrings(path=str(digits / "no")).setup()
+    for file in digits.glob("*_0.wav"):
+        file.unlink()
+    with pytest.raises(
+        UserError, match="no recordings for test; they are named DIGIT_SPEAKER_INDEX"
+    ):
+        DigitStrings(path=str(digits)).setup()

@@ -1,0 +1,245 @@
+"""Every recipe trains, its run goes through the verbs, and what is wrong is said in one line."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from models.test_conformer_parity import saved, tiny
+from spoken import tone, write_manifest
+
+import headway.speech
+from headway.core.cli.main import main
+from headway.core.weights import from_pretrained
+from headway.speech.data import FrontEnd
+from headway.speech.models import pretrained
+
+Make = Callable[..., Path]
+QUICK = ["--trainer.max_steps", "2", "--model.schedule", "null", "--trainer.accelerator", "cpu"]
+NARROW = ["--model.backbone.encoder.dim", "16", "--model.backbone.encoder.depth", "1"]
+FEW = ["--data.strings", "8", "--data.val_strings", "2", "--data.test_strings", "2"]
+RECIPES = sorted(
+    path.stem for path in (Path(headway.speech.__file__).parent / "recipes").glob("*.yaml")
+)
+
+
+@pytest.fixture(autouse=True)
+def folder_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWAY_RUNS", str(tmp_path / "runs"))
+
+
+def runs(tmp_path: Path, recipe: str) -> list[Path]:
+    return list((tmp_path / "runs" / "speech" / recipe).glob("*"))
+
+
+def fit(tmp_path: Path, recipe: str, *words: str) -> Path:
+    before = set(runs(tmp_path, recipe))
+    assert main(["fit", "-c", f"speech/{recipe}", *QUICK, *words]) == 0
+    [run] = set(runs(tmp_path, recipe)) - before
+    return run
+
+
+def fit_digits(tmp_path: Path, digits: Path, *words: str) -> Path:
+    return fit(tmp_path, "conformer_digits", "--data.path", str(digits), *NARROW, *FEW, *words)
+
+
+def finetune(tmp_path: Path, source: Path, manifest: Path, *words: str) -> Path:
+    model = ["--model.backbone.source", str(source), "--data.val", "2"]
+    return fit(tmp_path, "finetune", "--data.path", str(manifest), *model, *words)
+
+
+def test_no_recipe_is_forgotten_here() -> None:
+    assert RECIPES == ["conformer", "conformer_digits", "finetune"]
+
+
+def test_the_digits_train_and_their_run_transcribes(tmp_path: Path, digits: Path, capsys) -> None:
+    run = fit_digits(tmp_path, digits)
+    notes = json.loads((run / "model" / "preprocessing.json").read_text())
+    assert notes["tokenizer"]["tokens"][1:4] == ["eight", "five", "four"]
+    assert notes["frontend"]["sample_rate"] == 8000
+    assert (run / "pictures" / "val_transcription.png").read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
+    assert main(["test", "-m", str(run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["test_wer"] >= 0
+    assert (run / "pictures" / "test_transcription.png").is_file()
+    out = tmp_path / "t.csv"
+    words = ["transcribe", "-m", str(run), str(digits), "-o", str(out), "--batch-size", "32"]
+    file = str(digits / "1_ann_0.wav")
+    assert main(words) == 0
+    rows = list(csv.DictReader(out.open()))
+    assert len(rows) == 60
+    vocabulary = set(notes["tokenizer"]["tokens"])
+    assert all(set(row["text"].split()) <= vocabulary for row in rows)
+    assert all(0 <= float(row["confidence"]) <= 1 for row in rows)
+    assert main(words) == 2  # the result is there
+    # Alone, a recording gives what it gave among others.
+    again = tmp_path / "one.jsonl"
+    plots = tmp_path / "plots"
+    one = ["transcribe", "-m", str(run), file, "-o", str(again), "--plot", str(plots)]
+    assert main(one) == 0
+    assert (plots / "0000_1_ann_0.png").read_bytes().startswith(b"\x89PNG")
+    [alone] = [json.loads(line) for line in again.read_text().splitlines()]
+    [among] = [row for row in rows if row["file"] == file]
+    assert alone["text"] == among["text"]
+    assert alone["confidence"] == pytest.approx(float(among["confidence"]), abs=1e-5)
+
+
+def test_a_continued_run_equals_an_unbroken_one(tmp_path: Path, digits: Path) -> None:
+    words = ["--data.batch_size", "4", "--trainer.max_epochs", "2", "--trainer.max_steps", "-1"]
+    unbroken = fit_digits(tmp_path, digits, *words)
+    broken = fit_digits(tmp_path, digits, *words, "--trainer.max_epochs", "1")
+    assert main(["fit", "--resume", str(broken), "--trainer.max_epochs", "2"]) == 0
+    weights = [
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for run in (unbroken, broken)
+    ]
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
+
+
+MIXERS = {
+    "SelfAttention": [],
+    "PoolingMixer": [],
+    "ConvolutionMixer": ["axes", "1"],
+    "ProbSparseAttention": [],
+    # It has no scores that the relative term could be added to.
+    "LinearAttention": ["position", "headway.core.positions.Rotary"],
+}
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_five_mixers_train_from_the_command_line(
+    mixer: str, tmp_path: Path, digits: Path, capsys
+) -> None:
+    key = "--model.backbone.encoder.mixer"
+    words = [key, f"headway.core.mixers.{mixer}"]
+    if options := MIXERS[mixer]:
+        words += [f"{key}.{options[0]}", options[1]]
+    run = fit_digits(tmp_path, digits, *words)
+    assert mixer in (run / "model" / "config.json").read_text()
+    assert all(torch.isfinite(value).all() for value in from_pretrained(run).state_dict().values())
+
+
+def test_a_mixer_that_takes_no_padding_and_one_that_is_none_are_refused(
+    tmp_path: Path, digits: Path, capsys
+) -> None:
+    words = ["fit", "-c", "speech/conformer_digits", "--data.path", str(digits), *QUICK, *FEW]
+    key = "--model.backbone.encoder.mixer"
+    assert main([*words, key, "headway.core.mixers.FourierMixer"]) == 2
+    assert "FourierMixer does not support lengths" in capsys.readouterr().err
+    assert main([*words, key, "headway.core.norms.LayerNorm"]) == 2
+    assert "mixer" in capsys.readouterr().err
+    assert runs(tmp_path, "conformer_digits") == []
+
+
+@pytest.mark.parametrize("form", ["full", "lora"])
+@pytest.mark.parametrize("kind", ["own", "published"])
+def test_fine_tuning_with_another_vocabulary(
+    kind: str, form: str, tmp_path: Path, digits: Path, make_manifest: Make, capsys
+) -> None:
+    manifest = make_manifest()
+    if kind == "own":
+        source = fit_digits(tmp_path, digits)
+    else:
+        source = saved(tiny(), tmp_path / "hf")
+    lora = ["--model.finetune", "LoRA", "--model.finetune.rank", "2"] if form == "lora" else []
+    words = ["--model.backbone.vocab_size", "4", *lora]
+    run = finetune(tmp_path, source, manifest, *words)
+    notes = json.loads((run / "model" / "preprocessing.json").read_text())
+    assert notes["tokenizer"]["tokens"] == ["<blank>", " ", "a", "b"]
+    # Features are those that the weights were trained on.
+    asked = FrontEnd.from_dict(pretrained(str(source)).pretrained_cfg["frontend"])
+    assert FrontEnd.from_dict(notes["frontend"]) == asked
+    before, after = pretrained(str(source)).state_dict(), from_pretrained(run).state_dict()
+    moved = {
+        n for n, v in before.items() if v.shape != after[n].shape or not torch.equal(v, after[n])
+    }
+    if form == "lora":
+        parts = ("qkv.weight", "head.classifier.weight", "head.classifier.bias")
+        learned = {name for name in moved if "running" not in name and "tracked" not in name}
+        assert learned
+        assert all(name.endswith(parts) for name in learned)
+        assert (run / "adapter").is_dir()
+    else:
+        assert "encoder.stem.projection.weight" in moved
+    assert main(["fit", "--resume", str(run), "--trainer.max_steps", "3"]) == 0
+    out = tmp_path / "t.jsonl"
+    assert main(["transcribe", "-m", str(run), str(manifest), "-o", str(out)]) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["reference"] for row in rows] == ["ab", "ba b", "a", "bb", "abba", "baa"]
+    assert all(set(row["text"]) <= set("ab ") for row in rows)
+
+
+def test_the_old_vocabulary_is_kept_where_no_new_one_is_asked_for(
+    tmp_path: Path, make_manifest: Make, capsys
+) -> None:
+    source = saved(tiny(), tmp_path / "hf")
+    run = finetune(tmp_path, source, make_manifest())
+    notes = json.loads((run / "model" / "preprocessing.json").read_text())
+    assert notes["tokenizer"]["tokens"][3:5] == ["A", "B"]
+    assert notes["tokenizer"]["case"] == "upper"
+    bare = saved(tiny(), tmp_path / "bare", vocabulary=False)
+    words = ["--model.backbone.source", str(bare), "--data.path", str(tmp_path / "train.jsonl")]
+    assert main(["fit", "-c", "speech/finetune", *QUICK, *words]) == 2
+    said = capsys.readouterr().err
+    assert "the data have a vocabulary of 4 entries" in said
+    assert "set the model's vocab_size to 4" in said
+
+
+def test_bad_recordings_stop_or_are_counted_or_kept(tmp_path: Path, digits: Path, capsys) -> None:
+    run = fit_digits(tmp_path, digits)
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", tone(0.5, 44100, 300), 44100)
+    soundfile.write(folder / "short.wav", tone(0.01, 8000, 300), 8000)
+    (folder / "b.wav").write_text("no recording")
+    (folder / "notes.txt").write_text("nothing")
+    words = ["transcribe", "-m", str(run), str(folder)]
+    capsys.readouterr()
+    assert main([*words, "-o", str(tmp_path / "1.csv")]) == 2
+    said = capsys.readouterr().err
+    assert "b.wav: not a recording that libsndfile can read; remove it or use --on-invalid" in said
+    assert not (tmp_path / "1.csv").exists()
+    out = tmp_path / "2.csv"
+    assert main([*words, "-o", str(out), "--on-invalid", "skip"]) == 0
+    said = capsys.readouterr().err
+    assert (
+        f"1 transcriptions written to {out}, 2 recordings not read, 1 other files ignored" in said
+    )
+    assert len(list(csv.DictReader(out.open()))) == 1
+    assert main([*words, "-o", str(out), "--on-invalid", "keep", "--overwrite"]) == 0
+    kept = list(csv.DictReader(out.open()))
+    assert [bool(row["error"]) for row in kept] == [False, True, True]
+    assert main([*words, "-o", str(tmp_path / "t.txt")]) == 2
+    assert "is neither .csv nor .jsonl" in capsys.readouterr().err
+    assert main(["transcribe", "-m", str(run), str(tmp_path / "gone.wav")]) == 2
+    assert "gone.wav does not exist" in capsys.readouterr().err
+
+
+def test_a_manifest_trains_from_scratch(tmp_path: Path, make_manifest: Make) -> None:
+    words = ["--data.path", str(make_manifest()), "--data.val", "2", *NARROW]
+    run = fit(tmp_path, "conformer", *words, "--model.backbone.vocab_size", "4")
+    out = tmp_path / "t.csv"
+    assert main(["transcribe", "-m", str(run), str(tmp_path / "audio"), "-o", str(out)]) == 0
+    assert len(list(csv.DictReader(out.open()))) == 6
+
+
+def test_a_bad_row_stops_before_training_and_leaves_no_run(
+    tmp_path: Path, digits: Path, make_manifest: Make, capsys
+) -> None:
+    source = fit_digits(tmp_path, digits)
+    path = make_manifest()
+    texts = ("ab", "ba", "abb", "baa", "aab", "bab")
+    rows = [{"audio": f"audio/train_{n}.wav", "text": text} for n, text in enumerate(texts)]
+    write_manifest(path, [*rows, {"audio": "audio/gone.wav", "text": "a"}])
+    words = ["--model.backbone.source", str(source), "--model.backbone.vocab_size", "3"]
+    command = ["fit", "-c", "speech/finetune", "--data.path", str(path), *words, *QUICK]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "train.jsonl:7: " in said
+    assert "there is no such file; remove it or set on_invalid to skip" in said
+    assert runs(tmp_path, "finetune") == []
+    assert main([*command, "--data.on_invalid", "skip"]) == 0
