@@ -11,7 +11,7 @@ from headway.core.explain import gradient_relevance, token_relevance
 from headway.core.mixers import PoolingMixer, SelfAttention, WindowAttention
 from headway.core.reduction import MergedFeedForward, MostSimilar, merge_tokens, unmerge_model
 from headway.core.testing.tools import check_lora, token_slopes
-from headway.vision.models import Swin
+from headway.vision.models import DETR, Features, Swin
 
 WINDOWS = (partial(WindowAttention, window=2), partial(WindowAttention, window=2, shift=1))
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -76,3 +76,18 @@ def test_windows_keep_their_grid_and_other_mixers_merge() -> None:
     merge_tokens(model, MostSimilar(ratio=0.5))
     torch.testing.assert_close(model(plain), before)
     assert not torch.allclose(model(IMAGES), other)
+
+
+def test_a_detector_merges_for_the_feed_forward() -> None:
+    torch.manual_seed(0)
+    backbone = Features(swin(), [-1])
+    model = DETR(
+        num_classes=3, backbone=backbone, dim=16, heads=2, queries=6, encoder_depth=1, decoder_depth=1
+    )  # fmt: skip
+    model.double().eval()
+    before = model(IMAGES)
+    with pytest.raises(UserError, match=r"cannot take merged tokens.*where='feedforward'"):
+        merge_tokens(model, MostSimilar(ratio=0.5))
+    merge_tokens(model, MostSimilar(ratio=0.5), where="feedforward")
+    assert not torch.allclose(model(IMAGES).boxes, before.boxes)
+    assert torch.equal(unmerge_model(model)(IMAGES).boxes, before.boxes)
