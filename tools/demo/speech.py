@@ -42,8 +42,6 @@ SMALL = {
     "data.augment.band_width": 8,
     "model.backbone.encoder.stem.features": 40,
     "model.backbone.encoder.dim": 96,
-    "data.batch_size": 12,
-    "model.optimizer.lr": 0.002,
 }
 
 
@@ -70,7 +68,7 @@ def main() -> int:
         "data.path": folder,
         "data.unit": "words" if source == "espeak" else "characters",
         "model.backbone.vocab_size": entries,
-        "trainer.max_epochs": 40 if source == "espeak" else 12,
+        "trainer.max_epochs": 26 if source == "espeak" else 12,
     }
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
     if code := step("fit", "-c", RECIPE, *words, "--runs", str(args.runs), *overrides):
