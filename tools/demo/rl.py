@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 import torch
-
-from headway.core.cli import main as headway
+from steps import say, step
 
 RECIPE = "rl/decision_key_to_door"
 
@@ -39,16 +38,6 @@ def main() -> int:
     print(f"model     {run / 'model'}")
     print(f"time      {time.monotonic() - start:.0f} s")
     return 0
-
-
-def step(*words: str) -> int:
-    """Runs one command as a user would."""
-    say(f"headway {' '.join(words)}")
-    return headway(list(words))
-
-
-def say(text: str) -> None:
-    print(f"\n== {text}", flush=True)
 
 
 if __name__ == "__main__":

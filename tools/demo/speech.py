@@ -19,8 +19,7 @@ import time
 from pathlib import Path
 
 import torch
-
-from headway.core.cli import main as headway
+from steps import say, step
 
 RECIPE = "speech/conformer"
 SOUNDS = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
@@ -146,15 +145,6 @@ def read_prompts(folder: Path) -> int:
         lines = [json.dumps({"audio": str(f), "text": t}) for t in chosen for f in found[t]]
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 1 + len({letter for text in borders["train"] for letter in text})
-
-
-def step(*words: str) -> int:
-    say("headway " + " ".join(words))
-    return headway(list(words))
-
-
-def say(text: str) -> None:
-    print(f"\n== {text}", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-
-from headway.core.cli import main as headway
+from steps import say, step
 
 RECIPE = "timeseries/itransformer_ett"
 HOURS, SERIES = 3000, 8
@@ -83,15 +82,6 @@ def panel() -> pd.DataFrame:
         columns[f"site {k}"] = 10 * k + 0.0005 * k * time + daily + weekly + shared + noise
     stamps = pd.date_range("2024-01-01", periods=HOURS, freq="h")
     return pd.DataFrame({"date": stamps, **columns})
-
-
-def step(*words: str) -> int:
-    say(f"headway {' '.join(words)}")
-    return headway(list(words))
-
-
-def say(text: str) -> None:
-    print(f"\n== {text}", flush=True)
 
 
 if __name__ == "__main__":

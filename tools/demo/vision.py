@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import torch
+from steps import say
 from torch import Tensor
 
 from headway.core.cli import main as headway
@@ -89,10 +90,6 @@ def figure(classifier: Classifier, images: Tensor, labels: Tensor, right: Tensor
         title=f"{int(right.sum())} of {len(right)} validation digits right; mistakes first; "
         "below: what each answer rests on",
     )
-
-
-def say(text: str) -> None:
-    print(f"\n== {text}", flush=True)
 
 
 if __name__ == "__main__":

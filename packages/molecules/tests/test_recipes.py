@@ -85,7 +85,7 @@ def test_fine_tuning_goes_on_where_it_was_broken_off(
         assert main(["fit", "-c", "molecules/llama_nci", *QUICK, *SMALL, *data]) == 0
         source = str(tmp_path / "runs" / "molecules" / "llama_nci" / "1")
         extra = tmp_path / "more.smi"
-        extra.write_text("\n".join([*ROWS, "CCI", "CC[Si](C)C"] * 2) + "\n")
+        extra.write_text("\n".join([*ROWS, "CCI", "CC[Si](C)C", "C" * 90] * 2) + "\n")
         data[1] = str(extra)
     else:
         source = llama(tmp_path / "llama")
@@ -106,6 +106,8 @@ def test_fine_tuning_goes_on_where_it_was_broken_off(
     for name, value in weights[0].items():
         assert torch.equal(value, weights[1][name]), name
     assert any("down" in name for name in weights[0]) == (how == "lora")
+    config = json.loads((runs / "2" / "model" / "config.json").read_text())["init_args"]
+    assert config["max_length"] == (92 if start == "own" else 40)
     capsys.readouterr()
     check_sampling(runs / "2", tmp_path, capsys)
 
@@ -117,6 +119,7 @@ def test_fine_tuning_goes_on_where_it_was_broken_off(
         ["LinearAttention", "causal=true"],
         ["ConvolutionMixer", "causal=true", "axes=1"],
         ["SelfAttention", "causal=true", "window=4"],
+        ["ProbSparseAttention", "causal=true"],
         ["SelfAttention", "causal=true", "kv_heads=1"],
     ],
     ids=" ".join,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
+import yaml
 from models.test_conformer_parity import saved, tiny
 from spoken import tone, write_manifest
 
@@ -101,26 +102,27 @@ def test_a_continued_run_equals_an_unbroken_one(tmp_path: Path, digits: Path) ->
 
 
 MIXERS = {
-    "SelfAttention": [],
-    "PoolingMixer": [],
-    "ConvolutionMixer": ["axes", "1"],
-    "ProbSparseAttention": [],
+    "SelfAttention": {},
+    "PoolingMixer": {},
+    "ConvolutionMixer": {"axes": 1},
+    "ProbSparseAttention": {},
     # It has no scores that the relative term could be added to.
-    "LinearAttention": ["position", "headway.core.positions.Rotary"],
+    "LinearAttention": {"position": "headway.core.positions.Rotary"},
 }
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
-def test_five_mixers_train_from_the_command_line(
-    mixer: str, tmp_path: Path, digits: Path, capsys
-) -> None:
-    key = "--model.backbone.encoder.mixer"
-    words = [key, f"headway.core.mixers.{mixer}"]
-    if options := MIXERS[mixer]:
-        words += [f"{key}.{options[0]}", options[1]]
-    run = fit_digits(tmp_path, digits, *words)
-    assert mixer in (run / "model" / "config.json").read_text()
-    assert all(torch.isfinite(value).all() for value in from_pretrained(run).state_dict().values())
+def test_any_mixer_from_yaml(mixer: str, tmp_path: Path, digits: Path) -> None:
+    config = tmp_path / "mixer.yaml"
+    wanted = {"class_path": f"headway.core.mixers.{mixer}", "init_args": MIXERS[mixer]}
+    encoder = {"init_args": {"mixer": wanted}}
+    backbone = {"init_args": {"encoder": encoder}}
+    config.write_text(yaml.safe_dump({"model": {"init_args": {"backbone": backbone}}}))
+    words = ["fit", "-c", "speech/conformer_digits", "-c", str(config), "--data.path", str(digits)]
+    assert main([*words, *QUICK, *NARROW, *FEW]) == 0
+    model = from_pretrained(tmp_path / "runs" / "mixer" / "1")
+    assert type(model.encoder.encoder.blocks[0].mixer.function).__name__ == mixer
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
 
 
 def test_a_mixer_that_takes_no_padding_and_one_that_is_none_are_refused(

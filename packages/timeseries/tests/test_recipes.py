@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from conftest import panel
 from peers import itransformer
 
@@ -160,21 +161,46 @@ def test_training_with_missing_values(tmp_path: Path) -> None:
 
 
 MIXERS = {
-    "SelfAttention": [],
-    "LinearAttention": [],
-    "PoolingMixer": [],
-    "FourierMixer": [],
-    "ProbSparseAttention": ["--model.backbone.mixer.factor", "1"],
-    "ConvolutionMixer": ["--model.backbone.mixer.axes", "1"],
+    "SelfAttention": {},
+    "LinearAttention": {},
+    "PoolingMixer": {},
+    "FourierMixer": {},
+    "ProbSparseAttention": {"factor": 1},
+    "ConvolutionMixer": {"axes": 1},
 }
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
-def test_another_mixer_is_a_word_on_the_command_line(mixer: str, tmp_path: Path) -> None:
-    path = ett(tmp_path, 120, "abc")
+def with_mixer(tmp_path: Path, mixer: str, arguments: dict) -> list[str]:
+    config = tmp_path / "mixer.yaml"
+    wanted = {"class_path": f"headway.core.mixers.{mixer}", "init_args": arguments}
+    backbone = {"init_args": {"mixer": wanted}}
+    config.write_text(yaml.safe_dump({"model": {"init_args": {"backbone": backbone}}}))
     sizes = ["--model.backbone.context_length", "12", "--model.backbone.horizon", "6"]
-    words = ["--model.backbone.mixer", f"headway.core.mixers.{mixer}", *MIXERS[mixer]]
-    run = fit("itransformer_ett", path, *SMALL["itransformer_ett"], *sizes, *words)
-    model = from_pretrained(run)
+    data = ["--data.path", str(ett(tmp_path, 120, "abc")), "--data.borders", "0.6 0.2 0.2"]
+    words = ["fit", "-c", "timeseries/itransformer_ett", "-c", str(config), *QUICK, *data]
+    return [*words, *SMALL["itransformer_ett"], *sizes]
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_any_mixer_from_yaml(mixer: str, tmp_path: Path) -> None:
+    assert main(with_mixer(tmp_path, mixer, MIXERS[mixer])) == 0
+    model = from_pretrained(tmp_path / "runs" / "mixer" / "1")
     assert type(model.encoder.blocks[0].mixer.function).__name__ == mixer
     assert all(p.isfinite().all() for p in model.parameters())
+    model(torch.randn(2, 12, 3)).square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("mixer", "arguments", "said"),
+    [
+        ("CrossAttention", {}, "CrossAttention needs context="),
+        ("ConvolutionMixer", {"axes": 2}, "axes=2"),
+        ("WindowAttention", {}, "WindowAttention needs all tokens of a picture on their grid"),
+    ],
+)
+def test_a_mixer_that_makes_no_sense_is_refused(
+    mixer: str, arguments: dict, said: str, tmp_path: Path, capsys
+) -> None:
+    assert main(with_mixer(tmp_path, mixer, arguments)) == 2
+    assert said in capsys.readouterr().err

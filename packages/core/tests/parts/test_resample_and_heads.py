@@ -38,9 +38,9 @@ def test_token_merging_merges_the_most_similar_pairs_to_weighted_means() -> None
     sizes = torch.tensor([[3.0, 1, 1, 1, 1, 1]])
     out, layout = TokenMerging(1)(x, Layout(grid=(2, 3), sizes=sizes))
     assert out.shape == (1, 5, 4)
-    torch.testing.assert_close(out[0, 2], (3 * a + 1.2 * a) / 4)  # 0 went into 1
-    assert layout.sizes[0].tolist() == [1, 1, 4, 1, 1]
-    torch.testing.assert_close(layout.positions[0, 2], torch.tensor([0.0, 0.25]))
+    torch.testing.assert_close(out[0, 0], (3 * a + 1.2 * a) / 4)  # 0 went into 1
+    assert layout.sizes[0].tolist() == [4, 1, 1, 1, 1]
+    torch.testing.assert_close(layout.positions[0, 0], torch.tensor([0.0, 0.25]))
 
 
 def test_token_merging_conserves_sums_and_leaves_the_prefix_alone() -> None:
@@ -57,9 +57,27 @@ def test_token_merging_conserves_sums_and_leaves_the_prefix_alone() -> None:
     assert back.shape == (2, 10)
 
 
-def test_token_merging_refuses_padding() -> None:
-    with pytest.raises(UserError, match="without padding"):
-        TokenMerging(1)(torch.zeros(1, 4, 2), Layout(lengths=torch.tensor([3])))
+@pytest.mark.parametrize("kind", ["lengths", "valid"])
+def test_token_merging_never_merges_padding(kind: str) -> None:
+    # Item 1 has 7 tokens of 10, one of them in front of the places; its padding holds NaN.
+    x = torch.randn(2, 10, 4)
+    real = torch.ones(2, 10, dtype=torch.bool)
+    real[1, [7, 8, 9] if kind == "lengths" else [2, 4, 9]] = False
+    alone, wanted = TokenMerging(3)(x[1:, real[1]], Layout(prefix=1))
+    x[1, ~real[1]] = torch.nan
+    padding = {"valid": real} if kind == "valid" else {"lengths": torch.tensor([10, 7])}
+    out, layout = TokenMerging(3)(x, Layout(prefix=1, **padding))
+    assert layout.lengths.tolist() == [7, 4]
+    torch.testing.assert_close(out[1, :4], alone[0])
+    torch.testing.assert_close(layout.positions[1, :4], wanted.positions[0])
+    torch.testing.assert_close(layout.sizes[1, :4], wanted.sizes[0])
+    full, _ = TokenMerging(3)(x[:1], Layout(prefix=1))
+    torch.testing.assert_close(out[0], full[0])
+
+
+def test_token_merging_refuses_packed_items() -> None:
+    with pytest.raises(UserError, match="packed items cannot be merged; pad the items"):
+        TokenMerging(1)(torch.zeros(1, 4, 2), Layout(offsets=torch.tensor([0, 4]), max_length=4))
 
 
 POOLINGS = {

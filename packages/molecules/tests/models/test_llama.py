@@ -5,8 +5,6 @@ import torch
 
 from headway.core.blocks import ParallelBlock
 from headway.core.errors import UserError
-from headway.core.explain import gradient_relevance
-from headway.core.finetune import LoRA
 from headway.core.generation import Sampling
 from headway.core.mixers import (
     ConvolutionMixer,
@@ -107,20 +105,6 @@ def test_a_saved_model_comes_back_with_its_vocabulary(tmp_path) -> None:
     assert again.head.weight is again.embedding.weight
     tokens = torch.randint(13, (2, 5))
     assert torch.equal(again(tokens), model(tokens))
-
-
-def test_the_tools_act_on_it_through_the_seams() -> None:
-    model = build().double()
-    tokens = torch.randint(3, 13, (2, 7), generator=torch.Generator().manual_seed(4))
-    before = model(tokens)
-    relevance = gradient_relevance(model, tokens, answer=lambda logits: logits[:, -1])
-    assert relevance.shape == (2, 7)
-    assert bool((relevance >= 0).all())
-    LoRA(rank=2).apply(model)
-    torch.testing.assert_close(model(tokens), before)
-    learns = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert any("function.qkv.up.v" in name for name in learns)
-    assert not any("base" in name for name in learns)
 
 
 def test_it_compiles_whole_and_exports_with_any_batch_and_length() -> None:

@@ -9,7 +9,6 @@ from peers import itransformer
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
-from headway.core.finetune import LoRA
 from headway.core.mixers import (
     ConvolutionMixer,
     FourierMixer,
@@ -17,7 +16,6 @@ from headway.core.mixers import (
     ProbSparseAttention,
     SelfAttention,
 )
-from headway.core.taps import record
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.models import ITransformer
 from headway.timeseries.weights.neuralforecast import to_neuralforecast
@@ -177,20 +175,6 @@ def test_nonsense_is_refused_with_the_reason() -> None:
     mask = torch.ones(1, 12, 2, dtype=torch.bool)
     with pytest.raises(UserError, match="FourierMixer does not support valid"):
         small(mixer=FourierMixer)(torch.zeros(1, 12, 2), mask=mask)
-
-
-def test_the_toolboxes_find_what_they_need(tmp_path: Path) -> None:
-    model = small().eval()
-    x = torch.randn(2, 12, 4)
-    with record(model, "weights") as taken:
-        model(x)
-    weights = taken["weights"]["encoder.blocks.0.mixer.function"][0]
-    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 2, 4))
-    before = model(x)
-    LoRA(rank=2).apply(model)
-    torch.testing.assert_close(model(x), before)
-    trained = [name for name, p in model.named_parameters() if p.requires_grad]
-    assert any("qkv" in name for name in trained)
 
 
 def test_another_horizon_is_a_new_head(tmp_path: Path) -> None:

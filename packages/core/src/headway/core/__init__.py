@@ -21,6 +21,7 @@ _SUBMODULES = (
     "norms",
     "ops",
     "positions",
+    "reduction",
     "resample",
     "stacks",
     "systems",

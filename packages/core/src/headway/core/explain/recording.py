@@ -1,12 +1,16 @@
-"""One forward pass with everything that an explanation needs."""
+"""One pass through a model with everything that an explanation needs."""
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
-from headway.core.taps import listen
+from headway.core.taps import Listener, listen
+
+Answer = Callable[[Any], Tensor]
 
 
 class Recording(NamedTuple):
@@ -23,7 +27,9 @@ class Recording(NamedTuple):
     output: Tensor
 
 
-def record_attention(model: nn.Module, *inputs: Any, gradients: bool) -> Recording:
+def record_attention(
+    model: nn.Module, inputs: Sequence[Any], keywords: Mapping[str, Any] | None
+) -> Recording:
     """Runs the model in evaluation mode and keeps its attention weights.
 
     Raises:
@@ -33,24 +39,71 @@ def record_attention(model: nn.Module, *inputs: Any, gradients: bool) -> Recordi
     outputs: list[Tensor] = []
 
     def keep(module: str, tap: str, value: Tensor) -> None:
-        if gradients:
-            value.retain_grad()
         (weights if tap == "weights" else outputs).append(value)
 
-    training = model.training
-    model.eval()
-    try:
-        # Frozen models are explained, too: something at the start of the graph must need gradients.
-        with torch.set_grad_enabled(gradients), listen(model, "weights", "output", listener=keep):
-            answer = model(*inputs)
-    finally:
-        model.train(training)
+    answer = run_listening(model, inputs, keywords, ("weights", "output"), keep)
     if not weights or not outputs:
         raise UserError(
             f"{type(model).__name__} reports no attention weights; explanations by attention need "
-            "mixers that attend"
+            "mixers that attend, token_relevance explains any model"
         )
     return Recording(answer, weights, outputs[-1])
+
+
+def run_listening(
+    model: nn.Module,
+    inputs: Sequence[Any],
+    keywords: Mapping[str, Any] | None,
+    taps: Sequence[str],
+    listener: Listener,
+) -> Any:
+    """Calls the model in evaluation mode with somebody listening; returns what it returns."""
+    training = model.training
+    model.eval()
+    try:
+        with listen(model, *taps, listener=listener):
+            return model(*inputs, **(keywords or {}))
+    finally:
+        model.train(training)
+
+
+@contextmanager
+def differentiable(model: nn.Module) -> Iterator[None]:
+    """Lets gradients flow through the model, through a frozen one too, for as long as it is open."""
+    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+    for parameter in frozen:  # something at the start of the graph must need gradients
+        parameter.requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+
+
+def chosen_answers(
+    model: nn.Module, returned: Any, answer: Answer | None, target: int | Tensor | None
+) -> Tensor:
+    """Returns the answer of each item that is to be explained, (B,).
+
+    Raises:
+        UserError: If there are no answers (B, K), or the target does not exist.
+    """
+    answers = returned if answer is None else answer(returned)
+    if not isinstance(answers, Tensor) or answers.ndim != 2:
+        raise UserError(
+            "an explanation needs answers (B, K); say with answer= which of what "
+            f"{type(model).__name__} returns they are"
+        )
+    if target is None:
+        chosen = answers.argmax(dim=1)
+    else:
+        chosen = torch.as_tensor(target, device=answers.device).expand(len(answers))
+        if bool(((chosen < 0) | (chosen >= answers.shape[1])).any()):
+            raise UserError(
+                f"there are {answers.shape[1]} answers, numbered from 0; got target {target}"
+            )
+    return answers.gather(1, chosen[:, None])[:, 0]
 
 
 def square(weights: Tensor) -> bool:
@@ -58,16 +111,24 @@ def square(weights: Tensor) -> bool:
     return weights.shape[-1] == weights.shape[-2]
 
 
-def check_tokens(weights: list[Tensor]) -> int:
-    """Returns the number of tokens, the same in every layer.
+def check_tokens(recording: Recording) -> int:
+    """Returns the number of tokens, the same in every layer and in what the last block returned.
 
     Raises:
-        UserError: If tokens were merged or dropped on the way.
+        UserError: If tokens were merged or dropped on the way, or attend within windows.
     """
-    numbers = {layer.shape[-1] for layer in weights if square(layer)}
-    if len(numbers) != 1:
+    items, tokens = recording.output.shape[:2]
+    layers = [layer for layer in recording.weights if square(layer)]
+    cut = next((layer for layer in layers if layer.shape[0] != items), None)
+    if cut is not None:
         raise UserError(
-            f"the layers attend over different numbers of tokens ({sorted(numbers)}); "
-            "explain the model without token reduction"
+            f"the model attends within windows ({cut.shape[0]} of {cut.shape[-1]} tokens for {items} "
+            "items); token_relevance explains it"
         )
-    return numbers.pop()
+    numbers = {layer.shape[-1] for layer in layers}
+    if numbers != {tokens}:
+        raise UserError(
+            f"the layers attend over different numbers of tokens ({sorted(numbers | {tokens})}); "
+            "explain the model without token reduction, or use token_relevance"
+        )
+    return tokens

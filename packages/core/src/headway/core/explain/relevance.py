@@ -1,13 +1,19 @@
 """Gradient-weighted relevance."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from headway.core.errors import UserError
-from headway.core.explain.recording import check_tokens, record_attention, square
+from headway.core.explain.recording import (
+    Answer,
+    check_tokens,
+    chosen_answers,
+    differentiable,
+    record_attention,
+    square,
+)
 from headway.core.systems import system
 
 
@@ -22,7 +28,8 @@ def gradient_relevance(
     model: nn.Module,
     *inputs: Any,
     target: int | Tensor | None = None,
-    answer: Callable[[Any], Tensor] | None = None,
+    answer: Answer | None = None,
+    keywords: Mapping[str, Any] | None = None,
 ) -> Tensor:
     """Says how much each token speaks for an answer.
 
@@ -37,40 +44,28 @@ def gradient_relevance(
         target: Which answer, for all items or for each one; the largest if None.
         answer: Makes answers (B, K) of what the model returns: the forecast of one hour, the logits of
             the last token. Not needed where the model returns logits (B, K).
+        keywords: What the model is called with by name.
 
     Returns:
-        Relevance of each token, not negative, in the units of the attention weights.
+        Relevance of each token, not negative, in the units of the attention weights; 0 for padding.
 
     Shape:
         target: (B,). Output: (B, N).
 
     Raises:
-        UserError: If there are no answers (B, K), or the target does not exist.
+        UserError: If there are no answers (B, K), the target does not exist, or the mixers do not attend
+            over all tokens; ``token_relevance`` explains such models.
 
     Source:
         Chefer et al. 2021, https://arxiv.org/abs/2103.15679, eqs. 5 and 6.
     """
-    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
-    for parameter in frozen:  # no gradient reaches the weights of a frozen model
-        parameter.requires_grad_(True)
-    try:
-        with torch.enable_grad():
-            recording = record_attention(model, *inputs, gradients=True)
-            logits = recording.answer if answer is None else answer(recording.answer)
-            if not isinstance(logits, Tensor) or logits.ndim != 2:
-                raise UserError(
-                    "gradient_relevance needs answers (B, K); say with answer= which of what "
-                    f"{type(model).__name__} returns they are"
-                )
-            chosen = _targets(logits, target)
-            score = logits.gather(1, chosen[:, None]).sum()
-            sources = [*recording.weights, recording.output]
-            gradients = torch.autograd.grad(score, sources, allow_unused=True)
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-    tokens = check_tokens(recording.weights)
-    relevance = torch.eye(tokens, device=logits.device).expand(len(logits), -1, -1)
+    with differentiable(model):
+        recording = record_attention(model, inputs, keywords)
+        score = chosen_answers(model, recording.answer, answer, target)
+        tokens = check_tokens(recording)
+        sources = [*recording.weights, recording.output]
+        gradients = torch.autograd.grad(score.sum(), sources, allow_unused=True)
+    relevance = torch.eye(tokens, device=score.device).expand(len(score), -1, -1)
     read = None
     for layer, gradient in zip(recording.weights, gradients[:-1], strict=True):
         if gradient is None:
@@ -85,14 +80,3 @@ def gradient_relevance(
         size = gradients[-1].float().norm(dim=-1)
         read = size / size.sum(dim=1, keepdim=True).clamp_min(1e-30)
     return (read[:, None] @ relevance)[:, 0].detach()
-
-
-def _targets(logits: Tensor, target: int | Tensor | None) -> Tensor:
-    if target is None:
-        return logits.argmax(dim=1)
-    chosen = torch.as_tensor(target, device=logits.device).expand(len(logits))
-    if bool(((chosen < 0) | (chosen >= logits.shape[1])).any()):
-        raise UserError(
-            f"there are {logits.shape[1]} answers, numbered from 0; got target {target}"
-        )
-    return chosen

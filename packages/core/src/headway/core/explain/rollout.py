@@ -1,5 +1,6 @@
 """Attention rollout."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -9,7 +10,10 @@ from headway.core.explain.recording import check_tokens, record_attention, squar
 
 
 def attention_rollout(
-    model: nn.Module, *inputs: Any, heads: Literal["mean", "max", "min"] = "mean"
+    model: nn.Module,
+    *inputs: Any,
+    keywords: Mapping[str, Any] | None = None,
+    heads: Literal["mean", "max", "min"] = "mean",
 ) -> Tensor:
     """Follows attention through all layers: how much each token holds of each input token.
 
@@ -19,6 +23,7 @@ def attention_rollout(
     Args:
         model: A model whose mixers attend.
         *inputs: What the model is called with.
+        keywords: What it is called with by name.
         heads: How the heads of a layer are joined.
 
     Shape:
@@ -27,8 +32,9 @@ def attention_rollout(
     Source:
         Abnar and Zuidema 2020, https://arxiv.org/abs/2005.00928, section 3.
     """
-    recording = record_attention(model, *inputs, gradients=False)
-    tokens = check_tokens(recording.weights)
+    with torch.no_grad():
+        recording = record_attention(model, inputs, keywords)
+    tokens = check_tokens(recording)
     rolled = torch.eye(tokens, device=recording.output.device)
     for layer in recording.weights:
         if not square(layer):

@@ -1,6 +1,7 @@
 """The base of all feed-forwards."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -10,7 +11,13 @@ from headway.core.module import Module
 
 
 class FeedForward(Module):
-    """Transforms tokens without moving information between them (most need no layout)."""
+    """Transforms tokens without moving information between them (most need no layout).
+
+    Attributes:
+        stepwise: Whether a token alone gives what it gives among others, as a cache needs it.
+    """
+
+    stepwise: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, x: Tensor, layout: Layout | None = None) -> Tensor:

@@ -23,6 +23,7 @@ OPTIONS = frozenset(
         "prefix",
         "causal",
         "embedding",
+        "sizes",
     }
 )
 
@@ -64,6 +65,8 @@ class TokenMixer(Module):
         """Mixes the tokens; refuses by name what this mixer does not support."""
         layout = layout if layout is not None else Layout()
         added = context_layout.embedding if context_layout is not None else None
+        # How many tokens a query stands for is nothing to a context.
+        sizes = layout.sizes if "context" not in self.supports else None
         given = {
             "context": context,
             "bias": bias,
@@ -74,6 +77,7 @@ class TokenMixer(Module):
             "offsets": layout.offsets,
             "prefix": layout.prefix or None,
             "embedding": layout.embedding if layout.embedding is not None else added,
+            "sizes": sizes,
         }
         lacking = [name for name, value in given.items() if value is not None]
         lacking = [name for name in lacking if name not in self.supports]

@@ -62,7 +62,7 @@ class LinearAttention(TokenMixer):
     """
 
     supports: ClassVar[frozenset[str]] = frozenset(
-        {"cache", "lengths", "valid", "prefix", "causal"}
+        {"cache", "lengths", "valid", "prefix", "causal", "sizes"}
     )
 
     def __init__(

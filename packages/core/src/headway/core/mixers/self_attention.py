@@ -46,7 +46,7 @@ class SelfAttention(TokenMixer):
     """
 
     supports: ClassVar[frozenset[str]] = frozenset(
-        {"mask", "bias", "cache", "lengths", "valid", "offsets", "prefix", "causal"}
+        {"mask", "bias", "cache", "lengths", "valid", "offsets", "prefix", "causal", "sizes"}
     )
 
     def __init__(

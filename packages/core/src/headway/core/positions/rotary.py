@@ -73,7 +73,8 @@ class Rotary(Position):
         # float32: bf16 angles lose the order of places beyond a few hundred tokens.
         angles = positions.float()[..., None] * self.frequencies.float()  # (B, N, axes, pairs)
         cos, sin = angles.cos()[:, None], angles.sin()[:, None]
-        parts = x.float().unflatten(-1, (self.axes, -1))  # (B, H, N, axes, 2 pairs)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        parts = wide.unflatten(-1, (self.axes, -1))  # (B, H, N, axes, 2 pairs)
         if self.pairing == "half":
             first, second = parts.chunk(2, dim=-1)
         else:

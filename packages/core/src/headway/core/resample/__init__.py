@@ -1,7 +1,17 @@
 """Resamplers: what changes the number of tokens."""
 
 from headway.core.resample.distilling import Distilling
+from headway.core.resample.matching import Groups, Matching, MostSimilar, Neighbours
 from headway.core.resample.patch_merging import PatchMerging
 from headway.core.resample.token_merging import TokenMerging, unmerge
 
-__all__ = ["Distilling", "PatchMerging", "TokenMerging", "unmerge"]
+__all__ = [
+    "Distilling",
+    "Groups",
+    "Matching",
+    "MostSimilar",
+    "Neighbours",
+    "PatchMerging",
+    "TokenMerging",
+    "unmerge",
+]

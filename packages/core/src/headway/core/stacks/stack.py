@@ -11,8 +11,10 @@ from torch.utils.checkpoint import checkpoint
 from headway.core.blocks.block import MixerFactory
 from headway.core.cache import Cache, CacheGroup
 from headway.core.errors import UserError
+from headway.core.feedforward import FeedForward
 from headway.core.layout import Layout
 from headway.core.sublayer import Sublayer
+from headway.core.taps import tap
 
 # The stack gives further arguments (mixer=, feedforward=, norm=, ...) by keyword. The type names only
 # the two in front, which is what tells a configuration that they need not be written down.
@@ -75,6 +77,7 @@ class Stack(Sublayer):
         """
         x = zero_padding(x, layout)
         context = zero_padding(context, context_layout) if context is not None else None
+        tap(self, "input", x)
         for place, block in enumerate(self.blocks):
             x, layout = self.recomputed(block)(
                 x,
@@ -100,7 +103,17 @@ class Stack(Sublayer):
         dtype: torch.dtype | None = None,
         device: torch.device | None = None,
     ) -> CacheGroup:
-        """Returns one cache for each application of a block (shared blocks get several)."""
+        """Returns one cache for each application of a block (shared blocks get several).
+
+        Raises:
+            UserError: If a part of a block cannot run step by step.
+        """
+        for module in self.modules():
+            if isinstance(module, FeedForward) and not module.stepwise:
+                raise UserError(
+                    f"{type(module).__name__} cannot run step by step: it needs all tokens at once; "
+                    "undo it (unmerge_model) before a cache is used"
+                )
         return CacheGroup(
             [
                 cast(CacheGroup, block.init_cache(batch, max_length, dtype, device))  # pyright: ignore[reportCallIssue]

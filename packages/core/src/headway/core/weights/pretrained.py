@@ -12,6 +12,7 @@ from torch import nn
 from headway.core.errors import UserError
 from headway.core.files import atomic_write
 from headway.core.finetune import merged_state
+from headway.core.reduction import is_merged
 from headway.core.weights.adapter import adapters
 from headway.core.weights.checkpoint import Checkpoint, open_checkpoint
 from headway.core.weights.config import build, describe
@@ -28,8 +29,12 @@ def save_pretrained(model: nn.Module, folder: str | Path) -> Path:
         folder: Made if need be.
 
     Raises:
-        UserError: If an argument of the model cannot be written.
+        UserError: If an argument of the model cannot be written, or its tokens are merged.
     """
+    if is_merged(model):
+        raise UserError(
+            "merging tokens is no part of a checkpoint; call unmerge_model(model) first"
+        )
     folder = Path(folder)
     config: dict[str, Any] = {"headway_version": metadata.version("headway"), **describe(model)}
     wishes = getattr(model, "pretrained_cfg", None)

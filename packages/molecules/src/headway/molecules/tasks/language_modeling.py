@@ -25,7 +25,8 @@ class LanguageModeling(Task):
     are generated after each validation ``validity`` and ``uniqueness``. The run's ``pictures`` folder
     gets the last of them.
 
-    The vocabulary of the model grows by the tokens of the data before training starts.
+    The vocabulary of the model grows by the tokens of the data before training starts, and so does the
+    length of the molecules that it generates.
 
     Args:
         backbone: A language model with a ``vocabulary``.
@@ -70,7 +71,7 @@ class LanguageModeling(Task):
         return self.backbone
 
     def setup(self, stage: str) -> None:
-        """Adds the tokens of the data to the vocabulary of the model, and encodes the data by it."""
+        """Lets the model grow to what the data need, and encodes the data by its vocabulary."""
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, SmilesFile):
@@ -82,10 +83,8 @@ class LanguageModeling(Task):
             model.set_vocabulary((*model.vocabulary, *new))
         longest = max(data.lengths, default=0)
         if longest > model.max_length:
-            raise UserError(
-                f"the longest molecule has {longest} tokens, the model generates at most "
-                f"{model.max_length}; set the model's max_length, or max_length of the data"
-            )
+            log.info("molecules may now have %d tokens instead of %d", longest, model.max_length)
+            model.set_max_length(longest)
         data.use(SmilesTokenizer(model.vocabulary, start=model.start, end=model.end))
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
