@@ -1,7 +1,8 @@
 """Trains a small Conformer on spoken digit strings or phone prompts, and shows what it hears where.
 
 The speech comes from Debian: strings of digits spoken by espeak-ng in many voices (the test has voices that
-were never trained on), or the recorded prompts of Asterisk (the test has texts that were never trained on).
+were never trained on), or the recorded prompts of Asterisk (the test has texts that were never trained on;
+so little speech with an open vocabulary only shows that the way works, it is not enough to be understood).
 What it runs is what a user types: ``headway fit -c speech/conformer``, ``headway test`` and
 ``headway transcribe``.
 """

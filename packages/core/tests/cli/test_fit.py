@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 
 import torch
 import yaml
@@ -84,3 +86,16 @@ def test_print_config_trains_nothing(recipe, tmp_path, capsys):
     assert main(words) == 0
     assert "max_epochs: 3" in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_is_told_to_stop_does_not_pass_for_a_finished_one(
+    recipe, tmp_path, capsys, monkeypatch
+):
+    def terminate(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("headway_toy.ToyTask.on_train_epoch_start", terminate, raising=False)
+    assert main(["fit", "-c", str(recipe), "--runs", str(tmp_path / "runs")]) == 143
+    said = capsys.readouterr().out
+    assert f"terminated; continue with headway fit --resume {tmp_path / 'runs/toy/1'}" in said
+    assert "done:" not in said

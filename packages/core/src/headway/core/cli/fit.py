@@ -14,6 +14,8 @@ from headway.core.cli.requirements import domains_named, import_rooms, need_trai
 from headway.core.errors import UserError
 
 _RUN_OF_RANK_ZERO = "HEADWAY_RUN"
+# What shells return for a process ended by SIGTERM.
+TERMINATED = 143
 
 _ABOUT = """\
 headway fit -c vision/vit_digits --trainer.max_epochs 5    trains a recipe
@@ -91,6 +93,8 @@ def _asks(overrides: list[str]) -> bool:
 
 
 def _train(plan: Plan, words: list[str]) -> int:
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
     from headway.core.cli.config import RecipeCLI
     from headway.core.training.run_folder import RunFolder, new_run
 
@@ -122,6 +126,10 @@ def _train(plan: Plan, words: list[str]) -> int:
         if trainer.interrupted:
             print(f"interrupted; continue with headway fit --resume {run_folder.path}")
             raise KeyboardInterrupt
+    except SIGTERMException:
+        # A SystemExit without a code: it would pass for success.
+        print(f"terminated; continue with headway fit --resume {run_folder.path}")
+        return TERMINATED
     except UserError:
         # A mistake that shows late, such as a warm-up longer than the run, leaves no folder behind.
         if folder is None and not run_folder.last.exists():
