@@ -23,11 +23,9 @@ def return_figure(
         totals: Returns of the episodes by target.
         seen: ``least``, ``median`` and ``most`` of the returns in the training data.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.5, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     targets = sorted(totals)
     means = [float(np.mean(totals[target])) for target in targets]

@@ -11,8 +11,7 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
 from headway.core.mixers.base import TokenMixer, check_heads
-from headway.core.mixers.scores import attend
-from headway.core.mixers.self_attention import padding
+from headway.core.mixers.scores import attend, key_padding, split_heads
 
 
 class CrossAttention(TokenMixer):
@@ -65,15 +64,12 @@ class CrossAttention(TokenMixer):
         self.projection = nn.Linear(inner, dim, bias=out_bias)
         self.out_dropout = nn.Dropout(out_dropout)
 
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
-
     def _memory(self, context: Tensor | None, cache: Cache | None) -> tuple[Tensor, Tensor]:
         if isinstance(cache, CrossCache) and cache.keys is not None and cache.values is not None:
             return cache.keys, cache.values
         if context is None:
             raise UserError("CrossAttention needs context=, the sequence to attend to")
-        key, value = (self._heads(part) for part in self.kv(context).chunk(2, dim=-1))
+        key, value = split_heads(self.head_dim, *self.kv(context).chunk(2, dim=-1))
         if self.key_norm is not None:
             key = self.key_norm(key)
         if isinstance(cache, CrossCache):
@@ -92,23 +88,16 @@ class CrossAttention(TokenMixer):
         cache: Cache | None,
     ) -> Tensor:
         """Attends to the context."""
-        query = self._heads(self.q(x))
+        [query] = split_heads(self.head_dim, self.q(x))
         if self.query_norm is not None:
             query = self.query_norm(query)
         key, value = self._memory(context, cache)
-        options = padding(context_layout)
+        options = key_padding(context_layout, mask)
         if "offsets" in options:
             if layout.offsets is None:
                 raise UserError("a packed context needs packed queries: give layout.offsets")
-            options = {
-                "offsets": layout.offsets,
-                "key_offsets": options["offsets"],
-                "max_length": options["max_length"],
-            }
-        if context_layout is not None and context_layout.valid is not None:
-            seen = context_layout.valid[:, None, None, :]
-            mask = seen if mask is None else mask & seen
-        options.update(bias=bias, mask=mask)
+            options.update(offsets=layout.offsets, key_offsets=options["offsets"])
+        options["bias"] = bias
         out = attend(self, query, key, value, self.dropout, options)
         return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
 

@@ -12,6 +12,7 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
 from headway.core.mixers.base import TokenMixer, check_heads
+from headway.core.mixers.scores import split_heads
 from headway.core.mixers.self_attention import query_positions
 from headway.core.module import Module
 from headway.core.ops import linear_attention
@@ -99,10 +100,7 @@ class LinearAttention(TokenMixer):
     ) -> Tensor:
         """Averages the values."""
         tokens = x.shape[1]
-        query, key, value = (
-            part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for part in self.qkv(x).chunk(3, dim=-1)
-        )
+        query, key, value = split_heads(self.head_dim, *self.qkv(x).chunk(3, dim=-1))
         if self.position is not None:
             places = query_positions(layout, tokens, x.device, cache)
             if self.position.bias_spec(query, places, places, prefix=layout.prefix):

@@ -1,8 +1,7 @@
 """Attention that adds positions to its queries and keys, in each layer anew."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from headway.core.cache import Cache
@@ -10,7 +9,7 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
 from headway.core.mixers.base import TokenMixer, check_heads
-from headway.core.mixers.scores import attend
+from headway.core.mixers.scores import attend, key_padding, split_heads
 
 
 class PositionedSelfAttention(TokenMixer):
@@ -72,11 +71,8 @@ class PositionedSelfAttention(TokenMixer):
     ) -> Tensor:
         """Attends."""
         query, key = self.qk(placed(x, layout)).chunk(2, dim=-1)
-        query, key, value = (
-            part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for part in (query, key, self.v(x))
-        )
-        options = hidden(layout, bias, mask)
+        query, key, value = split_heads(self.head_dim, query, key, self.v(x))
+        options = {"bias": bias, **key_padding(layout, mask)}
         out = attend(self, query, key, value, self.dropout, options)
         return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
 
@@ -145,29 +141,17 @@ class PositionedCrossAttention(TokenMixer):
         memory = context_layout if context_layout is not None else Layout()
         if memory.offsets is not None:
             raise UserError("PositionedCrossAttention does not support a packed context")
-        query, key, value = (
-            part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for part in (
-                self.q(placed(x, layout)),
-                self.k(placed(context, memory)),
-                self.v(context),
-            )
+        query, key, value = split_heads(
+            self.head_dim,
+            self.q(placed(x, layout)),
+            self.k(placed(context, memory)),
+            self.v(context),
         )
-        out = attend(self, query, key, value, self.dropout, hidden(memory, bias, mask))
+        options = {"bias": bias, **key_padding(memory, mask)}
+        out = attend(self, query, key, value, self.dropout, options)
         return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
 
 
 def placed(x: Tensor, layout: Layout) -> Tensor:
     """Returns the tokens plus the embedding of their layout, if it has one."""
     return x if layout.embedding is None else x + layout.embedding.to(x.dtype)
-
-
-def hidden(layout: Layout, bias: Tensor | None, mask: Tensor | None) -> dict[str, Any]:
-    """Returns the arguments of ``ops.attention`` that keep padded keys out."""
-    options: dict[str, Any] = {"bias": bias, "mask": mask}
-    if layout.lengths is not None:
-        options["lengths"] = layout.lengths
-    if layout.valid is not None:
-        seen = layout.valid[:, None, None, :]
-        options["mask"] = seen if mask is None else torch.logical_and(mask, seen)
-    return options

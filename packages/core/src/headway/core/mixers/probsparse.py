@@ -10,6 +10,7 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
 from headway.core.mixers.base import TokenMixer, check_heads
+from headway.core.mixers.scores import split_heads
 from headway.core.ops.probsparse import probsparse_attention, sample_keys
 from headway.core.systems import system
 from headway.core.taps import tap, wants
@@ -141,10 +142,7 @@ class ProbSparseAttention(_ProbSparse):
         cache: Cache | None,
     ) -> Tensor:
         """Attends."""
-        query, key, value = (
-            part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for part in self.qkv(x).chunk(3, dim=-1)
-        )
+        query, key, value = split_heads(self.head_dim, *self.qkv(x).chunk(3, dim=-1))
         real = layout.token_mask(x.shape[1])
         out = self._attend(query, key, value, real, real)
         return self.out_dropout(self.projection(self._tokens(out, layout)))
@@ -210,9 +208,8 @@ class ProbSparseCrossAttention(_ProbSparse):
         """Attends to the context."""
         if context is None:
             raise UserError("ProbSparseCrossAttention needs context=, the sequence to attend to")
-        query, key, value = (
-            part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for part in (self.q(x), *self.kv(context).chunk(2, dim=-1))
+        query, key, value = split_heads(
+            self.head_dim, self.q(x), *self.kv(context).chunk(2, dim=-1)
         )
         memory = None if context_layout is None else context_layout.token_mask(context.shape[1])
         out = self._attend(query, key, value, layout.token_mask(x.shape[1]), memory)

@@ -1,10 +1,11 @@
-"""Attention as mixers call it: through the fused op, or with its weights when somebody listens."""
+"""Attention as mixers call it: heads, padding, and the op or its weights when somebody listens."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer
 from headway.core.ops import attention
 from headway.core.taps import tap, wants
@@ -56,3 +57,27 @@ def attend(
         real = torch.arange(keys, device=value.device) < options["lengths"][:, None]
         valid = value.masked_fill(~real[:, None, :, None], 0.0)
     return weights @ (valid.repeat_interleave(groups, dim=1) if groups > 1 else valid)
+
+
+def split_heads(head_dim: int, *parts: Tensor) -> list[Tensor]:
+    """Returns each (B, N, heads * head_dim) as a view (B, heads, N, head_dim)."""
+    return [part.unflatten(-1, (-1, head_dim)).transpose(1, 2) for part in parts]
+
+
+def key_padding(layout: Layout | None, mask: Tensor | None) -> dict[str, Any]:
+    """Returns the arguments of ``ops.attention`` that keep padded keys out.
+
+    Args:
+        layout: Of the keys.
+        mask: What else hides keys, broadcastable to (B, H, T, S).
+    """
+    if layout is None:
+        return {"mask": mask}
+    if layout.valid is not None:
+        seen = layout.valid[:, None, None, :]
+        return {"mask": seen if mask is None else mask & seen}
+    if layout.lengths is not None:
+        return {"mask": mask, "lengths": layout.lengths}
+    if layout.offsets is not None:
+        return {"mask": mask, "offsets": layout.offsets, "max_length": layout.max_length}
+    return {"mask": mask}

@@ -11,7 +11,7 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
 from headway.core.mixers.base import TokenMixer, check_heads
-from headway.core.mixers.scores import attend
+from headway.core.mixers.scores import attend, key_padding, split_heads
 from headway.core.positions import Position
 
 
@@ -87,10 +87,7 @@ class SelfAttention(TokenMixer):
 
     def _split(self, x: Tensor) -> list[Tensor]:
         """Returns queries, keys and values, (B, heads, N, head_dim) each, as views."""
-        return [
-            part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for part in self.qkv(x).split(self.sizes, dim=-1)
-        ]
+        return split_heads(self.head_dim, *self.qkv(x).split(self.sizes, dim=-1))
 
     def mix(
         self,
@@ -119,13 +116,11 @@ class SelfAttention(TokenMixer):
             if layout.valid is not None:
                 raise UserError("with a cache, padding is on the right: Layout.lengths, not valid")
             key, value, seen = cache.update(key, value, layout.lengths, window=self.window)
-            mask = seen if mask is None else mask & seen
+            options["mask"] = seen if mask is None else mask & seen
             if self.position is not None:
                 key_places = cache_positions(key.shape[2], layout, x.device)
         else:
-            options = {"causal": self.causal, "window": self.window, **padding(layout)}
-            if layout.valid is not None:
-                mask = _and(mask, layout.valid[:, None, None, :])
+            options = {"causal": self.causal, "window": self.window, **key_padding(layout, mask)}
         if layout.sizes is not None:
             # A merged token counts as often as the tokens it stands for (Bolya et al. 2022, eq. 1).
             bias = add_bias(bias, layout.sizes.to(query.dtype).log()[:, None, None, :])
@@ -134,7 +129,7 @@ class SelfAttention(TokenMixer):
             spec = self.position.bias_spec(content, places, key_places, prefix=prefix)
             bias = add_bias(bias, spec.pop("bias", None))
             options.update(spec)
-        options.update(bias=bias, mask=mask)
+        options["bias"] = bias
         out = attend(self, query, key, value, self.dropout, options)
         return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
 
@@ -166,17 +161,6 @@ def query_positions(
     return places
 
 
-def padding(layout: Layout | None) -> dict[str, Any]:
-    """Returns the arguments of ``ops.attention`` for right padding and packing of the keys."""
-    if layout is None:
-        return {}
-    if layout.lengths is not None:
-        return {"lengths": layout.lengths}
-    if layout.offsets is not None:
-        return {"offsets": layout.offsets, "max_length": layout.max_length}
-    return {}
-
-
 def cache_positions(tokens: int, layout: Layout, device: torch.device) -> Tensor:
     """Returns the places of the keys in a cache: the order in which they came."""
     if layout.positions is not None:
@@ -191,7 +175,3 @@ def add_bias(first: Tensor | None, second: Tensor | None) -> Tensor | None:
     if first is None or second is None:
         return second if first is None else first
     return first + second
-
-
-def _and(first: Tensor | None, second: Tensor) -> Tensor:
-    return second if first is None else first & second
