@@ -8,6 +8,7 @@ from headway.core.ops.attention import (
     explain_dispatch,
 )
 from headway.core.ops.linear_attention import linear_attention
+from headway.core.ops.neighbourhood import neighbourhood_attention
 
 __all__ = [
     "BackendError",
@@ -16,4 +17,5 @@ __all__ = [
     "attention_with_lse",
     "explain_dispatch",
     "linear_attention",
+    "neighbourhood_attention",
 ]
