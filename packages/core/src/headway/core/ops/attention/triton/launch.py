@@ -34,7 +34,7 @@ DELTA_ROWS = 64
 
 
 class Launcher:
-    """Starts kernels on the device of their inputs; the audit has one that only writes down what it is given."""
+    """Starts kernels on the device of their inputs; the audit has one that only writes down what it gets."""
 
     def tile(self, kernel: str, request: Request) -> Tile:
         """The launch shape of a kernel for the device, type and width of a request."""
@@ -54,12 +54,10 @@ class Launcher:
     ) -> None:
         """Runs a kernel; `name` is that of its tiles."""
         del name
-        kernel[(programs,)](
-            *arguments, **constants, num_warps=tile.warps, num_stages=tile.stages
-        )
+        kernel[(programs,)](*arguments, **constants, num_warps=tile.warps, num_stages=tile.stages)
 
 
-_LAUNCHER = Launcher()
+LAUNCHER = Launcher()
 
 
 class Wanted(NamedTuple):
@@ -72,7 +70,7 @@ class Wanted(NamedTuple):
     sinks: bool = False
 
 
-def forward(request: Request, launcher: Launcher = _LAUNCHER) -> tuple[Tensor, Tensor]:
+def forward(request: Request, launcher: Launcher = LAUNCHER) -> tuple[Tensor, Tensor]:
     """Runs the forward kernel.
 
     Shape:
@@ -110,7 +108,7 @@ def backward(
     out: Tensor,
     lse: Tensor,
     wanted: Wanted,
-    launcher: Launcher = _LAUNCHER,
+    launcher: Launcher = LAUNCHER,
 ) -> tuple[Tensor, ...]:
     """Runs the backward kernels.
 
@@ -252,9 +250,7 @@ def _table_sums(
     tile = launcher.tile("table", request)
     total = triton.cdiv(queries, tile.t) * triton.cdiv(keys, tile.s) * batch
     visits, shares = _shares(total, heads)
-    partial = torch.zeros(
-        (shares, heads, table.shape[0]), dtype=torch.float32, device=table.device
-    )
+    partial = torch.zeros((shares, heads, table.shape[0]), dtype=torch.float32, device=table.device)
     repeats = batch if index.dim() == 2 or index.shape[0] == 1 else 1
     launcher.start(
         "table",
