@@ -1,5 +1,6 @@
 """Softmax attention: one function over a reference and faster backends that agree with it."""
 
+import torch
 from torch import Tensor
 
 from headway.core.ops.attention import fused, reference, sdpa
@@ -104,6 +105,7 @@ def attention(
         and query.shape[:2] == key.shape[:2]
         and key.shape == value.shape
         and query.dtype is key.dtype is value.dtype
+        and not torch.is_autocast_enabled("cpu")
     ):
         # The most common call, kept within a few microseconds of the bare one.
         return scaled_dot_product(query, key, value)

@@ -39,9 +39,17 @@ class Launcher:
     def tile(self, kernel: str, request: Request) -> Tile:
         """The launch shape of a kernel for the device, type and width of a request."""
         query, value = request.query, request.value
-        width = padded(max(query.shape[3], value.shape[3]))
-        single = query.dtype == torch.float32
-        return tile_for("attention", kernel, arch=architecture(query), single=single, width=width)
+        return tile_for(
+            "attention",
+            tile_name(kernel, request),
+            arch=self.architecture(query),
+            single=query.dtype == torch.float32,
+            width=padded(max(query.shape[3], value.shape[3])),
+        )
+
+    def architecture(self, query: Tensor) -> int:
+        """Compute capability times ten of the device that kernels are for."""
+        return architecture(query)
 
     def start(
         self,
@@ -54,12 +62,18 @@ class Launcher:
     ) -> None:
         """Runs a kernel; `name` is that of its tiles."""
         del name
-        kernel[(programs,)](
-            *arguments, **constants, num_warps=tile.warps, num_stages=tile.stages
-        )
+        kernel[(programs,)](*arguments, **constants, num_warps=tile.warps, num_stages=tile.stages)
 
 
 _LAUNCHER = Launcher()
+
+
+def tile_name(kernel: str, request: Request) -> str:
+    """Under which name a kernel's tiles stand; more than one tensor that lies under the scores needs room."""
+    if kernel not in ("forward", "key_value", "query"):
+        return kernel
+    crowded = request.table is not None or (request.bias is not None and request.mask is not None)
+    return f"{kernel}_planes" if crowded else kernel
 
 
 class Wanted(NamedTuple):
@@ -252,9 +266,7 @@ def _table_sums(
     tile = launcher.tile("table", request)
     total = triton.cdiv(queries, tile.t) * triton.cdiv(keys, tile.s) * batch
     visits, shares = _shares(total, heads)
-    partial = torch.zeros(
-        (shares, heads, table.shape[0]), dtype=torch.float32, device=table.device
-    )
+    partial = torch.zeros((shares, heads, table.shape[0]), dtype=torch.float32, device=table.device)
     repeats = batch if index.dim() == 2 or index.shape[0] == 1 else 1
     launcher.start(
         "table",
