@@ -60,7 +60,7 @@ def forward_kernel(
         top += tl.load(options.sinks + head).to(tl.float32) * LOG2E
         total = tl.where(top > float("-inf"), 1.0, 0.0)
     sums = tl.zeros((BLOCK_T, BLOCK_DV), tl.float32)
-    for start in range(first, last, BLOCK_S):
+    for start in range(first, last, BLOCK_S):  # pyright: ignore[reportArgumentType]
         columns = start + tl.arange(0, BLOCK_S)
         columns_64 = columns.to(tl.int64)
         key_block = load_rows(key_start, columns_64, last, key.stride_n, D, BLOCK_D)

@@ -63,7 +63,7 @@ def query_kernel(
     sums, deltas = load_statistics(lse + line, delta + line, rows, end)
     query_sums = tl.zeros((BLOCK_T, BLOCK_D), tl.float32)
     slope_sums = tl.zeros((BLOCK_T,), tl.float32)
-    for start in range(first, last, BLOCK_S):
+    for start in range(first, last, BLOCK_S):  # pyright: ignore[reportArgumentType]
         columns = start + tl.arange(0, BLOCK_S)
         columns_64 = columns.to(tl.int64)
         key_block = load_rows(key_start, columns_64, last, key.stride_n, D, BLOCK_D)

@@ -133,7 +133,7 @@ def tile_scores(products, rows, columns, limits, batch, head, options):
         scores -= distance(rows, columns, limits) * steepness
     if options.table is not None:
         table = options.table
-        number = load_plane(table.index, batch, head, rows, columns, visible)
+        number = load_plane(table.numbers, batch, head, rows, columns, visible)
         # A number that the table does not have gives a NaN instead of somebody else's memory.
         known = (number >= 0) & (number < table.entries)
         entry = table.start + head * table.stride_h + number * table.stride_e

@@ -83,11 +83,11 @@ def table_kernel(
         columns = start_s + tl.arange(0, BLOCK_S)
         exists = (rows < shape.T)[:, None] & (columns < shape.S)[None, :]
         numbers = load_plane(
-            options.table.index, plane_b, 0, rows[:, None], columns[None, :], exists
+            options.table.numbers, plane_b, 0, rows[:, None], columns[None, :], exists
         ).to(tl.int32)
         low = tl.min(tl.min(tl.where(exists, numbers, entries), axis=1), axis=0)
-        high = tl.max(tl.max(tl.where(exists, numbers, -1), axis=1), axis=0)
-        for entry in range(tl.maximum(low, 0), tl.minimum(high + 1, entries)):
+        high = tl.max(tl.max(tl.where(exists, numbers + 1, 0), axis=1), axis=0)
+        for entry in range(tl.maximum(low, 0), tl.minimum(high, entries)):
             found = tl.sum(tl.sum(tl.where(numbers == entry, sums, 0.0), axis=1), axis=0)
             tl.store(partial + entry, tl.load(partial + entry) + found)
         # What one thread has stored the others may read in the next turn.
