@@ -67,6 +67,15 @@ SETS: dict[str, tuple[tuple[int, int, int, int], Callable[..., dict[str, Any]], 
         },
         Wanted(bias=True),
     ),
+    "banded": (
+        _VISION,
+        lambda shape: {
+            "bias": _empty(shape[1], shape[3], shape[3]),
+            "causal": "bottom-right",
+            "window": (64, None),
+        },
+        Wanted(bias=True),
+    ),
     "vision": (_VISION, _vision, Wanted(table=True, scales=True)),
     "language": (_LANGUAGE, _language, Wanted(slopes=True, sinks=True)),
     "packed": (
@@ -80,7 +89,14 @@ SETS: dict[str, tuple[tuple[int, int, int, int], Callable[..., dict[str, Any]], 
     ),
 }
 # The sets that each kernel is compiled for.
-_SETS = {"bias": ("bias",), "table": ("vision",), "delta": ("language",)}
+_SETS = {
+    **dict.fromkeys(
+        ("forward", "key_value", "query"), ("none", "bias", "vision", "language", "packed")
+    ),
+    "bias": ("bias", "banded"),
+    "table": ("vision",),
+    "delta": ("language",),
+}
 
 
 class _Recorder(Launcher):
@@ -113,8 +129,8 @@ def cases(
 ) -> Iterator[Case]:
     """Every kernel with every set of options that it has."""
     for arch, dtype, width, kernel in itertools.product(arches, dtypes, widths, KERNELS):
-        if width <= (256 if kernel == "forward" else 128):
-            for options in _SETS.get(kernel, tuple(SETS)):
+        if width <= 256:
+            for options in _SETS[kernel]:
                 yield case(kernel, arch, dtype, width, options=options)
 
 
@@ -128,15 +144,9 @@ def case(
     tile: Tile | None = None,
 ) -> Case:
     """One kernel with a set of options, with the tile of the table unless another is given."""
-    options = _SETS.get(kernel, ("language",))[0] if options is None else options
-    shape, build, wanted = SETS[options]
-    recorder = _Recorder(arch, tile)
-    request = _request(shape, build(shape), dtype, width)
-    # No tile is known for the backward of a width that only the forward takes.
-    out, lse = launch.forward(request, recorder)
-    if kernel != "forward":
-        launch.backward(request, out, lse, out, lse, wanted, recorder)
-    function, arguments, constants, used = recorder.started[kernel]
+    options = _SETS[kernel][-1] if options is None else options
+    shape = SETS[options][0]
+    function, arguments, constants, used = launch_of(kernel, arch, dtype, width, options, tile)
     signature, found, aligned = specialised(function.arg_names, arguments)
     loaded, minimal, unfused, flops = traffic(kernel, shape, width, used, options)
     return Case(
@@ -158,6 +168,24 @@ def case(
         unfused=unfused,
         flops=flops,
     )
+
+
+def launch_of(
+    kernel: str,
+    arch: int | str,
+    dtype: str,
+    width: int,
+    options: str,
+    tile: Tile | None = None,
+) -> tuple[Any, tuple[Any, ...], dict[str, Any], Tile]:
+    """Function, arguments, constants and tile of the launch of a kernel with a set of options."""
+    shape, build, wanted = SETS[options]
+    recorder = _Recorder(arch, tile)
+    request = _request(shape, build(shape), dtype, width)
+    out, lse = launch.forward(request, recorder)
+    if kernel != "forward":
+        launch.backward(request, out, lse, out, lse, wanted, recorder)
+    return recorder.started[kernel]
 
 
 def _request(
