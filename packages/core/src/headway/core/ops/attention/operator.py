@@ -3,12 +3,16 @@
 Importing this module needs triton.
 """
 
+import functools
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from headway.core.ops.attention import reference
+from headway.core.ops.attention.flops import backward_flops, forward_flops
+from headway.core.ops.attention.folding import fold_backward, fold_forward
 from headway.core.ops.attention.request import Causal, Request
 from headway.core.ops.attention.triton import launch
 from headway.core.ops.attention.triton.launch import Wanted
@@ -284,7 +288,7 @@ def _differentiate_backward(ctx: Any, *incoming: Tensor | None) -> tuple[Tensor 
     """
     *tensors, grad_out, grad_lse = ctx.saved_tensors
     with torch.enable_grad():
-        leaves = [
+        leaves: list[Any] = [
             None if x is None else x.detach().requires_grad_()
             for x in (*tensors[:_COUNT], grad_out, grad_lse)
         ]
@@ -313,3 +317,8 @@ def _differentiate_backward(ctx: Any, *incoming: Tensor | None) -> tuple[Tensor 
 
 
 attention_backward.register_autograd(_differentiate_backward, setup_context=_save_backward)
+
+attention_forward.register_vmap(functools.partial(fold_forward, attention_forward))
+attention_backward.register_vmap(functools.partial(fold_backward, attention_backward))
+register_flop_formula(torch.ops.headway.attention_forward, get_raw=True)(forward_flops)
+register_flop_formula(torch.ops.headway.attention_backward, get_raw=True)(backward_flops)

@@ -39,9 +39,17 @@ class Launcher:
     def tile(self, kernel: str, request: Request) -> Tile:
         """The launch shape of a kernel for the device, type and width of a request."""
         query, value = request.query, request.value
-        width = padded(max(query.shape[3], value.shape[3]))
-        single = query.dtype == torch.float32
-        return tile_for("attention", kernel, arch=architecture(query), single=single, width=width)
+        return tile_for(
+            "attention",
+            tile_name(kernel, request),
+            arch=self.architecture(query),
+            single=query.dtype == torch.float32,
+            width=padded(max(query.shape[3], value.shape[3])),
+        )
+
+    def architecture(self, query: Tensor) -> int:
+        """Compute capability times ten of the device that kernels are for."""
+        return architecture(query)
 
     def start(
         self,
@@ -58,6 +66,17 @@ class Launcher:
 
 
 LAUNCHER = Launcher()
+
+
+def tile_name(kernel: str, request: Request) -> str:
+    """Under which name a kernel's tiles stand; some options take registers and need smaller ones."""
+    limits = (request.offsets, request.window)
+    if kernel == "bias" and (request.causal or any(x is not None for x in limits)):
+        return "bias_banded"
+    if kernel not in ("forward", "key_value", "query"):
+        return kernel
+    crowded = request.table is not None or (request.bias is not None and request.mask is not None)
+    return f"{kernel}_planes" if crowded else kernel
 
 
 class Wanted(NamedTuple):

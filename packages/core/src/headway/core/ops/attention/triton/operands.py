@@ -40,7 +40,7 @@ class Table(NamedTuple):
     stride_e: _Scalar
     stride_h: _Scalar
     entries: _Scalar
-    index: Plane
+    numbers: Plane
 
 
 class Dropout(NamedTuple):
@@ -122,6 +122,9 @@ def find_block(program, blocks, count, BLOCK: tl.constexpr):
     if blocks is None:
         number = tl.cdiv(count, BLOCK)
         begin = (program % number) * BLOCK
-        return begin, count, program // number
-    slot = program % blocks.count
-    return tl.load(blocks.begin + slot), tl.load(blocks.end + slot), program // blocks.count
+        end = count
+    else:
+        number = blocks.count
+        begin = tl.load(blocks.begin + program % number)
+        end = tl.load(blocks.end + program % number)
+    return begin, end, program // number
