@@ -1,66 +1,71 @@
-"""Compiles attention kernels for a GPU that need not be there, and reads the binary."""
+"""Compiles kernels for a GPU that need not be there, and reads the binary."""
 
 import re
 import subprocess
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import triton
+from devices import DEVICES, Device
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.compiler import compile as compile_kernel
 
-from headway.core.ops.attention.triton.backward import (
-    delta_kernel,
-    key_value_kernel,
-    query_kernel,
-)
-from headway.core.ops.attention.triton.bias import bias_kernel
-from headway.core.ops.attention.triton.forward import forward_kernel
-from headway.core.ops.attention.triton.tiles import Tile
-
-_KERNELS: dict[str, Any] = {
-    "forward": forward_kernel,
-    "delta": delta_kernel,
-    "key_value": key_value_kernel,
-    "query": query_kernel,
-    "bias": bias_kernel,
-}
-_TYPES = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32"}
-# Bytes of shared memory that one program can have, by compute capability times ten.
-SHARED_LIMIT = {80: 166_912, 86: 101_376, 89: 101_376, 90: 232_448, 100: 232_448, 120: 101_376}
 _TENSOR_CORES = re.compile(r"\b(HMMA|HGMMA|UTCHMMA)\b")
 _SPILLS = re.compile(r"\b(STL|LDL)\b")
-_FLOATS = ("lse", "delta", "grad_lse", "partial")
-_SCALARS = ("scale", "scale_log2")
-_SIZES = ("B", "H", "T", "S", "bias_b", "bias_h", "visits", "shift")
+# AMD's matrix cores, and what its assembler says of a kernel.
+_MATRIX_CORES = re.compile(r"\bv_(?:mfma|wmma|smfmac)_")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """One kernel for one architecture.
 
     Args:
-        kernel: Name of the kernel.
-        arch: Compute capability times ten.
+        op: Name of the op.
+        kernel: Name of the kernel within the op, and of the options that it is compiled with.
+        function: The kernel.
+        arch: Compute capability times ten, or the name of an AMD architecture.
         dtype: Name of the inputs' type.
-        width: Head width.
-        tile: Launch shape.
-        plain: Without bias, lengths and causal; otherwise with all three.
-        groups: Query heads per key head.
-        ones: With all sizes equal to one, which a launch turns into constants.
+        width: Head width, or what else the tiles go by.
+        signature: Triton's type of each argument that is not a constant ("*bf16", "i32", "fp32").
+        constants: Values of the constants, arguments that a launch finds to be 1 or None included.
+        aligned: Names of the arguments that a launch finds to be multiples of 16, pointers included.
+        warps: Warps per program.
+        stages: Depth of the software pipeline.
+        tensor_cores: Whether the kernel must use tensor cores.
+        shape: The typical shape that the next four are for, in words.
+        loaded: Bytes that the tiles read and write.
+        minimal: Bytes that any algorithm must read and write.
+        unfused: Bytes that the same work moves in separate operations.
+        flops: Floating-point operations of its matrix products.
     """
 
+    op: str
     kernel: str
-    arch: int
+    function: Any
+    arch: int | str
     dtype: str
     width: int
-    tile: Tile
-    plain: bool = False
-    groups: int = 1
-    ones: bool = False
+    signature: Mapping[str, str]
+    constants: Mapping[str, Any]
+    aligned: frozenset[str]
+    warps: int
+    stages: int
+    tensor_cores: bool = True
+    shape: str = ""
+    loaded: int = 0
+    minimal: int = 0
+    unfused: int = 0
+    flops: int = 0
+
+    @property
+    def device(self) -> Device:
+        """What is known of the architecture."""
+        return DEVICES[self.arch]
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,11 @@ class Report:
 
     Args:
         registers: Per thread.
-        spills: Instructions that store to or load from local memory.
+        spills: Instructions (AMD: registers) that go to local memory.
         local: Bytes of local memory per thread.
         shared: Bytes of shared memory per program.
         tensor_cores: Instructions that run on tensor cores.
+        occupancy: Share of the warps of a processor that fit at once.
     """
 
     registers: int
@@ -80,87 +86,62 @@ class Report:
     local: int
     shared: int
     tensor_cores: int
+    occupancy: float
 
     def faults(self, case: Case) -> list[str]:
         """What breaks the gate, in words."""
         found = []
         if self.spills or self.local:
             found.append(f"spills ({self.spills} instructions, {self.local} bytes)")
-        if self.shared > SHARED_LIMIT[case.arch]:
-            found.append(f"shared memory {self.shared} > {SHARED_LIMIT[case.arch]}")
-        if case.kernel != "delta" and case.dtype != "float32" and not self.tensor_cores:
+        if self.shared > case.device.shared_per_block:
+            found.append(f"shared memory {self.shared} > {case.device.shared_per_block}")
+        if case.tensor_cores and case.dtype != "float32" and not self.tensor_cores:
             found.append("no tensor cores")
+        if case.minimal and case.loaded > 1.5 * case.minimal:
+            found.append(f"loads {case.loaded / case.minimal:.2f} times the minimum")
         return found
 
 
 def inspect(case: Case) -> Report:
     """Compiles a case (or takes it from Triton's cache) and reads its binary."""
-    kernel = _KERNELS[case.kernel]
-    source = _source(kernel, case)
-    options = {"num_warps": case.tile.warps, "num_stages": case.tile.stages}
-    compiled = compile_kernel(source, target=GPUTarget("cuda", case.arch, 32), options=options)
-    with tempfile.TemporaryDirectory() as folder:
-        cubin = Path(folder) / "kernel.cubin"
-        cubin.write_bytes(compiled.asm["cubin"])
-        usage = _cuobjdump("--dump-resource-usage", cubin)
-        sass = _cuobjdump("-sass", cubin)
-    return Report(
-        registers=_number(usage, "REG"),
-        spills=len(_SPILLS.findall(sass)),
-        local=_number(usage, "LOCAL"),
-        shared=compiled.metadata.shared,
-        tensor_cores=len(_TENSOR_CORES.findall(sass)),
-    )
+    amd = isinstance(case.arch, str)
+    target = GPUTarget("hip", case.arch, 64) if amd else GPUTarget("cuda", case.arch, 32)
+    options = {"num_warps": case.warps, "num_stages": case.stages}
+    compiled = compile_kernel(_source(case), target=target, options=options)
+    shared: int = compiled.metadata.shared
+    if amd:
+        text = compiled.asm["amdgcn"]
+        registers = _number(text, r"\.vgpr_count:\s*(\d+)")
+        spills = _number(text, r"\.vgpr_spill_count:\s*(\d+)")
+        local = _number(text, r"\.private_segment_fixed_size:\s*(\d+)")
+        cores = len(_MATRIX_CORES.findall(text))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            cubin = Path(folder) / "kernel.cubin"
+            cubin.write_bytes(compiled.asm["cubin"])
+            usage = _cuobjdump("--dump-resource-usage", cubin)
+            sass = _cuobjdump("-sass", cubin)
+        registers = _number(usage, r"\bREG:(\d+)")
+        spills = len(_SPILLS.findall(sass))
+        local = _number(usage, r"\bLOCAL:(\d+)")
+        cores = len(_TENSOR_CORES.findall(sass))
+    occupancy = case.device.occupancy(registers, shared, case.warps)
+    return Report(registers, spills, local, shared, cores, occupancy)
 
 
-def _source(kernel: Any, case: Case) -> ASTSource:
-    on = not case.plain
-    constants = {
-        "GROUPS": case.groups,
-        "D": case.width,
-        "BLOCK_D": max(16, triton.next_power_of_2(case.width)),
-        "BLOCK_T": case.tile.t,
-        "BLOCK_S": case.tile.s,
-        "HAS_BIAS": on or case.kernel == "bias",
-        "HAS_LENGTHS": on,
-        "HAS_GRAD_LSE": on,
-        "CAUSAL": on,
-        "PRECISION": "ieee",
-        "ONE_T": False,
-        "ONE_S": False,
-        # What a launch finds to be 1 becomes a constant; so it is for a bias with dense rows.
-        "stride_bias_s": 1,
-    }
-    if case.ones:
-        constants |= dict.fromkeys(_SIZES, 1) | {"ONE_T": True, "ONE_S": True}
-    if not constants["HAS_BIAS"]:
-        constants["bias"] = None
-    if not on:
-        constants |= {"lengths": None, "grad_lse": None}
-    constants = {name: constants[name] for name in kernel.arg_names if name in constants}
-    signature = {name: _type(name, case.dtype) for name in kernel.arg_names}
-    signature |= dict.fromkeys(constants, "constexpr")
-    # A launch finds these to be multiples of 16; the rows of a bias need not be.
+def _source(case: Case) -> ASTSource:
+    names: list[str] = case.function.arg_names
+    constants = {name: case.constants[name] for name in names if name in case.constants}
+    missing = [name for name in names if name not in constants and name not in case.signature]
+    if missing:
+        raise KeyError(f"{case.op}.{case.kernel}: no type and no value for {', '.join(missing)}")
+    signature = {n: "constexpr" if n in constants else case.signature[n] for n in names}
     aligned = {
         (number,): [["tt.divisibility", 16]]
-        for number, name in enumerate(kernel.arg_names)
-        if signature[name].startswith("*")
-        or (name.startswith("stride_") and name not in constants and "bias" not in name)
+        for number, name in enumerate(names)
+        if name in case.aligned and name not in constants
     }
-    return ASTSource(kernel, signature=signature, constexprs=constants, attrs=aligned)
-
-
-def _type(name: str, dtype: str) -> str:
-    if name in _FLOATS:
-        return "*fp32"
-    if name == "lengths":
-        return "*i64"
-    if name in _SCALARS:
-        return "fp32"
-    pointers = ("query", "key", "value", "bias", "out")
-    if name in pointers or name.startswith("grad_"):
-        return "*" + _TYPES[dtype]
-    return "i32"
+    return ASTSource(case.function, signature=signature, constexprs=constants, attrs=aligned)
 
 
 def _cuobjdump(option: str, cubin: Path) -> str:
@@ -169,23 +150,34 @@ def _cuobjdump(option: str, cubin: Path) -> str:
     return run.stdout
 
 
-def _number(text: str, name: str) -> int:
-    found = re.search(rf"\b{name}:(\d+)", text)
+def _number(text: str, pattern: str) -> int:
+    found = re.search(pattern, text)
     if found is None:
-        raise RuntimeError(f"cuobjdump names no {name}")
+        raise RuntimeError(f"the compiler's output has nothing like {pattern!r}")
     return int(found.group(1))
 
 
 def as_record(case: Case, report: Report) -> dict[str, Any]:
     """One row of the table."""
-    tile = asdict(case.tile)
+    time, bound = case.device.roofline(case.flops, case.minimal)
     return {
+        "op": case.op,
         "kernel": case.kernel,
-        "arch": f"sm_{case.arch}",
+        "arch": case.arch if isinstance(case.arch, str) else f"sm_{case.arch}",
         "dtype": case.dtype,
         "width": case.width,
-        "options": "none" if case.plain else "all",
-        **tile,
-        **asdict(report),
-        "limit": SHARED_LIMIT[case.arch],
+        "t": case.constants.get("BLOCK_T", ""),
+        "s": case.constants.get("BLOCK_S", ""),
+        "warps": case.warps,
+        "stages": case.stages,
+        "registers": report.registers,
+        "spills": report.spills,
+        "shared": report.shared,
+        "limit": case.device.shared_per_block,
+        "tensor_cores": report.tensor_cores,
+        "occupancy": f"{report.occupancy:.2f}",
+        "loaded/minimal": f"{case.loaded / case.minimal:.2f}" if case.minimal else "",
+        "unfused/minimal": f"{case.unfused / case.minimal:.1f}" if case.minimal else "",
+        "roofline": f"{time * 1e6:.1f} us ({bound})" if time else "",
+        "shape": case.shape,
     }

@@ -1,12 +1,10 @@
 """The Triton backend as the dispatch sees it; imports triton only once a request is for it."""
 
-import importlib.util
-
 import torch
 from torch import Tensor
 
 from headway.core.ops.attention.request import Request
-from headway.core.ops.attention.triton import interpreted
+from headway.core.ops.kernels.machine import reason_against as reason_against_device
 
 _WIDTHS = (16, 128)
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -30,7 +28,7 @@ def reason_against(request: Request) -> str | None:
         return "triton: dropout is not built yet; use backend='sdpa' or 'reference'"
     if isinstance(request.scale, Tensor):
         return "triton: a scale per head is not built yet; multiply query by it, or use 'sdpa'"
-    return _tensors(request) or _machine(request.query.device)
+    return _tensors(request) or reason_against_device(request.query.device)
 
 
 def attention(request: Request) -> tuple[Tensor, Tensor]:
@@ -60,28 +58,3 @@ def _tensors(request: Request) -> str | None:
     if bias is not None and bias.numel() >= 2**31:
         return "triton: a bias of 2**31 elements is beyond the kernel's indices; use 'sdpa'"
     return None
-
-
-def _machine(device: torch.device) -> str | None:
-    if not _INSTALLED:
-        return "triton is not installed; pip install triton, or use backend='sdpa'"
-    if device.type == "cuda":
-        if torch.version.hip is not None:
-            return "triton: no tiles for ROCm yet; use backend='sdpa'"
-        major, minor = torch.cuda.get_device_capability(device)
-        if major < 8:
-            return f"triton: needs compute capability 8.0, got {major}.{minor}; use backend='sdpa'"
-        return None
-    if device.type == "cpu" and interpreted():
-        return None
-    return f"triton needs a CUDA device, got {device}; use backend='sdpa'"
-
-
-def _installed() -> bool:
-    try:
-        return importlib.util.find_spec("triton") is not None
-    except (ImportError, ValueError):
-        return False
-
-
-_INSTALLED = _installed()

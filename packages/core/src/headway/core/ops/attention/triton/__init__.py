@@ -1,11 +1,4 @@
-"""Fused attention in Triton: kernels, tile sizes and launches.
+"""Fused attention in Triton: kernels and launches.
 
-Importing this package is free; its modules, except `tiles`, need triton.
+Importing this package is free; its modules need triton.
 """
-
-import os
-
-
-def interpreted() -> bool:
-    """Whether kernels run in Triton's interpreter; triton reads this when it decorates them."""
-    return os.environ.get("TRITON_INTERPRET") == "1"

@@ -3,13 +3,8 @@
 import triton
 import triton.language as tl
 
-from headway.core.ops.attention.triton.tile import (
-    LOG2E,
-    finish_scores,
-    key_count,
-    load_rows,
-    store_rows,
-)
+from headway.core.ops.attention.triton.tile import finish_scores, key_count
+from headway.core.ops.kernels.rows import LOG2E, load_rows, store_rows
 
 
 @triton.jit

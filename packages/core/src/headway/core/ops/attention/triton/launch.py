@@ -1,13 +1,11 @@
 """Launches the kernels: strides, grids and memory; no autograd and no checks of arguments."""
 
-import contextlib
 from typing import Any
 
 import torch
 import triton
 from torch import Tensor
 
-from headway.core.ops.attention.triton import interpreted
 from headway.core.ops.attention.triton.backward import (
     delta_kernel,
     key_value_kernel,
@@ -15,13 +13,16 @@ from headway.core.ops.attention.triton.backward import (
 )
 from headway.core.ops.attention.triton.bias import bias_kernel
 from headway.core.ops.attention.triton.forward import forward_kernel
-from headway.core.ops.attention.triton.tiles import DELTA_ROWS, Tile, tile_for
+from headway.core.ops.kernels.machine import architecture, on_device
+from headway.core.ops.kernels.tiles import Tile, tile_for
 
 _Constants = dict[str, int | bool | str]
 _LOG2E = 1.4426950408889634
 # Programs that the kernel of the bias is cut into, at least, if there is enough to do; a constant,
 # so that the order of the sums does not depend on the device.
 _BIAS_PROGRAMS = 256
+# Rows per program of the delta kernel, which multiplies no matrices and needs no tuning.
+DELTA_ROWS = 64
 
 
 def forward(
@@ -46,7 +47,7 @@ def forward(
         return out, lse
     tile = _tile("forward", query)
     bias_4d = None if bias is None else bias.expand(batch, heads, queries, keys)
-    with _device(query):
+    with on_device(query):
         _start(
             forward_kernel,
             triton.cdiv(queries, tile.t) * heads * batch,
@@ -100,7 +101,7 @@ def backward(
         *_bias_strides(bias_4d),
         *grad_out.stride()[:3],
     )
-    with _device(query):
+    with on_device(query):
         if query.numel():
             _row_sums(out, grad_out, grad_lse, lse, delta, constants)
             tile = _tile("query", query)
@@ -224,12 +225,13 @@ def _constants(
 
 
 def _tile(kernel: str, query: Tensor) -> Tile:
-    arch = 0
-    if not interpreted():
-        major, minor = torch.cuda.get_device_capability(query.device)
-        arch = 10 * major + minor
-    block_d = max(16, triton.next_power_of_2(query.shape[3]))
-    return tile_for(kernel, arch=arch, single=query.dtype == torch.float32, block_d=block_d)
+    return tile_for(
+        "attention",
+        kernel,
+        arch=architecture(query),
+        single=query.dtype == torch.float32,
+        width=triton.next_power_of_2(query.shape[3]),
+    )
 
 
 def _shift(causal: str, queries: int, keys: int) -> int:
@@ -241,7 +243,3 @@ def _bias_strides(bias: Tensor | None) -> tuple[int, int, int, int]:
         return 0, 0, 0, 0
     first, second, third, fourth = bias.stride()
     return first, second, third, fourth
-
-
-def _device(tensor: Tensor) -> contextlib.AbstractContextManager[object]:
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
