@@ -35,7 +35,7 @@ class Request:
         softcap: Bound of the scaled scores, before anything is added.
         sinks: One extra score per head that takes weight and gives no value.
         dropout: Probability that a weight is dropped.
-        seed: Makes the dropped weights a function of seed and place.
+        seed: Makes the dropped weights a function of seed and place; a tensor holds one number.
         lse: Whether the log-sum-exp is wanted too.
     """
 
@@ -57,7 +57,7 @@ class Request:
     softcap: float | None = None
     sinks: Tensor | None = None
     dropout: float = 0.0
-    seed: int | None = None
+    seed: int | Tensor | None = None
     lse: bool = False
 
     @property
