@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from headway.core.ops.attention import fused, reference, sdpa
+from headway.core.ops.attention import compiled, fused, reference, sdpa
 from headway.core.ops.attention.dispatch import BackendError, Dispatch, choose, explain
 from headway.core.ops.attention.request import Request, make_request
 from headway.core.ops.attention.twice import scaled_dot_product
@@ -65,7 +65,7 @@ def attention(
         sinks: One learned score per head that takes its share of the softmax and gives no value.
         dropout: Probability that a weight is dropped; pass 0 outside training.
         seed: Makes dropout a function of seed, item, head, query and key alone, on any device.
-        backend: "auto", "sdpa", "triton" or "reference".
+        backend: "auto", "sdpa", "native" (C++ on the CPU), "triton" or "reference".
 
     Returns:
         The weighted values, in the dtype of the queries.
@@ -104,8 +104,9 @@ def attention(
         and query.shape[:2] == key.shape[:2]
         and key.shape == value.shape
         and query.dtype is key.dtype is value.dtype
+        and query.numel() * key.shape[2] < 4 * compiled.SMALL
     ):
-        # The most common call, kept within a few microseconds of the bare one.
+        # The most common call, kept within a few microseconds of the bare one where those count.
         return scaled_dot_product(query, key, value)
     request = make_request(
         query,
@@ -180,7 +181,7 @@ def attention_with_lse(
         sinks: Sinks; they count in the log-sum-exp.
         dropout: Dropout; it does not change the log-sum-exp.
         seed: Seed.
-        backend: "auto", "triton" or "reference".
+        backend: "auto", "native", "triton" or "reference".
 
     Returns:
         The weighted values, and the log-sum-exp in float32 (float64 for float64 inputs).
@@ -312,4 +313,6 @@ def _run(request: Request, backend: str) -> tuple[Tensor, Tensor | None]:
         return sdpa.attention(request), None
     if chosen == "triton":
         return fused.attention(request)
+    if chosen == "native":
+        return compiled.attention(request)
     return reference.attention(request)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import torch
 
 from headway.core.errors import UserError
-from headway.core.ops.attention import fused, reference, sdpa
+from headway.core.ops.attention import compiled, fused, reference, sdpa
 from headway.core.ops.attention.request import Request
 
 _JUDGES: dict[str, Callable[[Request], str | None]] = {
     "sdpa": sdpa.reason_against,
     "triton": fused.reason_against,
+    "native": compiled.reason_against,
     "reference": reference.reason_against,
 }
 
@@ -69,7 +70,11 @@ def _order(request: Request) -> tuple[str, ...]:
     """Backends by preference; the last one takes everything."""
     if request.query.is_cpu:
         # Interpreted kernels are for tests, which name them.
-        return ("sdpa", "reference")
+        return (
+            ("native", "sdpa", "reference")
+            if compiled.is_fastest(request)
+            else ("sdpa", "reference")
+        )
     bias = request.bias
     if bias is not None and bias.requires_grad and torch.is_grad_enabled():
         # SDPA would take its unfused path for the sake of this gradient.

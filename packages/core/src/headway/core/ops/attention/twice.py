@@ -126,11 +126,12 @@ def _widened(wide: bool, *tensors: Tensor) -> tuple[Tensor, ...]:
 
 def _trains_wide(query: Tensor, key: Tensor) -> bool:
     if query.dtype == torch.bfloat16:
-        return key.shape[2] <= _SHORT or not _multiplies_bfloat16()
+        return key.shape[2] <= _SHORT or not multiplies_bfloat16()
     return query.dtype == torch.float16
 
 
 @functools.cache
-def _multiplies_bfloat16() -> bool:
+def multiplies_bfloat16() -> bool:
+    """Whether the CPU has instructions for products of bfloat16 numbers."""
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -33,6 +33,7 @@ struct Gradients {
   long query_strides[3], key_strides[3], value_strides[3];
   float* bias;  // (parts, bias items, bias heads, rows, padded columns), zero at first; or null
   long bias_items, bias_heads, bias_rows, bias_columns, bias_padded, parts;
+  float* slopes;  // (sequences, heads), zero at first; or null
 };
 
 // One sequence of the batch.
@@ -162,8 +163,9 @@ struct Backward {
   const Problem& p;
   const Gradients& g;
 
-  BiasGrad bias_grad(const Place& at, long head, long part) const {
+  BiasGrad bias_grad(const Place& at, long number, long head, long part) const {
     BiasGrad to;
+    if (g.slopes) to.slope = g.slopes + number * p.heads + head;
     if (!g.bias) return to;
     const long item = g.bias_items > 1 ? at.batch : 0, bias_head = g.bias_heads > 1 ? head : 0;
     to.row = g.bias_rows > 1 ? g.bias_padded : 0;
@@ -190,7 +192,7 @@ struct Backward {
     const long groups = p.heads / p.key_heads;
     for (long h = 0; h < groups; h++) {
       const long head = key_head * groups + h;
-      backward(item<T>(p, at, head), grads(at, head), scores(p, at, head), bias_grad(at, head, part), tiles, h == 0, h == groups - 1);
+      backward(item<T>(p, at, head), grads(at, head), scores(p, at, head), bias_grad(at, number, head, part), tiles, h == 0, h == groups - 1);
     }
   }
 };

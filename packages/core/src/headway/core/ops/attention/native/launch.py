@@ -1,254 +1,182 @@
-"""Calls into the C++ kernels: tensors to pointers and strides, and memory for the results."""
+"""Calls the C++ kernels: memory for the results and the sums behind them; no checks of arguments."""
 
 import ctypes
+import dataclasses
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from headway.core.ops import native
+from headway.core.ops.attention.native.structures import Gradients, Problem, point, problem_of
+from headway.core.ops.attention.request import Request
+from headway.core.ops.attention.results import Wanted, empty_outputs, empty_rows
 
 SOURCE = Path(__file__).with_name("attention.cpp")
-# Partial sums of the gradient of a bias: at most so many, in at most so many elements.
+# Partial sums of the gradient of a bias: at most so many, in at most so many numbers. Both are
+# constants, so that the order of the sums does not depend on the machine.
 _PARTS, _PARTIAL = 16, 2**22
 
-_Three, _Four = ctypes.c_long * 3, ctypes.c_long * 4
-_Pointer, _Long = ctypes.c_void_p, ctypes.c_long
 
-
-class _Problem(ctypes.Structure):
-    """As in attention.cpp."""
-
-    _fields_ = (
-        *((name, _Pointer) for name in ("query", "key", "value")),
-        *((f"{name}_strides", _Three) for name in ("query", "key", "value")),
-        ("out", _Pointer),
-        ("out_strides", _Three),
-        ("lse", _Pointer),
-        *(
-            (name, _Long)
-            for name in ("batch", "heads", "key_heads", "queries", "keys", "width", "value_width")
-        ),
-        ("scale", ctypes.c_float),
-        ("bias", _Pointer),
-        ("bias_strides", _Four),
-        ("mask", _Pointer),
-        ("mask_strides", _Four),
-        *((name, _Pointer) for name in ("slopes", "lengths", "offsets", "key_offsets")),
-        *((name, _Long) for name in ("items", "bottom_right", "left", "right", "threads")),
-    )
-
-
-class _Gradients(ctypes.Structure):
-    """As in attention.cpp."""
-
-    _fields_ = (
-        ("grad", _Pointer),
-        ("grad_strides", _Three),
-        ("grad_lse", _Pointer),
-        *((name, _Pointer) for name in ("query", "key", "value")),
-        *((f"{name}_strides", _Three) for name in ("query", "key", "value")),
-        ("bias", _Pointer),
-        *(
-            (f"bias_{name}", _Long)
-            for name in ("items", "heads", "rows", "columns", "padded")
-        ),
-        ("parts", _Long),
-    )
-
-
-def empty_rows(like: Tensor, width: int, zero: bool = False) -> Tensor:
-    """Memory for (B, H, T, width) in which the heads of a token lie side by side."""
-    batch, heads, tokens, _ = like.shape
-    make = like.new_zeros if zero else like.new_empty
-    return make(batch, tokens, heads, width).transpose(1, 2)
-
-
-def forward(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    bias: Tensor | None,
-    mask: Tensor | None,
-    slopes: Tensor | None,
-    lengths: Tensor | None,
-    offsets: Tensor | None,
-    key_offsets: Tensor | None,
-    scale: float,
-    bottom_right: bool,
-    window: Sequence[int],
-) -> tuple[Tensor, Tensor]:
-    """The output and the log-sum-exp of the scores.
-
-    Args:
-        query: Queries.
-        key: Keys.
-        value: Values.
-        bias: Bias, float32.
-        mask: Mask.
-        slopes: Penalties of distance, float32.
-        lengths: Number of keys of each item.
-        offsets: Bounds of packed items.
-        key_offsets: Bounds of the packed keys.
-        scale: Factor of the scores.
-        bottom_right: Whether the last query stands at the last key, else the first at the first.
-        window: Reach to the left and to the right; -1 is without limit.
+def forward(request: Request) -> tuple[Tensor, Tensor]:
+    """Runs the forward kernel.
 
     Shape:
-        As in `headway.core.ops.attention`.
+        (B, H, T, Dv), laid out as (B, T, H, Dv), and float32 (B, H, T).
     """
-    out = empty_rows(query, value.shape[3], zero=offsets is not None)
-    lse = query.new_empty(query.shape[:3], dtype=torch.float32)
-    if offsets is not None:
+    plain = _plain(request)
+    out, lse = empty_outputs(request.query, request.value)
+    if request.offsets is not None:
+        # Tokens that belong to no item are not visited.
+        out.zero_()
         lse.fill_(-torch.inf)
-    problem, kept = _problem(
-        query, key, value, out, lse, bias, mask, slopes, lengths, offsets, key_offsets,
-        scale, bottom_right, window,
-    )  # fmt: skip
-    library = native.library(SOURCE)
-    library.attention_forward(ctypes.byref(problem), int(query.dtype == torch.bfloat16))
+    problem, kept = problem_of(plain, out, lse)
+    native.library(SOURCE).attention_forward(ctypes.byref(problem), _narrow(request))
     del kept
-    return out, lse
+    return (out, lse) if request.sinks is None else _with_sinks(out, lse, request.sinks)
 
 
 def backward(
-    grad: Tensor,
+    request: Request,
+    grad_out: Tensor,
     grad_lse: Tensor | None,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    bias: Tensor | None,
-    mask: Tensor | None,
-    slopes: Tensor | None,
-    lengths: Tensor | None,
-    offsets: Tensor | None,
-    key_offsets: Tensor | None,
     out: Tensor,
     lse: Tensor,
-    scale: float,
-    bottom_right: bool,
-    window: Sequence[int],
-    bias_grad: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of query, key, value and bias; that of the bias is empty unless `bias_grad`.
+    wanted: Wanted,
+) -> tuple[Tensor, ...]:
+    """Runs the backward kernel.
 
-    Args:
-        grad: Gradient of the output.
-        grad_lse: Gradient of the log-sum-exp.
-        query: As in `forward`, and so are the others.
-        key: Keys.
-        value: Values.
-        bias: Bias.
-        mask: Mask.
-        slopes: Slopes.
-        lengths: Lengths.
-        offsets: Offsets.
-        key_offsets: Offsets of the keys.
-        out: What `forward` gave.
-        lse: What `forward` gave.
-        scale: Scale.
-        bottom_right: Corner.
-        window: Window.
-        bias_grad: Whether the gradient of the bias is wanted.
+    Returns:
+        Gradients of query, key, value, bias, slopes, table, scales and sinks; of the last five those that
+        are not wanted are empty.
     """
-    problem, kept = _problem(
-        query, key, value, out, lse, bias, mask, slopes, lengths, offsets, key_offsets,
-        scale, bottom_right, window,
-    )  # fmt: skip
-    # Tokens that belong to no item are not visited.
-    apart = offsets is not None
-    grads = (
-        empty_rows(query, query.shape[3], zero=apart),
-        empty_rows(key, key.shape[3], zero=apart or lengths is not None),
-        empty_rows(value, value.shape[3], zero=apart or lengths is not None),
-    )
-    grad = _rows(grad)
-    wanted = _Gradients(grad=grad.data_ptr(), grad_strides=_Three(*grad.stride()[:3]))
+    plain = _plain(request)
+    grads = [empty_rows(x) for x in (plain.query, plain.key, plain.value)]
+    if request.offsets is not None or request.lengths is not None:
+        for grad in grads:
+            grad.zero_()
+    problem, kept = problem_of(plain, _rows(out), lse)
+    grad_out = _rows(grad_out)
+    gradients = Gradients(parts=1)
+    point(gradients, "grad", grad_out)
     if grad_lse is not None:
-        grad_lse = grad_lse.contiguous()
-        wanted.grad_lse = grad_lse.data_ptr()
-    for name, tensor in zip(("query", "key", "value"), grads, strict=True):
-        setattr(wanted, name, tensor.data_ptr())
-        setattr(wanted, f"{name}_strides", _Three(*tensor.stride()[:3]))
-    library, narrow = native.library(SOURCE), int(query.dtype == torch.bfloat16)
-    if bias is None or not bias_grad:
-        library.attention_backward(ctypes.byref(problem), ctypes.byref(wanted), narrow)
-        del kept
-        return *grads, query.new_empty(0)
-    sizes = (*(1,) * (4 - bias.dim()), *bias.shape)
-    padded = -(-(sizes[3] + 16) // 16) * 16 if sizes[3] > 1 else 1
-    elements = math.prod(sizes[:3]) * padded
-    parts = 1
-    if sizes[0] == 1:
-        sequences = query.shape[0] if offsets is None else len(offsets) - 1
-        parts = max(1, min(_PARTS, sequences, _PARTIAL // max(elements, 1)))
-    partial = torch.zeros(parts, elements, dtype=torch.float32)
-    wanted.bias, wanted.parts = partial.data_ptr(), parts
-    wanted.bias_items, wanted.bias_heads, wanted.bias_rows, wanted.bias_columns = sizes
-    wanted.bias_padded = padded
-    library.attention_backward(ctypes.byref(problem), ctypes.byref(wanted), narrow)
-    total = torch.empty(bias.shape, dtype=torch.float32)
-    library.attention_bias_gradient(
-        _Pointer(partial.data_ptr()), _Pointer(total.data_ptr()),
-        *(_Long(x) for x in (parts, math.prod(sizes[:3]), sizes[3], padded, problem.threads)),
-    )  # fmt: skip
+        grad_lse = grad_lse.float().contiguous()
+        gradients.grad_lse = grad_lse.data_ptr()
+    for name, grad in zip(("query", "key", "value"), grads, strict=True):
+        point(gradients, name, grad)
+    arguments = (ctypes.byref(problem), ctypes.byref(gradients), _narrow(request))
+    run = native.library(SOURCE).attention_backward
+    others = {name: request.query.new_empty(0) for name in Wanted._fields}
+    if wanted.slopes:
+        slopes = torch.zeros(problem.items or problem.batch, problem.heads)
+        gradients.slopes = slopes.data_ptr()
+    if wanted.bias or wanted.table:
+        assert plain.bias is not None
+        partial = _partial(plain.bias, problem, gradients)
+        run(*arguments)
+        dense = _summed(partial, plain.bias, problem, gradients)
+        if request.bias is not None and wanted.bias:
+            others["bias"] = dense.sum_to_size(request.bias.shape).to(request.bias.dtype)
+        if wanted.table:
+            others["table"] = _table_sums(request, dense)
+    else:
+        run(*arguments)
+    if request.alibi_slopes is not None and wanted.slopes:
+        others["slopes"] = slopes.sum(dim=0).to(request.alibi_slopes.dtype)
+    if request.sinks is not None and wanted.sinks:
+        shares = torch.exp(request.sinks.float()[:, None] - lse)
+        sums = (out.float() * grad_out.float()).sum(dim=-1)
+        sums = sums if grad_lse is None else sums - grad_lse
+        others["sinks"] = -(shares * sums).sum(dim=(0, 2)).to(request.sinks.dtype)
     del kept
-    return *grads, total
+    if isinstance(request.scale, Tensor):
+        scales = request.scale.to(grads[0].dtype)[:, None, None]
+        if wanted.scales:
+            sums = (grads[0].float() * request.query.float()).sum(dim=(0, 2, 3))
+            others["scales"] = sums.to(request.scale.dtype)
+        grads[0] = grads[0].mul_(scales)
+    return *grads, *(others[name] for name in Wanted._fields)
 
 
-def _problem(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    bias: Tensor | None,
-    mask: Tensor | None,
-    slopes: Tensor | None,
-    lengths: Tensor | None,
-    offsets: Tensor | None,
-    key_offsets: Tensor | None,
-    scale: float,
-    bottom_right: bool,
-    window: Sequence[int],
-) -> tuple[_Problem, list[Tensor]]:
-    """The arguments, and the tensors that must live as long as they do."""
-    query, key, value, out = (_rows(x) for x in (query, key, value, out))
-    kept = [query, key, value, out, lse]
-    problem = _Problem(
-        lse=lse.data_ptr(),
-        batch=query.shape[0],
-        heads=query.shape[1],
-        key_heads=key.shape[1],
-        queries=query.shape[2],
-        keys=key.shape[2],
-        width=query.shape[3],
-        value_width=value.shape[3],
+def _with_sinks(out: Tensor, lse: Tensor, sinks: Tensor) -> tuple[Tensor, Tensor]:
+    """The share that sinks take of results without them."""
+    total = torch.logaddexp(lse, sinks.float()[:, None])
+    return out.mul_(torch.exp(lse - total)[..., None]), total
+
+
+def _plain(request: Request) -> Request:
+    """The same with what the kernels do not know folded into what they do."""
+    query, scale = request.query, request.scale
+    if isinstance(scale, Tensor):
+        query, scale = query * scale.to(query.dtype)[:, None, None], 1.0
+    bias = None if request.bias is None else request.bias.float()
+    if request.table is not None and request.index is not None:
+        entries = F.embedding(request.index.long(), request.table.float()).movedim(-1, -3)
+        bias = entries.contiguous() if bias is None else bias + entries
+    return dataclasses.replace(
+        request,
+        query=_rows(query),
+        key=_rows(request.key),
+        value=_rows(request.value),
         scale=scale,
-        bottom_right=bottom_right,
-        left=window[0],
-        right=window[1],
-        threads=torch.get_num_threads(),
+        bias=bias,
+        table=None,
+        index=None,
     )
-    for name, tensor in (("query", query), ("key", key), ("value", value), ("out", out)):
-        setattr(problem, name, tensor.data_ptr())
-        setattr(problem, f"{name}_strides", _Three(*tensor.stride()[:3]))
-    scores = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
-    for name, tensor in (("bias", bias), ("mask", mask)):
-        if tensor is not None:
-            setattr(problem, name, tensor.data_ptr())
-            setattr(problem, f"{name}_strides", _Four(*tensor.expand(scores).stride()))
-    for name, tensor in (("slopes", slopes), ("lengths", lengths), ("offsets", offsets),
-                         ("key_offsets", key_offsets)):  # fmt: skip
-        if tensor is not None:
-            tensor = tensor.to(torch.float32 if name == "slopes" else torch.int64).contiguous()
-            kept.append(tensor)
-            setattr(problem, name, tensor.data_ptr())
-    if offsets is not None:
-        problem.items = len(offsets) - 1
-    return problem, kept
+
+
+def _partial(bias: Tensor, problem: Problem, gradients: Gradients) -> Tensor:
+    """Zeros into which the gradient of the bias is summed, in several parts of the batch."""
+    sizes = (*(1,) * (4 - bias.dim()), *bias.shape)
+    # Whole vectors are written, beyond the last column of an item too.
+    padded = -(-(sizes[3] + 16) // 16) * 16 if sizes[3] > 1 else 1
+    numbers = math.prod(sizes[:3]) * padded
+    if sizes[0] == 1:
+        sequences = problem.items or problem.batch
+        gradients.parts = max(1, min(_PARTS, sequences, _PARTIAL // max(numbers, 1)))
+    partial = torch.zeros(gradients.parts, numbers)
+    gradients.bias = partial.data_ptr()
+    gradients.bias_items, gradients.bias_heads, gradients.bias_rows, gradients.bias_columns = sizes
+    gradients.bias_padded = padded
+    return partial
+
+
+def _summed(partial: Tensor, bias: Tensor, problem: Problem, gradients: Gradients) -> Tensor:
+    rows = partial.shape[1] // gradients.bias_padded
+    total = torch.empty(bias.shape)
+    native.library(SOURCE).attention_bias_gradient(
+        ctypes.c_void_p(partial.data_ptr()),
+        ctypes.c_void_p(total.data_ptr()),
+        *(
+            ctypes.c_long(number)
+            for number in (
+                gradients.parts,
+                rows,
+                gradients.bias_columns,
+                gradients.bias_padded,
+                problem.threads,
+            )
+        ),
+    )
+    return total
+
+
+def _table_sums(request: Request, dense: Tensor) -> Tensor:
+    """The gradient of each entry of the table: sums over its places, in their order."""
+    assert request.table is not None
+    assert request.index is not None
+    heads, index = request.query.shape[1], request.index
+    shape = (index.shape[0] if index.dim() == 3 else 1, heads, *index.shape[-2:])
+    dense = dense[None].sum_to_size(shape) if dense.dim() == 3 else dense.sum_to_size(shape)
+    sums = torch.zeros(request.table.shape)
+    sums.index_add_(0, index.flatten().long(), dense.movedim(1, -1).reshape(-1, heads))
+    return sums.to(request.table.dtype)
+
+
+def _narrow(request: Request) -> int:
+    return int(request.query.dtype == torch.bfloat16)
 
 
 def _rows(tensor: Tensor) -> Tensor:

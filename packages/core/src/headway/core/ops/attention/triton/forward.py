@@ -51,9 +51,7 @@ def forward_kernel(
     limits = query_limits(rows, end, batch, shape, options)
     first, last = key_range(limits, batch, shape, options)
     rows_64 = rows.to(tl.int64)
-    query_block = load_rows(
-        head_of(query, batch, head), rows_64, end, query.stride_n, D, BLOCK_D
-    )
+    query_block = load_rows(head_of(query, batch, head), rows_64, end, query.stride_n, D, BLOCK_D)
     top = tl.full((BLOCK_T,), float("-inf"), tl.float32)
     total = tl.zeros((BLOCK_T,), tl.float32)
     if options.sinks is not None:

@@ -1,12 +1,13 @@
 """Launches the kernels: grids and memory; no autograd and no checks of arguments."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
 from torch import Tensor
 
 from headway.core.ops.attention.request import Request
+from headway.core.ops.attention.results import Wanted, empty_outputs, empty_rows
 from headway.core.ops.attention.triton.bias import bias_kernel
 from headway.core.ops.attention.triton.forward import forward_kernel
 from headway.core.ops.attention.triton.key_value import key_value_kernel
@@ -54,22 +55,10 @@ class Launcher:
     ) -> None:
         """Runs a kernel; `name` is that of its tiles."""
         del name
-        kernel[(programs,)](
-            *arguments, **constants, num_warps=tile.warps, num_stages=tile.stages
-        )
+        kernel[(programs,)](*arguments, **constants, num_warps=tile.warps, num_stages=tile.stages)
 
 
 _LAUNCHER = Launcher()
-
-
-class Wanted(NamedTuple):
-    """Which gradients are wanted beside those of query, key and value."""
-
-    bias: bool = False
-    slopes: bool = False
-    table: bool = False
-    scales: bool = False
-    sinks: bool = False
 
 
 def forward(request: Request, launcher: Launcher = _LAUNCHER) -> tuple[Tensor, Tensor]:
@@ -252,9 +241,7 @@ def _table_sums(
     tile = launcher.tile("table", request)
     total = triton.cdiv(queries, tile.t) * triton.cdiv(keys, tile.s) * batch
     visits, shares = _shares(total, heads)
-    partial = torch.zeros(
-        (shares, heads, table.shape[0]), dtype=torch.float32, device=table.device
-    )
+    partial = torch.zeros((shares, heads, table.shape[0]), dtype=torch.float32, device=table.device)
     repeats = batch if index.dim() == 2 or index.shape[0] == 1 else 1
     launcher.start(
         "table",
@@ -275,16 +262,3 @@ def _shares(total: int, owners: int) -> tuple[int, int]:
 
 def _blocked(constants: Constants, tile: Tile) -> Constants:
     return {**constants, "BLOCK_T": tile.t, "BLOCK_S": tile.s}
-
-
-def empty_rows(like: Tensor) -> Tensor:
-    """Memory for a (B, H, N, D) tensor laid out as (B, N, H, D), so that heads merge for free."""
-    batch, heads, tokens, width = like.shape
-    return like.new_empty((batch, tokens, heads, width)).transpose(1, 2)
-
-
-def empty_outputs(query: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Memory for the output and the log-sum-exp."""
-    batch, heads, queries, _ = query.shape
-    out = query.new_empty((batch, queries, heads, value.shape[3])).transpose(1, 2)
-    return out, query.new_empty(query.shape[:3], dtype=torch.float32)

@@ -27,9 +27,7 @@ def delta_kernel(
     batch = (program // (blocks * shape.H)).to(tl.int64)
     line = (batch * shape.H + head) * shape.T
     rows_64 = rows.to(tl.int64)
-    out_block = load_rows(
-        head_of(out, batch, head), rows_64, shape.T, out.stride_n, DV, BLOCK_DV
-    )
+    out_block = load_rows(head_of(out, batch, head), rows_64, shape.T, out.stride_n, DV, BLOCK_DV)
     grad_block = load_rows(
         head_of(grad_out, batch, head), rows_64, shape.T, grad_out.stride_n, DV, BLOCK_DV
     )

@@ -53,7 +53,9 @@ def table_kernel(
         start_t = (tile // blocks_s) % (total // shape.B // blocks_s) * BLOCK_T
         start_s = tile % blocks_s * BLOCK_S
         sums = tl.zeros((BLOCK_T, BLOCK_S), tl.float32)
-        for visit in range(tl.maximum(tile * repeats, begin), tl.minimum((tile + 1) * repeats, end)):
+        for visit in range(
+            tl.maximum(tile * repeats, begin), tl.minimum((tile + 1) * repeats, end)
+        ):
             batch = plane_b + visit % repeats
             sums += visit_tile(
                 query,

@@ -27,6 +27,7 @@ struct BiasGrad {
   float* to = nullptr;
   long row = 0;        // distance of two rows; 0 if the bias has one for all queries
   bool column = true;  // false if it has one column for all keys
+  float* slope = nullptr;  // where that of the penalty of distance goes
 };
 
 inline long block(long count, long size) {
@@ -207,18 +208,52 @@ struct BackwardTiles {
 
 namespace detail {
 
-// Weights again, and the gradient of the scores in the place of that of the weights.
-inline void slope(float* x, float* grad, const float* lse, const float* delta, long rows, long columns) {
-  const long vecs = vectors(columns);
+// Weights of R rows again, and the gradient of the scores in the place of that of the weights. Where
+// the columns are all there are (WHOLE), what the weights' gradients sum up to is found here; it
+// then fits the weights to the last digit.
+template <int R, bool WHOLE>
+inline void slope_rows(float* x, float* grad, long panel, long vecs, const float* lse, float* delta) {
+  Vec sum[W];
+#pragma GCC unroll 8
+  for (int i = 0; i < W; i++) sum[i] = Vec{};
   for (long v = 0; v < vecs; v++) {
-    float* weights = vector_of(x, rows, v);
-    float* slopes = vector_of(grad, rows, v);
-    for (long r = 0; r < rows; r++) {
-      const Vec weight = exp2(load(weights + r * N) - splat(lse[r]));
-      store(weights + r * N, weight);
-      store(slopes + r * N, weight * (load(slopes + r * N) - splat(delta[r])));
+    const long at = (v / 2) * panel + (v % 2) * W;
+#pragma GCC unroll 8
+    for (int i = 0; i < R; i++) {
+      const Vec weight = exp2(load(x + at + i * N) - splat(lse[i]));
+      store(x + at + i * N, weight);
+      float* slope = grad + at + i * N;
+      if (WHOLE) sum[i] += weight * load(slope);
+      else store(slope, weight * (load(slope) - splat(delta[i])));
     }
   }
+  if (!WHOLE) return;
+  // `delta` comes with what is to be taken off, and one row may follow another.
+  float sums_of_rows[W];
+  store(sums_of_rows, sums(sum));
+  for (int i = 0; i < R; i++) delta[i] += sums_of_rows[i];
+  for (long v = 0; v < vecs; v++) {
+    const long at = (v / 2) * panel + (v % 2) * W;
+#pragma GCC unroll 8
+    for (int i = 0; i < R; i++) {
+      float* slope = grad + at + i * N;
+      store(slope, load(x + at + i * N) * (load(slope) - splat(delta[i])));
+    }
+  }
+}
+
+template <bool WHOLE>
+inline void slope(float* x, float* grad, const float* lse, float* delta, long rows, long columns) {
+  const long vecs = vectors(columns), panel = rows * N;
+  const auto run = [&](auto size, long r) {
+    constexpr int R = decltype(size)::value;
+    for (; r + R <= rows; r += R)
+      slope_rows<R, WHOLE>(x + r * N, grad + r * N, panel, vecs, lse + r, delta + r);
+    return r;
+  };
+  long r = run(std::integral_constant<int, W < 8 ? W : 8>{}, 0);
+  r = run(std::integral_constant<int, 4>{}, r);
+  run(std::integral_constant<int, 1>{}, r);
 }
 
 inline void collect(const float* slopes, long rows, long columns, const BiasGrad& to, long i, long j) {
@@ -235,25 +270,37 @@ inline void collect(const float* slopes, long rows, long columns, const BiasGrad
   }
 }
 
-}  // namespace detail
 
-namespace detail {
+// The gradient of the slope: minus the distances, weighted.
+inline float along(const float* slopes, long rows, long columns, const Scores& scores, long i, long j) {
+  Vec total{}, places;
+  for (int k = 0; k < W; k++) places[k] = (float)k;
+  for (long v = 0; v < vectors(columns); v++) {
+    const float* at = vector_of(slopes, rows, v);
+    for (long r = 0; r < rows; r++) {
+      const Vec distance = places + splat((float)(j + v * W - (i + r + scores.shift)));
+      total -= load(at + r * N) * (distance < Vec{} ? -distance : distance);
+    }
+  }
+  return sum(total);
+}
 
-// For each query the sum of its weights' gradients times the weights, and the log-sum-exp.
+// For each query the log-sum-exp, and what is taken off the gradients of its weights: their sum over
+// the weights, which the outputs give where no tile holds all of them.
 template <class T>
-void sums_of_weights(const Item<T>& item, const ItemGrad<T>& grads, BackwardTiles& tiles) {
-  const long width = item.value_width, whole = width / W * W;
+void prepare(const Item<T>& item, const ItemGrad<T>& grads, BackwardTiles& tiles, bool whole) {
+  const long width = item.value_width, inner = width / W * W;
   for (long t = 0; t < item.queries; t += W) {
     Vec rows[W];
     const long some = item.queries - t < W ? item.queries - t : W;
     for (long i = 0; i < W; i++) {
       rows[i] = Vec{};
-      if (i >= some) continue;
+      if (whole || i >= some) continue;
       const T *g = grads.grad.row(t + i), *o = grads.out.row(t + i);
-      for (long c = 0; c < whole; c += W) rows[i] += load_wide(g + c) * load_wide(o + c);
-      for (long c = whole; c < width; c++) rows[i][0] += widened(g[c]) * widened(o[c]);
+      for (long c = 0; c < inner; c += W) rows[i] += load_wide(g + c) * load_wide(o + c);
+      for (long c = inner; c < width; c++) rows[i][0] += widened(g[c]) * widened(o[c]);
     }
-    store(tiles.delta + t, sums(rows));
+    store(tiles.delta + t, whole ? Vec{} : sums(rows));
   }
   for (long t = 0; t < item.queries; t++) {
     if (grads.grad_lse) tiles.delta[t] -= grads.grad_lse[t];
@@ -270,7 +317,8 @@ void backward(const Item<T>& item, const ItemGrad<T>& grads, const Scores& score
   const long queries = item.queries, keys = item.keys, width = item.width, value_width = item.value_width;
   pack(item.query, queries, width, item.scale * kLog2e, tiles.query, queries);
   pack(grads.grad, queries, value_width, 1.0f, tiles.grad, queries);
-  detail::sums_of_weights(item, grads, tiles);
+  const bool whole = keys <= kKeysBack;
+  detail::prepare(item, grads, tiles, whole);
   const auto zero = [](float* x, long count) { std::memset(x, 0, count * sizeof(float)); };
   zero(tiles.query_grad, panels(width) * N * queries);
   if (fresh) {
@@ -301,8 +349,10 @@ void backward(const Item<T>& item, const ItemGrad<T>& grads, const Scores& score
       multiply(m, n, width, query, queries * N, tiles.key_flipped, N * width, added, tiles.scores, m * N);
       if (!added) detail::hide_rest(tiles.scores, m, n);
       multiply(m, n, value_width, grad, queries * N, tiles.value_flipped, N * value_width, nullptr, tiles.slopes, m * N);
-      detail::slope(tiles.scores, tiles.slopes, tiles.lse + i, tiles.delta + i, m, n);
+      (whole ? detail::slope<true> : detail::slope<false>)(
+          tiles.scores, tiles.slopes, tiles.lse + i, tiles.delta + i, m, n);
       if (bias.to) detail::collect(tiles.slopes, m, n, bias, i, j);
+      if (bias.slope) *bias.slope += detail::along(tiles.slopes, m, n, scores, i, j);
       add_flipped(n, value_width, m, tiles.scores, m * N, grad, queries * N, tiles.value_grad + j * N, keys * N);
       add_flipped(n, width, m, tiles.slopes, m * N, query, queries * N, tiles.key_grad + j * N, keys * N);
       multiply(m, width, n, tiles.slopes, m * N, tiles.key, columns * N, tiles.query_grad + i * N, tiles.query_grad + i * N, queries * N);
