@@ -104,7 +104,7 @@ def attention(
         and query.shape[:2] == key.shape[:2]
         and key.shape == value.shape
         and query.dtype is key.dtype is value.dtype
-        and query.numel() * key.shape[2] < 4 * compiled.SMALL
+        and query.numel() * key.shape[2] < 2 * compiled.SMALL
     ):
         # The most common call, kept within a few microseconds of the bare one where those count.
         return scaled_dot_product(query, key, value)

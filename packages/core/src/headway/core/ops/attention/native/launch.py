@@ -18,6 +18,8 @@ SOURCE = Path(__file__).with_name("attention.cpp")
 # Partial sums of the gradient of a bias: at most so many, in at most so many numbers. Both are
 # constants, so that the order of the sums does not depend on the machine.
 _PARTS, _PARTIAL = 16, 2**22
+# Columns that the widest vectors write at once.
+_VECTOR = 32
 
 
 def forward(request: Request) -> tuple[Tensor, Tensor]:
@@ -130,8 +132,10 @@ def _plain(request: Request) -> Request:
 def _partial(bias: Tensor, problem: Problem, gradients: Gradients) -> Tensor:
     """Zeros into which the gradient of the bias is summed, in several parts of the batch."""
     sizes = (*(1,) * (4 - bias.dim()), *bias.shape)
-    # Whole vectors are written, beyond the last column of an item too.
-    padded = -(-(sizes[3] + 16) // 16) * 16 if sizes[3] > 1 else 1
+    padded = -(-sizes[3] // _VECTOR) * _VECTOR if sizes[3] > 1 else 1
+    if problem.items and padded > 1:
+        # Items begin anywhere, and whole vectors are written beyond the last column of each.
+        padded += _VECTOR
     numbers = math.prod(sizes[:3]) * padded
     if sizes[0] == 1:
         sequences = problem.items or problem.batch
@@ -144,21 +148,15 @@ def _partial(bias: Tensor, problem: Problem, gradients: Gradients) -> Tensor:
 
 
 def _summed(partial: Tensor, bias: Tensor, problem: Problem, gradients: Gradients) -> Tensor:
-    rows = partial.shape[1] // gradients.bias_padded
+    columns, padded = gradients.bias_columns, gradients.bias_padded
+    if gradients.parts == 1 and padded == columns:
+        return partial.view(bias.shape)
     total = torch.empty(bias.shape)
+    rows = partial.shape[1] // padded
     native.library(SOURCE).attention_bias_gradient(
         ctypes.c_void_p(partial.data_ptr()),
         ctypes.c_void_p(total.data_ptr()),
-        *(
-            ctypes.c_long(number)
-            for number in (
-                gradients.parts,
-                rows,
-                gradients.bias_columns,
-                gradients.bias_padded,
-                problem.threads,
-            )
-        ),
+        *map(ctypes.c_long, (gradients.parts, rows, columns, padded, problem.threads)),
     )
     return total
 

@@ -53,21 +53,38 @@ struct Rows {
   }
 };
 
+namespace detail {
+
+// Runs `one(row, number)` for all rows, with the question of how they lie asked once.
+template <class T, class One>
+inline __attribute__((always_inline)) void each_row(Rows<T> rows, long count, One one) {
+  if (rows.places) {
+    for (long i = 0; i < count; i++) one(rows.base + rows.places[i], i);
+  } else {
+    T* row = rows.base;
+    for (long i = 0; i < count; i++, row += rows.stride) one(row, i);
+  }
+}
+
+}  // namespace detail
+
 // (count, width) times `factor` in panels of `height` rows; columns up to a whole panel are zero.
 template <class T>
 void pack(Rows<const T> rows, long count, long width, float factor, float* to, long height) {
   const Vec by = splat(factor);
-  for (long i = 0; i < count; i++) {
-    const T* from = rows.row(i);
-    for (long p = 0, c = 0; c < width; p++) {
-      float* at = to + (p * height + i) * N;
-      for (int v = 0; v < 2; v++, c += W, at += W) {
-        if (c + W <= width) {
-          store(at, load_wide(from + c) * by);
-        } else {
-          for (int k = 0; k < W; k++) at[k] = c + k < width ? widened(from[c + k]) * factor : 0.0f;
-        }
-      }
+  for (long c = 0; c < width; c += N, to += height * N) {
+    if (c + N <= width) {
+      detail::each_row(rows, count, [&](const T* row, long i) __attribute__((always_inline)) {
+        store(to + i * N, load_wide(row + c) * by);
+        store(to + i * N + W, load_wide(row + c + W) * by);
+      });
+    } else {
+      detail::each_row(rows, count, [&](const T* row, long i) __attribute__((always_inline)) {
+        const bool half = c + W <= width;
+        if (half) store(to + i * N, load_wide(row + c) * by);
+        for (int k = half ? W : 0; k < N; k++)
+          to[i * N + k] = c + k < width ? widened(row[c + k]) * factor : 0.0f;
+      });
     }
   }
 }
@@ -78,18 +95,23 @@ void pack_transposed(Rows<const T> rows, long count, long width, float* to) {
   const long whole = width / W * W;
   for (long first = 0; first < panels(count) * N; first += W) {
     float* panel = to + (first / N) * width * N + first % N;
+    const T* row[W];
+    for (int i = 0; i < W; i++) row[i] = first + i < count ? rows.row(first + i) : nullptr;
+    const bool full = first + W <= count;
     for (long c = 0; c < whole; c += W) {
       Vec square[W];
+      if (full) {
 #pragma GCC unroll 16
-      for (int i = 0; i < W; i++)
-        square[i] = first + i < count ? load_wide(rows.row(first + i) + c) : Vec{};
+        for (int i = 0; i < W; i++) square[i] = load_wide(row[i] + c);
+      } else {
+        for (int i = 0; i < W; i++) square[i] = row[i] ? load_wide(row[i] + c) : Vec{};
+      }
       transpose(square);
 #pragma GCC unroll 16
       for (int i = 0; i < W; i++) store(panel + (c + i) * N, square[i]);
     }
     for (long c = whole; c < width; c++)
-      for (int i = 0; i < W; i++)
-        panel[c * N + i] = first + i < count ? widened(rows.row(first + i)[c]) : 0.0f;
+      for (int i = 0; i < W; i++) panel[c * N + i] = row[i] ? widened(row[i][c]) : 0.0f;
   }
 }
 
@@ -98,17 +120,20 @@ template <class T>
 void unpack(
     const float* from, long height, long count, long width, const float* factors, float factor,
     Rows<T> rows) {
-  for (long i = 0; i < count; i++) {
-    const float by = factors ? factors[i] * factor : factor;
-    T* to = rows.row(i);
-    for (long c = 0; c < width; c += W) {
-      const float* at = from + ((c / N) * height + i) * N + c % N;
-      if (c + W <= width) {
-        store_narrow(to + c, load(at) * splat(by));
+  for (long c = 0; c < width; c += N, from += height * N) {
+    const long some = width - c < N ? width - c : N;
+    detail::each_row(rows, count, [&](T* row, long i) __attribute__((always_inline)) {
+      const float by = factors ? factors[i] * factor : factor;
+      const float* at = from + i * N;
+      if (some == N) {
+        store_narrow(row + c, load(at) * splat(by));
+        store_narrow(row + c + W, load(at + W) * splat(by));
       } else {
-        for (long k = 0; k + c < width; k++) narrow(at[k] * by, to + c + k);
+        const bool half = some >= W;
+        if (half) store_narrow(row + c, load(at) * splat(by));
+        for (long k = half ? W : 0; k < some; k++) narrow(at[k] * by, row + c + k);
       }
-    }
+    });
   }
 }
 
