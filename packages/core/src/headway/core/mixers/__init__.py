@@ -6,6 +6,7 @@ from headway.core.mixers.cross_attention import CrossAttention
 from headway.core.mixers.fourier import FourierMixer
 from headway.core.mixers.gated_convolution import GatedConvolutionMixer
 from headway.core.mixers.linear_attention import EluPlusOne, LinearAttention
+from headway.core.mixers.neighbourhood_attention import NeighbourhoodAttention
 from headway.core.mixers.pooling import PoolingMixer
 from headway.core.mixers.positioned import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.mixers.probsparse import ProbSparseAttention, ProbSparseCrossAttention
@@ -19,6 +20,7 @@ __all__ = [
     "FourierMixer",
     "GatedConvolutionMixer",
     "LinearAttention",
+    "NeighbourhoodAttention",
     "PoolingMixer",
     "PositionedCrossAttention",
     "PositionedSelfAttention",

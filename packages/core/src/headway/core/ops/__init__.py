@@ -7,13 +7,18 @@ from headway.core.ops.attention import (
     attention_with_lse,
     explain_dispatch,
 )
+from headway.core.ops.attention_statistics import AttentionStatistics, attention_statistics
 from headway.core.ops.linear_attention import linear_attention
+from headway.core.ops.neighbourhood import neighbourhood_attention
 
 __all__ = [
+    "AttentionStatistics",
     "BackendError",
     "Dispatch",
     "attention",
+    "attention_statistics",
     "attention_with_lse",
     "explain_dispatch",
     "linear_attention",
+    "neighbourhood_attention",
 ]

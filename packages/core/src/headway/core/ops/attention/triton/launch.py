@@ -35,7 +35,7 @@ DELTA_ROWS = 64
 
 
 class Launcher:
-    """Starts kernels on the device of their inputs; the audit has one that only writes down what it is given."""
+    """Starts kernels on the device of their inputs; the audit has one that only writes down what it gets."""
 
     def tile(self, kernel: str, request: Request) -> Tile:
         """The launch shape of a kernel for the device, type and width of a request."""
@@ -58,10 +58,10 @@ class Launcher:
         kernel[(programs,)](*arguments, **constants, num_warps=tile.warps, num_stages=tile.stages)
 
 
-_LAUNCHER = Launcher()
+LAUNCHER = Launcher()
 
 
-def forward(request: Request, launcher: Launcher = _LAUNCHER) -> tuple[Tensor, Tensor]:
+def forward(request: Request, launcher: Launcher = LAUNCHER) -> tuple[Tensor, Tensor]:
     """Runs the forward kernel.
 
     Shape:
@@ -99,7 +99,7 @@ def backward(
     out: Tensor,
     lse: Tensor,
     wanted: Wanted,
-    launcher: Launcher = _LAUNCHER,
+    launcher: Launcher = LAUNCHER,
 ) -> tuple[Tensor, ...]:
     """Runs the backward kernels.
 
