@@ -1,5 +1,6 @@
 """Softmax attention: one function over a reference and faster backends that agree with it."""
 
+import torch
 from torch import Tensor
 
 from headway.core.ops.attention import compiled, fused, reference, sdpa
@@ -104,6 +105,7 @@ def attention(
         and query.shape[:2] == key.shape[:2]
         and key.shape == value.shape
         and query.dtype is key.dtype is value.dtype
+        and not torch.is_autocast_enabled("cpu")
         and query.numel() * key.shape[2] < 2 * compiled.SMALL
     ):
         # The most common call, kept within a few microseconds of the bare one where those count.

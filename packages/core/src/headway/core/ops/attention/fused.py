@@ -12,7 +12,7 @@ _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 def reason_against(request: Request) -> str | None:
     """Why this backend cannot take the request, with the remedy, or None if it can."""
-    return _tensors(request) or reason_against_device(request.query.device)
+    return _tensors(request) or reason_against_device(request.query.device) or _transforms()
 
 
 def attention(request: Request) -> tuple[Tensor, Tensor]:
@@ -25,6 +25,17 @@ def attention(request: Request) -> tuple[Tensor, Tensor]:
     from headway.core.ops.attention import operator
 
     return operator.attention(request)
+
+
+def _transforms() -> str | None:
+    if torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active():
+        return None
+    stack = torch._C._functorch.get_interpreter_stack() or ()
+    if all(level.key() == torch._C._functorch.TransformType.Vmap for level in stack):
+        return None
+    return (
+        "triton: torch.func.grad does not see inside operators; use torch.autograd, or 'reference'"
+    )
 
 
 def _tensors(request: Request) -> str | None:

@@ -3,14 +3,18 @@
 On the CPU they are C++, elsewhere Triton (and in Triton's interpreter).
 """
 
+import functools
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from headway.core.ops.attention import reference
+from headway.core.ops.attention.flops import backward_flops, forward_flops
+from headway.core.ops.attention.folding import fold_backward, fold_forward
 from headway.core.ops.attention.request import Causal, Request
 from headway.core.ops.attention.results import Wanted, empty_outputs, empty_rows
 from headway.core.ops.kernels import interpreted
@@ -341,3 +345,8 @@ def _differentiate_backward(ctx: Any, *incoming: Tensor | None) -> tuple[Tensor 
 
 
 attention_backward.register_autograd(_differentiate_backward, setup_context=_save_backward)
+
+attention_forward.register_vmap(functools.partial(fold_forward, attention_forward))
+attention_backward.register_vmap(functools.partial(fold_backward, attention_backward))
+register_flop_formula(torch.ops.headway.attention_forward, get_raw=True)(forward_flops)
+register_flop_formula(torch.ops.headway.attention_backward, get_raw=True)(backward_flops)

@@ -117,6 +117,7 @@ def make_request(
     Raises:
         UserError: An argument cannot be used; the message names it, the limit and the remedy.
     """
+    query, key, value = _autocast(query, key, value)
     _check_tensors(query, key, value)
     batch, heads, queries, width = query.shape
     keys = key.shape[2]
@@ -204,6 +205,24 @@ def readable(numbers: Tensor) -> bool:
     )
 
 
+def same_size(first: int, second: int) -> bool:
+    """Whether two sizes are surely equal."""
+    if isinstance(first, int) and isinstance(second, int):
+        return first == second
+    # While exporting, a comparison of two free sizes would tie them together.
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    return statically_known_true(first == second)
+
+
+def autocast_type(tensor: Tensor) -> torch.dtype | None:
+    """The type that autocast gives to attention's inputs where the tensor lives; None if it is off."""
+    device = tensor.device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return None
+    return torch.get_autocast_dtype(device)
+
+
 def _text(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))
 
@@ -222,6 +241,16 @@ def _window(window: int | Window | None) -> Window | None:
         if side is not None and side < 0:
             raise UserError(f"window is {window}; a reach is 0 or more, or None for no limit")
     return left, right
+
+
+def _autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Queries, keys and values in autocast's type, as PyTorch does for its own attention."""
+    dtype = autocast_type(tensors[0])
+    if dtype is None:
+        return tensors
+    return tuple(
+        x.to(dtype) if x.is_floating_point() and x.dtype != torch.float64 else x for x in tensors
+    )
 
 
 def _check_tensors(query: Tensor, key: Tensor, value: Tensor) -> None:

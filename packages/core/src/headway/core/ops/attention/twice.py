@@ -91,8 +91,8 @@ def _unfused(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float | None
 ) -> Tensor:
     """What SDPA does where a bias has a gradient, in fewer passes over the scores."""
-    scale = query.shape[3] ** -0.5 if scale is None else scale
-    scores_bhts = torch.matmul(query * scale, key.mT).add_(bias)
+    factor = query.shape[3] ** -0.5 if scale is None else scale
+    scores_bhts = torch.matmul(query * factor, key.mT).add_(bias)
     return scores_bhts.softmax(dim=-1).to(value.dtype) @ value
 
 

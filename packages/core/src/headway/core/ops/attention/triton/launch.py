@@ -40,9 +40,17 @@ class Launcher:
     def tile(self, kernel: str, request: Request) -> Tile:
         """The launch shape of a kernel for the device, type and width of a request."""
         query, value = request.query, request.value
-        width = padded(max(query.shape[3], value.shape[3]))
-        single = query.dtype == torch.float32
-        return tile_for("attention", kernel, arch=architecture(query), single=single, width=width)
+        return tile_for(
+            "attention",
+            tile_name(kernel, request),
+            arch=self.architecture(query),
+            single=query.dtype == torch.float32,
+            width=padded(max(query.shape[3], value.shape[3])),
+        )
+
+    def architecture(self, query: Tensor) -> int:
+        """Compute capability times ten of the device that kernels are for."""
+        return architecture(query)
 
     def start(
         self,
@@ -59,6 +67,14 @@ class Launcher:
 
 
 LAUNCHER = Launcher()
+
+
+def tile_name(kernel: str, request: Request) -> str:
+    """Under which name a kernel's tiles stand; more than one tensor that lies under the scores needs room."""
+    if kernel not in ("forward", "key_value", "query"):
+        return kernel
+    crowded = request.table is not None or (request.bias is not None and request.mask is not None)
+    return f"{kernel}_planes" if crowded else kernel
 
 
 def forward(request: Request, launcher: Launcher = LAUNCHER) -> tuple[Tensor, Tensor]:

@@ -122,6 +122,9 @@ def find_block(program, blocks, count, BLOCK: tl.constexpr):
     if blocks is None:
         number = tl.cdiv(count, BLOCK)
         begin = (program % number) * BLOCK
-        return begin, count, program // number
-    slot = program % blocks.count
-    return tl.load(blocks.begin + slot), tl.load(blocks.end + slot), program // blocks.count
+        end = count
+    else:
+        number = blocks.count
+        begin = tl.load(blocks.begin + program % number)
+        end = tl.load(blocks.end + program % number)
+    return begin, end, program // number

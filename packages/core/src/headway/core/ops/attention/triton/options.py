@@ -90,7 +90,8 @@ def _table(request: Request) -> Table | None:
     table, index = request.table, request.index
     if table is None or index is None:
         return None
-    index = index[:, None] if index.dim() == 3 else index
+    # Every head reads it: half the bytes are worth a copy.
+    index = (index[:, None] if index.dim() == 3 else index).int()
     plane = _plane(index, request)
     assert plane is not None
     return Table(table, *table.stride(), table.shape[0], plane)

@@ -97,8 +97,10 @@ def in_columns(limits, options):
 def head_scale(options, head):
     """The factor of a head's products."""
     if options.scales is None:
-        return options.scale
-    return tl.load(options.scales + head).to(tl.float32)
+        scale = options.scale
+    else:
+        scale = tl.load(options.scales + head).to(tl.float32)
+    return scale
 
 
 @triton.jit
@@ -134,7 +136,7 @@ def tile_scores(products, rows, columns, limits, batch, head, options):
         number = load_plane(table.index, batch, head, rows, columns, visible)
         # A number that the table does not have gives a NaN instead of somebody else's memory.
         known = (number >= 0) & (number < table.entries)
-        entry = table.start + number.to(tl.int64) * table.stride_e + head * table.stride_h
+        entry = table.start + head * table.stride_h + number * table.stride_e
         added = tl.load(entry, mask=visible & known, other=float("nan"))
         scores += added.to(tl.float32) * LOG2E
     return tl.where(visible, scores, float("-inf")), slope
