@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from headway.core.ops import attention, attention_with_lse, explain_dispatch, native
@@ -191,6 +191,20 @@ def test_named_in_a_compiled_graph_it_is_one_operator_with_equal_gradients() -> 
             strict=True,
         ):
             assert torch.equal(one, other)
+
+
+class Plain(nn.Module):
+    def forward(self, query: Tensor, mask: Tensor) -> Tensor:
+        return attention(query, query, query) + attention(query, query, query, mask=mask)
+
+
+def test_a_size_that_decides_here_does_not_bind_an_exported_graph() -> None:
+    small, large = torch.randn(2, 4, 64, 32), torch.randn(64, 4, 64, 32)
+    mask = torch.rand(64, 64) < 0.7
+    program = torch.export.export(
+        Plain(), (small, mask), dynamic_shapes=({0: torch.export.Dim("batch")}, None)
+    )
+    torch.testing.assert_close(program.module()(large, mask), Plain()(large, mask))
 
 
 class Recorder(TorchDispatchMode):

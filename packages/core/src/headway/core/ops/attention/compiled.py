@@ -33,10 +33,13 @@ def reason_against(request: Request) -> str | None:
 def is_fastest(request: Request) -> bool:
     """Whether a request on the CPU is one that PyTorch's kernels are slower at."""
     query = request.query
+    # Asked first: sizes that are compared while a graph is made would be bound by it.
+    if not readable(query):
+        return False
     if query.dtype == torch.bfloat16 and multiplies_bfloat16() and not _bias_learns(request):
         return False
     batch, heads, queries, keys = request.shape
-    return batch * heads * queries * keys * query.shape[3] >= SMALL and readable(query)
+    return batch * heads * queries * keys * query.shape[3] >= SMALL
 
 
 def attention(request: Request) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 // Softmax attention on the CPU for any batch: what runs where, and the gradient of the bias.
 
+#include "cut.h"
 #include "softmax_attention.h"
 
 using namespace headway;
@@ -94,37 +95,10 @@ Scores scores(const Problem& p, const Place& at, long head) {
   return s;
 }
 
-// How the work is cut into tasks: ranges of sequences, and where allowed of heads. Within a range
-// a few sequences are visited head by head, so that what is added to the scores of a head is made
-// once for them and what they hold stays near.
-struct Cut {
-  static constexpr long kNear = 4;
-  long count, ranges, key_heads, head_parts;
-
-  Cut(const Problem& p, long ranges_, bool heads_apart) : count(sequences(p)), ranges(ranges_), key_heads(p.key_heads) {
-    if (!ranges) ranges = (count + kNear - 1) / kNear;
-    if (ranges < 4 * p.threads && !ranges_) ranges = count;
-    head_parts = heads_apart && ranges < 4 * p.threads ? key_heads : 1;
-  }
-
-  long tasks() const { return ranges * head_parts; }
-  long range(long task) const { return task / head_parts; }
-
-  template <class Run>
-  void visit(long task, Run run) const {
-    const long range = task / head_parts, part = task % head_parts;
-    const long begin = count * range / ranges, end = count * (range + 1) / ranges;
-    const long first = key_heads * part / head_parts, last = key_heads * (part + 1) / head_parts;
-    for (long near = begin; near < end; near += kNear)
-      for (long head = first; head < last; head++)
-        for (long number = near; number < near + kNear && number < end; number++) run(number, head);
-  }
-};
-
 template <class T>
 void forward_all(const Problem& p) {
   const long groups = p.heads / p.key_heads;
-  const Cut cut(p, 0, true);
+  const Cut cut(sequences(p), p.key_heads, p.threads, 0, true);
   // Few long sequences are cut once more, so that every thread has some queries.
   const long blocks = (p.queries + kQueries - 1) / kQueries;
   long parts = cut.tasks() ? (2 * p.threads + cut.tasks() - 1) / cut.tasks() : 1;
@@ -203,7 +177,7 @@ void backward_all(const Problem& p, const Gradients& g) {
   // A task owns its slice of the gradient of the bias, or its part of one: sums need no atomics, and
   // their order does not depend on the number of threads.
   const bool shared = g.bias && g.bias_items == 1;
-  const Cut cut(p, shared ? g.parts : 0, !g.bias || g.bias_heads > 1);
+  const Cut cut(sequences(p), p.key_heads, p.threads, shared ? g.parts : 0, !g.bias || g.bias_heads > 1);
 #pragma omp parallel num_threads(p.threads)
   {
     BackwardTiles tiles;

@@ -71,6 +71,7 @@ def backward(
     arguments = (ctypes.byref(problem), ctypes.byref(gradients), _narrow(request))
     run = native.library(SOURCE).attention_backward
     others = {name: request.query.new_empty(0) for name in Wanted._fields}
+    slopes = None
     if wanted.slopes:
         slopes = torch.zeros(problem.items or problem.batch, problem.heads)
         gradients.slopes = slopes.data_ptr()
@@ -85,7 +86,7 @@ def backward(
             others["table"] = _table_sums(request, dense)
     else:
         run(*arguments)
-    if request.alibi_slopes is not None and wanted.slopes:
+    if request.alibi_slopes is not None and slopes is not None:
         others["slopes"] = slopes.sum(dim=0).to(request.alibi_slopes.dtype)
     if request.sinks is not None and wanted.sinks:
         shares = torch.exp(request.sinks.float()[:, None] - lse)

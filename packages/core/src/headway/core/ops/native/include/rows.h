@@ -40,16 +40,21 @@ inline void store_narrow(bfloat16* p, Vec v) {
   std::memcpy(p, &half, sizeof half);
 }
 
-// Row number i begins at base + i * stride, or at base + places[i].
+// Row number i begins at base + i * stride, or at base + places[i] * stride; a place below zero is
+// that of `spare`, which is nowhere for rows that are only written.
 template <class T>
 struct Rows {
   T* base;
   long stride;
-  const long* places = nullptr;
+  const int64_t* places = nullptr;
+  T* spare = nullptr;
 
-  T* row(long i) const { return base + (places ? places[i] : i * stride); }
+  T* row(long i) const {
+    if (!places) return base + i * stride;
+    return places[i] < 0 ? spare : base + places[i] * stride;
+  }
   Rows from(long i) const {
-    return places ? Rows{base, stride, places + i} : Rows{base + i * stride, stride};
+    return places ? Rows{base, stride, places + i, spare} : Rows{base + i * stride, stride};
   }
 };
 
@@ -59,7 +64,8 @@ namespace detail {
 template <class T, class One>
 inline __attribute__((always_inline)) void each_row(Rows<T> rows, long count, One one) {
   if (rows.places) {
-    for (long i = 0; i < count; i++) one(rows.base + rows.places[i], i);
+    for (long i = 0; i < count; i++)
+      if (T* row = rows.row(i)) one(row, i);
   } else {
     T* row = rows.base;
     for (long i = 0; i < count; i++, row += rows.stride) one(row, i);
