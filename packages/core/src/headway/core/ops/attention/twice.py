@@ -46,7 +46,8 @@ def scaled_dot_product(
     Shape:
         As there, with four dimensions.
     """
-    grouped = query.shape[1] != key.shape[1]
+    # A size that is not known while a graph is made compares to a symbol, which SDPA refuses.
+    grouped = bool(query.shape[1] != key.shape[1])
     eager = (
         query.is_cpu
         and torch.is_grad_enabled()
