@@ -47,7 +47,8 @@ def scaled_dot_product(
         As there, with four dimensions.
     """
     # A size that is not known while a graph is made compares to a symbol, which SDPA refuses.
-    grouped = bool(query.shape[1] != key.shape[1])
+    # Where sizes are free, two that may differ are taken as if they did.
+    grouped = not same_size(query.shape[1], key.shape[1])
     eager = (
         query.is_cpu
         and torch.is_grad_enabled()
