@@ -96,6 +96,14 @@ LACKING = {
         "sinks": {"sinks": torch.zeros(4)},
         "dropout": {"dropout": 0.5, "seed": 1},
     },
+    "native": {
+        "softcap": {"softcap": 1.0},
+        "dropout": {"dropout": 0.5},
+        "torch.float16": {"query": QUERY.half(), "key": KEY.half(), "value": KEY.half()},
+        "meta": {
+            name: torch.zeros(2, 2, 3, 8, device="meta") for name in ("query", "key", "value")
+        },
+    },
     "triton": {
         "torch.float64": {"query": QUERY.double(), "key": KEY.double(), "value": KEY.double()},
         "head width 8": {},
@@ -144,7 +152,8 @@ def test_explain_names_the_choice_and_every_refusal() -> None:
     assert "head width 8 is not in 16..256" in dict(capped.refusals)["triton"]
     lines = str(capped).splitlines()
     assert lines[0] == "attention runs on 'reference'"
-    assert len(lines) == 3
+    assert "softcap" in dict(capped.refusals)["native"]
+    assert len(lines) == 4
     assert explain_dispatch(QUERY, KEY, KEY, lse=True).backend == "reference"
     named = explain_dispatch(QUERY, KEY, KEY, backend="reference")
     assert named.backend == "reference"

@@ -10,6 +10,7 @@ from headway.core.ops.attention import (
 from headway.core.ops.attention_statistics import AttentionStatistics, attention_statistics
 from headway.core.ops.linear_attention import linear_attention
 from headway.core.ops.neighbourhood import neighbourhood_attention
+from headway.core.ops.window_attention import window_attention
 
 __all__ = [
     "AttentionStatistics",
@@ -21,4 +22,5 @@ __all__ = [
     "explain_dispatch",
     "linear_attention",
     "neighbourhood_attention",
+    "window_attention",
 ]

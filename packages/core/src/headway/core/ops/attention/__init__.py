@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from headway.core.ops.attention import fused, reference, sdpa
+from headway.core.ops.attention import compiled, fused, reference, sdpa
 from headway.core.ops.attention.dispatch import BackendError, Dispatch, choose, explain
 from headway.core.ops.attention.relative import absorb
 from headway.core.ops.attention.request import Request, make_request
@@ -72,7 +72,7 @@ def attention(
         relative_query: Queries of a second product, added to the scores as a bias is, unscaled: what a
             relative position makes of the content of a query (Transformer-XL).
         relative_key: Keys of that product; one batch or head may serve all.
-        backend: "auto", "sdpa", "triton" or "reference".
+        backend: "auto", "sdpa", "native" (C++ on the CPU), "triton" or "reference".
 
     Returns:
         The weighted values, in the dtype of the queries.
@@ -115,8 +115,9 @@ def attention(
         and key.shape == value.shape
         and query.dtype is key.dtype is value.dtype
         and not torch.is_autocast_enabled("cpu")
+        and (torch.compiler.is_compiling() or query.numel() * key.shape[2] < 2 * compiled.SMALL)
     ):
-        # The most common call, kept within a few microseconds of the bare one.
+        # The most common call, kept within a few microseconds of the bare one where those count.
         return scaled_dot_product(query, key, value)
     request = make_request(
         query,
@@ -197,7 +198,7 @@ def attention_with_lse(
         seed: Seed.
         relative_query: Relative queries.
         relative_key: Relative keys.
-        backend: "auto", "triton" or "reference".
+        backend: "auto", "native", "triton" or "reference".
 
     Returns:
         The weighted values, and the log-sum-exp in float32 (float64 for float64 inputs).
@@ -340,6 +341,8 @@ def _run(request: Request, backend: str) -> tuple[Tensor, Tensor | None]:
         out = sdpa.attention(request)
     elif chosen == "triton":
         out, lse = fused.attention(request)
+    elif chosen == "native":
+        out, lse = compiled.attention(request)
     else:
         out, lse = reference.attention(request)
     return out if request.value.shape[3] == width else out[..., :width], lse

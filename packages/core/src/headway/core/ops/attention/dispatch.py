@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
-from headway.core.ops.attention import fused, reference, sdpa
+from headway.core.ops.attention import compiled, fused, reference, sdpa
 from headway.core.ops.attention.request import Request, same_size
 
 _JUDGES: dict[str, Callable[[Request], str | None]] = {
     "sdpa": sdpa.reason_against,
     "triton": fused.reason_against,
+    "native": compiled.reason_against,
     "reference": reference.reason_against,
 }
 
@@ -70,6 +71,8 @@ def _order(request: Request) -> tuple[str, ...]:
     """Backends by preference; the last one takes everything."""
     if request.query.is_cpu:
         # Interpreted kernels are for tests, which name them.
+        if compiled.is_fastest(request):
+            return ("native", "sdpa", "reference")
         return ("sdpa", "reference")
     if _native_to_sdpa(request):
         return ("sdpa", "triton", "reference")

@@ -1,9 +1,11 @@
 """The fused kernels as torch.library operators: traceable, differentiable twice.
 
-Importing this module needs triton.
+On the CPU they are C++, elsewhere Triton (and in Triton's interpreter).
 """
 
 import functools
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -14,8 +16,8 @@ from headway.core.ops.attention import reference
 from headway.core.ops.attention.flops import backward_flops, forward_flops
 from headway.core.ops.attention.folding import fold_backward, fold_forward
 from headway.core.ops.attention.request import Causal, Request
-from headway.core.ops.attention.triton import launch
-from headway.core.ops.attention.triton.launch import Wanted
+from headway.core.ops.attention.results import Wanted, empty_outputs, empty_rows
+from headway.core.ops.kernels import interpreted
 
 _CAUSAL: dict[str, Causal] = {
     "none": False,
@@ -23,19 +25,24 @@ _CAUSAL: dict[str, Causal] = {
     "top-left": "top-left",
 }
 # What has a gradient, by place among the arguments of the operator.
-_DIFFERENTIABLE = ("query", "key", "value", "bias", "alibi_slopes", "table", "scales", "sinks")
-_TENSORS = (*_DIFFERENTIABLE, "mask", "lengths", "offsets", "key_offsets", "index", "seed")
+DIFFERENTIABLE = ("query", "key", "value", "bias", "alibi_slopes", "table", "scales", "sinks")
+TENSORS = (*DIFFERENTIABLE, "mask", "lengths", "offsets", "key_offsets", "index", "seed")
 
 
 def attention(request: Request) -> tuple[Tensor, Tensor]:
-    """The output and the log-sum-exp of a request that the Triton backend lets pass.
+    """The output and the log-sum-exp of a request that the backend of its device lets pass.
 
     Shape:
         (B, H, T, Dv) and float32 (B, H, T).
     """
+    return attention_forward(*arguments(request))
+
+
+def arguments(request: Request) -> tuple[Any, ...]:
+    """A request as the arguments of the operator: tensors first, those with a gradient before all."""
     scale = request.scale
     window = request.window or (None, None)
-    return attention_forward(
+    return (
         request.query,
         request.key,
         request.value,
@@ -59,6 +66,15 @@ def attention(request: Request) -> tuple[Tensor, Tensor]:
     )
 
 
+def _kernels(query: Tensor) -> ModuleType:
+    # Imported here: headway runs where triton is not installed, or no compiler.
+    if query.is_cpu and not interpreted():
+        from headway.core.ops.attention.native import launch
+    else:
+        from headway.core.ops.attention.triton import launch
+    return launch
+
+
 def _seed(request: Request) -> Tensor | None:
     """The seed on the device, drawn from torch's generator if none was given."""
     if request.dropout == 0.0:
@@ -71,7 +87,7 @@ def _seed(request: Request) -> Tensor | None:
     return torch.full((), request.seed & 0xFFFFFFFF, dtype=torch.int64, device=device)
 
 
-def _request(
+def request_of(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -141,8 +157,8 @@ def attention_forward(
     dropout: float,
 ) -> tuple[Tensor, Tensor]:
     """Fused attention; see `headway.core.ops.attention`."""
-    return launch.forward(
-        _request(
+    return _kernels(query).forward(
+        request_of(
             query,
             key,
             value,
@@ -170,7 +186,7 @@ def attention_forward(
 @attention_forward.register_fake
 def _(query: Tensor, key: Tensor, value: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     del key, rest
-    return launch.empty_outputs(query, value)
+    return empty_outputs(query, value)
 
 
 @torch.library.custom_op("headway::attention_backward", mutates_args=())
@@ -205,7 +221,7 @@ def attention_backward(
 
     `wanted` is for those from the bias on; where it is False the gradient is empty.
     """
-    request = _request(
+    request = request_of(
         query,
         key,
         value,
@@ -227,7 +243,7 @@ def attention_backward(
         softcap,
         dropout,
     )
-    found = launch.backward(request, grad_out, grad_lse, out, lse, Wanted(*wanted))
+    found = _kernels(query).backward(request, grad_out, grad_lse, out, lse, Wanted(*wanted))
     first, second, third, fourth, fifth, sixth, seventh, eighth = found
     return first, second, third, fourth, fifth, sixth, seventh, eighth
 
@@ -241,42 +257,54 @@ def _(
         for given, want in zip(rest[:5], rest[-1], strict=True)
     ]
     bias, slopes, table, scales, sinks = others
-    rows = (launch.empty_rows(query), launch.empty_rows(key), launch.empty_rows(value))
+    rows = (empty_rows(query), empty_rows(key), empty_rows(value))
     return *rows, bias, slopes, table, scales, sinks
 
 
-_COUNT = len(_DIFFERENTIABLE)
-_ARGUMENTS = len(_TENSORS) + 6
+_COUNT = len(DIFFERENTIABLE)
+_ARGUMENTS = len(TENSORS) + 6
 
 
 def _save_forward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(*inputs[: len(_TENSORS)], *output)
-    ctx.numbers = inputs[len(_TENSORS) :]
+    ctx.save_for_backward(*inputs[: len(TENSORS)], *output)
+    ctx.numbers = inputs[len(TENSORS) :]
     ctx.set_materialize_grads(False)
 
 
-def _differentiate_forward(
-    ctx: Any, grad_out: Tensor | None, grad_lse: Tensor | None
+def differentiate_forward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Gradients of all arguments of `attention_forward`, which can be differentiated again."""
+
+    def run(request: Request, *rest: Any) -> tuple[Tensor, ...]:
+        return attention_backward(*arguments(request), *rest)
+
+    return first_gradients(ctx, grads, run)
+
+
+def first_gradients(
+    ctx: Any, grads: tuple[Tensor | None, ...], backward: Callable[..., tuple[Tensor, ...]]
 ) -> tuple[Tensor | None, ...]:
+    """Gradients of all arguments of `attention_forward` by a function of `launch.backward`'s form."""
+    grad_out, grad_lse = grads
     if grad_out is None and grad_lse is None:
         return (None,) * _ARGUMENTS
     *tensors, out, lse = ctx.saved_tensors
     if grad_out is None:
         grad_out = torch.zeros_like(out)
-    wanted = [ctx.needs_input_grad[n] for n in range(3, _COUNT)]
-    grads = attention_backward(*tensors, *ctx.numbers, grad_out, grad_lse, out, lse, wanted)
-    others = [grad if want else None for grad, want in zip(grads[3:], wanted, strict=True)]
-    return *grads[:3], *others, *(None,) * (_ARGUMENTS - _COUNT)
+    wanted = Wanted(*(ctx.needs_input_grad[n] for n in range(3, _COUNT)))
+    request = request_of(*tensors, *ctx.numbers)
+    found = backward(request, grad_out, grad_lse, out, lse, wanted)
+    others = [grad if want else None for grad, want in zip(found[3:], wanted, strict=True)]
+    return *found[:3], *others, *(None,) * (_ARGUMENTS - _COUNT)
 
 
-attention_forward.register_autograd(_differentiate_forward, setup_context=_save_forward)
+attention_forward.register_autograd(differentiate_forward, setup_context=_save_forward)
 
 
 def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     del output
     grad_out, grad_lse, _, _, wanted = inputs[_ARGUMENTS:]
-    ctx.save_for_backward(*inputs[: len(_TENSORS)], grad_out, grad_lse)
-    ctx.numbers, ctx.wanted = inputs[len(_TENSORS) : _ARGUMENTS], [True, True, True, *wanted]
+    ctx.save_for_backward(*inputs[: len(TENSORS)], grad_out, grad_lse)
+    ctx.numbers, ctx.wanted = inputs[len(TENSORS) : _ARGUMENTS], [True, True, True, *wanted]
     ctx.set_materialize_grads(False)
 
 
@@ -293,7 +321,7 @@ def _differentiate_backward(ctx: Any, *incoming: Tensor | None) -> tuple[Tensor 
             for x in (*tensors[:_COUNT], grad_out, grad_lse)
         ]
         *given, grad_out, grad_lse = leaves
-        out, lse = reference.attention(_request(*given, *tensors[_COUNT:], *ctx.numbers))
+        out, lse = reference.attention(request_of(*given, *tensors[_COUNT:], *ctx.numbers))
         outputs, grads = [out], [grad_out]
         if grad_lse is not None:
             outputs, grads = [out, lse], [grad_out, grad_lse]

@@ -1,12 +1,13 @@
 """Launches the kernels: grids and memory; no autograd and no checks of arguments."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
 from torch import Tensor
 
 from headway.core.ops.attention.request import Request
+from headway.core.ops.attention.results import Wanted, empty_outputs, empty_rows
 from headway.core.ops.attention.triton.bias import bias_kernel
 from headway.core.ops.attention.triton.forward import forward_kernel
 from headway.core.ops.attention.triton.key_value import key_value_kernel
@@ -77,16 +78,6 @@ def tile_name(kernel: str, request: Request) -> str:
         return kernel
     crowded = request.table is not None or (request.bias is not None and request.mask is not None)
     return f"{kernel}_planes" if crowded else kernel
-
-
-class Wanted(NamedTuple):
-    """Which gradients are wanted beside those of query, key and value."""
-
-    bias: bool = False
-    slopes: bool = False
-    table: bool = False
-    scales: bool = False
-    sinks: bool = False
 
 
 def forward(request: Request, launcher: Launcher = LAUNCHER) -> tuple[Tensor, Tensor]:
@@ -290,16 +281,3 @@ def _shares(total: int, owners: int) -> tuple[int, int]:
 
 def _blocked(constants: Constants, tile: Tile) -> Constants:
     return {**constants, "BLOCK_T": tile.t, "BLOCK_S": tile.s}
-
-
-def empty_rows(like: Tensor) -> Tensor:
-    """Memory for a (B, H, N, D) tensor laid out as (B, N, H, D), so that heads merge for free."""
-    batch, heads, tokens, width = like.shape
-    return like.new_empty((batch, tokens, heads, width)).transpose(1, 2)
-
-
-def empty_outputs(query: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Memory for the output and the log-sum-exp."""
-    batch, heads, queries, _ = query.shape
-    out = query.new_empty((batch, queries, heads, value.shape[3])).transpose(1, 2)
-    return out, query.new_empty(query.shape[:3], dtype=torch.float32)
