@@ -3,9 +3,16 @@
 from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolution import ConvolutionMixer
 from headway.core.mixers.cross_attention import CrossAttention
+from headway.core.mixers.decays import FixedDecay, LearnedDecay
+from headway.core.mixers.feature_maps import (
+    EluPlusOne,
+    FeatureMap,
+    RandomFeatures,
+    ReLUFeatures,
+)
 from headway.core.mixers.fourier import FourierMixer
 from headway.core.mixers.gated_convolution import GatedConvolutionMixer
-from headway.core.mixers.linear_attention import EluPlusOne, LinearAttention
+from headway.core.mixers.linear_attention import LinearAttention
 from headway.core.mixers.pooling import PoolingMixer
 from headway.core.mixers.positioned import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.mixers.probsparse import ProbSparseAttention, ProbSparseCrossAttention
@@ -16,14 +23,19 @@ __all__ = [
     "ConvolutionMixer",
     "CrossAttention",
     "EluPlusOne",
+    "FeatureMap",
+    "FixedDecay",
     "FourierMixer",
     "GatedConvolutionMixer",
+    "LearnedDecay",
     "LinearAttention",
     "PoolingMixer",
     "PositionedCrossAttention",
     "PositionedSelfAttention",
     "ProbSparseAttention",
     "ProbSparseCrossAttention",
+    "RandomFeatures",
+    "ReLUFeatures",
     "SelfAttention",
     "TokenMixer",
     "WindowAttention",
