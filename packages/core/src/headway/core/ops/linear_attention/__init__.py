@@ -103,8 +103,8 @@ def _attend(
     arguments = (query, key, value, log_decay, state.to(dtype), normalize)
     if chosen == "reference":
         return composite(*arguments)
-    out, _, state = linear_attention_forward(*arguments, chosen)
-    return out, state
+    out, _, last = linear_attention_forward(*arguments, chosen)
+    return out, last
 
 
 def reason_against(query: Tensor, value: Tensor, log_decay: Tensor | None) -> str | None:
