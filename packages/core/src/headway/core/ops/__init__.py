@@ -7,6 +7,7 @@ from headway.core.ops.attention import (
     attention_with_lse,
     explain_dispatch,
 )
+from headway.core.ops.decode import decode_attention
 from headway.core.ops.linear_attention import linear_attention
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Dispatch",
     "attention",
     "attention_with_lse",
+    "decode_attention",
     "explain_dispatch",
     "linear_attention",
 ]

@@ -6,7 +6,6 @@ from typing import overload
 import torch
 from torch import Tensor
 
-
 # The logarithm is at most this for any number of tokens that fits into 64 bits.
 _LARGEST_LOG = 44
 
