@@ -16,6 +16,7 @@ from headway.core.mixers.linear_attention import LinearAttention
 from headway.core.mixers.pooling import PoolingMixer
 from headway.core.mixers.positioned import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.mixers.probsparse import ProbSparseAttention, ProbSparseCrossAttention
+from headway.core.mixers.selective_scan import SelectiveScan
 from headway.core.mixers.self_attention import SelfAttention
 from headway.core.mixers.window_attention import WindowAttention
 
@@ -36,6 +37,7 @@ __all__ = [
     "ProbSparseCrossAttention",
     "RandomFeatures",
     "ReLUFeatures",
+    "SelectiveScan",
     "SelfAttention",
     "TokenMixer",
     "WindowAttention",

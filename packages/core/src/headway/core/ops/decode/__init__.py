@@ -55,16 +55,16 @@ def decode_attention(
         https://pytorch.org/blog/flash-decoding/; Shazeer 2019, https://arxiv.org/abs/1911.02150.
     """
     _check(query, keys, values, lengths, window, backend)
-    scale = query.shape[3] ** -0.5 if scale is None else scale
+    factor = query.shape[3] ** -0.5 if scale is None else scale
     query, keys, values = autocast(query, keys, values)
     chosen = _choose(query, keys, values, backend)
     with without_autocast(query):
         if chosen == "reference":
-            return reference.decode_attention(query, keys, values, lengths, window, scale)
+            return reference.decode_attention(query, keys, values, lengths, window, factor)
         if chosen == "attention":
             seen = reference.seen_keys(query.shape[2], keys.shape[2], lengths, window)
-            return attention(query, keys, values, mask=seen, scale=scale)
-        return operator.decode_attention(query, keys, values, lengths, window, scale, chosen)
+            return attention(query, keys, values, mask=seen, scale=factor)
+        return operator.decode_attention(query, keys, values, lengths, window, factor, chosen)
 
 
 def reason_against(query: Tensor, keys: Tensor, values: Tensor, backend: str) -> str | None:

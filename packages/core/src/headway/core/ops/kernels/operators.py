@@ -54,6 +54,30 @@ def fold_into_batch(operator: Any) -> None:
     operator.register_vmap(mapped)
 
 
+def loop_over_batch(operator: Any) -> None:
+    """Registers vmap as a loop, for an operator with a tensor that the whole batch shares.
+
+    Args:
+        operator: Of `torch.library.custom_op`, with several outputs.
+    """
+
+    def mapped(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
+        size: int = info.batch_size
+        calls = [
+            operator(
+                *(
+                    x if dim is None else x.select(dim, number)
+                    for x, dim in zip(arguments, in_dims, strict=True)
+                )
+            )
+            for number in range(size)
+        ]
+        outputs = tuple(torch.stack(parts) for parts in zip(*calls, strict=True))
+        return outputs, (0,) * len(outputs)
+
+    operator.register_vmap(mapped)
+
+
 def register_flops(operator: Any, formula: Callable[..., int]) -> None:
     """Tells `torch.utils.flop_counter` how many operations an operator takes.
 
