@@ -48,7 +48,9 @@ class SelectiveScan(TokenMixer):
         Gu and Dao 2023, https://arxiv.org/abs/2312.00752, section 3.4 and figure 3.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset({"cache", "lengths", "valid", "prefix", "causal"})
+    supports: ClassVar[frozenset[str]] = frozenset(
+        {"cache", "lengths", "valid", "prefix", "causal"}
+    )
     causal = True
 
     def __init__(
@@ -75,9 +77,7 @@ class SelectiveScan(TokenMixer):
         inner = self.inner
         self.expand = FusedLinear(dim, {"x": inner, "z": inner}, bias=bias)
         self.convolution = nn.Conv1d(inner, inner, window, groups=inner)
-        self.select = FusedLinear(
-            inner, {"delta": rank, "B": states, "C": states}, bias=False
-        )
+        self.select = FusedLinear(inner, {"delta": rank, "B": states, "C": states}, bias=False)
         self.step = nn.Linear(rank, inner)
         self.log_rates = nn.Parameter(torch.arange(1.0, states + 1).log().repeat(inner, 1))
         self.skip = nn.Parameter(torch.ones(inner))

@@ -43,9 +43,7 @@ def associative_scan(
         Blelloch 1990, "Prefix sums and their applications", section 1.4.
     """
     if backend not in ("auto", "reference", "chunked", "triton"):
-        raise UserError(
-            f"backend is {backend!r}; use 'auto', 'reference', 'chunked' or 'triton'"
-        )
+        raise UserError(f"backend is {backend!r}; use 'auto', 'reference', 'chunked' or 'triton'")
     if not -added.ndim <= dim < added.ndim:
         raise UserError(f"dim {dim} is not an axis of a tensor of {added.ndim} axes")
     try:
@@ -67,6 +65,8 @@ def associative_scan(
         backend = "triton" if added.is_cuda and reason is None else "chunked"
     elif backend == "triton" and reason is not None:
         raise UserError(reason)
+    if added.numel() == 0:
+        return torch.zeros_like(added).movedim(-1, dim)
     rows = [x.reshape(-1, x.shape[-1]) for x in (decay, added)]
     if backend == "reference" or _sees_through(added):
         found = reference.associative_scan(*rows)
@@ -218,6 +218,4 @@ def _check(
             f"B {tuple(B.shape)} and C {tuple(C.shape)} must be (B, N, S) = {tuple(wanted)}"
         )
     if state is not None and state.shape != (u.shape[0], *A.shape):
-        raise UserError(
-            f"state {tuple(state.shape)} must be (B, D, S) = {(u.shape[0], *A.shape)}"
-        )
+        raise UserError(f"state {tuple(state.shape)} must be (B, D, S) = {(u.shape[0], *A.shape)}")

@@ -80,7 +80,10 @@ def _library() -> ctypes.CDLL:
     library = native.library(_SOURCE)
     library.headway_scan_chunks.argtypes = [ctypes.c_int64]
     library.headway_scan_chunks.restype = ctypes.c_int64
-    for function, tensors in ((library.headway_scan_forward, 8), (library.headway_scan_backward, 15)):
+    for function, tensors in (
+        (library.headway_scan_forward, 8),
+        (library.headway_scan_backward, 15),
+    ):
         function.argtypes = [ctypes.c_void_p] * (1 + tensors)
         function.restype = ctypes.c_bool
     return library

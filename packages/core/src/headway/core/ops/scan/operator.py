@@ -104,7 +104,9 @@ def _forward_flops(u: Any, delta: Any, A: Any, *_: Any, **__: Any) -> int:
     return 8 * u[0] * u[1] * u[2] * A[1]
 
 
-def _backward_flops(grad: Any, grad_last: Any, u: Any, delta: Any, A: Any, *_: Any, **__: Any) -> int:
+def _backward_flops(
+    grad: Any, grad_last: Any, u: Any, delta: Any, A: Any, *_: Any, **__: Any
+) -> int:
     # The states twice again, and the gradients of what made them.
     return 28 * u[0] * u[1] * u[2] * A[1]
 
