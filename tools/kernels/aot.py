@@ -31,9 +31,12 @@ class Case:
         arch: Compute capability times ten, or the name of an AMD architecture.
         dtype: Name of the inputs' type.
         width: Head width, or what else the tiles go by.
-        signature: Triton's type of each argument that is not a constant ("*bf16", "i32", "fp32").
-        constants: Values of the constants, arguments that a launch finds to be 1 or None included.
-        aligned: Names of the arguments that a launch finds to be multiples of 16, pointers included.
+        signature: Triton's type of each argument that is not a constant ("*bf16", "i32", "fp32"); for a
+            group of arguments a tuple of types, in which a constant is "constexpr".
+        constants: Values of the constants, arguments that a launch finds to be 1 or None included. A
+            member of a group goes by a path: the name of the group, then the places in it.
+        aligned: Names or paths of the arguments that a launch finds to be multiples of 16, pointers
+            included.
         warps: Warps per program.
         stages: Depth of the software pipeline.
         tensor_cores: Whether the kernel must use tensor cores.
@@ -50,9 +53,9 @@ class Case:
     arch: int | str
     dtype: str
     width: int
-    signature: Mapping[str, str]
-    constants: Mapping[str, Any]
-    aligned: frozenset[str]
+    signature: Mapping[str, Any]
+    constants: Mapping[Any, Any]
+    aligned: frozenset[Any]
     warps: int
     stages: int
     tensor_cores: bool = True
@@ -107,7 +110,7 @@ def inspect(case: Case) -> Report:
     amd = isinstance(case.arch, str)
     target = GPUTarget("hip", case.arch, 64) if amd else GPUTarget("cuda", case.arch, 32)
     options = {"num_warps": case.warps, "num_stages": case.stages}
-    compiled = compile_kernel(_source(case), target=target, options=options)
+    compiled = compile_kernel(source(case), target=target, options=options)
     shared: int = compiled.metadata.shared
     if amd:
         text = compiled.asm["amdgcn"]
@@ -129,17 +132,29 @@ def inspect(case: Case) -> Report:
     return Report(registers, spills, local, shared, cores, occupancy)
 
 
-def _source(case: Case) -> ASTSource:
+def source(case: Case) -> ASTSource:
+    """What Triton compiles for a case."""
     names: list[str] = case.function.arg_names
-    constants = {name: case.constants[name] for name in names if name in case.constants}
-    missing = [name for name in names if name not in constants and name not in case.signature]
+    number = {name: place for place, name in enumerate(names)}
+
+    def path(key: str | tuple[Any, ...]) -> tuple[int, ...]:
+        name, *inner = (key,) if isinstance(key, str) else key
+        return (number[name], *inner)
+
+    constants = {
+        path(key): value
+        for key, value in case.constants.items()
+        if (key if isinstance(key, str) else key[0]) in number
+    }
+    given = {place[0] for place in constants if len(place) == 1}
+    missing = [n for n in names if number[n] not in given and n not in case.signature]
     if missing:
         raise KeyError(f"{case.op}.{case.kernel}: no type and no value for {', '.join(missing)}")
-    signature = {n: "constexpr" if n in constants else case.signature[n] for n in names}
+    signature = {n: "constexpr" if number[n] in given else case.signature[n] for n in names}
     aligned = {
-        (number,): [["tt.divisibility", 16]]
-        for number, name in enumerate(names)
-        if name in case.aligned and name not in constants
+        path(key): [["tt.divisibility", 16]]
+        for key in case.aligned
+        if (key if isinstance(key, str) else key[0]) in number and path(key) not in constants
     }
     return ASTSource(case.function, signature=signature, constexprs=constants, attrs=aligned)
 

@@ -1,42 +1,137 @@
-"""The kernels of `ops.attention`."""
+"""The kernels of `ops.attention`, as the package launches them for requests of typical shapes."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import triton
+import torch
 from aot import Case
+from recorder import specialised
+from torch import Tensor
 
-from cases import TYPES
-from headway.core.ops.attention.triton.backward import (
-    delta_kernel,
-    key_value_kernel,
-    query_kernel,
-)
-from headway.core.ops.attention.triton.bias import bias_kernel
-from headway.core.ops.attention.triton.forward import forward_kernel
-from headway.core.ops.attention.triton.launch import DELTA_ROWS
-from headway.core.ops.kernels.tiles import Tile, tile_for
+from headway.core.ops.attention.request import Request
+from headway.core.ops.attention.triton import launch
+from headway.core.ops.attention.triton.launch import Launcher, Wanted
+from headway.core.ops.kernels.tiles import Tile
 
-KERNELS: dict[str, Any] = {
-    "delta": delta_kernel,
-    "forward": forward_kernel,
-    "key_value": key_value_kernel,
-    "query": query_kernel,
-    "bias": bias_kernel,
+KERNELS = ("forward", "key_value", "query", "bias", "table", "delta")
+# Batch, heads, key heads and tokens of the shapes that bytes are stated for.
+_VISION = (64, 12, 12, 197)
+_LANGUAGE = (4, 32, 8, 2048)
+_PACKED = (1, 32, 8, 8192)
+# Reach of the window, and items that are packed.
+_WINDOW = 512
+_ITEMS = 16
+
+
+def _empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def _integers(*shape: int) -> Tensor:
+    return _empty(*shape, dtype=torch.int64)
+
+
+def _vision(shape: tuple[int, int, int, int]) -> dict[str, Any]:
+    batch, heads, _, tokens = shape
+    return {
+        "table": _empty(732, heads),
+        "index": _integers(tokens, tokens),
+        "mask": _empty(batch, 1, tokens, tokens, dtype=torch.bool),
+        "scale": _empty(heads),
+    }
+
+
+def _language(shape: tuple[int, int, int, int]) -> dict[str, Any]:
+    batch, heads, _, _ = shape
+    return {
+        "lengths": _integers(batch),
+        "causal": "bottom-right",
+        "window": (_WINDOW, None),
+        "alibi_slopes": _empty(heads),
+        "softcap": 50.0,
+        "sinks": _empty(heads),
+        "dropout": 0.1,
+        "seed": _integers(),
+    }
+
+
+# By name: the shape, the options, and which gradients are wanted.
+SETS: dict[str, tuple[tuple[int, int, int, int], Callable[..., dict[str, Any]], Wanted]] = {
+    "none": (_LANGUAGE, lambda shape: {}, Wanted()),
+    "bias": (
+        _VISION,
+        lambda shape: {
+            "bias": _empty(shape[1], shape[3], shape[3]),
+            "lengths": _integers(shape[0]),
+        },
+        Wanted(bias=True),
+    ),
+    "banded": (
+        _VISION,
+        lambda shape: {
+            "bias": _empty(shape[1], shape[3], shape[3]),
+            "causal": "bottom-right",
+            "window": (64, None),
+        },
+        Wanted(bias=True),
+    ),
+    "vision": (_VISION, _vision, Wanted(table=True, scales=True)),
+    "language": (_LANGUAGE, _language, Wanted(slopes=True, sinks=True)),
+    "packed": (
+        _PACKED,
+        lambda shape: {
+            "offsets": _integers(_ITEMS + 1),
+            "key_offsets": _integers(_ITEMS + 1),
+            "causal": "bottom-right",
+        },
+        Wanted(),
+    ),
 }
-_FLOATS = ("lse", "delta", "grad_lse", "partial")
-_SCALARS = ("scale", "scale_log2")
+# The sets that each kernel is compiled for.
+_SETS = {
+    **dict.fromkeys(
+        ("forward", "key_value", "query"), ("none", "bias", "vision", "language", "packed")
+    ),
+    "bias": ("bias", "banded"),
+    "table": ("vision",),
+    "delta": ("language",),
+}
+
+
+class _Recorder(Launcher):
+    def __init__(self, arch: int | str, chosen: Tile | None) -> None:
+        self.arch, self.chosen = arch, chosen
+        self.started: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], Tile]] = {}
+
+    def tile(self, kernel: str, request: Request) -> Tile:
+        return super().tile(kernel, request) if self.chosen is None else self.chosen
+
+    def architecture(self, query: Tensor) -> int:
+        del query
+        return self.arch if isinstance(self.arch, int) else 80
+
+    def start(
+        self,
+        name: str,
+        kernel: Any,
+        programs: int,
+        arguments: tuple[Any, ...],
+        constants: Any,
+        tile: Tile,
+    ) -> None:
+        del programs
+        self.started[name] = kernel, arguments, constants, tile
 
 
 def cases(
     arches: Sequence[int | str], dtypes: Sequence[str], widths: Sequence[int]
 ) -> Iterator[Case]:
-    """Every kernel with all options and with none."""
-    for arch, dtype, width, kernel, plain in itertools.product(
-        arches, dtypes, (w for w in widths if w <= 128), KERNELS, (False, True)
-    ):
-        yield case(kernel, arch, dtype, width, plain=plain)
+    """Every kernel with every set of options that it has."""
+    for arch, dtype, width, kernel in itertools.product(arches, dtypes, widths, KERNELS):
+        if width <= 256:
+            for options in _SETS[kernel]:
+                yield case(kernel, arch, dtype, width, options=options)
 
 
 def case(
@@ -45,69 +140,108 @@ def case(
     dtype: str,
     width: int,
     *,
-    plain: bool = False,
+    options: str | None = None,
     tile: Tile | None = None,
 ) -> Case:
-    """One kernel, with the tile of the table unless another is given."""
-    if tile is None and kernel == "delta":
-        tile = Tile(DELTA_ROWS, 0, 4, 3)
-    elif tile is None:
-        single = dtype == "float32"
-        number = arch if isinstance(arch, int) else 80
-        tile = tile_for("attention", kernel, arch=number, single=single, width=width)
-    function = KERNELS[kernel]
-    on = not plain
-    constants = {
-        "GROUPS": 1 if plain else 4,
-        "D": width,
-        "BLOCK_D": max(16, triton.next_power_of_2(width)),
-        "BLOCK_T": tile.t,
-        "BLOCK_S": tile.s,
-        "HAS_BIAS": on or kernel == "bias",
-        "HAS_LENGTHS": on,
-        "HAS_GRAD_LSE": on,
-        "CAUSAL": on,
-        "PRECISION": "ieee",
-        "ONE_T": False,
-        "ONE_S": False,
-        # What a launch finds to be 1 becomes a constant; so it is for a bias with dense rows.
-        "stride_bias_s": 1,
-    }
-    if not constants["HAS_BIAS"]:
-        constants["bias"] = None
-    if not on:
-        constants |= {"lengths": None, "grad_lse": None}
-    signature = {name: _type(name, dtype) for name in function.arg_names}
-    # A launch finds these to be multiples of 16; the rows of a bias need not be.
-    aligned = frozenset(
-        name
-        for name in function.arg_names
-        if signature[name].startswith("*") or (name.startswith("stride_") and "bias" not in name)
-    )
+    """One kernel with a set of options, with the tile of the table unless another is given."""
+    options = _SETS[kernel][-1] if options is None else options
+    shape = SETS[options][0]
+    function, arguments, constants, used = launch_of(kernel, arch, dtype, width, options, tile)
+    signature, found, aligned = specialised(function.arg_names, arguments)
+    loaded, minimal, unfused, flops = traffic(kernel, shape, width, used, options)
     return Case(
         op="attention",
-        kernel=f"{kernel} ({'none' if plain else 'all'})",
+        kernel=f"{kernel} ({options})",
         function=function,
         arch=arch,
         dtype=dtype,
         width=width,
         signature=signature,
-        constants=constants,
+        constants=found | constants,
         aligned=aligned,
-        warps=tile.warps,
-        stages=tile.stages,
+        warps=used.warps,
+        stages=used.stages,
         tensor_cores=kernel != "delta",
+        shape="x".join(str(size) for size in (*shape, width)),
+        loaded=loaded,
+        minimal=minimal,
+        unfused=unfused,
+        flops=flops,
     )
 
 
-def _type(name: str, dtype: str) -> str:
-    if name in _FLOATS:
-        return "*fp32"
-    if name == "lengths":
-        return "*i64"
-    if name in _SCALARS:
-        return "fp32"
-    pointers = ("query", "key", "value", "bias", "out")
-    if name in pointers or name.startswith("grad_"):
-        return "*" + TYPES[dtype]
-    return "i32"
+def launch_of(
+    kernel: str,
+    arch: int | str,
+    dtype: str,
+    width: int,
+    options: str,
+    tile: Tile | None = None,
+) -> tuple[Any, tuple[Any, ...], dict[str, Any], Tile]:
+    """Function, arguments, constants and tile of the launch of a kernel with a set of options."""
+    shape, build, wanted = SETS[options]
+    recorder = _Recorder(arch, tile)
+    request = _request(shape, build(shape), dtype, width)
+    out, lse = launch.forward(request, recorder)
+    if kernel != "forward":
+        launch.backward(request, out, lse, out, lse, wanted, recorder)
+    return recorder.started[kernel]
+
+
+def _request(
+    shape: tuple[int, int, int, int], options: dict[str, Any], dtype: str, width: int
+) -> Request:
+    batch, heads, kv_heads, tokens = shape
+    kind = getattr(torch, dtype)
+    # Laid out as projections leave them: (B, N, H, D).
+    query, key, value = (
+        _empty(batch, tokens, n, width, dtype=kind).transpose(1, 2)
+        for n in (heads, kv_heads, kv_heads)
+    )
+    return Request(
+        query=query, key=key, value=value, lse=True, **({"scale": width**-0.5} | options)
+    )
+
+
+def traffic(
+    kernel: str, shape: tuple[int, int, int, int], width: int, tile: Tile, options: str
+) -> tuple[int, int, int, int]:
+    """Bytes that tiles load and store, that the same blocks need, and that separate operations move; flops.
+
+    A block of one side stays in registers and meets every row of the other that one of its rows may see.
+    Tiles load what lies in them; the second number counts rows that are seen alone. In separate operations
+    the scores are written and read once per step: product, options, softmax, and backward three times more.
+    """
+    batch, heads, _, tokens = shape
+    item = tokens // _ITEMS if options == "packed" else tokens
+    reach = _WINDOW if options == "language" else None
+    causal = options in ("language", "packed")
+    by_keys = kernel == "key_value"
+    own, step = (tile.s, tile.t) if by_keys else (tile.t, tile.s)
+    seen = visited = 0
+    for begin in range(0, item, own):
+        end = min(begin + own, item)
+        # Keys for a block of queries, or queries for a block of keys: the same band, mirrored.
+        first, last = (0, end) if not by_keys else (begin, item)
+        first, last = (first, last) if causal else (0, item)
+        if reach is not None:
+            first, last = (
+                (max(first, begin - reach), last)
+                if not by_keys
+                else (first, min(last, end + reach))
+            )
+        seen += last - first
+        visited += min(-(-(last - first) // step) * step, item)
+    if kernel in ("bias", "table"):
+        seen = visited = -(-item // own) * item
+    groups = batch * heads * (tokens // item)
+    sides = {"forward": 2, "query": 3, "key_value": 2, "bias": 2, "table": 2, "delta": 2}[kernel]
+    stays = groups * item * width * 2 * sides
+    if kernel == "delta":
+        return stays, stays, stays, 0
+    moved = [stays + groups * rows * width * 2 * 2 for rows in (visited, seen)]
+    products = {"forward": 2, "query": 3, "key_value": 4, "bias": 2, "table": 2}[kernel]
+    pairs = batch * heads * tokens * item
+    steps = 3 if kernel == "forward" else 6
+    flops = 2 * groups * seen * own * width * products
+    return moved[0], moved[1], stays + pairs * 2 * 2 * steps, flops

@@ -96,18 +96,27 @@ LACKING = {
         "sinks": {"sinks": torch.zeros(4)},
         "dropout": {"dropout": 0.5, "seed": 1},
     },
-    "triton": {
-        "mask": {"mask": torch.ones(3, 5).bool()},
-        "window": {"window": 1},
-        "scale per head": {"scale": torch.ones(4)},
-        "alibi_slopes": {"alibi_slopes": torch.ones(4)},
-        "table": {"table": torch.ones(9, 4), "index": torch.zeros(3, 5).long()},
+    "native": {
         "softcap": {"softcap": 1.0},
-        "sinks": {"sinks": torch.zeros(4)},
         "dropout": {"dropout": 0.5},
+        "torch.float16": {"query": QUERY.half(), "key": KEY.half(), "value": KEY.half()},
+        "meta": {
+            name: torch.zeros(2, 2, 3, 8, device="meta") for name in ("query", "key", "value")
+        },
+    },
+    "triton": {
         "torch.float64": {"query": QUERY.double(), "key": KEY.double(), "value": KEY.double()},
         "head width 8": {},
-        "wide": {"value": torch.zeros(2, 2, 5, 16), "query": QUERY, "key": KEY},
+        "head width 257": {name: torch.zeros(2, 2, 3, 257) for name in ("query", "key", "value")},
+        "value width 8": {"query": torch.zeros(2, 4, 3, 32), "key": torch.zeros(2, 2, 5, 32)},
+        "bias of torch.float64": {
+            **{name: torch.zeros(2, 2, 3, 16) for name in ("query", "key", "value")},
+            "bias": torch.zeros(3, 3).double(),
+        },
+        "scale of torch.float64": {
+            **{name: torch.zeros(2, 2, 3, 16) for name in ("query", "key", "value")},
+            "scale": torch.zeros(2).double(),
+        },
     },
 }
 
@@ -120,18 +129,9 @@ def test_what_a_backend_lacks_is_refused_by_name_with_a_remedy(
     backend: str, name: str, options: dict[str, object]
 ) -> None:
     arguments = {"query": QUERY, "key": KEY, "value": KEY} | options
-    if name == "wide":
-        arguments |= {"query": torch.zeros(2, 4, 3, 32), "key": torch.zeros(2, 2, 5, 32)}
-        name = "values are 16 wide"
     with pytest.raises(BackendError, match=f"{name}.*(;|with)") as caught:
         attention(**arguments, backend=backend)  # pyright: ignore
     assert "use" in str(caught.value) or "cast" in str(caught.value)
-
-
-def test_packed_input_is_refused_by_triton() -> None:
-    tokens = torch.zeros(1, 4, 3, 16)
-    with pytest.raises(BackendError, match="offsets is not built yet"):
-        attention(tokens, tokens, tokens, offsets=torch.tensor([0, 3]), backend="triton")
 
 
 def test_triton_without_a_gpu_is_refused_with_the_remedy(
@@ -149,10 +149,11 @@ def test_explain_names_the_choice_and_every_refusal() -> None:
     capped = explain_dispatch(QUERY, KEY, KEY, softcap=2.0)
     assert capped.backend == "reference"
     assert dict(capped.refusals)["sdpa"] == "sdpa has no softcap; use backend='reference'"
-    assert "softcap is not built yet" in dict(capped.refusals)["triton"]
+    assert "head width 8 is not in 16..256" in dict(capped.refusals)["triton"]
     lines = str(capped).splitlines()
     assert lines[0] == "attention runs on 'reference'"
-    assert len(lines) == 3
+    assert "softcap" in dict(capped.refusals)["native"]
+    assert len(lines) == 4
     assert explain_dispatch(QUERY, KEY, KEY, lse=True).backend == "reference"
     named = explain_dispatch(QUERY, KEY, KEY, backend="reference")
     assert named.backend == "reference"

@@ -7,114 +7,24 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from torch import Tensor, nn
+from attention_cases import CASES, Options, normal, relative, triple, wide, with_lse
+from torch import Tensor
 
 from headway.core.ops import attention, attention_with_lse, explain_dispatch
 from headway.core.testing.gradients import outputs_and_gradients
 from headway.core.testing.memory import nan_filled_memory
 
 pytestmark = pytest.mark.interpret
-Options = dict[str, object]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def interpreter() -> Iterator[None]:
-    from headway.core.testing.interpreter import bfloat16_products
+    from headway.core.testing.interpreter import bfloat16_products, guarded_memory
 
-    # Whatever a kernel leaves unwritten is NaN and fails every comparison.
-    with bfloat16_products(), nan_filled_memory():
+    # Whatever a kernel leaves unwritten is NaN and fails every comparison; what it writes elsewhere is
+    # an error.
+    with bfloat16_products(), nan_filled_memory(), guarded_memory():
         yield
-
-
-def normal(*shape: int, seed: int = 7) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def triple(
-    batch: int = 2,
-    heads: int = 2,
-    kv_heads: int = 2,
-    queries: int = 70,
-    keys: int = 70,
-    width: int = 16,
-) -> list[Tensor]:
-    return [
-        normal(batch, heads, queries, width, seed=1),
-        normal(batch, kv_heads, keys, width, seed=2),
-        normal(batch, kv_heads, keys, width, seed=3),
-    ]
-
-
-def wide(tensors: list[Tensor], options: Options) -> tuple[list[Tensor], Options]:
-    cast = {
-        name: x.double() if isinstance(x, Tensor) and x.is_floating_point() else x
-        for name, x in options.items()
-    }
-    return [x.double() for x in tensors], cast
-
-
-def with_lse(*tensors: Tensor, **options: object) -> Tensor:
-    """Output and log-sum-exp as one tensor, so that both are compared and differentiated."""
-    out, lse = attention_with_lse(*tensors, **options)  # pyright: ignore
-    return torch.cat([out, lse.to(out.dtype).nan_to_num(neginf=-100.0)[..., None]], dim=-1)
-
-
-# Odd sizes; where there are more than 64 queries or keys, blocks of 64 leave a tail.
-CASES: dict[str, tuple[dict[str, int], Callable[[], Options]]] = {
-    "plain": ({}, dict),
-    "one-block": ({"queries": 49, "keys": 49, "width": 32}, dict),
-    "width-24": ({"width": 24, "queries": 17}, dict),
-    "width-40": ({"width": 40, "keys": 33}, dict),
-    "width-80": ({"width": 80, "queries": 20, "keys": 20}, dict),
-    "width-128": ({"width": 128, "queries": 20, "keys": 70}, dict),
-    "one-query": ({"queries": 1, "keys": 130}, lambda: {"causal": True}),
-    "one-key": ({"queries": 66, "keys": 1}, dict),
-    "scale": ({"queries": 33}, lambda: {"scale": 0.7}),
-    "causal": ({}, lambda: {"causal": True}),
-    "causal-more-keys": ({"queries": 40, "keys": 131}, lambda: {"causal": True}),
-    "causal-more-queries": ({"queries": 131, "keys": 40}, lambda: {"causal": True}),
-    "top-left": ({"queries": 40, "keys": 131}, lambda: {"causal": "top-left"}),
-    "top-left-more-queries": ({"queries": 131, "keys": 40}, lambda: {"causal": "top-left"}),
-    "lengths": ({}, lambda: {"lengths": torch.tensor([65, 0])}),
-    "lengths-int32": ({}, lambda: {"lengths": torch.tensor([70, 3], dtype=torch.int32)}),
-    "lengths-causal": ({}, lambda: {"lengths": torch.tensor([33, 66]), "causal": True}),
-    "grouped": ({"heads": 4, "kv_heads": 2}, dict),
-    "multi-query": ({"heads": 3, "kv_heads": 1}, lambda: {"bias": normal(3, 70, 70)}),
-    "bias-BHTS": ({}, lambda: {"bias": normal(2, 2, 70, 70)}),
-    "bias-1HTS": ({}, lambda: {"bias": normal(1, 2, 70, 70)}),
-    "bias-B1TS": ({}, lambda: {"bias": normal(2, 1, 70, 70)}),
-    "bias-TS": ({}, lambda: {"bias": normal(70, 70)}),
-    "bias-BH1S": ({}, lambda: {"bias": normal(2, 2, 1, 70)}),
-    "bias-1H1S": ({}, lambda: {"bias": normal(2, 1, 70)}),
-    "bias-S": ({}, lambda: {"bias": normal(70)}),
-    "bias-BHT1": ({}, lambda: {"bias": normal(2, 2, 70, 1)}),
-    "bias-T1": ({}, lambda: {"bias": normal(70, 1)}),
-    "bias-1H11": ({}, lambda: {"bias": normal(2, 1, 1)}),
-    "bias-1": ({"batch": 1}, lambda: {"bias": normal(1)}),
-    "bias-transposed": ({}, lambda: {"bias": normal(70, 2, 70, 2).permute(1, 3, 2, 0)}),
-    "bias-strided": ({}, lambda: {"bias": normal(2, 70, 141)[:, :, 1::2]}),
-    "bias-expanded": ({}, lambda: {"bias": normal(1, 2, 70, 1).expand(2, -1, -1, 70)}),
-    "bias-many-windows": (
-        {"batch": 9, "queries": 16, "keys": 16},
-        lambda: {"bias": normal(2, 16, 16)},
-    ),
-    "bias-hides-a-row": (
-        {"queries": 66},
-        lambda: {
-            "bias": normal(66, 70).masked_fill(torch.arange(66)[:, None] % 5 == 0, -torch.inf)
-        },
-    ),
-    "all": (
-        {"heads": 4, "queries": 66, "keys": 71, "width": 24},
-        lambda: {
-            "bias": normal(4, 66, 71),
-            "lengths": torch.tensor([69, 30]),
-            "causal": True,
-            "scale": 0.3,
-        },
-    ),
-}
 
 
 @pytest.mark.parametrize(("sizes", "options"), CASES.values(), ids=CASES)
@@ -139,22 +49,45 @@ def eager(
     *,
     bias: Tensor | None = None,
     causal: bool = False,
+    scale: Tensor | None = None,
+    table: Tensor | None = None,
+    index: Tensor | None = None,
+    alibi_slopes: Tensor | None = None,
+    softcap: float | None = None,
 ) -> Tensor:
     """What one writes by hand, every step in the dtype of the inputs."""
-    scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
+    factor = query.shape[-1] ** -0.5 if scale is None else scale[:, None, None]
+    scores = query @ key.transpose(-2, -1) * factor
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
     if bias is not None:
         scores = scores + bias
+    if table is not None:
+        scores = scores + table[index].movedim(-1, 0)
+    if alibi_slopes is not None:
+        steps = torch.arange(70) - torch.arange(70)[:, None]
+        scores = scores - alibi_slopes[:, None, None] * steps.abs().to(scores.dtype)
     if causal:
         scores = scores.masked_fill(torch.ones_like(scores).tril() == 0, -torch.inf)
     return torch.softmax(scores, dim=-1) @ value
 
 
-HALF = {
+HALF: dict[str, Options] = {
     "plain": {},
     "causal": {"causal": True},
     "bias-BHTS": {"bias": normal(2, 2, 70, 70)},
     "bias-HTS": {"bias": normal(2, 70, 70)},
     "bias-S-causal": {"bias": normal(70), "causal": True},
+    "table-scale": {
+        "table": normal(9, 2),
+        "index": relative(70, 70, reach=4),
+        "scale": torch.tensor([0.2, 0.5]).double(),
+    },
+    "alibi-softcap": {
+        "alibi_slopes": torch.tensor([0.25, 0.0625]).double(),
+        "softcap": 2.0,
+        "causal": True,
+    },
 }
 
 
@@ -170,7 +103,11 @@ def test_half_precision_errs_little_more_than_eager_code(
     options: Options, dtype: torch.dtype, forward: float, backward: float
 ) -> None:
     tensors = [x.to(dtype).double() for x in triple(width=32)]
-    chosen = {n: x.to(dtype).double() if isinstance(x, Tensor) else x for n, x in options.items()}
+    rounded = {
+        n: x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x
+        for n, x in options.items()
+    }
+    tensors, chosen = wide(tensors, rounded)
     exact = outputs_and_gradients(attention, tensors, chosen | {"backend": "reference"})
     plain = outputs_and_gradients(eager, tensors, chosen, dtype=dtype)
     found = outputs_and_gradients(attention, tensors, chosen | {"backend": "triton"}, dtype=dtype)
@@ -230,12 +167,60 @@ def test_what_lies_beyond_the_lengths_changes_nothing(poison: float) -> None:
         assert (grad.masked_select(mask) == 0).all()
 
 
-def test_a_second_run_gives_the_same_bits() -> None:
-    tensors, options = triple(batch=3), {"bias": normal(2, 70, 70), "backend": "triton"}
-    first = outputs_and_gradients(with_lse, tensors, options, dtype=torch.float32)
-    second = outputs_and_gradients(with_lse, tensors, options, dtype=torch.float32)
+@pytest.mark.parametrize("case", ["grouped", "bias-TS", "table-per-item", "packed-keys", "all"])
+def test_a_second_run_in_another_order_of_programs_gives_the_same_bits(case: str) -> None:
+    from headway.core.testing.interpreter import permuted_programs
+
+    sizes, options = CASES[case]
+    tensors, chosen = triple(**sizes), options() | {"backend": "triton"}
+    first = outputs_and_gradients(with_lse, tensors, chosen, dtype=torch.float32)
+    with permuted_programs(seed=3):
+        second = outputs_and_gradients(with_lse, tensors, chosen, dtype=torch.float32)
     for name, tensor in first.items():
         assert torch.equal(tensor, second[name]), name
+
+
+def test_seeded_dropout_drops_the_weights_that_the_reference_drops() -> None:
+    query, key, _ = (x.float() for x in triple(queries=40, keys=64))
+    identity = torch.eye(64).expand(2, 2, 64, 64)
+    kept = [
+        attention(query, key, identity, dropout=0.4, seed=2**40 + 7, backend=backend) != 0
+        for backend in ("triton", "reference")
+    ]
+    assert torch.equal(*kept)
+    assert 0.55 < kept[0].float().mean() < 0.65
+
+
+def test_draws_are_those_of_the_reference_at_places_beyond_32_bits() -> None:
+    from attention_draws import draws_kernel
+
+    from headway.core.ops.attention.reference import kept_places
+
+    line, keys = 2**37 + 11, 12345
+    out = torch.empty(16, 16, dtype=torch.int32)
+    seed = torch.tensor(99)
+    draws_kernel[(1,)](out, seed, 2**31 - 1, line, keys, BLOCK=16)
+    numbers = (line + torch.arange(16)[:, None]) * keys + torch.arange(16)
+    assert torch.equal(out.bool(), kept_places(numbers, 99, 0.5))
+
+
+def test_dropout_without_a_seed_follows_the_generator_of_torch() -> None:
+    tensors = [x.float() for x in triple(queries=20, keys=20)]
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        found.append(attention(*tensors, dropout=0.5, backend="triton"))
+    assert torch.equal(found[0], found[1])
+    assert not torch.allclose(found[0], found[2])
+
+
+def test_an_index_outside_the_table_shows_as_nan_and_reads_nothing_else() -> None:
+    query, key, value = (x.float() for x in triple(queries=9, keys=9))
+    index = relative(9, 9, reach=2)
+    index[4, 3] = 5
+    out = attention(query, key, value, table=normal(5, 2).float(), index=index, backend="triton")
+    assert out[:, :, 4].isnan().all()
+    assert out[:, :, :4].isfinite().all()
 
 
 def test_views_of_one_packed_projection_give_the_same_and_gradients_of_any_stride() -> None:
@@ -251,86 +236,6 @@ def test_views_of_one_packed_projection_give_the_same_and_gradients_of_any_strid
 def test_heads_of_the_output_merge_without_a_copy() -> None:
     out = attention(*(x.float() for x in triple()), backend="triton")
     assert out.transpose(1, 2).is_contiguous()
-
-
-@pytest.mark.parametrize(
-    "options", [{}, {"causal": True}, {"lengths": torch.tensor([5, 0])}], ids=str
-)
-@pytest.mark.parametrize("biased", [False, True], ids=["no-bias", "bias"])
-def test_second_derivatives_are_those_of_the_reference(options: Options, biased: bool) -> None:
-    def twice(*leaves: Tensor, backend: str, bias: Tensor | None = None) -> Tensor:
-        out, lse = attention_with_lse(*leaves, bias=bias, **options, backend=backend)  # pyright: ignore
-        lse = lse.masked_fill(lse == -torch.inf, 0.0)
-        inputs = [*leaves, *([bias] if bias is not None else [])]
-        first = torch.autograd.grad(
-            out.square().sum() + lse.square().sum(), inputs, create_graph=True
-        )
-        return torch.cat([grad.square().flatten() for grad in first])
-
-    tensors = triple(queries=9, keys=9)
-    chosen: Options = {"bias": normal(2, 9, 9)} if biased else {}
-    wanted = outputs_and_gradients(twice, tensors, chosen | {"backend": "reference"})
-    found = outputs_and_gradients(
-        twice, tensors, chosen | {"backend": "triton"}, dtype=torch.float32
-    )
-    for name, exact in wanted.items():
-        error = (found[name].double() - exact).abs().max()
-        assert error <= 1e-4 * (1.0 + exact.abs().max()), f"{name}: {error}"
-
-
-@pytest.mark.parametrize(
-    ("bias", "lengths", "causal"),
-    [
-        (None, None, "none"),
-        (normal(2, 9, 9).float(), None, "bottom-right"),
-        (normal(9).float(), torch.tensor([3, 9]), "top-left"),
-    ],
-    ids=["plain", "bias", "lengths"],
-)
-def test_the_operators_pass_the_checks_of_torch_library(
-    bias: Tensor | None, lengths: Tensor | None, causal: str
-) -> None:
-    from headway.core.ops.attention.operator import attention_backward, attention_forward
-
-    query, key, value = (x.float().requires_grad_() for x in triple(queries=9, keys=9))
-    if bias is not None:
-        bias = bias.requires_grad_()
-    torch.library.opcheck(attention_forward, (query, key, value, bias, lengths, 0.25, causal))
-    with torch.no_grad():
-        out, lse = attention_forward(query, key, value, bias, lengths, 0.25, causal)
-    grad_out, grad_lse = torch.ones_like(out), torch.ones_like(lse)
-    arguments = (grad_out, grad_lse, query, key, value, bias, lengths, out, lse, 0.25, causal)
-    torch.library.opcheck(
-        attention_backward,
-        (*arguments, bias is not None),
-        test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
-    )
-
-
-def test_it_compiles_in_one_graph_that_keeps_the_operator() -> None:
-    torch.compiler.reset()
-    compiled = torch.compile(with_lse, fullgraph=True, backend="aot_eager", dynamic=True)
-    options: Options = {"bias": normal(2, 20, 20).float(), "causal": True, "backend": "triton"}
-    tensors = [x.float() for x in triple(queries=20, keys=20)]
-    wanted = outputs_and_gradients(with_lse, tensors, options)
-    found = outputs_and_gradients(compiled, tensors, options)
-    for name, tensor in wanted.items():
-        torch.testing.assert_close(found[name], tensor)
-
-
-class Call(nn.Module):
-    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        return attention(query, key, value, causal=True, backend="triton")
-
-
-def test_it_exports_with_a_free_batch_and_keeps_the_operator() -> None:
-    batch = torch.export.Dim("batch")
-    example = tuple(x.float() for x in triple(queries=20, keys=20))
-    program = torch.export.export(Call(), example, dynamic_shapes=({0: batch},) * 3)
-    names = [str(node.target) for node in program.graph.nodes]
-    assert "headway.attention_forward.default" in names
-    more = [x.float() for x in triple(batch=5, queries=20, keys=20)]
-    torch.testing.assert_close(program.module()(*more), Call()(*more))
 
 
 @pytest.mark.parametrize(("batch", "queries", "keys"), [(0, 3, 3), (2, 0, 3), (2, 3, 0)])

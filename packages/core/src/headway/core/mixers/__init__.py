@@ -13,6 +13,7 @@ from headway.core.mixers.feature_maps import (
 from headway.core.mixers.fourier import FourierMixer
 from headway.core.mixers.gated_convolution import GatedConvolutionMixer
 from headway.core.mixers.linear_attention import LinearAttention
+from headway.core.mixers.neighbourhood_attention import NeighbourhoodAttention
 from headway.core.mixers.pooling import PoolingMixer
 from headway.core.mixers.positioned import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.mixers.probsparse import ProbSparseAttention, ProbSparseCrossAttention
@@ -30,6 +31,7 @@ __all__ = [
     "GatedConvolutionMixer",
     "LearnedDecay",
     "LinearAttention",
+    "NeighbourhoodAttention",
     "PoolingMixer",
     "PositionedCrossAttention",
     "PositionedSelfAttention",

@@ -1,20 +1,20 @@
 """Attention within windows of a picture, plain or shifted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from headway.core.cache import Cache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
 from headway.core.mixers.base import TokenMixer, check_heads
-from headway.core.mixers.scores import attend
+from headway.core.mixers.scores import attend, exporting, split_heads
+from headway.core.ops.window_attention import Plan, join, plan_for, seen, split, window_attention
 from headway.core.positions.relative import RelativeBias
+from headway.core.taps import wants
 
 Pair = tuple[int, int]
 
@@ -88,7 +88,7 @@ class WindowAttention(TokenMixer):
         self.position = RelativeBias(heads, self.head_dim, grid=self.window)
         self.projection = nn.Linear(inner, dim, bias=out_bias)
         self.out_dropout = nn.Dropout(out_dropout)
-        self._plans: dict[Any, _Plan] = {}
+        self._indices: dict[tuple[Pair, torch.device], Tensor] = {}
 
     def mix(
         self,
@@ -107,123 +107,60 @@ class WindowAttention(TokenMixer):
                 "WindowAttention needs all tokens of a picture on their grid (H, W); "
                 "these have none, or were merged or dropped before"
             )
-        plan = self._plan((layout.grid[0], layout.grid[1]), x.device)
-        windows = plan.split(x)
-        parts = self.qkv(windows).chunk(3, dim=-1)
-        query, key, value = (
-            part.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2) for part in parts
-        )
-        options: dict[str, Any] = {"table": self.position.table.to(x.dtype), "index": plan.index}
-        if plan.seen is not None:
-            # Every picture has the same windows; not len(x): that would fix the batch size of an export.
-            seen = plan.seen.expand(x.shape[0], -1, -1, -1)
-            options["mask"] = seen.flatten(0, 1)[:, None]
-        out = attend(self, query, key, value, self.dropout, options)
-        return self.out_dropout(plan.join(self.projection(out.transpose(1, 2).flatten(2))))
+        grid = layout.grid[0], layout.grid[1]
+        plan = plan_for(grid, self.window, self.shift, self.pad == "before", x.device)
+        projected = self.qkv(x)
+        # Places without a token hold the projection of zeros.
+        padding = self.qkv(x.new_zeros(1, x.shape[2]))[0] if plan.has_padding else None
+        table, index = self.position.table.to(x.dtype), self._index(plan.window, x)
+        dropped = self.training and self.dropout > 0.0
+        watched = any(wants(self, name) for name in ("queries", "keys", "values", "weights"))
+        if dropped or watched or exporting():
+            out = self._apart(projected, plan, padding, table, index)
+        else:
+            out = window_attention(
+                projected,
+                heads=self.heads,
+                grid=grid,
+                window=self.window,
+                shift=self.shift,
+                pad_first=self.pad == "before",
+                padding=padding,
+                table=table,
+                index=index,
+            )
+        return self.out_dropout(self.projection(out))
 
-    def _plan(self, grid: Pair, device: torch.device) -> "_Plan":
-        key = (grid, device)
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._make_plan(grid, device)
+    def _apart(
+        self,
+        projected: Tensor,
+        plan: Plan,
+        padding: Tensor | None,
+        table: Tensor,
+        index: Tensor,
+    ) -> Tensor:
+        """The same with the windows cut out, for whoever asks what happens in them."""
+        query, key, value = split_heads(
+            self.head_dim, *split(projected, plan, padding).chunk(3, dim=-1)
+        )
+        options = {"table": table, "index": index, "mask": seen(plan, projected)}
+        out = attend(self, query, key, value, self.dropout, options)
+        return join(out.transpose(1, 2).flatten(2), plan)
+
+    def _index(self, window: Pair, x: Tensor) -> Tensor:
+        """For each pair of places of a window its row in the table of biases, (S, S)."""
+        index = self._indices.get((window, x.device))
+        if index is None:
+            places = Layout(grid=window).token_positions(window[0] * window[1], x.device)
+            index = self.position.index(places, places)[0]
             # What a compiler traces are no real tensors; they must not outlive it.
             if not torch.compiler.is_compiling():
-                self._plans[key] = plan
-        return plan
-
-    def _make_plan(self, grid: Pair, device: torch.device) -> "_Plan":
-        window = (min(self.window[0], grid[0]), min(self.window[1], grid[1]))
-        shift = (
-            self.shift[0] if grid[0] > self.window[0] else 0,
-            self.shift[1] if grid[1] > self.window[1] else 0,
-        )
-        padded = (
-            -(-grid[0] // window[0]) * window[0],
-            -(-grid[1] // window[1]) * window[1],
-        )
-        places = Layout(grid=window).token_positions(window[0] * window[1], device)
-        index = self.position.index(places, places)[0]
-        seen = _same_region(padded, window, shift, device)[None] if any(shift) else None
-        return _Plan(grid, padded, window, shift, self.pad == "before", index, seen)
+                self._indices[window, x.device] = index
+        return index
 
     def __getstate__(self) -> dict[str, Any]:
-        # Plans are a cache: neither copies nor worker processes need them.
-        return {**self.__dict__, "_plans": {}}
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """How a grid is cut into windows.
-
-    Args:
-        grid: Rows and columns of tokens.
-        padded: The same, filled up to whole windows.
-        window: Height and width of a window.
-        shift: Rows and columns by which the windows are moved.
-        pad_first: Whether the grid is filled up before it is shifted.
-        index: For each pair of tokens of a window its row in the table of biases, (S, S).
-        seen: Which pairs of a window may meet, (1, windows, S, S); None if all may.
-    """
-
-    grid: Pair
-    padded: Pair
-    window: Pair
-    shift: Pair
-    pad_first: bool
-    index: Tensor
-    seen: Tensor | None
-
-    def split(self, x: Tensor) -> Tensor:
-        """Returns the windows of (B, H * W, C) as (B * windows, S, C)."""
-        picture = x.unflatten(1, self.grid)
-        if self.pad_first:
-            picture = self._shifted(self._filled(picture), -1)
-        else:
-            picture = self._filled(self._shifted(picture, -1))
-        rows, columns = self.window
-        cells = picture.unflatten(2, (-1, columns)).unflatten(1, (-1, rows))
-        return cells.transpose(2, 3).flatten(3, 4).flatten(0, 2)
-
-    def join(self, windows: Tensor) -> Tensor:
-        """Returns what ``split`` took apart."""
-        (rows, columns), (height, width) = self.window, self.padded
-        cells = windows.unflatten(1, self.window)
-        cells = cells.unflatten(0, (-1, height // rows, width // columns))
-        picture = cells.transpose(2, 3).flatten(3, 4).flatten(1, 2)
-        if self.pad_first:
-            picture = self._cut(self._shifted(picture, 1))
-        else:
-            picture = self._shifted(self._cut(picture), 1)
-        return picture.flatten(1, 2)
-
-    def _shifted(self, picture: Tensor, sign: int) -> Tensor:
-        if not any(self.shift):
-            return picture
-        return picture.roll((sign * self.shift[0], sign * self.shift[1]), dims=(1, 2))
-
-    def _filled(self, picture: Tensor) -> Tensor:
-        if self.padded == self.grid:
-            return picture
-        bottom, right = self.padded[0] - self.grid[0], self.padded[1] - self.grid[1]
-        return F.pad(picture, (0, 0, 0, right, 0, bottom))
-
-    def _cut(self, picture: Tensor) -> Tensor:
-        if self.padded == self.grid:
-            return picture
-        return picture[:, : self.grid[0], : self.grid[1]]
-
-
-def _same_region(grid: Pair, window: Pair, shift: Pair, device: torch.device) -> Tensor:
-    """Returns which pairs of a window lay in one piece before the shift, (windows, S, S)."""
-    regions = []
-    for size, side, step in zip(grid, window, shift, strict=True):
-        places = torch.arange(size, device=device)
-        # The last window of a shifted axis holds what was at the end, then what was at the beginning.
-        regions.append((places >= size - side).long() + (places >= size - step).long())
-    region = regions[0][:, None] * 3 + regions[1]
-    cells = region.unflatten(1, (-1, window[1])).unflatten(0, (-1, window[0]))
-    cells = cells.transpose(1, 2).flatten(2).flatten(0, 1)
-    return cells[:, :, None] == cells[:, None]
+        # Indices are a cache: neither copies nor worker processes need them.
+        return {**self.__dict__, "_indices": {}}
 
 
 def _pair(name: str, value: int | Sequence[int]) -> Pair:

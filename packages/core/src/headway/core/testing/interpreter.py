@@ -59,9 +59,7 @@ def guarded_memory() -> Iterator[None]:
         given: dict[Any, Any] = dict(enumerate(arguments)) | named
         names: dict[Any, str] = dict(enumerate(self.arg_names))
         moved = {
-            place: _guarded(value, rooms, names.get(place, str(place)))
-            if isinstance(value, Tensor)
-            else value
+            place: _moved(value, rooms, names.get(place, str(place)))
             for place, value in given.items()
         }
         original(self, *(moved[n] for n in range(len(arguments))), **{n: moved[n] for n in named})
@@ -75,6 +73,20 @@ def guarded_memory() -> Iterator[None]:
         yield
     finally:
         executor.__call__ = original
+
+
+def _moved(value: Any, rooms: dict[int, tuple[Tensor, Tensor, str]], name: str) -> Any:
+    """An argument with all its tensors guarded, those in groups too."""
+    if isinstance(value, Tensor):
+        return _guarded(value, rooms, name)
+    if isinstance(value, tuple):
+        labels = getattr(value, "_fields", range(len(value)))
+        inner = [
+            _moved(member, rooms, f"{name}.{label}")
+            for label, member in zip(labels, value, strict=True)
+        ]
+        return type(value)(*inner) if hasattr(value, "_fields") else tuple(inner)
+    return value
 
 
 def _guarded(tensor: Tensor, rooms: dict[int, tuple[Tensor, Tensor, str]], name: str) -> Tensor:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule
@@ -17,6 +18,7 @@ from headway.core.training.groups import parameter_groups
 from headway.core.training.hooks import Averaging, StepSeeds
 from headway.core.training.optimizers import OptimizerFactory
 from headway.core.training.resume import close_epoch
+from headway.core.training.run_folder import RunFolder
 from headway.core.training.schedules import ScheduleFactory
 
 Strategy = FineTuning
@@ -79,6 +81,37 @@ class Task(LightningModule):
         """
         data = getattr(self._trainer, "datamodule", None)
         return data.preprocessing() if isinstance(data, DataModule) else {}
+
+    @property
+    def pictures(self) -> Path | None:
+        """The run's folder of pictures; None where nothing is drawn: other processes, trial runs."""
+        trainer = self.trainer
+        if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
+            return None
+        return RunFolder(Path(trainer.default_root_dir)).pictures
+
+    def draw(self, split: str) -> None:
+        """Draws what a validation or test has shown, into ``pictures``; nothing unless a task does.
+
+        It is called on every process: at the end of a test, of a validation by itself, and once after
+        training for the last validation.
+
+        Args:
+            split: ``val`` or ``test``.
+        """
+
+    def on_validation_end(self) -> None:
+        """Draws if this was the only validation."""
+        if self.trainer.state.fn == "validate":
+            self.draw("val")
+
+    def on_fit_end(self) -> None:
+        """Draws the last validation: once per run, it costs a second."""
+        self.draw("val")
+
+    def on_test_end(self) -> None:
+        """Draws the test."""
+        self.draw("test")
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -1,7 +1,6 @@
 """Training of a language model of molecules."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headway.core.errors import UserError
-from headway.core.training import OptimizerFactory, RunFolder, ScheduleFactory, Strategy, Task
+from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
 from headway.molecules.data import SmilesFile, SmilesTokenizer
 from headway.molecules.metrics import Quality, measure
 from headway.molecules.pictures import save_grid
@@ -121,19 +120,13 @@ class LanguageModeling(Task):
         self.log("val_validity", quality.validity, prog_bar=True)
         self.log("val_uniqueness", quality.uniqueness)
 
-    def on_validation_end(self) -> None:
-        """Draws the generated molecules if this was the only validation."""
-        if self.trainer.state.fn == "validate":
-            self._draw()
-
-    def on_fit_end(self) -> None:
-        """Draws the molecules of the last validation."""
-        self._draw()
-
-    def _draw(self) -> None:
-        valid = [text for text in (self.generated.canonical if self.generated else ()) if text]
-        if valid and self.trainer.is_global_zero and not getattr(self.trainer, "fast_dev_run", 0):
-            folder = RunFolder(Path(self.trainer.default_root_dir)).pictures
+    def draw(self, split: str) -> None:
+        """Draws molecules that were generated after the last validation."""
+        folder = self.pictures
+        if split != "val" or self.generated is None or folder is None:
+            return
+        valid = [text for text in self.generated.canonical if text]
+        if valid:
             save_grid(valid[:SHOWN], folder / "val_molecules.png")
 
     def _loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, int]:

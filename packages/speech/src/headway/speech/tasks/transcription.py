@@ -1,6 +1,5 @@
 """Speech recognition by connectionist temporal classification."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +12,6 @@ from torchmetrics.text import CharErrorRate, WordErrorRate
 from headway.core.errors import UserError
 from headway.core.files import save_figure
 from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
-from headway.core.training.run_folder import RunFolder
 from headway.speech.data.batching import SpeechBatch
 from headway.speech.data.front_end import FrontEnd
 from headway.speech.data.speech_data import SpeechData
@@ -124,22 +122,10 @@ class Transcription(Task):
         """Forgets which recording was to be drawn."""
         self._shown = None
 
-    def on_validation_end(self) -> None:
-        """Draws a recording if this was the only validation."""
-        if self.trainer.state.fn == "validate":
-            self._draw("val")
-
-    def on_fit_end(self) -> None:
-        """Draws a recording of the last validation: once per run, it costs a second."""
-        self._draw("val")
-
-    def on_test_end(self) -> None:
-        """Draws a recording."""
-        self._draw("test")
-
-    def _draw(self, split: str) -> None:
-        quick = getattr(self.trainer, "fast_dev_run", False)
-        if self._shown is None or quick or not self.trainer.is_global_zero:
+    def draw(self, split: str) -> None:
+        """Draws a recording with what was heard."""
+        folder = self.pictures
+        if self._shown is None or folder is None:
             return
         data: Any = getattr(self.trainer, "datamodule", None)
         assert self.tokenizer is not None
@@ -149,7 +135,6 @@ class Transcription(Task):
         figure = transcription_figure(
             inputs, log_probs, heard, self.tokenizer, seconds=len(inputs) / rate, said=said
         )
-        folder = RunFolder(Path(self.trainer.default_root_dir)).pictures
         save_figure(figure, folder / f"{split}_transcription.png")
 
     def _heard(self, output: CTCOutput) -> list[Hypothesis]:

@@ -1,7 +1,6 @@
 """Image classification: labels, mixed labels, several labels at once, and a teacher."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -18,7 +17,6 @@ from torchmetrics.classification import (
 from headway.core.errors import UserError
 from headway.core.files import save_figure
 from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
-from headway.core.training.run_folder import RunFolder
 from headway.vision.metrics.per_class import write_per_class
 from headway.vision.pictures import confusion_figure
 from headway.vision.tasks.distillation import Distillation
@@ -151,18 +149,18 @@ class ImageClassification(Task):
         """Forgets the confusion of the last test."""
         self._forget("test")
 
-    def on_validation_end(self) -> None:
-        """Draws the confusion matrix if this was the only validation."""
-        if self.trainer.state.fn == "validate":
-            self._draw("val")
-
-    def on_fit_end(self) -> None:
-        """Draws the confusion matrix of the last validation: once per run, it costs a second."""
-        self._draw("val")
-
-    def on_test_end(self) -> None:
-        """Draws the confusion matrix."""
-        self._draw("test")
+    def draw(self, split: str) -> None:
+        """Draws the confusion matrix, and writes the scores of each class."""
+        if split not in self.confusion or not self._matrix(split).update_called:
+            return
+        # On every process: what each has seen is put together.
+        matrix = self._matrix(split).compute().cpu()
+        folder = self.pictures
+        if folder is None:
+            return
+        classes = self.preprocessing().get("classes") or [str(k) for k in range(len(matrix))]
+        write_per_class(folder / f"{split}_per_class.csv", matrix, classes)
+        save_figure(confusion_figure(matrix, classes, split), folder / f"{split}_confusion.png")
 
     def preprocessing(self) -> dict[str, Any]:
         """Returns what the data module says, and whether every class is decided for itself."""
@@ -196,17 +194,6 @@ class ImageClassification(Task):
     def _forget(self, split: str) -> None:
         if split in self.confusion:
             self._matrix(split).reset()
-
-    def _draw(self, split: str) -> None:
-        if split not in self.confusion or not self._matrix(split).update_called:
-            return
-        matrix = self._matrix(split).compute().cpu()
-        if not self.trainer.is_global_zero or getattr(self.trainer, "fast_dev_run", False):
-            return
-        classes = self.preprocessing().get("classes") or [str(k) for k in range(len(matrix))]
-        folder = RunFolder(Path(self.trainer.default_root_dir)).pictures
-        write_per_class(folder / f"{split}_per_class.csv", matrix, classes)
-        save_figure(confusion_figure(matrix, classes, split), folder / f"{split}_confusion.png")
 
 
 def _heads(output: Any) -> tuple[Tensor, Tensor | None]:

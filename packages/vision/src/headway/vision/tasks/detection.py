@@ -1,7 +1,6 @@
 """Object detection."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,6 @@ from torchmetrics.detection import MeanAveragePrecision
 from headway.core.errors import UserError
 from headway.core.files import atomic_write
 from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
-from headway.core.training.run_folder import RunFolder
 from headway.vision.data.detection import DetectionBatch
 from headway.vision.drawing import draw_boxes, sheet
 from headway.vision.models.detections import found_objects, to_corners
@@ -136,14 +134,19 @@ class ObjectDetection(Task):
         """Logs the scores of the test."""
         self._log_scores("test")
 
-    def on_fit_end(self) -> None:
-        """Draws some pictures of the last validation."""
-        self._draw()
-
-    def on_validation_end(self) -> None:
-        """Draws some pictures if this was the only validation."""
-        if self.trainer.state.fn == "validate":
-            self._draw()
+    def draw(self, split: str) -> None:
+        """Draws some pictures of the last validation with what was found."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        folder = self.pictures
+        if split != "val" or not self.shown or folder is None or data is None:
+            return
+        pictures = {picture.number: picture for picture in data.parts["val"].pictures}
+        drawn = [
+            draw_boxes(Image.open(pictures[number].path), found, data.classes, threshold=0.5)
+            for number, found in self.shown
+        ]
+        with atomic_write(folder / "val_detections.png") as file:
+            sheet(drawn).save(file, format="PNG")
 
     def _score(self, batch: DetectionBatch, split: str) -> None:
         output = self.backbone(batch.images, batch.sizes)
@@ -174,18 +177,3 @@ class ObjectDetection(Task):
             # -1 means that there are no objects of this kind.
             if values[name] >= 0:
                 self.log(f"{split}_{name}", values[name].float(), prog_bar=name in SCORES[:2])
-
-    def _draw(self) -> None:
-        data: Any = getattr(self.trainer, "datamodule", None)
-        if not self.shown or not self.trainer.is_global_zero or data is None:
-            return
-        if getattr(self.trainer, "fast_dev_run", False):
-            return
-        pictures = {picture.number: picture for picture in data.parts["val"].pictures}
-        drawn = [
-            draw_boxes(Image.open(pictures[number].path), found, data.classes, threshold=0.5)
-            for number, found in self.shown
-        ]
-        folder = RunFolder(Path(self.trainer.default_root_dir)).pictures
-        with atomic_write(folder / "val_detections.png") as file:
-            sheet(drawn).save(file, format="PNG")

@@ -4,14 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from headway.core.errors import UserError
-from headway.core.ops.attention import fused, reference, sdpa
-from headway.core.ops.attention.request import Request
+from headway.core.ops.attention import compiled, fused, reference, sdpa
+from headway.core.ops.attention.request import Request, same_size
 
 _JUDGES: dict[str, Callable[[Request], str | None]] = {
     "sdpa": sdpa.reason_against,
     "triton": fused.reason_against,
+    "native": compiled.reason_against,
     "reference": reference.reason_against,
 }
 
@@ -69,9 +71,28 @@ def _order(request: Request) -> tuple[str, ...]:
     """Backends by preference; the last one takes everything."""
     if request.query.is_cpu:
         # Interpreted kernels are for tests, which name them.
+        if compiled.is_fastest(request):
+            return ("native", "sdpa", "reference")
         return ("sdpa", "reference")
-    bias = request.bias
-    if bias is not None and bias.requires_grad and torch.is_grad_enabled():
-        # SDPA would take its unfused path for the sake of this gradient.
-        return ("triton", "sdpa", "reference")
-    return ("sdpa", "triton", "reference")
+    if _native_to_sdpa(request):
+        return ("sdpa", "triton", "reference")
+    return ("triton", "sdpa", "reference")
+
+
+def _native_to_sdpa(request: Request) -> bool:
+    """Whether PyTorch's GPU kernels take the call as it is.
+
+    Otherwise it would make a mask or bias of the size of the scores for them, or compute without them.
+    """
+    made = (request.mask, request.lengths, request.offsets, request.window, request.alibi_slopes)
+    if any(x is not None for x in (*made, request.table, request.softcap, request.sinks)):
+        return False
+    if isinstance(request.scale, Tensor) or request.lse:
+        return False
+    if request.dropout > 0.0 and request.seed is not None:
+        return False
+    if request.bias is not None:
+        given = not (request.bias.requires_grad and torch.is_grad_enabled())
+        return given and not request.causal
+    _, _, queries, keys = request.shape
+    return bool(request.causal != "bottom-right" or same_size(queries, keys))

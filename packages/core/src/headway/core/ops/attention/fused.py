@@ -1,34 +1,20 @@
 """The Triton backend as the dispatch sees it; imports triton only once a request is for it."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from headway.core.ops.attention.request import Request
 from headway.core.ops.kernels.machine import reason_against as reason_against_device
 
-_WIDTHS = (16, 128)
+_WIDTHS = (16, 256)
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
 def reason_against(request: Request) -> str | None:
     """Why this backend cannot take the request, with the remedy, or None if it can."""
-    missing = {
-        "mask": (request.mask, "a bias of minus infinity, or backend='sdpa'"),
-        "offsets": (request.offsets, "backend='sdpa'"),
-        "window": (request.window, "backend='sdpa'"),
-        "alibi_slopes": (request.alibi_slopes, "backend='sdpa'"),
-        "table": (request.table, "backend='sdpa', or the gathered table as bias="),
-        "softcap": (request.softcap, "backend='reference'"),
-        "sinks": (request.sinks, "backend='reference'"),
-    }
-    for name, (given, remedy) in missing.items():
-        if given is not None:
-            return f"triton: {name} is not built yet; use {remedy}"
-    if request.dropout > 0.0:
-        return "triton: dropout is not built yet; use backend='sdpa' or 'reference'"
-    if isinstance(request.scale, Tensor):
-        return "triton: a scale per head is not built yet; multiply query by it, or use 'sdpa'"
-    return _tensors(request) or reason_against_device(request.query.device)
+    return _tensors(request) or reason_against_device(request.query.device) or _transforms()
 
 
 def attention(request: Request) -> tuple[Tensor, Tensor]:
@@ -43,18 +29,32 @@ def attention(request: Request) -> tuple[Tensor, Tensor]:
     return operator.attention(request)
 
 
+def _transforms() -> str | None:
+    if torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active():
+        return None
+    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    stack = functorch.get_interpreter_stack() or ()
+    if all(level.key() == functorch.TransformType.Vmap for level in stack):
+        return None
+    return (
+        "triton: torch.func.grad does not see inside operators; use torch.autograd, or 'reference'"
+    )
+
+
 def _tensors(request: Request) -> str | None:
     query, value = request.query, request.value
     if query.dtype not in _DTYPES:
         return f"triton: {query.dtype} has no kernel; use 'sdpa', or float16, bfloat16 or float32"
-    width = query.shape[3]
-    if not _WIDTHS[0] <= width <= _WIDTHS[1]:
-        return f"triton: head width {width} is not in {_WIDTHS[0]}..{_WIDTHS[1]}; use 'sdpa'"
-    if value.shape[3] != width:
-        return f"triton: values are {value.shape[3]} wide and queries {width}; use 'sdpa'"
-    bias = request.bias
-    if bias is not None and bias.dtype not in _DTYPES:
-        return f"triton: a bias of {bias.dtype} has no kernel; cast it to float32"
-    if bias is not None and bias.numel() >= 2**31:
-        return "triton: a bias of 2**31 elements is beyond the kernel's indices; use 'sdpa'"
+    for name, width in (("head", query.shape[3]), ("value", value.shape[3])):
+        if not _WIDTHS[0] <= width <= _WIDTHS[1]:
+            return f"triton: {name} width {width} is not in {_WIDTHS[0]}..{_WIDTHS[1]}; use 'sdpa'"
+    for name, given in (
+        ("bias", request.bias),
+        ("table", request.table),
+        ("scale", request.scale),
+        ("alibi_slopes", request.alibi_slopes),
+        ("sinks", request.sinks),
+    ):
+        if isinstance(given, Tensor) and given.dtype not in _DTYPES:
+            return f"triton: {name} of {given.dtype} has no kernel; cast it to float32"
     return None

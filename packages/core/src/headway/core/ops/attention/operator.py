@@ -1,39 +1,135 @@
 """The fused kernels as torch.library operators: traceable, differentiable twice.
 
-Importing this module needs triton.
+On the CPU they are C++, elsewhere Triton (and in Triton's interpreter).
 """
 
+import functools
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from headway.core.ops.attention import reference
+from headway.core.ops.attention.flops import backward_flops, forward_flops
+from headway.core.ops.attention.folding import fold_backward, fold_forward
 from headway.core.ops.attention.request import Causal, Request
-from headway.core.ops.attention.triton import launch
+from headway.core.ops.attention.results import Wanted, empty_outputs, empty_rows
+from headway.core.ops.kernels import interpreted
 
 _CAUSAL: dict[str, Causal] = {
     "none": False,
     "bottom-right": "bottom-right",
     "top-left": "top-left",
 }
+# What has a gradient, by place among the arguments of the operator.
+DIFFERENTIABLE = ("query", "key", "value", "bias", "alibi_slopes", "table", "scales", "sinks")
+TENSORS = (*DIFFERENTIABLE, "mask", "lengths", "offsets", "key_offsets", "index", "seed")
 
 
 def attention(request: Request) -> tuple[Tensor, Tensor]:
-    """The output and the log-sum-exp of a request that the Triton backend lets pass.
+    """The output and the log-sum-exp of a request that the backend of its device lets pass.
 
     Shape:
-        (B, H, T, D) and float32 (B, H, T).
+        (B, H, T, Dv) and float32 (B, H, T).
     """
-    assert not isinstance(request.scale, Tensor)
-    return attention_forward(
+    return attention_forward(*arguments(request))
+
+
+def arguments(request: Request) -> tuple[Any, ...]:
+    """A request as the arguments of the operator: tensors first, those with a gradient before all."""
+    scale = request.scale
+    window = request.window or (None, None)
+    return (
         request.query,
         request.key,
         request.value,
         request.bias,
+        request.alibi_slopes,
+        request.table,
+        scale if isinstance(scale, Tensor) else None,
+        request.sinks,
+        request.mask,
         request.lengths,
-        request.scale,
+        request.offsets,
+        request.key_offsets,
+        request.index,
+        _seed(request),
+        1.0 if isinstance(scale, Tensor) else scale,
         request.causal or "none",
+        window[0],
+        window[1],
+        request.softcap,
+        request.dropout,
+    )
+
+
+def _kernels(query: Tensor) -> ModuleType:
+    # Imported here: headway runs where triton is not installed, or no compiler.
+    if query.is_cpu and not interpreted():
+        from headway.core.ops.attention.native import launch
+    else:
+        from headway.core.ops.attention.triton import launch
+    return launch
+
+
+def _seed(request: Request) -> Tensor | None:
+    """The seed on the device, drawn from torch's generator if none was given."""
+    if request.dropout == 0.0:
+        return None
+    device = request.query.device
+    if request.seed is None:
+        return torch.randint(2**32, (), dtype=torch.int64, device=device)
+    if isinstance(request.seed, Tensor):
+        return request.seed
+    return torch.full((), request.seed & 0xFFFFFFFF, dtype=torch.int64, device=device)
+
+
+def request_of(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bias: Tensor | None,
+    alibi_slopes: Tensor | None,
+    table: Tensor | None,
+    scales: Tensor | None,
+    sinks: Tensor | None,
+    mask: Tensor | None,
+    lengths: Tensor | None,
+    offsets: Tensor | None,
+    key_offsets: Tensor | None,
+    index: Tensor | None,
+    seed: Tensor | None,
+    scale: float,
+    causal: str,
+    left: int | None,
+    right: int | None,
+    softcap: float | None,
+    dropout: float,
+) -> Request:
+    """The arguments of the operator as a request again."""
+    return Request(
+        query=query,
+        key=key,
+        value=value,
+        scale=scale if scales is None else scales,
+        bias=bias,
+        mask=mask,
+        lengths=lengths,
+        offsets=offsets,
+        key_offsets=key_offsets,
+        causal=_CAUSAL[causal],
+        window=None if left is None and right is None else (left, right),
+        alibi_slopes=alibi_slopes,
+        table=table,
+        index=index,
+        softcap=softcap,
+        sinks=sinks,
+        dropout=dropout,
+        seed=seed,
+        lse=True,
     )
 
 
@@ -43,120 +139,173 @@ def attention_forward(
     key: Tensor,
     value: Tensor,
     bias: Tensor | None,
+    alibi_slopes: Tensor | None,
+    table: Tensor | None,
+    scales: Tensor | None,
+    sinks: Tensor | None,
+    mask: Tensor | None,
     lengths: Tensor | None,
+    offsets: Tensor | None,
+    key_offsets: Tensor | None,
+    index: Tensor | None,
+    seed: Tensor | None,
     scale: float,
     causal: str,
+    left: int | None,
+    right: int | None,
+    softcap: float | None,
+    dropout: float,
 ) -> tuple[Tensor, Tensor]:
     """Fused attention; see `headway.core.ops.attention`."""
-    return launch.forward(query, key, value, bias, lengths, scale, causal)
+    return _kernels(query).forward(
+        request_of(
+            query,
+            key,
+            value,
+            bias,
+            alibi_slopes,
+            table,
+            scales,
+            sinks,
+            mask,
+            lengths,
+            offsets,
+            key_offsets,
+            index,
+            seed,
+            scale,
+            causal,
+            left,
+            right,
+            softcap,
+            dropout,
+        )
+    )
 
 
 @attention_forward.register_fake
-def _(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    bias: Tensor | None,
-    lengths: Tensor | None,
-    scale: float,
-    causal: str,
-) -> tuple[Tensor, Tensor]:
-    return launch.empty_outputs(query)
+def _(query: Tensor, key: Tensor, value: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    del key, rest
+    return empty_outputs(query, value)
 
 
 @torch.library.custom_op("headway::attention_backward", mutates_args=())
 def attention_backward(
-    grad_out: Tensor,
-    grad_lse: Tensor | None,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     bias: Tensor | None,
+    alibi_slopes: Tensor | None,
+    table: Tensor | None,
+    scales: Tensor | None,
+    sinks: Tensor | None,
+    mask: Tensor | None,
     lengths: Tensor | None,
-    out: Tensor,
-    lse: Tensor,
+    offsets: Tensor | None,
+    key_offsets: Tensor | None,
+    index: Tensor | None,
+    seed: Tensor | None,
     scale: float,
     causal: str,
-    bias_grad: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of `attention_forward`; that of the bias is empty unless `bias_grad`."""
-    return launch.backward(
-        grad_out,
-        grad_lse,
+    left: int | None,
+    right: int | None,
+    softcap: float | None,
+    dropout: float,
+    grad_out: Tensor,
+    grad_lse: Tensor | None,
+    out: Tensor,
+    lse: Tensor,
+    wanted: list[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of the first eight arguments of `attention_forward`.
+
+    `wanted` is for those from the bias on; where it is False the gradient is empty.
+    """
+    request = request_of(
         query,
         key,
         value,
         bias,
+        alibi_slopes,
+        table,
+        scales,
+        sinks,
+        mask,
         lengths,
-        out,
-        lse,
+        offsets,
+        key_offsets,
+        index,
+        seed,
         scale,
         causal,
-        bias_grad,
+        left,
+        right,
+        softcap,
+        dropout,
     )
+    found = _kernels(query).backward(request, grad_out, grad_lse, out, lse, Wanted(*wanted))
+    first, second, third, fourth, fifth, sixth, seventh, eighth = found
+    return first, second, third, fourth, fifth, sixth, seventh, eighth
 
 
 @attention_backward.register_fake
 def _(
-    grad_out: Tensor,
-    grad_lse: Tensor | None,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    bias: Tensor | None,
-    lengths: Tensor | None,
-    out: Tensor,
-    lse: Tensor,
-    scale: float,
-    causal: str,
-    bias_grad: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    rows = (launch.empty_rows(query), launch.empty_rows(key), launch.empty_rows(value))
-    if bias is None or not bias_grad:
-        return *rows, query.new_empty(0)
-    return *rows, bias.new_empty(bias.shape)
+    query: Tensor, key: Tensor, value: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    others = [
+        given.new_empty(given.shape) if want else query.new_empty(0)
+        for given, want in zip(rest[:5], rest[-1], strict=True)
+    ]
+    bias, slopes, table, scales, sinks = others
+    rows = (empty_rows(query), empty_rows(key), empty_rows(value))
+    return *rows, bias, slopes, table, scales, sinks
+
+
+_COUNT = len(DIFFERENTIABLE)
+_ARGUMENTS = len(TENSORS) + 6
 
 
 def _save_forward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    query, key, value, bias, lengths, scale, causal = inputs
-    ctx.save_for_backward(query, key, value, bias, lengths, *output)
-    ctx.scale, ctx.causal = scale, causal
+    ctx.save_for_backward(*inputs[: len(TENSORS)], *output)
+    ctx.numbers = inputs[len(TENSORS) :]
     ctx.set_materialize_grads(False)
 
 
-def _differentiate_forward(
-    ctx: Any, grad_out: Tensor | None, grad_lse: Tensor | None
+def differentiate_forward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Gradients of all arguments of `attention_forward`, which can be differentiated again."""
+
+    def run(request: Request, *rest: Any) -> tuple[Tensor, ...]:
+        return attention_backward(*arguments(request), *rest)
+
+    return first_gradients(ctx, grads, run)
+
+
+def first_gradients(
+    ctx: Any, grads: tuple[Tensor | None, ...], backward: Callable[..., tuple[Tensor, ...]]
 ) -> tuple[Tensor | None, ...]:
+    """Gradients of all arguments of `attention_forward` by a function of `launch.backward`'s form."""
+    grad_out, grad_lse = grads
     if grad_out is None and grad_lse is None:
-        return (None,) * 7
-    query, key, value, bias, lengths, out, lse = ctx.saved_tensors
+        return (None,) * _ARGUMENTS
+    *tensors, out, lse = ctx.saved_tensors
     if grad_out is None:
         grad_out = torch.zeros_like(out)
-    bias_grad = bias is not None and ctx.needs_input_grad[3]
-    grads = attention_backward(
-        grad_out,
-        grad_lse,
-        query,
-        key,
-        value,
-        bias,
-        lengths,
-        out,
-        lse,
-        ctx.scale,
-        ctx.causal,
-        bias_grad,
-    )
-    return *grads[:3], grads[3] if bias_grad else None, None, None, None
+    wanted = Wanted(*(ctx.needs_input_grad[n] for n in range(3, _COUNT)))
+    request = request_of(*tensors, *ctx.numbers)
+    found = backward(request, grad_out, grad_lse, out, lse, wanted)
+    others = [grad if want else None for grad, want in zip(found[3:], wanted, strict=True)]
+    return *found[:3], *others, *(None,) * (_ARGUMENTS - _COUNT)
 
 
-attention_forward.register_autograd(_differentiate_forward, setup_context=_save_forward)
+attention_forward.register_autograd(differentiate_forward, setup_context=_save_forward)
 
 
 def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    grad_out, grad_lse, query, key, value, bias, lengths, _, _, scale, causal, bias_grad = inputs
-    ctx.save_for_backward(grad_out, grad_lse, query, key, value, bias, lengths)
-    ctx.scale, ctx.causal, ctx.bias_grad = scale, causal, bias_grad
+    del output
+    grad_out, grad_lse, _, _, wanted = inputs[_ARGUMENTS:]
+    ctx.save_for_backward(*inputs[: len(TENSORS)], grad_out, grad_lse)
+    ctx.numbers, ctx.wanted = inputs[len(TENSORS) : _ARGUMENTS], [True, True, True, *wanted]
+    ctx.set_materialize_grads(False)
 
 
 def _differentiate_backward(ctx: Any, *incoming: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -165,50 +314,39 @@ def _differentiate_backward(ctx: Any, *incoming: Tensor | None) -> tuple[Tensor 
     `out` and `lse` are functions of the other inputs, whose full derivative is taken here; they
     receive none of their own.
     """
-    names = ("grad_out", "grad_lse", "query", "key", "value", "bias")
-    *saved, lengths = ctx.saved_tensors
+    *tensors, grad_out, grad_lse = ctx.saved_tensors
     with torch.enable_grad():
-        given = {
-            name: tensor if tensor is None else tensor.detach().requires_grad_()
-            for name, tensor in zip(names, saved, strict=True)
-        }
-        query, key, value, bias = (given[name] for name in names[2:])
-        assert query is not None
-        assert key is not None
-        assert value is not None
-        out, lse = reference.attention(_request(query, key, value, bias, lengths, ctx))
-        wanted = [query, key, value, *([bias] if bias is not None and ctx.bias_grad else [])]
-        outputs, grads = [out], [given["grad_out"]]
-        if given["grad_lse"] is not None:
-            outputs, grads = [out, lse], [given["grad_out"], given["grad_lse"]]
-        first = torch.autograd.grad(outputs, wanted, grads, create_graph=True, allow_unused=True)
-        pairs = [
-            (g, dg)
-            for g, dg in zip(first, incoming, strict=False)
-            if g is not None and dg is not None
+        leaves: list[Any] = [
+            None if x is None else x.detach().requires_grad_()
+            for x in (*tensors[:_COUNT], grad_out, grad_lse)
         ]
-        leaves = [tensor for tensor in given.values() if tensor is not None]
+        *given, grad_out, grad_lse = leaves
+        out, lse = reference.attention(request_of(*given, *tensors[_COUNT:], *ctx.numbers))
+        outputs, grads = [out], [grad_out]
+        if grad_lse is not None:
+            outputs, grads = [out, lse], [grad_out, grad_lse]
+        pairs = [
+            (x, dg)
+            for x, dg, want in zip(given, incoming, ctx.wanted, strict=True)
+            if x is not None and dg is not None and want
+        ]
+        first = torch.autograd.grad(
+            outputs, [x for x, _ in pairs], grads, create_graph=True, allow_unused=True
+        )
+        used = [(g, dg) for g, (_, dg) in zip(first, pairs, strict=True) if g is not None]
+        present = [x for x in leaves if x is not None]
         second = iter(
             torch.autograd.grad(
-                [g for g, _ in pairs], leaves, [dg for _, dg in pairs], allow_unused=True
+                [g for g, _ in used], present, [dg for _, dg in used], allow_unused=True
             )
         )
-    by_name = {name: None if tensor is None else next(second) for name, tensor in given.items()}
-    return *(by_name[name] for name in names), None, None, None, None, None, None
+    found = [None if x is None else next(second) for x in leaves]
+    return *found[:_COUNT], *(None,) * (_ARGUMENTS - _COUNT), *found[_COUNT:], None, None, None
 
 
 attention_backward.register_autograd(_differentiate_backward, setup_context=_save_backward)
 
-
-def _request(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, lengths: Tensor | None, ctx: Any
-) -> Request:
-    return Request(
-        query=query,
-        key=key,
-        value=value,
-        bias=bias,
-        lengths=lengths,
-        causal=_CAUSAL[ctx.causal],
-        scale=ctx.scale,
-    )
+attention_forward.register_vmap(functools.partial(fold_forward, attention_forward))
+attention_backward.register_vmap(functools.partial(fold_backward, attention_backward))
+register_flop_formula(torch.ops.headway.attention_forward, get_raw=True)(forward_flops)
+register_flop_formula(torch.ops.headway.attention_backward, get_raw=True)(backward_flops)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from headway.core.ops.attention.request import Request
+from headway.core.ops.attention.request import Request, autocast_type
 from headway.core.ops.attention.scores import added, allowed, valid_keys
 
 
@@ -29,6 +29,13 @@ def attention(request: Request) -> tuple[Tensor, Tensor]:
         https://arxiv.org/abs/2108.12409; cap: Gemma Team 2024, https://arxiv.org/abs/2408.00118;
         sinks: Xiao et al. 2024, https://arxiv.org/abs/2309.17453.
     """
+    if autocast_type(request.query) is None:
+        return _attend(request)
+    with torch.autocast(request.query.device.type, enabled=False):
+        return _attend(request)
+
+
+def _attend(request: Request) -> tuple[Tensor, Tensor]:
     dtype = torch.float64 if request.query.dtype == torch.float64 else torch.float32
     query, key, value = (x.to(dtype) for x in (request.query, request.key, request.value))
     valid = valid_keys(request)
@@ -81,8 +88,13 @@ def _kept(request: Request, weights: Tensor) -> Tensor:
     if request.seed is None:
         return (torch.rand_like(weights) >= request.dropout).to(weights.dtype)
     numbers = torch.arange(weights.numel(), device=weights.device).view(weights.shape)
-    draws = _mixed(_mixed(numbers & 0xFFFFFFFF) ^ (numbers >> 32) ^ (request.seed & 0xFFFFFFFF))
-    return (draws >= request.dropout * 2.0**32).to(weights.dtype)
+    return kept_places(numbers, request.seed, request.dropout).to(weights.dtype)
+
+
+def kept_places(numbers: Tensor, seed: int | Tensor, dropout: float) -> Tensor:
+    """Which weights stay, by their number among all of the scores: a function of these numbers alone."""
+    draws = _mixed(_mixed(numbers & 0xFFFFFFFF) ^ (numbers >> 32) ^ (seed & 0xFFFFFFFF))
+    return draws >= dropout * 2.0**32
 
 
 def _mixed(numbers: Tensor) -> Tensor:

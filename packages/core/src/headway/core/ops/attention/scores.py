@@ -6,6 +6,8 @@ from torch import Tensor
 
 from headway.core.ops.attention.request import Request
 
+_ALL = slice(None)
+
 
 def places(request: Request) -> tuple[Tensor, Tensor]:
     """Positions of queries and keys on one axis, aligned at the corner that `causal` names.
@@ -68,19 +70,23 @@ def valid_keys(request: Request) -> Tensor | None:
     return None
 
 
-def allowed(request: Request) -> Tensor | None:
+def allowed(request: Request, rows: slice = _ALL) -> Tensor | None:
     """True where a query may attend to a key, or None where all may.
 
+    Args:
+        request: The call.
+        rows: Which queries.
+
     Shape:
-        Broadcasts to (B, H, T, S).
+        Broadcasts to (B, H, T, S), T those of `rows`.
     """
-    mask = _both(request.mask, valid_keys(request))
+    mask = _both(_rows_of(request.mask, rows), valid_keys(request))
     if request.offsets is not None:
         query_items, key_items = items(request)
-        mask = _both(mask, (query_items[:, None] == key_items)[None, None])
+        mask = _both(mask, (query_items[rows, None] == key_items)[None, None])
     if request.causal or request.window is not None:
         query_places, key_places = places(request)
-        steps = key_places - query_places[:, None]
+        steps = key_places - query_places[rows, None]
         left, right = request.window or (None, None)
         if request.causal:
             right = 0
@@ -91,22 +97,34 @@ def allowed(request: Request) -> Tensor | None:
     return mask
 
 
-def added(request: Request) -> Tensor | None:
+def added(request: Request, rows: slice = _ALL) -> Tensor | None:
     """The sum of bias, distance penalty and table entries, or None where nothing is added.
 
+    Args:
+        request: The call.
+        rows: Which queries.
+
     Shape:
-        Broadcasts to (B, H, T, S).
+        Broadcasts to (B, H, T, S), T those of `rows`.
     """
-    total = request.bias
+    total = _rows_of(request.bias, rows)
     if request.alibi_slopes is not None:
         query_places, key_places = places(request)
-        distance = (key_places - query_places[:, None]).abs()
+        distance = (key_places - query_places[rows, None]).abs()
         penalty = -request.alibi_slopes[:, None, None] * distance
         total = penalty[None] if total is None else total + penalty
     if request.table is not None and request.index is not None:
-        entries = F.embedding(request.index.long(), request.table).movedim(-1, -3)
+        index = request.index[..., rows, :].long()
+        entries = F.embedding(index, request.table).movedim(-1, -3)
         total = entries if total is None else total + entries
     return total
+
+
+def _rows_of(tensor: Tensor | None, rows: slice) -> Tensor | None:
+    """The part of what broadcasts to the scores that belongs to some queries."""
+    if tensor is None or tensor.dim() < 2 or tensor.shape[-2] == 1:
+        return tensor
+    return tensor[..., rows, :]
 
 
 def _both(first: Tensor | None, second: Tensor | None) -> Tensor | None:

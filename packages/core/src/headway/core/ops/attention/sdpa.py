@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
-from headway.core.ops.attention.request import Request, readable
+from headway.core.ops.attention.request import Request, readable, same_size
 from headway.core.ops.attention.scores import added, allowed, valid_keys
 from headway.core.ops.attention.twice import scaled_dot_product
 
@@ -89,16 +89,7 @@ def _only_causal(request: Request) -> bool:
     if any(x is not None for x in (request.mask, request.lengths, request.offsets)):
         return False
     _, _, queries, keys = request.shape
-    return request.causal == "top-left" or _same(queries, keys)
-
-
-def _same(first: int, second: int) -> bool:
-    if isinstance(first, int) and isinstance(second, int):
-        return first == second
-    # While exporting, a comparison of two free sizes would tie them together.
-    from torch.fx.experimental.symbolic_shapes import statically_known_true
-
-    return statically_known_true(first == second)
+    return request.causal == "top-left" or same_size(queries, keys)
 
 
 def _joined(bias: Tensor | None, mask: Tensor | None, request: Request) -> Tensor | None:
@@ -124,7 +115,7 @@ def _padded(request: Request, lengths: list[int]) -> Tensor:
         return _dense(dataclasses.replace(request, lengths=None))
     # Fewer keys must not move the diagonal.
     free = request.window is None and request.alibi_slopes is None
-    fixed = free and (request.causal != "bottom-right" or _same(queries, keys))
+    fixed = free and (request.causal != "bottom-right" or same_size(queries, keys))
     if not fixed or heads * queries * keys * request.query.shape[3] < _LARGE:
         return _dense(request)
     tensors = (request.query, request.key, request.value)

@@ -5,6 +5,7 @@ through float32. Both are mended here; everything else goes straight through.
 """
 
 import functools
+import math
 from typing import Any
 
 import torch
@@ -45,14 +46,28 @@ def scaled_dot_product(
     Shape:
         As there, with four dimensions.
     """
-    grouped = query.shape[1] != key.shape[1]
-    if (
+    # A size that is not known while a graph is made compares to a symbol, which SDPA refuses.
+    grouped = bool(query.shape[1] != key.shape[1])
+    eager = (
         query.is_cpu
         and torch.is_grad_enabled()
-        and (query.requires_grad or key.requires_grad or value.requires_grad)
         and not torch.compiler.is_compiling()
         # torch.func differentiates the plain function by itself.
         and not torch._C._are_functorch_transforms_active()
+    )
+    if (
+        eager
+        and mask is not None
+        and mask.requires_grad
+        and dropout == 0.0
+        and not grouped
+        # Infinities may leave a row without any key, whose weights are zero there and NaN here.
+        and math.isfinite(mask.detach().sum().item())
+    ):
+        return _unfused(query, key, value, mask, scale)
+    if (
+        eager
+        and (query.requires_grad or key.requires_grad or value.requires_grad)
         and torch._fused_sdp_choice(  # pyright: ignore[reportPrivateImportUsage]
             query, key, value, mask, dropout, causal, scale=scale, enable_gqa=grouped
         )
@@ -71,6 +86,15 @@ def scaled_dot_product(
         scale=scale,
         enable_gqa=grouped,
     )
+
+
+def _unfused(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float | None
+) -> Tensor:
+    """What SDPA does where a bias has a gradient, in fewer passes over the scores."""
+    factor = query.shape[3] ** -0.5 if scale is None else scale
+    scores_bhts = torch.matmul(query * factor, key.mT).add_(bias)
+    return scores_bhts.softmax(dim=-1).to(value.dtype) @ value
 
 
 class _Fused(torch.autograd.Function):
@@ -126,11 +150,12 @@ def _widened(wide: bool, *tensors: Tensor) -> tuple[Tensor, ...]:
 
 def _trains_wide(query: Tensor, key: Tensor) -> bool:
     if query.dtype == torch.bfloat16:
-        return key.shape[2] <= _SHORT or not _multiplies_bfloat16()
+        return key.shape[2] <= _SHORT or not multiplies_bfloat16()
     return query.dtype == torch.float16
 
 
 @functools.cache
-def _multiplies_bfloat16() -> bool:
+def multiplies_bfloat16() -> bool:
+    """Whether the CPU has instructions for products of bfloat16 numbers."""
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -3,7 +3,14 @@
 import triton
 import triton.language as tl
 
-from headway.core.ops.attention.triton.tile import finish_scores, key_count
+from headway.core.ops.attention.triton.operands import find_block, head_of
+from headway.core.ops.attention.triton.scores import (
+    in_rows,
+    kept,
+    key_range,
+    query_limits,
+    tile_scores,
+)
 from headway.core.ops.kernels.rows import LOG2E, load_rows, store_rows
 
 
@@ -12,39 +19,18 @@ def forward_kernel(
     query,
     key,
     value,
-    bias,
-    lengths,
     out,
     lse,
-    scale_log2,
-    shift,
-    H,
-    T,
-    S,
-    stride_query_b,
-    stride_query_h,
-    stride_query_t,
-    stride_key_b,
-    stride_key_h,
-    stride_key_s,
-    stride_value_b,
-    stride_value_h,
-    stride_value_s,
-    stride_bias_b,
-    stride_bias_h,
-    stride_bias_t,
-    stride_bias_s,
-    stride_out_b,
-    stride_out_h,
-    stride_out_t,
+    rules,
+    shape,
+    blocks,
     GROUPS: tl.constexpr,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
+    DV: tl.constexpr,
+    BLOCK_DV: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_S: tl.constexpr,
-    HAS_BIAS: tl.constexpr,
-    HAS_LENGTHS: tl.constexpr,
-    CAUSAL: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """One program per block of queries of one head of one item.
@@ -52,46 +38,40 @@ def forward_kernel(
     Source:
         Dao 2023, https://arxiv.org/abs/2307.08691, algorithm 1.
     """
-    blocks = tl.cdiv(T, BLOCK_T)
-    program = tl.program_id(0)
-    start_t = (program % blocks) * BLOCK_T
-    head = (program // blocks) % H
-    batch = program // (blocks * H)
-    head_64, batch_64 = head.to(tl.int64), batch.to(tl.int64)
-    kv_head_64 = (head // GROUPS).to(tl.int64)
-    query += batch_64 * stride_query_b + head_64 * stride_query_h
-    key += batch_64 * stride_key_b + kv_head_64 * stride_key_h
-    value += batch_64 * stride_value_b + kv_head_64 * stride_value_h
-    out += batch_64 * stride_out_b + head_64 * stride_out_h
-    lse += (batch_64 * H + head_64) * T
-    if HAS_BIAS:
-        bias += batch_64 * stride_bias_b + head_64 * stride_bias_h
+    begin, end, rest = find_block(tl.program_id(0), blocks, shape.T, BLOCK_T)
+    if begin >= end:
+        return
+    head = (rest % shape.H).to(tl.int64)
+    batch = (rest // shape.H).to(tl.int64)
+    key_start = head_of(key, batch, head // GROUPS)
+    value_start = head_of(value, batch, head // GROUPS)
+    line = (batch * shape.H + head) * shape.T
 
-    count = key_count(lengths, batch, S, HAS_LENGTHS)
-    end = count
-    if CAUSAL:
-        end = tl.minimum(count, tl.maximum(start_t + BLOCK_T + shift, 0))
-    rows = start_t + tl.arange(0, BLOCK_T)
-    query_block = load_rows(query, rows, T, stride_query_t, D, BLOCK_D)
+    rows = begin + tl.arange(0, BLOCK_T)
+    limits = query_limits(rows, end, batch, shape, rules)
+    first, last = key_range(limits, batch, shape, rules)
+    rows_64 = rows.to(tl.int64)
+    query_block = load_rows(head_of(query, batch, head), rows_64, end, query.stride_n, D, BLOCK_D)
     top = tl.full((BLOCK_T,), float("-inf"), tl.float32)
     total = tl.zeros((BLOCK_T,), tl.float32)
-    sums = tl.zeros((BLOCK_T, BLOCK_D), tl.float32)
-    for start_s in range(0, end, BLOCK_S):
-        columns = start_s + tl.arange(0, BLOCK_S)
-        key_block = load_rows(key, columns, count, stride_key_s, D, BLOCK_D)
-        scores = finish_scores(
+    if rules.sinks is not None:
+        # A sink is a key seen before all others, whose value is zero.
+        top = tl.zeros((BLOCK_T,), tl.float32)
+        top += tl.load(rules.sinks + head).to(tl.float32) * LOG2E
+        total = tl.where(top > float("-inf"), 1.0, 0.0)
+    sums = tl.zeros((BLOCK_T, BLOCK_DV), tl.float32)
+    for start in range(first, last, BLOCK_S):  # pyright: ignore[reportArgumentType]
+        columns = start + tl.arange(0, BLOCK_S)
+        columns_64 = columns.to(tl.int64)
+        key_block = load_rows(key_start, columns_64, last, key.stride_n, D, BLOCK_D)
+        scores, _ = tile_scores(
             tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION),
-            bias,
             rows[:, None],
             columns[None, :],
-            T,
-            count,
-            shift,
-            scale_log2,
-            stride_bias_t,
-            stride_bias_s,
-            HAS_BIAS,
-            CAUSAL,
+            in_rows(limits, rules),
+            batch,
+            head,
+            rules,
         )
         new_top = tl.maximum(top, tl.max(scores, axis=1))
         # A row that has seen no key yet has top = -inf, and -inf - -inf is not a number.
@@ -99,15 +79,18 @@ def forward_kernel(
         weights = tl.exp2(scores - base[:, None])
         decay = tl.exp2(top - base)
         total = total * decay + tl.sum(weights, axis=1)
-        value_block = load_rows(value, columns, count, stride_value_s, D, BLOCK_D)
+        if rules.dropout is not None:
+            stays = kept(rows[:, None], columns[None, :], line, shape, rules.dropout)
+            weights = tl.where(stays, weights, 0.0)
+        value_block = load_rows(value_start, columns_64, last, value.stride_n, DV, BLOCK_DV)
         sums = sums * decay[:, None]
         sums += tl.dot(weights.to(value_block.dtype), value_block, input_precision=PRECISION)
         top = new_top
     empty = total == 0.0
     total = tl.where(empty, 1.0, total)
-    store_rows(out, rows, T, stride_out_t, sums / total[:, None], D, BLOCK_D)
-    tl.store(
-        lse + rows,
-        tl.where(empty, float("-inf"), (top + tl.log2(total)) / LOG2E),
-        mask=rows < T,
-    )
+    sums = sums / total[:, None]
+    if rules.dropout is not None:
+        sums *= rules.dropout.gain
+    store_rows(head_of(out, batch, head), rows_64, end, out.stride_n, sums, DV, BLOCK_DV)
+    found = tl.where(empty, float("-inf"), (top + tl.log2(total)) / LOG2E)
+    tl.store(lse + line + rows, found, mask=rows < end)

@@ -1,4 +1,4 @@
-"""Launches the kernels: strides, grids and memory; no autograd and no checks of arguments."""
+"""Launches the kernels: grids and memory; no autograd and no checks of arguments."""
 
 from typing import Any
 
@@ -6,118 +6,181 @@ import torch
 import triton
 from torch import Tensor
 
-from headway.core.ops.attention.triton.backward import (
-    delta_kernel,
-    key_value_kernel,
-    query_kernel,
-)
+from headway.core.ops.attention.request import Request
+from headway.core.ops.attention.results import Wanted, empty_outputs, empty_rows
 from headway.core.ops.attention.triton.bias import bias_kernel
 from headway.core.ops.attention.triton.forward import forward_kernel
+from headway.core.ops.attention.triton.key_value import key_value_kernel
+from headway.core.ops.attention.triton.options import (
+    Constants,
+    constants_of,
+    dense_rows,
+    options_of,
+    padded,
+    rows_of,
+    shape_of,
+)
+from headway.core.ops.attention.triton.packing import blocks_of
+from headway.core.ops.attention.triton.query import query_kernel
+from headway.core.ops.attention.triton.statistics import delta_kernel
+from headway.core.ops.attention.triton.table import table_kernel
 from headway.core.ops.kernels.machine import architecture, on_device
 from headway.core.ops.kernels.tiles import Tile, tile_for
 
-_Constants = dict[str, int | bool | str]
-_LOG2E = 1.4426950408889634
-# Programs that the kernel of the bias is cut into, at least, if there is enough to do; a constant,
+# Programs that the kernels of bias and table are cut into, at least, if there is enough to do; a constant,
 # so that the order of the sums does not depend on the device.
-_BIAS_PROGRAMS = 256
+_PROGRAMS = 256
 # Rows per program of the delta kernel, which multiplies no matrices and needs no tuning.
 DELTA_ROWS = 64
 
 
-def forward(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    bias: Tensor | None,
-    lengths: Tensor | None,
-    scale: float,
-    causal: str,
-) -> tuple[Tensor, Tensor]:
+class Launcher:
+    """Starts kernels on the device of their inputs; the audit has one that only writes down what it gets."""
+
+    def tile(self, kernel: str, request: Request) -> Tile:
+        """The launch shape of a kernel for the device, type and width of a request."""
+        query, value = request.query, request.value
+        return tile_for(
+            "attention",
+            tile_name(kernel, request),
+            arch=self.architecture(query),
+            single=query.dtype == torch.float32,
+            width=padded(max(query.shape[3], value.shape[3])),
+        )
+
+    def architecture(self, query: Tensor) -> int:
+        """Compute capability times ten of the device that kernels are for."""
+        return architecture(query)
+
+    def start(
+        self,
+        name: str,
+        kernel: Any,
+        programs: int,
+        arguments: tuple[Any, ...],
+        constants: Constants,
+        tile: Tile,
+    ) -> None:
+        """Runs a kernel; `name` is that of its tiles."""
+        del name
+        kernel[(programs,)](*arguments, **constants, num_warps=tile.warps, num_stages=tile.stages)
+
+
+LAUNCHER = Launcher()
+
+
+def tile_name(kernel: str, request: Request) -> str:
+    """Under which name a kernel's tiles stand; some options take registers and need smaller ones."""
+    limits = (request.offsets, request.window)
+    if kernel == "bias" and (request.causal or any(x is not None for x in limits)):
+        return "bias_banded"
+    if kernel not in ("forward", "key_value", "query"):
+        return kernel
+    crowded = request.table is not None or (request.bias is not None and request.mask is not None)
+    return f"{kernel}_planes" if crowded else kernel
+
+
+def forward(request: Request, launcher: Launcher = LAUNCHER) -> tuple[Tensor, Tensor]:
     """Runs the forward kernel.
 
     Shape:
-        (B, H, T, D), laid out as (B, T, H, D), and float32 (B, H, T).
+        (B, H, T, Dv), laid out as (B, T, H, Dv), and float32 (B, H, T).
     """
-    query, key, value = (_dense_rows(x) for x in (query, key, value))
-    batch, heads, queries, _ = query.shape
-    keys = key.shape[2]
-    out, lse = empty_outputs(query)
+    query, key, value = (dense_rows(x) for x in (request.query, request.key, request.value))
+    batch, heads, queries, _ = request.shape
+    out, lse = empty_outputs(query, value)
     if out.numel() == 0:
         return out, lse
-    tile = _tile("forward", query)
-    bias_4d = None if bias is None else bias.expand(batch, heads, queries, keys)
+    tile = launcher.tile("forward", request)
     with on_device(query):
-        _start(
+        blocks, count = blocks_of(request.offsets, queries, tile.t)
+        launcher.start(
+            "forward",
             forward_kernel,
-            triton.cdiv(queries, tile.t) * heads * batch,
-            tile,
+            count * heads * batch,
             (
-                *(query, key, value, bias_4d, lengths, out, lse),
-                *(scale * _LOG2E, _shift(causal, queries, keys), heads, queries, keys),
-                *query.stride()[:3],
-                *key.stride()[:3],
-                *value.stride()[:3],
-                *_bias_strides(bias_4d),
-                *out.stride()[:3],
+                *(rows_of(x) for x in (query, key, value, out)),
+                lse,
+                options_of(request),
+                shape_of(request),
+                blocks,
             ),
-            _constants(query, key, bias, lengths, causal),
+            _blocked(constants_of(request), tile),
+            tile,
         )
     return out, lse
 
 
 def backward(
+    request: Request,
     grad_out: Tensor,
     grad_lse: Tensor | None,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    bias: Tensor | None,
-    lengths: Tensor | None,
     out: Tensor,
     lse: Tensor,
-    scale: float,
-    causal: str,
-    bias_grad: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    wanted: Wanted,
+    launcher: Launcher = LAUNCHER,
+) -> tuple[Tensor, ...]:
     """Runs the backward kernels.
 
     Returns:
-        Gradients of query, key, value and bias; the last is empty unless `bias_grad`.
+        Gradients of query, key, value, bias, slopes, table, scales and sinks; of the last five those that
+        are not wanted are empty.
     """
-    query, key, value, grad_out = (_dense_rows(x) for x in (query, key, value, grad_out))
-    batch, heads, queries, _ = query.shape
+    query, key, value, grad_out = (
+        dense_rows(x) for x in (request.query, request.key, request.value, grad_out)
+    )
+    batch, heads, queries, _ = request.shape
     kv_heads, keys = key.shape[1:3]
-    bias_4d = None if bias is None else bias.expand(batch, heads, queries, keys)
     grad_query, grad_key, grad_value = (empty_rows(x) for x in (query, key, value))
     delta = torch.empty_like(lse)
-    constants = _constants(query, key, bias, lengths, causal)
-    inputs = (query, key, value, bias_4d, lengths, grad_out, lse, delta)
-    sizes = (scale, _shift(causal, queries, keys), heads, queries, keys)
-    strides = (
-        *query.stride()[:3],
-        *key.stride()[:3],
-        *value.stride()[:3],
-        *_bias_strides(bias_4d),
-        *grad_out.stride()[:3],
-    )
+    # An operator must not return one tensor twice.
+    grads = {name: query.new_empty(0) for name in Wanted._fields}
     with on_device(query):
+        constants, options, shape = constants_of(request), options_of(request), shape_of(request)
+        rows = tuple(rows_of(x) for x in (query, key, value, grad_out))
+        inputs = (*rows, lse, delta)
+        row_slopes, row_scales = (
+            torch.empty_like(lse) if want else None for want in (wanted.slopes, wanted.scales)
+        )
         if query.numel():
-            _row_sums(out, grad_out, grad_lse, lse, delta, constants)
-            tile = _tile("query", query)
-            programs = triton.cdiv(queries, tile.t) * heads * batch
-            arguments = (*inputs, grad_query, *sizes, *strides, *grad_query.stride()[:3])
-            _start(query_kernel, programs, tile, arguments, constants)
+            _row_sums(out, grad_out, grad_lse, lse, delta, request, launcher)
+            tile = launcher.tile("query", request)
+            blocks, count = blocks_of(request.offsets, queries, tile.t)
+            launcher.start(
+                "query",
+                query_kernel,
+                count * heads * batch,
+                (*inputs, rows_of(grad_query), row_slopes, row_scales, options, shape, blocks),
+                _blocked(constants, tile),
+                tile,
+            )
         if key.numel():
-            tile = _tile("key_value", query)
-            programs = triton.cdiv(keys, tile.s) * kv_heads * batch
-            ends = (*grad_key.stride()[:3], *grad_value.stride()[:3])
-            arguments = (*inputs, grad_key, grad_value, *sizes, *strides, *ends)
-            _start(key_value_kernel, programs, tile, arguments, constants)
-        grad_bias = query.new_empty(0)
-        if bias is not None and bias_grad:
-            grad_bias = _bias_sums(bias, query, key, inputs, sizes, strides, constants)
-    return grad_query, grad_key, grad_value, grad_bias
+            tile = launcher.tile("key_value", request)
+            blocks, count = blocks_of(request.key_offsets, keys, tile.s)
+            launcher.start(
+                "key_value",
+                key_value_kernel,
+                count * kv_heads * batch,
+                (*inputs, rows_of(grad_key), rows_of(grad_value), options, shape, blocks),
+                _blocked(constants, tile),
+                tile,
+            )
+        if wanted.bias:
+            grads["bias"] = _bias_sums(request, inputs, options, constants, launcher)
+        if wanted.table:
+            grads["table"] = _table_sums(request, inputs, options, constants, launcher)
+        for name, given, per_row in (
+            ("slopes", request.alibi_slopes, row_slopes),
+            ("scales", request.scale, row_scales),
+        ):
+            if per_row is not None and isinstance(given, Tensor):
+                grads[name] = per_row.sum(dim=(0, 2)).to(given.dtype)
+        if wanted.sinks and request.sinks is not None:
+            # A sink takes its share of the weights and gives nothing back.
+            shares = torch.exp(request.sinks.float()[:, None] - lse)
+            shares = shares.masked_fill(lse == -torch.inf, 0.0)
+            grads["sinks"] = -(shares * delta).sum(dim=(0, 2)).to(request.sinks.dtype)
+    return grad_query, grad_key, grad_value, *grads.values()
 
 
 def _row_sums(
@@ -126,120 +189,95 @@ def _row_sums(
     grad_lse: Tensor | None,
     lse: Tensor,
     delta: Tensor,
-    constants: _Constants,
+    request: Request,
+    launcher: Launcher,
 ) -> None:
-    batch, heads, queries, _ = out.shape
-    kernel: Any = delta_kernel
-    kernel[(triton.cdiv(queries, DELTA_ROWS) * heads * batch,)](
-        *(out, grad_out, None if grad_lse is None else grad_lse.contiguous(), lse, delta),
-        *(heads, queries),
-        *out.stride()[:3],
-        *grad_out.stride()[:3],
-        D=constants["D"],
-        BLOCK_D=constants["BLOCK_D"],
-        BLOCK_T=DELTA_ROWS,
-        HAS_GRAD_LSE=grad_lse is not None,
-        num_warps=4,
+    batch, heads, queries, _ = request.shape
+    tile = Tile(DELTA_ROWS, 0, 4, 1)
+    launcher.start(
+        "delta",
+        delta_kernel,
+        triton.cdiv(queries, tile.t) * heads * batch,
+        (
+            rows_of(out),
+            rows_of(grad_out),
+            None if grad_lse is None else grad_lse.contiguous(),
+            lse,
+            delta,
+            shape_of(request),
+        ),
+        {"DV": out.shape[3], "BLOCK_DV": padded(out.shape[3]), "BLOCK_T": tile.t},
+        tile,
     )
 
 
 def _bias_sums(
-    bias: Tensor,
-    query: Tensor,
-    key: Tensor,
-    inputs: tuple[Tensor | None, ...],
-    sizes: tuple[float, int, int, int, int],
-    strides: tuple[int, ...],
-    constants: _Constants,
+    request: Request,
+    inputs: tuple[Any, ...],
+    options: Any,
+    constants: Constants,
+    launcher: Launcher,
 ) -> Tensor:
-    batch, heads, queries, _ = query.shape
-    keys = key.shape[2]
+    bias = request.bias
+    assert bias is not None
+    batch, heads, queries, keys = request.shape
     bias_b, bias_h, bias_t, bias_s = (1,) * (4 - bias.dim()) + tuple(bias.shape)
     if not batch * heads * queries * keys:
         return torch.zeros_like(bias, memory_format=torch.contiguous_format)
-    tile = _tile("bias", query)
+    tile = launcher.tile("bias", request)
     blocks_t, blocks_s = triton.cdiv(queries, tile.t), triton.cdiv(keys, tile.s)
     one_t, one_s = bias_t == 1, bias_s == 1
     tiles = bias_b * bias_h * (1 if one_t else blocks_t) * (1 if one_s else blocks_s)
     total = batch * heads * blocks_t * blocks_s // tiles
-    visits = triton.cdiv(total, min(total, triton.cdiv(_BIAS_PROGRAMS, tiles)))
-    shares = triton.cdiv(total, visits)
+    visits, shares = _shares(total, tiles)
     partial = torch.empty(
         (shares, bias_b, bias_h, bias_t, bias_s), dtype=torch.float32, device=bias.device
     )
-    scale, shift, *counts = sizes
-    arguments = (*inputs, partial, scale, shift, batch, *counts, bias_b, bias_h, visits, *strides)
-    _start(
+    launcher.start(
+        "bias",
         bias_kernel,
         tiles * shares,
+        (*inputs, partial, bias_b, bias_h, visits, options, shape_of(request)),
+        _blocked(constants, tile) | {"ONE_T": one_t, "ONE_S": one_s},
         tile,
-        arguments,
-        {**constants, "ONE_T": one_t, "ONE_S": one_s},
     )
     return partial.sum(dim=0).to(bias.dtype).view(bias.shape)
 
 
-def _start(
-    kernel: Any, programs: int, tile: Tile, arguments: tuple[Any, ...], constants: _Constants
-) -> None:
-    kernel[(programs,)](
-        *arguments,
-        **constants,
-        BLOCK_T=tile.t,
-        BLOCK_S=tile.s,
-        num_warps=tile.warps,
-        num_stages=tile.stages,
+def _table_sums(
+    request: Request,
+    inputs: tuple[Any, ...],
+    options: Any,
+    constants: Constants,
+    launcher: Launcher,
+) -> Tensor:
+    table, index = request.table, request.index
+    assert table is not None
+    assert index is not None
+    batch, heads, queries, keys = request.shape
+    if not batch * heads * queries * keys:
+        return torch.zeros_like(table, memory_format=torch.contiguous_format)
+    tile = launcher.tile("table", request)
+    total = triton.cdiv(queries, tile.t) * triton.cdiv(keys, tile.s) * batch
+    visits, shares = _shares(total, heads)
+    partial = torch.zeros((shares, heads, table.shape[0]), dtype=torch.float32, device=table.device)
+    repeats = batch if index.dim() == 2 or index.shape[0] == 1 else 1
+    launcher.start(
+        "table",
+        table_kernel,
+        heads * shares,
+        (*inputs, partial, visits, repeats, options, shape_of(request)),
+        _blocked(constants, tile),
+        tile,
     )
+    return partial.sum(dim=0).T.to(table.dtype).contiguous()
 
 
-def empty_rows(like: Tensor) -> Tensor:
-    """Memory for a (B, H, N, D) tensor laid out as (B, N, H, D), so that heads merge for free."""
-    batch, heads, tokens, width = like.shape
-    return like.new_empty((batch, tokens, heads, width)).transpose(1, 2)
+def _shares(total: int, owners: int) -> tuple[int, int]:
+    """Visits per program, and programs per owner, so that there are enough programs in all."""
+    visits = triton.cdiv(total, min(total, triton.cdiv(_PROGRAMS, owners)))
+    return visits, triton.cdiv(total, visits)
 
 
-def empty_outputs(query: Tensor) -> tuple[Tensor, Tensor]:
-    """Memory for the output and the log-sum-exp."""
-    return empty_rows(query), query.new_empty(query.shape[:3], dtype=torch.float32)
-
-
-def _dense_rows(tensor: Tensor) -> Tensor:
-    """The tensor with neighbouring features side by side; a copy only if they are not."""
-    return tensor if tensor.stride(3) == 1 else tensor.contiguous()
-
-
-def _constants(
-    query: Tensor, key: Tensor, bias: Tensor | None, lengths: Tensor | None, causal: str
-) -> _Constants:
-    width = query.shape[3]
-    exact = query.dtype != torch.float32 or torch.get_float32_matmul_precision() == "highest"
-    return {
-        "GROUPS": query.shape[1] // key.shape[1],
-        "D": width,
-        "BLOCK_D": max(16, triton.next_power_of_2(width)),
-        "HAS_BIAS": bias is not None,
-        "HAS_LENGTHS": lengths is not None,
-        "CAUSAL": causal != "none",
-        "PRECISION": "ieee" if exact else "tf32",
-    }
-
-
-def _tile(kernel: str, query: Tensor) -> Tile:
-    return tile_for(
-        "attention",
-        kernel,
-        arch=architecture(query),
-        single=query.dtype == torch.float32,
-        width=triton.next_power_of_2(query.shape[3]),
-    )
-
-
-def _shift(causal: str, queries: int, keys: int) -> int:
-    return keys - queries if causal == "bottom-right" else 0
-
-
-def _bias_strides(bias: Tensor | None) -> tuple[int, int, int, int]:
-    if bias is None:
-        return 0, 0, 0, 0
-    first, second, third, fourth = bias.stride()
-    return first, second, third, fourth
+def _blocked(constants: Constants, tile: Tile) -> Constants:
+    return {**constants, "BLOCK_T": tile.t, "BLOCK_S": tile.s}

@@ -1,4 +1,4 @@
-"""The SDPA backend against the reference in float64: outputs and every gradient."""
+"""The backends of the CPU against the reference in float64: outputs and every gradient."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from headway.core.ops import attention
+from headway.core.ops import attention, native
+from headway.core.ops.attention.native.launch import SOURCE
 from headway.core.testing.gradients import outputs_and_gradients
 
+needs_compiler = pytest.mark.skipif(
+    native.reason_against(SOURCE) is not None, reason="no C++ compiler here"
+)
 SHAPES = {
     "B2-H4-T5-S5-D8": (2, 4, 4, 5, 5, 8),
     "B2-H4-G2-T3-S7-D8": (2, 4, 2, 3, 7, 8),
@@ -118,10 +122,12 @@ def inputs(shape: Shape) -> list[Tensor]:
     ]
 
 
-def compare(shape: Shape, options: dict[str, object], dtype: torch.dtype, tolerance: float) -> None:
+def compare(
+    shape: Shape, options: dict[str, object], backend: str, dtype: torch.dtype, tolerance: float
+) -> None:
     tensors = inputs(shape)
     wanted = outputs_and_gradients(attention, tensors, options | {"backend": "reference"})
-    found = outputs_and_gradients(attention, tensors, options | {"backend": "sdpa"}, dtype=dtype)
+    found = outputs_and_gradients(attention, tensors, options | {"backend": backend}, dtype=dtype)
     assert found.keys() == wanted.keys()
     for name, exact in wanted.items():
         error = (found[name].double() - exact).abs().max()
@@ -131,22 +137,35 @@ def compare(shape: Shape, options: dict[str, object], dtype: torch.dtype, tolera
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize(
-    ("dtype", "tolerance"),
-    [(torch.float64, 1e-12), (torch.float32, 5e-6)],
-    ids=["float64", "float32"],
+    ("backend", "dtype", "tolerance"),
+    [
+        ("sdpa", torch.float64, 1e-12),
+        ("sdpa", torch.float32, 5e-6),
+        pytest.param("native", torch.float32, 5e-6, marks=needs_compiler),
+    ],
 )
-def test_sdpa_equals_reference_in_outputs_and_all_gradients(
+def test_backend_equals_reference_in_outputs_and_all_gradients(
     shape: Shape,
     options: Callable[[Shape], dict[str, object]],
+    backend: str,
     dtype: torch.dtype,
     tolerance: float,
 ) -> None:
-    compare(shape, options(shape), dtype, tolerance)
+    compare(shape, options(shape), backend, dtype, tolerance)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(
+    ("backend", "dtype"),
+    [
+        ("sdpa", torch.float16),
+        ("sdpa", torch.bfloat16),
+        pytest.param("native", torch.bfloat16, marks=needs_compiler),
+    ],
+)
 @pytest.mark.parametrize("option", ["plain", "causal", "lengths", "bias-HTS", "all"])
-def test_half_precision_errs_no_more_than_twice_plain_code(option: str, dtype: torch.dtype) -> None:
+def test_half_precision_errs_no_more_than_twice_plain_code(
+    option: str, backend: str, dtype: torch.dtype
+) -> None:
     shape = SHAPES["B3-H2-T17-S33-D5"]
     tensors = [x.to(dtype).double() for x in inputs(shape)]
     options = {
@@ -154,7 +173,7 @@ def test_half_precision_errs_no_more_than_twice_plain_code(option: str, dtype: t
         for name, x in OPTIONS[option](shape).items()
     }
     exact = outputs_and_gradients(attention, tensors, options | {"backend": "reference"})
-    found = outputs_and_gradients(attention, tensors, options | {"backend": "sdpa"}, dtype=dtype)
+    found = outputs_and_gradients(attention, tensors, options | {"backend": backend}, dtype=dtype)
     unit = torch.finfo(dtype).eps
     for name, wanted in exact.items():
         error = (found[name].double() - wanted).abs().max()

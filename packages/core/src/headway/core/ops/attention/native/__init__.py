@@ -1,0 +1,1 @@
+"""Attention by C++ kernels on the CPU."""

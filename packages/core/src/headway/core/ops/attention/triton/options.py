@@ -1,0 +1,107 @@
+"""Builds the groups of arguments that kernels get, from a request; the one place that knows how."""
+
+import math
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from headway.core.ops.attention.request import Request
+from headway.core.ops.attention.triton.operands import (
+    Dropout,
+    Options,
+    Plane,
+    Rows,
+    Shape,
+    Table,
+)
+from headway.core.ops.attention.triton.packing import packing_of
+
+Constants = dict[str, int | bool | str]
+
+
+def rows_of(tensor: Tensor) -> Rows:
+    """A (B, H, N, D) tensor; it must have neighbouring features side by side."""
+    return Rows(tensor, *tensor.stride()[:3])
+
+
+def dense_rows(tensor: Tensor) -> Tensor:
+    """The tensor with neighbouring features side by side; a copy only if they are not."""
+    return tensor if tensor.stride(3) == 1 else tensor.contiguous()
+
+
+def shape_of(request: Request) -> Shape:
+    """The sizes of the scores."""
+    return Shape(*request.shape)
+
+
+def options_of(request: Request) -> Options:
+    """All that stands between products and scores."""
+    _, _, queries, keys = request.shape
+    left, right = request.window or (None, None)
+    scale = request.scale
+    return Options(
+        bias=_plane(request.bias, request),
+        mask=_plane(None if request.mask is None else request.mask.view(torch.uint8), request),
+        lengths=request.lengths,
+        packing=packing_of(request),
+        shift=0 if request.causal == "top-left" else keys - queries,
+        left=left,
+        right=0 if request.causal else right,
+        scale=1.0 if isinstance(scale, Tensor) else scale,
+        scales=scale.contiguous() if isinstance(scale, Tensor) else None,
+        slopes=None if request.alibi_slopes is None else request.alibi_slopes.contiguous(),
+        table=_table(request),
+        softcap=request.softcap,
+        sinks=None if request.sinks is None else request.sinks.contiguous(),
+        dropout=_dropout(request),
+    )
+
+
+def constants_of(request: Request) -> Constants:
+    """What kernels are compiled for."""
+    query, key, value = request.query, request.key, request.value
+    width, value_width = query.shape[3], value.shape[3]
+    exact = query.dtype != torch.float32 or torch.get_float32_matmul_precision() == "highest"
+    return {
+        "GROUPS": query.shape[1] // key.shape[1],
+        "D": width,
+        "BLOCK_D": padded(width),
+        "DV": value_width,
+        "BLOCK_DV": padded(value_width),
+        "PRECISION": "ieee" if exact else "tf32",
+    }
+
+
+def padded(width: int) -> int:
+    """The width of a tile that holds rows of this width."""
+    return max(16, triton.next_power_of_2(width))
+
+
+def _plane(tensor: Tensor | None, request: Request) -> Plane | None:
+    if tensor is None:
+        return None
+    strides: list[Any] = list(tensor.expand(request.shape).stride())
+    return Plane(tensor, *strides)
+
+
+def _table(request: Request) -> Table | None:
+    table, index = request.table, request.index
+    if table is None or index is None:
+        return None
+    # Every head reads it: half the bytes are worth a copy.
+    index = (index[:, None] if index.dim() == 3 else index).int()
+    plane = _plane(index, request)
+    assert plane is not None
+    return Table(table, table.stride(0), table.stride(1), table.shape[0], plane)
+
+
+def _dropout(request: Request) -> Dropout | None:
+    if request.dropout == 0.0:
+        return None
+    assert isinstance(request.seed, Tensor)
+    # Draws from here on stay; they are whole numbers below 2**32. Passed as 32 bits with a sign.
+    threshold = math.ceil(request.dropout * 2.0**32) - 1
+    signed = threshold - 2**32 if threshold >= 2**31 else threshold
+    return Dropout(request.seed, signed, 1.0 / (1.0 - request.dropout))

@@ -1,0 +1,94 @@
+"""A tile of a grid as a list of places, and which pairs of places are neighbours."""
+
+import triton
+import triton.language as tl
+
+from headway.core.ops.kernels.rows import LOG2E
+
+
+@triton.jit
+def tile_places(y0, x0, Y, X, TILE_Y: tl.constexpr, TILE_X: tl.constexpr):
+    """Rows and columns of the places of a tile, and which of them lie on the grid."""
+    places = tl.arange(0, TILE_Y * TILE_X)
+    y = y0 + places // TILE_X
+    x = x0 + places % TILE_X
+    return y, x, (y < Y) & (x < X)
+
+
+@triton.jit
+def load_places(start, y, x, inside, stride_y, stride_x, D: tl.constexpr):
+    """The features of places; zeros where there is no place."""
+    rows = start + y * stride_y + x * stride_x
+    return tl.load(rows[:, None] + tl.arange(0, D)[None, :], mask=inside[:, None], other=0.0)
+
+
+@triton.jit
+def store_places(start, y, x, inside, stride_y, stride_x, values, D: tl.constexpr):
+    """The counterpart of `load_places`."""
+    rows = start + y * stride_y + x * stride_x
+    places = rows[:, None] + tl.arange(0, D)[None, :]
+    tl.store(places, values.to(start.dtype.element_ty), mask=inside[:, None])
+
+
+@triton.jit
+def first_neighbour(place, count, SIZE: tl.constexpr):
+    """The first place of the window around a place, moved back into 0..count."""
+    return tl.maximum(tl.minimum(place - SIZE // 2, count - SIZE), 0)
+
+
+@triton.jit
+def first_visitor(place, count, SIZE: tl.constexpr):
+    """The first place whose window holds a place."""
+    return tl.where(place < SIZE, 0, place - SIZE + 1 + SIZE // 2)
+
+
+@triton.jit
+def last_visitor(place, count, SIZE: tl.constexpr):
+    """The last place whose window holds a place."""
+    return tl.where(place >= count - SIZE, count - 1, place + SIZE // 2)
+
+
+@triton.jit
+def column_count(lengths, batch, X, HAS_LENGTHS: tl.constexpr):
+    """How many columns exist for an item, within 0..X."""
+    count = X
+    if HAS_LENGTHS:
+        count = tl.minimum(tl.maximum(tl.load(lengths + batch).to(tl.int32), 0), X)
+    return count
+
+
+@triton.jit
+def scores_of(
+    products,
+    table,
+    head,
+    heads,
+    query_y,
+    query_x,
+    key_y,
+    key_x,
+    key_inside,
+    Y,
+    count,
+    scale_log2,
+    WINDOW_Y: tl.constexpr,
+    WINDOW_X: tl.constexpr,
+    TABLE_Y: tl.constexpr,
+    TABLE_X: tl.constexpr,
+    HAS_TABLE: tl.constexpr,
+):
+    """Scores in units of log 2; minus infinity where two places are no neighbours.
+
+    Places of queries and keys broadcast to the products, in either orientation.
+    """
+    y0 = first_neighbour(query_y, Y, WINDOW_Y)
+    x0 = first_neighbour(query_x, count, WINDOW_X)
+    near = (key_y >= y0) & (key_y < y0 + WINDOW_Y) & (key_x >= x0) & (key_x < x0 + WINDOW_X)
+    near = near & key_inside & (query_y < Y) & (query_x < count)
+    scores = products * scale_log2
+    if HAS_TABLE:
+        step_y = query_y - key_y + TABLE_Y - 1
+        step_x = query_x - key_x + TABLE_X - 1
+        entry = table + (step_y * (2 * TABLE_X - 1) + step_x) * heads + head
+        scores += tl.load(entry, mask=near, other=0.0).to(tl.float32) * LOG2E
+    return tl.where(near, scores, float("-inf"))

@@ -1,0 +1,1 @@
+"""Window attention by C++ kernels on the CPU."""
