@@ -7,13 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headway.core.ops.attention.request import autocast_type
+from headway.core.ops.mapping import folded
+
 
 def autocast(*tensors: Tensor) -> list[Tensor]:
     """The tensors in the type that autocast asks for where it is on, else in their common type."""
-    device = tensors[0].device.type
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-        return [x.to(dtype) if x.dtype in _SINGLE else x for x in tensors]
+    dtype = autocast_type(tensors[0])
+    if dtype is not None:
+        return [x.to(dtype) if x.dtype in _NARROW else x for x in tensors]
     dtype = tensors[0].dtype
     for x in tensors[1:]:
         dtype = torch.promote_types(dtype, x.dtype)
@@ -22,9 +24,8 @@ def autocast(*tensors: Tensor) -> list[Tensor]:
 
 def without_autocast(tensor: Tensor) -> contextlib.AbstractContextManager[object]:
     """Within it, products keep their types on the tensor's device: sums stay wide."""
-    device = tensor.device.type
-    if torch.is_autocast_enabled(device):
-        return torch.autocast(device, enabled=False)
+    if autocast_type(tensor) is not None:
+        return torch.autocast(tensor.device.type, enabled=False)
     return contextlib.nullcontext()
 
 
@@ -38,11 +39,11 @@ def fold_into_batch(operator: Any) -> None:
 
     def mapped(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
         size: int = info.batch_size
-        folded = [
-            _folded(x, dim, size) if isinstance(x, Tensor) else x
+        arguments_folded = [
+            folded(x, dim, size) if isinstance(x, Tensor) else x
             for x, dim in zip(arguments, in_dims, strict=True)
         ]
-        outputs = operator(*folded)
+        outputs = operator(*arguments_folded)
         single = isinstance(outputs, Tensor)
         parts = [outputs] if single else list(outputs)
         unfolded = [
@@ -90,10 +91,4 @@ def register_flops(operator: Any, formula: Callable[..., int]) -> None:
     register_flop_formula(operator._opoverload._overloadpacket)(formula)
 
 
-def _folded(tensor: Tensor, dim: int | None, size: int) -> Tensor:
-    if dim is None:
-        return tensor.expand(size, *tensor.shape).flatten(0, 1)
-    return tensor.movedim(dim, 0).flatten(0, 1)
-
-
-_SINGLE = (torch.float32, torch.float16, torch.bfloat16)
+_NARROW = (torch.float32, torch.float16, torch.bfloat16)

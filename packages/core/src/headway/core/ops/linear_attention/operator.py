@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headway.core.ops.derivatives import differentiate_gradients
 from headway.core.ops.kernels.operators import fold_into_batch, register_flops
 from headway.core.ops.linear_attention import chunked, reference
 
@@ -119,37 +120,15 @@ def _differentiate_backward(ctx: Any, *incoming: Tensor | None) -> tuple[Tensor 
 
     `out` and `total` are functions of the other inputs, whose full derivative is taken here.
     """
-    with torch.enable_grad():
-        given = [x if x is None else x.detach().requires_grad_() for x in ctx.saved_tensors]
-        grad_out, grad_state, query, key, value, log_decay, state = given
-        assert query is not None
-        assert key is not None
-        assert value is not None
-        assert state is not None
-        outputs = composite(query, key, value, log_decay, state, ctx.normalize)
-        grads = [grad_out, grad_state]
-        pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if g is not None]
-        wanted = [x for x in (query, key, value, log_decay, state) if x is not None]
-        first = torch.autograd.grad(
-            [o for o, _ in pairs],
-            wanted,
-            [g for _, g in pairs],
-            create_graph=True,
-            allow_unused=True,
-        )
-        slots = [0, 1, 2, *([3] if log_decay is not None else []), 4]
-        chosen = [
-            (g, incoming[slot])
-            for g, slot in zip(first, slots, strict=True)
-            if g is not None and g.requires_grad and incoming[slot] is not None
-        ]
-        leaves = [x for x in given if x is not None]
-        second = iter(
-            torch.autograd.grad(
-                [g for g, _ in chosen], leaves, [dg for _, dg in chosen], allow_unused=True
-            )
-        )
-    return *(None if x is None else next(second) for x in given), None, None, None, None
+    grad_out, grad_state, *inputs = ctx.saved_tensors
+
+    def function(*tensors: Any) -> tuple[Tensor, Tensor]:
+        return composite(*tensors, ctx.normalize)
+
+    found, seeds = differentiate_gradients(
+        function, inputs, (grad_out, grad_state), [True] * len(inputs), incoming
+    )
+    return *seeds, *found, None, None, None, None
 
 
 linear_attention_backward.register_autograd(_differentiate_backward, setup_context=_save_backward)

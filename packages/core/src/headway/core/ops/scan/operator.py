@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headway.core.ops.derivatives import differentiate_gradients
 from headway.core.ops.kernels.operators import loop_over_batch, register_flops
 from headway.core.ops.scan import native, reference
 
@@ -74,18 +75,11 @@ def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 
 def _differentiate_backward(ctx: Any, *incoming: Tensor) -> tuple[Tensor | None, ...]:
     """Second derivatives: the first ones again, through the reference."""
-    with torch.enable_grad():
-        given = [x.detach().requires_grad_() for x in ctx.saved_tensors]
-        grad, grad_last, u, delta, A, B, C, state = given
-        outputs = reference.selective_scan(u, delta, A, B, C, state)
-        first = torch.autograd.grad(
-            outputs, given[2:], (grad, grad_last), create_graph=True, materialize_grads=True
-        )
-        pairs = [(g, dg) for g, dg in zip(first, incoming, strict=True) if g.requires_grad]
-        second = torch.autograd.grad(
-            [g for g, _ in pairs], given, [dg for _, dg in pairs], materialize_grads=True
-        )
-    return *second, None
+    grad, grad_last, *inputs = ctx.saved_tensors
+    found, seeds = differentiate_gradients(
+        reference.selective_scan, inputs, (grad, grad_last), [True] * len(inputs), incoming
+    )
+    return *seeds, *found, None
 
 
 selective_scan_backward.register_autograd(_differentiate_backward, setup_context=_save_backward)
