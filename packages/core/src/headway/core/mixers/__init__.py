@@ -3,13 +3,21 @@
 from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolution import ConvolutionMixer
 from headway.core.mixers.cross_attention import CrossAttention
+from headway.core.mixers.decays import FixedDecay, LearnedDecay
+from headway.core.mixers.feature_maps import (
+    EluPlusOne,
+    FeatureMap,
+    RandomFeatures,
+    ReLUFeatures,
+)
 from headway.core.mixers.fourier import FourierMixer
 from headway.core.mixers.gated_convolution import GatedConvolutionMixer
-from headway.core.mixers.linear_attention import EluPlusOne, LinearAttention
+from headway.core.mixers.linear_attention import LinearAttention
 from headway.core.mixers.neighbourhood_attention import NeighbourhoodAttention
 from headway.core.mixers.pooling import PoolingMixer
 from headway.core.mixers.positioned import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.mixers.probsparse import ProbSparseAttention, ProbSparseCrossAttention
+from headway.core.mixers.selective_scan import SelectiveScan
 from headway.core.mixers.self_attention import SelfAttention
 from headway.core.mixers.window_attention import WindowAttention
 
@@ -17,8 +25,11 @@ __all__ = [
     "ConvolutionMixer",
     "CrossAttention",
     "EluPlusOne",
+    "FeatureMap",
+    "FixedDecay",
     "FourierMixer",
     "GatedConvolutionMixer",
+    "LearnedDecay",
     "LinearAttention",
     "NeighbourhoodAttention",
     "PoolingMixer",
@@ -26,6 +37,9 @@ __all__ = [
     "PositionedSelfAttention",
     "ProbSparseAttention",
     "ProbSparseCrossAttention",
+    "RandomFeatures",
+    "ReLUFeatures",
+    "SelectiveScan",
     "SelfAttention",
     "TokenMixer",
     "WindowAttention",
