@@ -8,6 +8,7 @@ from headway.core.ops.attention import (
     explain_dispatch,
 )
 from headway.core.ops.attention_statistics import AttentionStatistics, attention_statistics
+from headway.core.ops.deformable_attention import deformable_attention
 from headway.core.ops.linear_attention import linear_attention
 from headway.core.ops.neighbourhood import neighbourhood_attention
 from headway.core.ops.window_attention import window_attention
@@ -19,6 +20,7 @@ __all__ = [
     "attention",
     "attention_statistics",
     "attention_with_lse",
+    "deformable_attention",
     "explain_dispatch",
     "linear_attention",
     "neighbourhood_attention",
