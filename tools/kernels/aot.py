@@ -110,7 +110,7 @@ def inspect(case: Case) -> Report:
     amd = isinstance(case.arch, str)
     target = GPUTarget("hip", case.arch, 64) if amd else GPUTarget("cuda", case.arch, 32)
     options = {"num_warps": case.warps, "num_stages": case.stages}
-    compiled = compile_kernel(_source(case), target=target, options=options)
+    compiled = compile_kernel(source(case), target=target, options=options)
     shared: int = compiled.metadata.shared
     if amd:
         text = compiled.asm["amdgcn"]
@@ -132,7 +132,8 @@ def inspect(case: Case) -> Report:
     return Report(registers, spills, local, shared, cores, occupancy)
 
 
-def _source(case: Case) -> ASTSource:
+def source(case: Case) -> ASTSource:
+    """What Triton compiles for a case."""
     names: list[str] = case.function.arg_names
     number = {name: place for place, name in enumerate(names)}
 

@@ -9,7 +9,7 @@ from aot import Case
 from recorder import specialised
 from torch import Tensor
 
-from headway.core.ops.attention.request import Request, make_request
+from headway.core.ops.attention.request import Request
 from headway.core.ops.attention.triton import launch
 from headway.core.ops.attention.triton.launch import Launcher, Wanted
 from headway.core.ops.kernels.tiles import Tile
@@ -18,6 +18,10 @@ KERNELS = ("forward", "key_value", "query", "bias", "table", "delta")
 # Batch, heads, key heads and tokens of the shapes that bytes are stated for.
 _VISION = (64, 12, 12, 197)
 _LANGUAGE = (4, 32, 8, 2048)
+_PACKED = (1, 32, 8, 8192)
+# Reach of the window, and items that are packed.
+_WINDOW = 512
+_ITEMS = 16
 
 
 def _empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -42,12 +46,13 @@ def _language(shape: tuple[int, int, int, int]) -> dict[str, Any]:
     batch, heads, _, _ = shape
     return {
         "lengths": _integers(batch),
-        "causal": True,
-        "window": (512, None),
+        "causal": "bottom-right",
+        "window": (_WINDOW, None),
         "alibi_slopes": _empty(heads),
         "softcap": 50.0,
         "sinks": _empty(heads),
         "dropout": 0.1,
+        "seed": _integers(),
     }
 
 
@@ -62,16 +67,36 @@ SETS: dict[str, tuple[tuple[int, int, int, int], Callable[..., dict[str, Any]], 
         },
         Wanted(bias=True),
     ),
+    "banded": (
+        _VISION,
+        lambda shape: {
+            "bias": _empty(shape[1], shape[3], shape[3]),
+            "causal": "bottom-right",
+            "window": (64, None),
+        },
+        Wanted(bias=True),
+    ),
     "vision": (_VISION, _vision, Wanted(table=True, scales=True)),
     "language": (_LANGUAGE, _language, Wanted(slopes=True, sinks=True)),
     "packed": (
-        (1, 32, 8, 8192),
-        lambda shape: {"offsets": _integers(17), "causal": True},
+        _PACKED,
+        lambda shape: {
+            "offsets": _integers(_ITEMS + 1),
+            "key_offsets": _integers(_ITEMS + 1),
+            "causal": "bottom-right",
+        },
         Wanted(),
     ),
 }
 # The sets that each kernel is compiled for.
-_SETS = {"bias": ("bias",), "table": ("vision",), "delta": ("language",)}
+_SETS = {
+    **dict.fromkeys(
+        ("forward", "key_value", "query"), ("none", "bias", "vision", "language", "packed")
+    ),
+    "bias": ("bias", "banded"),
+    "table": ("vision",),
+    "delta": ("language",),
+}
 
 
 class _Recorder(Launcher):
@@ -104,8 +129,8 @@ def cases(
 ) -> Iterator[Case]:
     """Every kernel with every set of options that it has."""
     for arch, dtype, width, kernel in itertools.product(arches, dtypes, widths, KERNELS):
-        if width <= (256 if kernel == "forward" else 128):
-            for options in _SETS.get(kernel, tuple(SETS)):
+        if width <= 256:
+            for options in _SETS[kernel]:
                 yield case(kernel, arch, dtype, width, options=options)
 
 
@@ -119,17 +144,11 @@ def case(
     tile: Tile | None = None,
 ) -> Case:
     """One kernel with a set of options, with the tile of the table unless another is given."""
-    options = _SETS.get(kernel, ("language",))[0] if options is None else options
-    shape, build, wanted = SETS[options]
-    recorder = _Recorder(arch, tile)
-    request = _request(shape, build(shape), dtype, width)
-    # No tile is known for the backward of a width that only the forward takes.
-    out, lse = launch.forward(request, recorder)
-    if kernel != "forward":
-        launch.backward(request, out, lse, out, lse, wanted, recorder)
-    function, arguments, constants, used = recorder.started[kernel]
+    options = _SETS[kernel][-1] if options is None else options
+    shape = SETS[options][0]
+    function, arguments, constants, used = launch_of(kernel, arch, dtype, width, options, tile)
     signature, found, aligned = specialised(function.arg_names, arguments)
-    loaded, minimal, unfused, flops = traffic(kernel, shape, width, used, dtype, options)
+    loaded, minimal, unfused, flops = traffic(kernel, shape, width, used, options)
     return Case(
         op="attention",
         kernel=f"{kernel} ({options})",
@@ -151,6 +170,24 @@ def case(
     )
 
 
+def launch_of(
+    kernel: str,
+    arch: int | str,
+    dtype: str,
+    width: int,
+    options: str,
+    tile: Tile | None = None,
+) -> tuple[Any, tuple[Any, ...], dict[str, Any], Tile]:
+    """Function, arguments, constants and tile of the launch of a kernel with a set of options."""
+    shape, build, wanted = SETS[options]
+    recorder = _Recorder(arch, tile)
+    request = _request(shape, build(shape), dtype, width)
+    out, lse = launch.forward(request, recorder)
+    if kernel != "forward":
+        launch.backward(request, out, lse, out, lse, wanted, recorder)
+    return recorder.started[kernel]
+
+
 def _request(
     shape: tuple[int, int, int, int], options: dict[str, Any], dtype: str, width: int
 ) -> Request:
@@ -161,29 +198,50 @@ def _request(
         _empty(batch, tokens, n, width, dtype=kind).transpose(1, 2)
         for n in (heads, kv_heads, kv_heads)
     )
-    defaults: dict[str, Any] = dict.fromkeys(
-        ("bias", "mask", "lengths", "offsets", "key_offsets", "max_length", "window", "scale")
-    ) | dict.fromkeys(("alibi_slopes", "table", "index", "softcap", "sinks"))
-    seed = _integers() if options.get("dropout") else None
-    return make_request(
-        query,
-        key,
-        value,
-        **(defaults | {"causal": False, "dropout": 0.0, "lse": True} | options | {"seed": seed}),
+    return Request(
+        query=query, key=key, value=value, lse=True, **({"scale": width**-0.5} | options)
     )
 
 
 def traffic(
-    kernel: str,
-    shape: tuple[int, int, int, int],
-    width: int,
-    tile: Tile,
-    dtype: str,
-    options: str,
+    kernel: str, shape: tuple[int, int, int, int], width: int, tile: Tile, options: str
 ) -> tuple[int, int, int, int]:
-    """Bytes that tiles move, that any algorithm must move and that separate operations move; and flops.
+    """Bytes that tiles load and store, that the same blocks need, and that separate operations move; flops.
 
-    Tiles that read the same rows at about the same time find them in the level-2 cache, so that keys and
-    values of a head count once in the first number, too; what does not fit there is counted per tile.
+    A block of one side stays in registers and meets every row of the other that one of its rows may see.
+    Tiles load what lies in them; the second number counts rows that are seen alone. In separate operations
+    the scores are written and read once per step: product, options, softmax, and backward three times more.
     """
-    return 0, 0, 0, 0
+    batch, heads, _, tokens = shape
+    item = tokens // _ITEMS if options == "packed" else tokens
+    reach = _WINDOW if options == "language" else None
+    causal = options in ("language", "packed")
+    by_keys = kernel == "key_value"
+    own, step = (tile.s, tile.t) if by_keys else (tile.t, tile.s)
+    seen = visited = 0
+    for begin in range(0, item, own):
+        end = min(begin + own, item)
+        # Keys for a block of queries, or queries for a block of keys: the same band, mirrored.
+        first, last = (0, end) if not by_keys else (begin, item)
+        first, last = (first, last) if causal else (0, item)
+        if reach is not None:
+            first, last = (
+                (max(first, begin - reach), last)
+                if not by_keys
+                else (first, min(last, end + reach))
+            )
+        seen += last - first
+        visited += min(-(-(last - first) // step) * step, item)
+    if kernel in ("bias", "table"):
+        seen = visited = -(-item // own) * item
+    groups = batch * heads * (tokens // item)
+    sides = {"forward": 2, "query": 3, "key_value": 2, "bias": 2, "table": 2, "delta": 2}[kernel]
+    stays = groups * item * width * 2 * sides
+    if kernel == "delta":
+        return stays, stays, stays, 0
+    moved = [stays + groups * rows * width * 2 * 2 for rows in (visited, seen)]
+    products = {"forward": 2, "query": 3, "key_value": 4, "bias": 2, "table": 2}[kernel]
+    pairs = batch * heads * tokens * item
+    steps = 3 if kernel == "forward" else 6
+    flops = 2 * groups * seen * own * width * products
+    return moved[0], moved[1], stays + pairs * 2 * 2 * steps, flops

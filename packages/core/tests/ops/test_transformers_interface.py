@@ -1,7 +1,5 @@
 """Stock models of transformers give the same with our attention as with their own."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,7 +16,7 @@ def registered() -> None:
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, object]]]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     """The options of every call of ops.attention that the adapter makes."""
     from headway.core.ops import transformers_interface
 
@@ -30,7 +28,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, object]]]:
         return original(*tensors, **options)  # pyright: ignore
 
     monkeypatch.setattr(transformers_interface, "attention", recorded)
-    yield seen
+    return seen
 
 
 def vit() -> nn.Module:

@@ -186,6 +186,19 @@ CASES: dict[str, tuple[dict[str, int], Callable[[], Options]]] = {
             "seed": 3,
         },
     ),
+    "relative": (
+        {"heads": 4, "queries": 33},
+        lambda: {"relative_query": normal(2, 4, 33, 24), "relative_key": normal(1, 2, 70, 24)},
+    ),
+    "packed-relative": (
+        {"batch": 1, "queries": 40, "keys": 40},
+        lambda: {
+            "offsets": torch.tensor([0, 33, 40]),
+            "scale": normal(2),
+            "relative_query": normal(1, 2, 40, 24),
+            "relative_key": normal(1, 1, 40, 24, seed=8),
+        },
+    ),
     "packed-planes": (
         {"batch": 1, "queries": 80, "keys": 80},
         lambda: {

@@ -55,3 +55,24 @@ def test_the_audit_refuses_to_run_interpreted() -> None:
     )
     assert done.returncode == 2
     assert "unset it" in done.stderr
+
+
+def test_what_is_compiled_is_what_a_launch_would_compile() -> None:
+    code = """
+from absent import specialise
+from aot import source
+from cases.attention import SETS, launch_of, case
+
+for kernel, options in (("forward", "none"), ("query", "language"), ("key_value", "packed"), ("table", "vision")):
+    function, arguments, constants, _ = launch_of(kernel, 80, "bfloat16", 32, options)
+    launched = specialise(function, arguments, constants, 80)
+    compiled = source(case(kernel, 80, "bfloat16", 32, options=options))
+    assert launched.signature == compiled.signature, (kernel, launched.signature, compiled.signature)
+    assert launched.constants == compiled.constants, kernel
+    assert launched.attrs == compiled.attrs, kernel
+    print(kernel)
+"""
+    done = run("-c", code)
+    assert done.stdout.split() == ["forward", "query", "key_value", "table"], (
+        done.stdout + done.stderr
+    )

@@ -61,6 +61,10 @@ CASES: dict[str, tuple[tuple[int, int, int, int, int], Callable[[], Options]]] =
         (1, 2, 2, 80, 80),
         lambda: {"offsets": torch.tensor([0, 3, 70, 80]), "causal": True},
     ),
+    "relative": (
+        (1, 2, 1, 9, 10),
+        lambda: {"relative_query": normal(1, 2, 9, 5), "relative_key": normal(1, 1, 10, 5, seed=8)},
+    ),
     "table": (
         (1, 2, 2, 5, 6),
         lambda: {"table": normal(4, 2), "index": torch.arange(30).view(5, 6) % 4},

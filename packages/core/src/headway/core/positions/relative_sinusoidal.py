@@ -76,7 +76,7 @@ class RelativeSinusoidal(Position):
     def bias_spec(
         self, query: Tensor, query_positions: Tensor, key_positions: Tensor, *, prefix: int = 0
     ) -> dict[str, Any]:
-        """Returns the dense bias ``(q + v) W r_(i-j) / sqrt(head_dim)``."""
+        """Returns the two sides of ``(q + v) W r_(i-j) / sqrt(head_dim)``, for ``ops.attention``."""
         weight = self.relative.weight.unflatten(0, (self.heads, self.head_dim))
         seen = (query + self.place_bias[:, None]) @ weight.to(query.dtype)
         # Channels of the sinusoids alternate: sine, cosine.
@@ -87,8 +87,11 @@ class RelativeSinusoidal(Position):
         rows = torch.cat(
             [sine * query_sin + cosine * query_cos, cosine * query_sin - sine * query_cos], dim=-1
         )
-        bias = (rows * self.head_dim**-0.5) @ torch.cat([key_cos, key_sin], dim=-1).mT
+        columns = torch.cat([key_cos, key_sin], dim=-1)
         if prefix:
-            placed = [torch.arange(n, device=bias.device) >= prefix for n in bias.shape[2:]]
-            bias = bias.masked_fill(~(placed[0][:, None] & placed[1]), 0.0)
-        return {"bias": bias}
+            # A side of zeros takes a token out.
+            rows, columns = (
+                x * (torch.arange(x.shape[2], device=x.device) >= prefix)[:, None].to(x.dtype)
+                for x in (rows, columns)
+            )
+        return {"relative_query": rows * self.head_dim**-0.5, "relative_key": columns}

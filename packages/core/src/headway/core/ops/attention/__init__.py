@@ -5,6 +5,7 @@ from torch import Tensor
 
 from headway.core.ops.attention import compiled, fused, reference, sdpa
 from headway.core.ops.attention.dispatch import BackendError, Dispatch, choose, explain
+from headway.core.ops.attention.relative import absorb
 from headway.core.ops.attention.request import Request, make_request
 from headway.core.ops.attention.twice import scaled_dot_product
 
@@ -32,6 +33,8 @@ def attention(
     sinks: Tensor | None = None,
     dropout: float = 0.0,
     seed: int | None = None,
+    relative_query: Tensor | None = None,
+    relative_key: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
     """Softmax attention.
@@ -66,6 +69,9 @@ def attention(
         sinks: One learned score per head that takes its share of the softmax and gives no value.
         dropout: Probability that a weight is dropped; pass 0 outside training.
         seed: Makes dropout a function of seed, item, head, query and key alone, on any device.
+        relative_query: Queries of a second product, added to the scores as a bias is, unscaled: what a
+            relative position makes of the content of a query (Transformer-XL).
+        relative_key: Keys of that product; one batch or head may serve all.
         backend: "auto", "sdpa", "native" (C++ on the CPU), "triton" or "reference".
 
     Returns:
@@ -74,7 +80,8 @@ def attention(
     Shape:
         query (B, H, T, D); key (B, Hkv, S, D); value (B, Hkv, S, Dv); bias and mask broadcast to
         (B, H, T, S); lengths (B,); scale, alibi_slopes, sinks (H,); table (entries, H);
-        index (T, S) or (B, T, S); result (B, H, T, Dv).
+        index (T, S) or (B, T, S); relative_query (B, H, T, R); relative_key (B or 1, Hkv or 1, S, R);
+        result (B, H, T, Dv).
 
     Raises:
         UserError: An argument has the wrong shape, dtype, device or value.
@@ -98,6 +105,8 @@ def attention(
         and index is None
         and softcap is None
         and sinks is None
+        and relative_query is None
+        and relative_key is None
         and dropout == 0.0
         and causal is False
         and query.is_cpu
@@ -131,6 +140,8 @@ def attention(
         dropout=dropout,
         seed=seed,
         lse=False,
+        relative_query=relative_query,
+        relative_key=relative_key,
     )
     return _run(request, backend)[0]
 
@@ -156,6 +167,8 @@ def attention_with_lse(
     sinks: Tensor | None = None,
     dropout: float = 0.0,
     seed: int | None = None,
+    relative_query: Tensor | None = None,
+    relative_key: Tensor | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Softmax attention and the log-sum-exp of its scores, both differentiable.
@@ -183,6 +196,8 @@ def attention_with_lse(
         sinks: Sinks; they count in the log-sum-exp.
         dropout: Dropout; it does not change the log-sum-exp.
         seed: Seed.
+        relative_query: Relative queries.
+        relative_key: Relative keys.
         backend: "auto", "native", "triton" or "reference".
 
     Returns:
@@ -219,6 +234,8 @@ def attention_with_lse(
         dropout=dropout,
         seed=seed,
         lse=True,
+        relative_query=relative_query,
+        relative_key=relative_key,
     )
     out, lse = _run(request, backend)
     assert lse is not None
@@ -246,6 +263,8 @@ def explain_dispatch(
     sinks: Tensor | None = None,
     dropout: float = 0.0,
     seed: int | None = None,
+    relative_query: Tensor | None = None,
+    relative_key: Tensor | None = None,
     backend: str = "auto",
     lse: bool = False,
 ) -> Dispatch:
@@ -271,6 +290,8 @@ def explain_dispatch(
         sinks: Sinks.
         dropout: Dropout.
         seed: Seed.
+        relative_query: Relative queries.
+        relative_key: Relative keys.
         backend: Backend.
         lse: Whether the call is to `attention_with_lse`.
 
@@ -305,16 +326,23 @@ def explain_dispatch(
         dropout=dropout,
         seed=seed,
         lse=lse,
+        relative_query=relative_query,
+        relative_key=relative_key,
     )
-    return explain(request, backend)
+    return explain(absorb(request), backend)
 
 
 def _run(request: Request, backend: str) -> tuple[Tensor, Tensor | None]:
+    width = request.value.shape[3]
+    request = absorb(request)
     chosen = choose(request, backend)
+    lse = None
     if chosen == "sdpa":
-        return sdpa.attention(request), None
-    if chosen == "triton":
-        return fused.attention(request)
-    if chosen == "native":
-        return compiled.attention(request)
-    return reference.attention(request)
+        out = sdpa.attention(request)
+    elif chosen == "triton":
+        out, lse = fused.attention(request)
+    elif chosen == "native":
+        out, lse = compiled.attention(request)
+    else:
+        out, lse = reference.attention(request)
+    return out if request.value.shape[3] == width else out[..., :width], lse

@@ -95,4 +95,4 @@ def _native_to_sdpa(request: Request) -> bool:
         given = not (request.bias.requires_grad and torch.is_grad_enabled())
         return given and not request.causal
     _, _, queries, keys = request.shape
-    return request.causal != "bottom-right" or same_size(queries, keys)
+    return bool(request.causal != "bottom-right" or same_size(queries, keys))

@@ -1,5 +1,7 @@
 """The Triton backend as the dispatch sees it; imports triton only once a request is for it."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -30,8 +32,9 @@ def attention(request: Request) -> tuple[Tensor, Tensor]:
 def _transforms() -> str | None:
     if torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active():
         return None
-    stack = torch._C._functorch.get_interpreter_stack() or ()
-    if all(level.key() == torch._C._functorch.TransformType.Vmap for level in stack):
+    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    stack = functorch.get_interpreter_stack() or ()
+    if all(level.key() == functorch.TransformType.Vmap for level in stack):
         return None
     return (
         "triton: torch.func.grad does not see inside operators; use torch.autograd, or 'reference'"

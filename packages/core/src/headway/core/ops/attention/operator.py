@@ -316,7 +316,7 @@ def _differentiate_backward(ctx: Any, *incoming: Tensor | None) -> tuple[Tensor 
     """
     *tensors, grad_out, grad_lse = ctx.saved_tensors
     with torch.enable_grad():
-        leaves = [
+        leaves: list[Any] = [
             None if x is None else x.detach().requires_grad_()
             for x in (*tensors[:_COUNT], grad_out, grad_lse)
         ]

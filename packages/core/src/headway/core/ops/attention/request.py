@@ -37,6 +37,8 @@ class Request:
         dropout: Probability that a weight is dropped.
         seed: Makes the dropped weights a function of seed and place; a tensor holds one number.
         lse: Whether the log-sum-exp is wanted too.
+        relative_query: Queries of a second product that is added to the scores.
+        relative_key: Keys of that product.
     """
 
     query: Tensor
@@ -59,6 +61,8 @@ class Request:
     dropout: float = 0.0
     seed: int | Tensor | None = None
     lse: bool = False
+    relative_query: Tensor | None = None
+    relative_key: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -89,6 +93,8 @@ def make_request(
     dropout: float,
     seed: int | None,
     lse: bool,
+    relative_query: Tensor | None,
+    relative_key: Tensor | None,
 ) -> Request:
     """Checks the arguments of a call and normalises them.
 
@@ -113,6 +119,8 @@ def make_request(
         dropout: Dropout.
         seed: Seed.
         lse: Log-sum-exp wanted.
+        relative_query: Relative queries.
+        relative_key: Relative keys.
 
     Raises:
         UserError: An argument cannot be used; the message names it, the limit and the remedy.
@@ -155,8 +163,15 @@ def make_request(
         raise UserError(f"softcap is {softcap}; it must be positive, or None for no cap")
     if not 0.0 <= dropout < 1.0:
         raise UserError(f"dropout is {dropout}; it must lie in [0, 1)")
+    if (relative_query is None) != (relative_key is None):
+        raise UserError("relative_query and relative_key belong together; pass both or neither")
+    if relative_query is not None and relative_key is not None:
+        relative_query, relative_key = _autocast(relative_query, relative_key)
+        _check_relative(query, key, relative_query, relative_key)
     for name, tensor in (
         ("bias", bias),
+        ("relative_query", relative_query),
+        ("relative_key", relative_key),
         ("mask", mask),
         ("lengths", lengths),
         ("offsets", offsets),
@@ -192,6 +207,8 @@ def make_request(
         dropout=dropout,
         seed=seed,
         lse=lse,
+        relative_query=relative_query,
+        relative_key=relative_key,
     )
 
 
@@ -344,3 +361,33 @@ def _check_table(table: Tensor, index: Tensor, scores: tuple[int, int, int, int]
         )
     if index.dim() == 3 and not (index.shape[0] == batch or index.shape[0] == 1):
         raise UserError(f"index has batch {index.shape[0]}; use {batch} or 1")
+
+
+def _check_relative(
+    query: Tensor, key: Tensor, relative_query: Tensor, relative_key: Tensor
+) -> None:
+    batch, kv_heads, keys, _ = key.shape
+    for name, tensor in (("relative_query", relative_query), ("relative_key", relative_key)):
+        if tensor.dtype != query.dtype:
+            raise UserError(
+                f"{name} is {tensor.dtype} and query is {query.dtype}; cast them to one dtype"
+            )
+    if relative_query.dim() != 4 or not relative_query.shape[:3] == query.shape[:3]:
+        raise UserError(
+            f"relative_query has shape {_text(relative_query)}; use (batch, heads, queries, features) = "
+            f"({', '.join(str(size) for size in query.shape[:3])}, R)"
+        )
+    fits = relative_key.dim() == 4 and (
+        relative_key.shape[0] in (1, batch)
+        and relative_key.shape[1] in (1, kv_heads)
+        and relative_key.shape[2] == keys
+    )
+    if not fits:
+        raise UserError(
+            f"relative_key has shape {_text(relative_key)}; use ({batch} or 1, {kv_heads} or 1, {keys}, R)"
+        )
+    if not relative_query.shape[3] == relative_key.shape[3]:
+        raise UserError(
+            f"relative_query has {relative_query.shape[3]} features and relative_key "
+            f"{relative_key.shape[3]}; they must be equal"
+        )

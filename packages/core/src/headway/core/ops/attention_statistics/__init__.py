@@ -6,6 +6,7 @@ from torch import Tensor
 from headway.core.errors import UserError
 from headway.core.ops.attention import fused
 from headway.core.ops.attention.dispatch import BackendError
+from headway.core.ops.attention.relative import absorb
 from headway.core.ops.attention.request import make_request
 from headway.core.ops.attention_statistics import blocked
 from headway.core.ops.attention_statistics.request import AttentionStatistics, Question
@@ -37,6 +38,8 @@ def attention_statistics(
     index: Tensor | None = None,
     softcap: float | None = None,
     sinks: Tensor | None = None,
+    relative_query: Tensor | None = None,
+    relative_key: Tensor | None = None,
     backend: str = "auto",
 ) -> AttentionStatistics:
     """Entropy, largest weights, and what keys receive; memory grows with T + S, not with T x S.
@@ -63,6 +66,8 @@ def attention_statistics(
         index: Index.
         softcap: Cap.
         sinks: Sinks; what they take is no part of the entropy.
+        relative_query: Relative queries.
+        relative_key: Relative keys.
         backend: "auto", "triton" or "blocked" (plain PyTorch by blocks of queries).
 
     Returns:
@@ -100,6 +105,8 @@ def attention_statistics(
         dropout=0.0,
         seed=None,
         lse=True,
+        relative_query=relative_query,
+        relative_key=relative_key,
     )
     if top < 0:
         raise UserError(f"top is {top}; ask for 0 or more of the largest weights")
@@ -111,7 +118,7 @@ def attention_statistics(
                 f"rows has shape {tuple(rows.shape)}; it must broadcast to (batch, heads, queries) = "
                 f"{request.shape[:3]}"
             ) from None
-    question = Question(attention=request, rows=rows, top=top)
+    question = Question(attention=absorb(request), rows=rows, top=top)
     if backend not in ("auto", *_BACKENDS):
         raise BackendError(f"backend is {backend!r}; use 'auto' or one of {list(_BACKENDS)}")
     reason = _against_triton(question)

@@ -21,7 +21,7 @@ def forward_kernel(
     value,
     out,
     lse,
-    options,
+    rules,
     shape,
     blocks,
     GROUPS: tl.constexpr,
@@ -48,19 +48,19 @@ def forward_kernel(
     line = (batch * shape.H + head) * shape.T
 
     rows = begin + tl.arange(0, BLOCK_T)
-    limits = query_limits(rows, end, batch, shape, options)
-    first, last = key_range(limits, batch, shape, options)
+    limits = query_limits(rows, end, batch, shape, rules)
+    first, last = key_range(limits, batch, shape, rules)
     rows_64 = rows.to(tl.int64)
     query_block = load_rows(head_of(query, batch, head), rows_64, end, query.stride_n, D, BLOCK_D)
     top = tl.full((BLOCK_T,), float("-inf"), tl.float32)
     total = tl.zeros((BLOCK_T,), tl.float32)
-    if options.sinks is not None:
+    if rules.sinks is not None:
         # A sink is a key seen before all others, whose value is zero.
         top = tl.zeros((BLOCK_T,), tl.float32)
-        top += tl.load(options.sinks + head).to(tl.float32) * LOG2E
+        top += tl.load(rules.sinks + head).to(tl.float32) * LOG2E
         total = tl.where(top > float("-inf"), 1.0, 0.0)
     sums = tl.zeros((BLOCK_T, BLOCK_DV), tl.float32)
-    for start in range(first, last, BLOCK_S):
+    for start in range(first, last, BLOCK_S):  # pyright: ignore[reportArgumentType]
         columns = start + tl.arange(0, BLOCK_S)
         columns_64 = columns.to(tl.int64)
         key_block = load_rows(key_start, columns_64, last, key.stride_n, D, BLOCK_D)
@@ -68,10 +68,10 @@ def forward_kernel(
             tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION),
             rows[:, None],
             columns[None, :],
-            in_rows(limits, options),
+            in_rows(limits, rules),
             batch,
             head,
-            options,
+            rules,
         )
         new_top = tl.maximum(top, tl.max(scores, axis=1))
         # A row that has seen no key yet has top = -inf, and -inf - -inf is not a number.
@@ -79,8 +79,8 @@ def forward_kernel(
         weights = tl.exp2(scores - base[:, None])
         decay = tl.exp2(top - base)
         total = total * decay + tl.sum(weights, axis=1)
-        if options.dropout is not None:
-            stays = kept(rows[:, None], columns[None, :], line, shape, options.dropout)
+        if rules.dropout is not None:
+            stays = kept(rows[:, None], columns[None, :], line, shape, rules.dropout)
             weights = tl.where(stays, weights, 0.0)
         value_block = load_rows(value_start, columns_64, last, value.stride_n, DV, BLOCK_DV)
         sums = sums * decay[:, None]
@@ -89,8 +89,8 @@ def forward_kernel(
     empty = total == 0.0
     total = tl.where(empty, 1.0, total)
     sums = sums / total[:, None]
-    if options.dropout is not None:
-        sums *= options.dropout.gain
+    if rules.dropout is not None:
+        sums *= rules.dropout.gain
     store_rows(head_of(out, batch, head), rows_64, end, out.stride_n, sums, DV, BLOCK_DV)
     found = tl.where(empty, float("-inf"), (top + tl.log2(total)) / LOG2E)
     tl.store(lse + line + rows, found, mask=rows < end)

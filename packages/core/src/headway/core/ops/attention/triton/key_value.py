@@ -31,7 +31,7 @@ def key_value_kernel(
     delta,
     grad_key,
     grad_value,
-    options,
+    rules,
     shape,
     blocks,
     GROUPS: tl.constexpr,
@@ -57,13 +57,13 @@ def key_value_kernel(
 
     columns = begin + tl.arange(0, BLOCK_S)
     columns_64 = columns.to(tl.int64)
-    count = tl.minimum(end, key_count(options.lengths, batch, shape.S))
+    count = tl.minimum(end, key_count(rules.lengths, batch, shape.S))
     key_start, value_start = head_of(key, batch, kv_head), head_of(value, batch, kv_head)
     key_block = load_rows(key_start, columns_64, count, key.stride_n, D, BLOCK_D)
     value_block = load_rows(value_start, columns_64, count, value.stride_n, DV, BLOCK_DV)
     key_sums = tl.zeros((BLOCK_S, BLOCK_D), tl.float32)
     value_sums = tl.zeros((BLOCK_S, BLOCK_DV), tl.float32)
-    first, last = query_range(begin, tl.minimum(begin + BLOCK_S, end), batch, shape, options)
+    first, last = query_range(begin, tl.minimum(begin + BLOCK_S, end), batch, shape, rules)
     for member in range(GROUPS):
         head = kv_head * GROUPS + member
         query_start, grad_start = head_of(query, batch, head), head_of(grad_out, batch, head)
@@ -71,39 +71,39 @@ def key_value_kernel(
         for start in range(first, last, BLOCK_T):
             rows = start + tl.arange(0, BLOCK_T)
             rows_64 = rows.to(tl.int64)
-            limits = query_limits(rows, last, batch, shape, options)
+            limits = query_limits(rows, last, batch, shape, rules)
             query_block = load_rows(query_start, rows_64, last, query.stride_n, D, BLOCK_D)
             sums, deltas = load_statistics(lse + line, delta + line, rows, last)
             scores, slope = tile_scores(
                 tl.dot(key_block, tl.trans(query_block), input_precision=PRECISION),
                 rows[None, :],
                 columns[:, None],
-                in_columns(limits, options),
+                in_columns(limits, rules),
                 batch,
                 head,
-                options,
+                rules,
             )
             weights = tl.exp2(scores - sums[None, :])
             grad_block = load_rows(grad_start, rows_64, last, grad_out.stride_n, DV, BLOCK_DV)
             grad_weights = tl.dot(value_block, tl.trans(grad_block), input_precision=PRECISION)
             given = weights
-            if options.dropout is not None:
-                stays = kept(rows[None, :], columns[:, None], line, shape, options.dropout)
+            if rules.dropout is not None:
+                stays = kept(rows[None, :], columns[:, None], line, shape, rules.dropout)
                 given = tl.where(stays, weights, 0.0)
-                grad_weights = tl.where(stays, grad_weights * options.dropout.gain, 0.0)
+                grad_weights = tl.where(stays, grad_weights * rules.dropout.gain, 0.0)
             value_sums += tl.dot(given.to(grad_block.dtype), grad_block, input_precision=PRECISION)
             grad_scores = weights * (grad_weights - deltas[None, :])
-            if options.softcap is not None:
+            if rules.softcap is not None:
                 grad_scores *= slope
-            if options.scales is not None:
-                grad_scores *= head_scale(options, head)
+            if rules.scales is not None:
+                grad_scores *= head_scale(rules, head)
             key_sums += tl.dot(
                 grad_scores.to(query_block.dtype), query_block, input_precision=PRECISION
             )
-    if options.scales is None:
-        key_sums *= options.scale
-    if options.dropout is not None:
-        value_sums *= options.dropout.gain
+    if rules.scales is None:
+        key_sums *= rules.scale
+    if rules.dropout is not None:
+        value_sums *= rules.dropout.gain
     # Keys that do not exist have sums of zero.
     key_start, value_start = head_of(grad_key, batch, kv_head), head_of(grad_value, batch, kv_head)
     store_rows(key_start, columns_64, end, grad_key.stride_n, key_sums, D, BLOCK_D)

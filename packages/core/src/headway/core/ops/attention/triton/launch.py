@@ -70,7 +70,10 @@ LAUNCHER = Launcher()
 
 
 def tile_name(kernel: str, request: Request) -> str:
-    """Under which name a kernel's tiles stand; more than one tensor that lies under the scores needs room."""
+    """Under which name a kernel's tiles stand; some options take registers and need smaller ones."""
+    limits = (request.offsets, request.window)
+    if kernel == "bias" and (request.causal or any(x is not None for x in limits)):
+        return "bias_banded"
     if kernel not in ("forward", "key_value", "query"):
         return kernel
     crowded = request.table is not None or (request.bias is not None and request.mask is not None)

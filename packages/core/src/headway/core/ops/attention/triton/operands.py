@@ -40,7 +40,7 @@ class Table(NamedTuple):
     stride_e: _Scalar
     stride_h: _Scalar
     entries: _Scalar
-    index: Plane
+    numbers: Plane
 
 
 class Dropout(NamedTuple):

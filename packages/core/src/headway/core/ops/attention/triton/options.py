@@ -94,7 +94,7 @@ def _table(request: Request) -> Table | None:
     index = (index[:, None] if index.dim() == 3 else index).int()
     plane = _plane(index, request)
     assert plane is not None
-    return Table(table, *table.stride(), table.shape[0], plane)
+    return Table(table, table.stride(0), table.stride(1), table.shape[0], plane)
 
 
 def _dropout(request: Request) -> Dropout | None:

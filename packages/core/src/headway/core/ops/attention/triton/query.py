@@ -27,7 +27,7 @@ def query_kernel(
     grad_query,
     row_slopes,
     row_scales,
-    options,
+    rules,
     shape,
     blocks,
     GROUPS: tl.constexpr,
@@ -55,15 +55,15 @@ def query_kernel(
 
     rows = begin + tl.arange(0, BLOCK_T)
     rows_64 = rows.to(tl.int64)
-    limits = query_limits(rows, end, batch, shape, options)
-    first, last = key_range(limits, batch, shape, options)
+    limits = query_limits(rows, end, batch, shape, rules)
+    first, last = key_range(limits, batch, shape, rules)
     query_start, grad_start = head_of(query, batch, head), head_of(grad_out, batch, head)
     query_block = load_rows(query_start, rows_64, end, query.stride_n, D, BLOCK_D)
     grad_block = load_rows(grad_start, rows_64, end, grad_out.stride_n, DV, BLOCK_DV)
     sums, deltas = load_statistics(lse + line, delta + line, rows, end)
     query_sums = tl.zeros((BLOCK_T, BLOCK_D), tl.float32)
     slope_sums = tl.zeros((BLOCK_T,), tl.float32)
-    for start in range(first, last, BLOCK_S):
+    for start in range(first, last, BLOCK_S):  # pyright: ignore[reportArgumentType]
         columns = start + tl.arange(0, BLOCK_S)
         columns_64 = columns.to(tl.int64)
         key_block = load_rows(key_start, columns_64, last, key.stride_n, D, BLOCK_D)
@@ -79,14 +79,14 @@ def query_kernel(
             limits,
             batch,
             head,
-            options,
+            rules,
             shape,
             PRECISION,
         )
         if row_slopes is not None:
-            steps = distance(rows[:, None], columns[None, :], in_rows(limits, options))
+            steps = distance(rows[:, None], columns[None, :], in_rows(limits, rules))
             slope_sums -= tl.sum(grad_scores * steps, axis=1)
-        if options.softcap is not None:
+        if rules.softcap is not None:
             grad_scores *= slope
         query_sums += tl.dot(grad_scores.to(key_block.dtype), key_block, input_precision=PRECISION)
     if row_slopes is not None:
@@ -95,6 +95,6 @@ def query_kernel(
         # A row's products with the gradients of its scores, summed, are its query times these sums.
         shares = tl.sum(query_block.to(tl.float32) * query_sums, axis=1)
         tl.store(row_scales + line + rows, shares, mask=rows < end)
-    query_sums *= head_scale(options, head)
+    query_sums *= head_scale(rules, head)
     grad_start = head_of(grad_query, batch, head)
     store_rows(grad_start, rows_64, end, grad_query.stride_n, query_sums, D, BLOCK_D)

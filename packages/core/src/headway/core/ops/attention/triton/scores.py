@@ -27,113 +27,113 @@ def key_count(lengths, batch, S):
 
 
 @triton.jit
-def query_limits(rows, end, batch, shape, options):
+def query_limits(rows, end, batch, shape, rules):
     """Limits of a block of queries; those from `end` on see nothing."""
     low = tl.zeros_like(rows)
-    high = low + key_count(options.lengths, batch, shape.S)
-    shift = options.shift
-    if options.packing is not None:
-        low = tl.load(options.packing.key_begin + rows, mask=rows < end, other=0)
-        high = tl.load(options.packing.key_end + rows, mask=rows < end, other=0)
-        shift = tl.load(options.packing.query_shift + rows, mask=rows < end, other=0)
-    if options.left is not None:
-        low = tl.maximum(low, rows + shift - options.left)
-    if options.right is not None:
-        high = tl.minimum(high, rows + shift + options.right + 1)
+    high = low + key_count(rules.lengths, batch, shape.S)
+    shift = rules.shift
+    if rules.packing is not None:
+        low = tl.load(rules.packing.key_begin + rows, mask=rows < end, other=0)
+        high = tl.load(rules.packing.key_end + rows, mask=rows < end, other=0)
+        shift = tl.load(rules.packing.query_shift + rows, mask=rows < end, other=0)
+    if rules.left is not None:
+        low = tl.maximum(low, rows + shift - rules.left)
+    if rules.right is not None:
+        high = tl.minimum(high, rows + shift + rules.right + 1)
     return Limits(low, tl.where(rows < end, high, 0), shift)
 
 
 @triton.jit
-def key_range(limits, batch, shape, options):
+def key_range(limits, batch, shape, rules):
     """The keys that a block of queries may see."""
     first = 0
-    last = key_count(options.lengths, batch, shape.S)
-    if options.packing is not None or options.left is not None:
+    last = key_count(rules.lengths, batch, shape.S)
+    if rules.packing is not None or rules.left is not None:
         # Queries that see nothing have no say.
         first = tl.min(tl.where(limits.low < limits.high, limits.low, shape.S), axis=0)
-    if options.packing is not None or options.right is not None:
+    if rules.packing is not None or rules.right is not None:
         last = tl.max(limits.high, axis=0)
     return first, last
 
 
 @triton.jit
-def query_range(begin, end, batch, shape, options):
+def query_range(begin, end, batch, shape, rules):
     """The queries that may see keys of a block, which begins at a key of some item."""
     first = 0
     last = shape.T
-    shift = options.shift
-    if options.packing is not None:
-        first = tl.load(options.packing.query_begin + begin)
-        last = tl.load(options.packing.query_end + begin)
-        shift = tl.load(options.packing.key_shift + begin)
-    if options.lengths is not None:
-        last = tl.where(begin < key_count(options.lengths, batch, shape.S), last, 0)
-    if options.right is not None:
-        first = tl.maximum(first, begin - shift - options.right)
-    if options.left is not None:
-        last = tl.minimum(last, end - shift + options.left)
+    shift = rules.shift
+    if rules.packing is not None:
+        first = tl.load(rules.packing.query_begin + begin)
+        last = tl.load(rules.packing.query_end + begin)
+        shift = tl.load(rules.packing.key_shift + begin)
+    if rules.lengths is not None:
+        last = tl.where(begin < key_count(rules.lengths, batch, shape.S), last, 0)
+    if rules.right is not None:
+        first = tl.maximum(first, begin - shift - rules.right)
+    if rules.left is not None:
+        last = tl.minimum(last, end - shift + rules.left)
     return first, last
 
 
 @triton.jit
-def in_rows(limits, options):
+def in_rows(limits, rules):
     """Limits for a tile whose first axis is that of the queries."""
     shift = limits.shift
-    if options.packing is not None:
+    if rules.packing is not None:
         shift = shift[:, None]
     return Limits(limits.low[:, None], limits.high[:, None], shift)
 
 
 @triton.jit
-def in_columns(limits, options):
+def in_columns(limits, rules):
     """Limits for a tile whose second axis is that of the queries."""
     shift = limits.shift
-    if options.packing is not None:
+    if rules.packing is not None:
         shift = shift[None, :]
     return Limits(limits.low[None, :], limits.high[None, :], shift)
 
 
 @triton.jit
-def head_scale(options, head):
+def head_scale(rules, head):
     """The factor of a head's products."""
-    if options.scales is None:
-        scale = options.scale
+    if rules.scales is None:
+        scale = rules.scale
     else:
-        scale = tl.load(options.scales + head).to(tl.float32)
+        scale = tl.load(rules.scales + head).to(tl.float32)
     return scale
 
 
 @triton.jit
-def tile_scores(products, rows, columns, limits, batch, head, options):
+def tile_scores(products, rows, columns, limits, batch, head, rules):
     """Scores in units of log 2, minus infinity where a key is hidden, and the slope of the cap.
 
     Rows are numbers of queries and columns numbers of keys; they and the limits broadcast to the products,
     in either orientation.
     """
     slope = 1.0
-    if options.softcap is None:
-        scores = products * (head_scale(options, head) * LOG2E)
+    if rules.softcap is None:
+        scores = products * (head_scale(rules, head) * LOG2E)
     else:
         # tanh by an exponential that cannot overflow.
-        ratio = products * (head_scale(options, head) / options.softcap)
+        ratio = products * (head_scale(rules, head) / rules.softcap)
         decay = tl.exp2(tl.abs(ratio) * (-2.0 * LOG2E))
         ratio = tl.where(ratio < 0.0, decay - 1.0, 1.0 - decay) / (1.0 + decay)
         slope = 1.0 - ratio * ratio
-        scores = ratio * (options.softcap * LOG2E)
+        scores = ratio * (rules.softcap * LOG2E)
     visible = columns < limits.high
-    if options.packing is not None or options.left is not None:
+    if rules.packing is not None or rules.left is not None:
         visible = visible & (columns >= limits.low)
-    if options.mask is not None:
-        visible = visible & (load_plane(options.mask, batch, head, rows, columns, visible) != 0)
-    if options.bias is not None:
-        added = load_plane(options.bias, batch, head, rows, columns, visible)
+    if rules.mask is not None:
+        visible = visible & (load_plane(rules.mask, batch, head, rows, columns, visible) != 0)
+    if rules.bias is not None:
+        added = load_plane(rules.bias, batch, head, rows, columns, visible)
         scores += added.to(tl.float32) * LOG2E
-    if options.slopes is not None:
-        steepness = tl.load(options.slopes + head).to(tl.float32) * LOG2E
+    if rules.slopes is not None:
+        steepness = tl.load(rules.slopes + head).to(tl.float32) * LOG2E
         scores -= distance(rows, columns, limits) * steepness
-    if options.table is not None:
-        table = options.table
-        number = load_plane(table.index, batch, head, rows, columns, visible)
+    if rules.table is not None:
+        table = rules.table
+        number = load_plane(table.numbers, batch, head, rows, columns, visible)
         # A number that the table does not have gives a NaN instead of somebody else's memory.
         known = (number >= 0) & (number < table.entries)
         entry = table.start + head * table.stride_h + number * table.stride_e

@@ -23,7 +23,7 @@ def table_kernel(
     partial,
     visits,
     repeats,
-    options,
+    rules,
     shape,
     GROUPS: tl.constexpr,
     D: tl.constexpr,
@@ -44,7 +44,7 @@ def table_kernel(
     program = tl.program_id(0)
     head = (program % shape.H).to(tl.int64)
     share = program // shape.H
-    entries = options.table.entries
+    entries = rules.table.entries
     partial += program.to(tl.int64) * entries
     begin = share * visits
     end = tl.minimum(begin + visits, total)
@@ -68,7 +68,7 @@ def table_kernel(
                 start_s,
                 batch.to(tl.int64),
                 head,
-                options,
+                rules,
                 shape,
                 GROUPS,
                 D,
@@ -83,11 +83,11 @@ def table_kernel(
         columns = start_s + tl.arange(0, BLOCK_S)
         exists = (rows < shape.T)[:, None] & (columns < shape.S)[None, :]
         numbers = load_plane(
-            options.table.index, plane_b, 0, rows[:, None], columns[None, :], exists
+            rules.table.numbers, plane_b, 0, rows[:, None], columns[None, :], exists
         ).to(tl.int32)
         low = tl.min(tl.min(tl.where(exists, numbers, entries), axis=1), axis=0)
-        high = tl.max(tl.max(tl.where(exists, numbers, -1), axis=1), axis=0)
-        for entry in range(tl.maximum(low, 0), tl.minimum(high + 1, entries)):
+        high = tl.max(tl.max(tl.where(exists, numbers + 1, 0), axis=1), axis=0)
+        for entry in range(tl.maximum(low, 0), tl.minimum(high, entries)):
             found = tl.sum(tl.sum(tl.where(numbers == entry, sums, 0.0), axis=1), axis=0)
             tl.store(partial + entry, tl.load(partial + entry) + found)
         # What one thread has stored the others may read in the next turn.

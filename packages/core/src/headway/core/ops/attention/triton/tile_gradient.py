@@ -4,7 +4,13 @@ import triton
 import triton.language as tl
 
 from headway.core.ops.attention.triton.operands import head_of
-from headway.core.ops.attention.triton.scores import in_rows, kept, query_limits, tile_scores
+from headway.core.ops.attention.triton.scores import (
+    in_rows,
+    kept,
+    key_range,
+    query_limits,
+    tile_scores,
+)
 from headway.core.ops.attention.triton.statistics import load_statistics
 from headway.core.ops.kernels.rows import load_rows
 
@@ -22,7 +28,7 @@ def grad_of_scores(
     limits,
     batch,
     head,
-    options,
+    rules,
     shape,
     PRECISION: tl.constexpr,
 ):
@@ -31,17 +37,17 @@ def grad_of_scores(
         tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION),
         rows[:, None],
         columns[None, :],
-        in_rows(limits, options),
+        in_rows(limits, rules),
         batch,
         head,
-        options,
+        rules,
     )
     weights = tl.exp2(scores - sums[:, None])
     grad_weights = tl.dot(grad_block, tl.trans(value_block), input_precision=PRECISION)
-    if options.dropout is not None:
+    if rules.dropout is not None:
         line = (batch * shape.H + head) * shape.T
-        stays = kept(rows[:, None], columns[None, :], line, shape, options.dropout)
-        grad_weights = tl.where(stays, grad_weights * options.dropout.gain, 0.0)
+        stays = kept(rows[:, None], columns[None, :], line, shape, rules.dropout)
+        grad_weights = tl.where(stays, grad_weights * rules.dropout.gain, 0.0)
     return weights * (grad_weights - deltas[:, None]), slope
 
 
@@ -57,7 +63,7 @@ def visit_tile(
     start_s,
     batch,
     head,
-    options,
+    rules,
     shape,
     GROUPS: tl.constexpr,
     D: tl.constexpr,
@@ -68,34 +74,36 @@ def visit_tile(
     BLOCK_S: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """The gradient of a tile from operands in memory; zero where nothing is seen."""
+    """The gradient of a tile from operands in memory; one that nothing is seen in costs no product."""
     rows = start_t + tl.arange(0, BLOCK_T)
     columns = start_s + tl.arange(0, BLOCK_S)
     rows_64, columns_64 = rows.to(tl.int64), columns.to(tl.int64)
-    limits = query_limits(rows, shape.T, batch, shape, options)
-    # Beyond this key there is nothing, or nothing that any of these queries sees.
-    last = tl.max(limits.high, axis=0)
-    line = (batch * shape.H + head) * shape.T
-    sums, deltas = load_statistics(lse + line, delta + line, rows, shape.T)
-    query_start, grad_start = head_of(query, batch, head), head_of(grad_out, batch, head)
-    key_start, value_start = (
-        head_of(key, batch, head // GROUPS),
-        head_of(value, batch, head // GROUPS),
-    )
-    gradient, _ = grad_of_scores(
-        load_rows(query_start, rows_64, shape.T, query.stride_n, D, BLOCK_D),
-        load_rows(key_start, columns_64, last, key.stride_n, D, BLOCK_D),
-        load_rows(value_start, columns_64, last, value.stride_n, DV, BLOCK_DV),
-        load_rows(grad_start, rows_64, shape.T, grad_out.stride_n, DV, BLOCK_DV),
-        sums,
-        deltas,
-        rows,
-        columns,
-        limits,
-        batch,
-        head,
-        options,
-        shape,
-        PRECISION,
-    )
+    limits = query_limits(rows, shape.T, batch, shape, rules)
+    first, last = key_range(limits, batch, shape, rules)
+    seen = True
+    if rules.packing is not None or rules.left is not None or rules.right is not None:
+        seen = (start_s < last) & (start_s + BLOCK_S > first)
+    gradient = tl.zeros((BLOCK_T, BLOCK_S), tl.float32)
+    if seen:
+        line = (batch * shape.H + head) * shape.T
+        sums, deltas = load_statistics(lse + line, delta + line, rows, shape.T)
+        query_start, grad_start = head_of(query, batch, head), head_of(grad_out, batch, head)
+        key_start = head_of(key, batch, head // GROUPS)
+        value_start = head_of(value, batch, head // GROUPS)
+        gradient, _ = grad_of_scores(
+            load_rows(query_start, rows_64, shape.T, query.stride_n, D, BLOCK_D),
+            load_rows(key_start, columns_64, last, key.stride_n, D, BLOCK_D),
+            load_rows(value_start, columns_64, last, value.stride_n, DV, BLOCK_DV),
+            load_rows(grad_start, rows_64, shape.T, grad_out.stride_n, DV, BLOCK_DV),
+            sums,
+            deltas,
+            rows,
+            columns,
+            limits,
+            batch,
+            head,
+            rules,
+            shape,
+            PRECISION,
+        )
     return gradient

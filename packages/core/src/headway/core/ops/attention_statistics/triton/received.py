@@ -24,7 +24,7 @@ def received_kernel(
     stride_given_b,
     stride_given_h,
     stride_given_t,
-    options,
+    rules,
     shape,
     blocks,
     GROUPS: tl.constexpr,
@@ -42,26 +42,26 @@ def received_kernel(
     batch = (rest // shape.H).to(tl.int64)
 
     columns = begin + tl.arange(0, BLOCK_S)
-    count = tl.minimum(end, key_count(options.lengths, batch, shape.S))
+    count = tl.minimum(end, key_count(rules.lengths, batch, shape.S))
     key_start = head_of(key, batch, head // GROUPS)
     key_block = load_rows(key_start, columns.to(tl.int64), count, key.stride_n, D, BLOCK_D)
     query_start = head_of(query, batch, head)
     line = (batch * shape.H + head) * shape.T
     given += batch * stride_given_b + head * stride_given_h
     sums = tl.zeros((BLOCK_S,), tl.float32)
-    first, last = query_range(begin, tl.minimum(begin + BLOCK_S, end), batch, shape, options)
+    first, last = query_range(begin, tl.minimum(begin + BLOCK_S, end), batch, shape, rules)
     for start in range(first, last, BLOCK_T):
         rows = start + tl.arange(0, BLOCK_T)
-        limits = query_limits(rows, last, batch, shape, options)
+        limits = query_limits(rows, last, batch, shape, rules)
         query_block = load_rows(query_start, rows.to(tl.int64), last, query.stride_n, D, BLOCK_D)
         scores, _ = tile_scores(
             tl.dot(key_block, tl.trans(query_block), input_precision=PRECISION),
             rows[None, :],
             columns[:, None],
-            in_columns(limits, options),
+            in_columns(limits, rules),
             batch,
             head,
-            options,
+            rules,
         )
         total = tl.load(lse + line + rows, mask=rows < last, other=float("-inf"))
         # An empty row gives nothing.

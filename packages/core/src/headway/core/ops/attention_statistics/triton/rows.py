@@ -21,7 +21,7 @@ def rows_kernel(
     entropy,
     top_keys,
     top_scores,
-    options,
+    rules,
     shape,
     blocks,
     GROUPS: tl.constexpr,
@@ -45,8 +45,8 @@ def rows_kernel(
     line = (batch * shape.H + head) * shape.T
 
     rows = begin + tl.arange(0, BLOCK_T)
-    limits = query_limits(rows, end, batch, shape, options)
-    first, last = key_range(limits, batch, shape, options)
+    limits = query_limits(rows, end, batch, shape, rules)
+    first, last = key_range(limits, batch, shape, rules)
     rows_64 = rows.to(tl.int64)
     query_block = load_rows(head_of(query, batch, head), rows_64, end, query.stride_n, D, BLOCK_D)
     top = tl.full((BLOCK_T,), float("-inf"), tl.float32)
@@ -64,10 +64,10 @@ def rows_kernel(
             tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION),
             rows[:, None],
             columns[None, :],
-            in_rows(limits, options),
+            in_rows(limits, rules),
             batch,
             head,
-            options,
+            rules,
         )
         new_top = tl.maximum(top, tl.max(scores, axis=1))
         # A row that has seen no key yet has top = -inf, and -inf - -inf is not a number.
@@ -93,8 +93,8 @@ def rows_kernel(
                 scores = tl.where(columns[None, :] == column[:, None], float("-inf"), scores)
     nothing = total == 0.0
     found = tl.where(nothing, float("-inf"), top + tl.log2(tl.where(nothing, 1.0, total)))
-    if options.sinks is not None:
-        sink = tl.load(options.sinks + head).to(tl.float32) * LOG2E
+    if rules.sinks is not None:
+        sink = tl.load(rules.sinks + head).to(tl.float32) * LOG2E
         higher = tl.maximum(top, sink)
         base = tl.where(higher == float("-inf"), 0.0, higher)
         share = total * tl.exp2(top - base)
