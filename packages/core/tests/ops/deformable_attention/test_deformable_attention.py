@@ -88,7 +88,7 @@ def test_kernels_equal_the_reference_in_output_and_all_gradients(name: str) -> N
 
 def test_the_reference_equals_grid_sample() -> None:
     (value, locations, weights), levels = inputs("detr")
-    batch, queries, heads, width, _, points = SHAPES["detr"]
+    batch, queries, heads, width, _, _ = SHAPES["detr"]
     total, start = torch.zeros(batch * heads, width, queries, dtype=torch.float64), 0
     for number, (rows, columns) in enumerate(levels):
         tokens = value[:, start : start + rows * columns]
