@@ -10,6 +10,7 @@ from headway.core.mixers.neighbourhood_attention import NeighbourhoodAttention
 from headway.core.mixers.pooling import PoolingMixer
 from headway.core.mixers.positioned import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.mixers.probsparse import ProbSparseAttention, ProbSparseCrossAttention
+from headway.core.mixers.score_residual_attention import ScoreResidualAttention
 from headway.core.mixers.self_attention import SelfAttention
 from headway.core.mixers.window_attention import WindowAttention
 
@@ -26,6 +27,7 @@ __all__ = [
     "PositionedSelfAttention",
     "ProbSparseAttention",
     "ProbSparseCrossAttention",
+    "ScoreResidualAttention",
     "SelfAttention",
     "TokenMixer",
     "WindowAttention",
