@@ -84,7 +84,7 @@ class PatchTST(Forecaster):
                 f"patch {patch} and stride {stride} do not fit into context_length {context_length}; "
                 "they need 1 <= stride <= patch <= context_length"
             )
-        self.patch, self.stride = patch, stride
+        self.patch, self.stride, self.heads = patch, stride, heads
         patches = (context_length - patch) // stride + 2
         self.normalization = WindowNorm(centre)
         self.embedding = nn.Linear(patch, dim)
