@@ -4,9 +4,10 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="timeseries",
-    help="Forecasting with iTransformer, PatchTST, Informer, SAMformer and simple models.",
+    help="Forecasting with iTransformer, PatchTST, Autoformer, Informer, SAMformer and simple models.",
     adapters=(
         "headway.timeseries.weights.neuralforecast:adapter",
+        "headway.timeseries.weights.neuralforecast_autoformer:adapter",
         "headway.timeseries.weights.neuralforecast_simple:linear",
         "headway.timeseries.weights.neuralforecast_simple:patchtst",
     ),

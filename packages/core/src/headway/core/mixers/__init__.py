@@ -1,5 +1,6 @@
 """Token mixers: how tokens exchange information. ``(dim, heads, *, ...)``; one call signature for all."""
 
+from headway.core.mixers.auto_correlation import AutoCorrelation, AutoCorrelationCross
 from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolution import ConvolutionMixer
 from headway.core.mixers.cross_attention import CrossAttention
@@ -15,6 +16,8 @@ from headway.core.mixers.self_attention import SelfAttention
 from headway.core.mixers.window_attention import WindowAttention
 
 __all__ = [
+    "AutoCorrelation",
+    "AutoCorrelationCross",
     "ConvolutionMixer",
     "CrossAttention",
     "EluPlusOne",

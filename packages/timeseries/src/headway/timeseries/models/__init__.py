@@ -1,5 +1,6 @@
 """Forecasters; they need torch alone."""
 
+from headway.timeseries.models.autoformer import Autoformer
 from headway.timeseries.models.base import Forecaster
 from headway.timeseries.models.dlinear import DLinear
 from headway.timeseries.models.informer import Informer
@@ -10,6 +11,7 @@ from headway.timeseries.models.samformer import SAMformer
 from headway.timeseries.models.simple import Naive, NLinear, SeasonalNaive
 
 __all__ = [
+    "Autoformer",
     "DLinear",
     "Forecaster",
     "ITransformer",
