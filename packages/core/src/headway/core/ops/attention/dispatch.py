@@ -93,6 +93,6 @@ def _native_to_sdpa(request: Request) -> bool:
         return False
     if request.bias is not None:
         given = not (request.bias.requires_grad and torch.is_grad_enabled())
-        return given and not request.causal
+        return given and request.causal is False
     _, _, queries, keys = request.shape
     return bool(request.causal != "bottom-right" or same_size(queries, keys))
