@@ -92,7 +92,7 @@ def _native_to_sdpa(request: Request) -> bool:
     if request.dropout > 0.0 and request.seed is not None:
         return False
     if request.bias is not None:
-        learned = request.bias.requires_grad and torch.is_grad_enabled()
-        return not (learned or request.causal)
+        given = not (request.bias.requires_grad and torch.is_grad_enabled())
+        return given and request.causal is False
     _, _, queries, keys = request.shape
     return bool(request.causal != "bottom-right" or same_size(queries, keys))

@@ -46,8 +46,9 @@ def scaled_dot_product(
     Shape:
         As there, with four dimensions.
     """
-    # A size that is not known while a graph is made compares to a symbol, which SDPA refuses.
-    grouped = bool(query.shape[1] != key.shape[1])
+    # Not the comparison itself: of sizes that are free in a graph it is a symbol, which SDPA refuses; two
+    # that may differ are taken as if they did.
+    grouped = not same_size(query.shape[1], key.shape[1])
     eager = (
         query.is_cpu
         and torch.is_grad_enabled()
