@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headway.core.ops.attention import reference
-from headway.core.ops.attention.request import Request
+from headway.core.ops.attention.request import Request, same_size
 
 _FLASH = 1  # torch.nn.attention.SDPBackend.FLASH_ATTENTION, as the choice below returns it
 _forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
