@@ -288,10 +288,10 @@ def test_the_counter_of_flops_knows_forward_backward_and_packing() -> None:
 
 
 def test_selective_checkpointing_can_keep_its_output() -> None:
-    from headway.core.ops.attention import operator
+    from headway.core.ops.attention.triton import launch
 
     calls: list[str] = []
-    original = operator.launch.forward
+    original = launch.forward
 
     def counted(request: object) -> object:
         calls.append("forward")
@@ -308,7 +308,7 @@ def test_selective_checkpointing_can_keep_its_output() -> None:
 
     wanted = torch.autograd.grad(block(*tensors).sum(), tensors)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(operator.launch, "forward", counted)
+        patch.setattr(launch, "forward", counted)
         out = checkpoint(
             block,
             *tensors,
