@@ -47,7 +47,7 @@ def scaled_dot_product(
         As there, with four dimensions.
     """
     # Not the comparison itself: of sizes that are free in a graph it is a symbol, which SDPA refuses.
-    grouped = True if query.shape[1] != key.shape[1] else False  # noqa: SIM210
+    grouped = not same_size(query.shape[1], key.shape[1])
     eager = (
         query.is_cpu
         and torch.is_grad_enabled()
