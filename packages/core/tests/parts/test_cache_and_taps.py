@@ -12,7 +12,7 @@ def filled(rows: int = 3, steps: int = 2) -> KeyValueCache:
     cache = KeyValueCache(batch=rows, heads=1, max_length=4, head_dim=1)
     for step in range(steps):
         value = torch.arange(rows).reshape(rows, 1, 1, 1) * 10.0 + step
-        cache.update(value, value)
+        cache.append(value, value)
     return cache
 
 
@@ -20,9 +20,9 @@ def test_rows_are_independent_when_one_is_reset() -> None:
     cache = filled()
     cache.reset(torch.tensor([1]))
     new = torch.full((3, 1, 1, 1), 99.0)
-    keys, _, mask = cache.update(new, new)
+    keys, _, first = cache.append(new, new)
     assert cache.lengths.tolist() == [3, 1, 3]
-    seen = [keys[row, 0, mask[row, 0, 0], 0].tolist() for row in range(3)]
+    seen = [keys[row, 0, : int(first[row]), 0].tolist() for row in range(3)]
     assert seen == [[0, 1, 99], [99], [20, 21, 99]]
 
 
@@ -32,17 +32,17 @@ def test_select_reorders_and_rewind_forgets_the_last_tokens() -> None:
     assert cache.keys[:, 0, 0, 0].tolist() == [20, 20, 0]
     cache.rewind(torch.tensor([1, 2, 0]))
     new = torch.full((3, 1, 1, 1), 99.0)
-    keys, _, mask = cache.update(new, new)
-    seen = [keys[row, 0, mask[row, 0, 0], 0].tolist() for row in range(3)]
+    keys, _, first = cache.append(new, new)
+    seen = [keys[row, 0, : int(first[row]), 0].tolist() for row in range(3)]
     assert seen == [[20, 99], [20, 21, 99], [99]]
 
 
 def test_a_full_cache_says_how_much_it_holds() -> None:
     cache = filled(steps=4)
     with pytest.raises(CacheError, match="holds 4 tokens, 4 are taken and 1 more"):
-        cache.update(torch.zeros(3, 1, 1, 1), torch.zeros(3, 1, 1, 1))
+        cache.append(torch.zeros(3, 1, 1, 1), torch.zeros(3, 1, 1, 1))
     cache.reset(torch.tensor([0, 1, 2]))  # the bound on the host is loose, the rows are free
-    cache.update(torch.zeros(3, 1, 1, 1), torch.zeros(3, 1, 1, 1))
+    cache.append(torch.zeros(3, 1, 1, 1), torch.zeros(3, 1, 1, 1))
 
 
 def test_rewinding_forward_and_recurrent_caches_is_refused() -> None:

@@ -2,11 +2,19 @@ from functools import partial
 
 import pytest
 import torch
+from torch.nn import Identity, LayerNorm
 
 from headway.core.errors import UserError
 from headway.core.layout import Layout
-from headway.core.mixers import EluPlusOne, LinearAttention, SelfAttention
-from headway.core.ops import linear_attention
+from headway.core.mixers import (
+    EluPlusOne,
+    FixedDecay,
+    LearnedDecay,
+    LinearAttention,
+    RandomFeatures,
+    ReLUFeatures,
+    SelfAttention,
+)
 from headway.core.positions import ALiBi, Rotary
 
 
@@ -20,58 +28,21 @@ def dense(q, k, v, causal: bool, mask=None):
     return (weights / torch.where(total > 0, total, 1.0)) @ v
 
 
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("tokens", [1, 7, 64, 131])
-def test_the_op_equals_its_dense_form(causal: bool, tokens: int) -> None:
-    torch.manual_seed(0)
-    q, k = (torch.rand(2, 3, tokens, 4).double().requires_grad_() for _ in range(2))
-    v = torch.randn(2, 3, tokens, 5).double().requires_grad_()
-    got, _ = linear_attention(q, k, v, causal=causal)
-    want = dense(q, k, v, causal)
-    torch.testing.assert_close(got, want)
-    weight = torch.randn_like(got)
-    for a, b in zip(
-        torch.autograd.grad((got * weight).sum(), (q, k, v)),
-        torch.autograd.grad((want * weight).sum(), (q, k, v)),
-        strict=True,
-    ):
-        torch.testing.assert_close(a, b)
+KINDS = {
+    "plain": {},
+    "rotary": {"position": Rotary},
+    "relu": {"feature_map": ReLUFeatures},
+    "random": {"feature_map": partial(RandomFeatures, features=11)},
+    "retention": {"decay": FixedDecay, "norm": LayerNorm},
+    "gated": {"decay": LearnedDecay, "norm": LayerNorm},
+    "gated-per-head": {"decay": partial(LearnedDecay, per_head=True, temperature=1.0)},
+}
 
 
-@pytest.mark.parametrize("causal", [False, True])
-def test_masked_keys_change_nothing_even_as_nan(causal: bool) -> None:
-    torch.manual_seed(1)
-    q, k, v = (torch.rand(2, 1, 9, 4).double() for _ in range(3))
-    mask = torch.rand(2, 9) > 0.4
-    mask[0] = False
-    want = dense(q, k, v, causal, mask)
-    for x in (k, v):
-        x.masked_fill_(~mask[:, None, :, None], float("nan"))
-    got, _ = linear_attention(q, k, v, causal=causal, mask=mask)
-    torch.testing.assert_close(got, want)
-    assert bool((got[0] == 0).all())
-
-
-def test_sums_of_half_precision_are_kept_in_float32() -> None:
-    torch.manual_seed(2)
-    q, k, v = (torch.rand(1, 1, 3000, 8) for _ in range(3))
-    want = dense(q.double(), k.double(), v.double(), True)
-    got, state = linear_attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), causal=True)
-    assert got.dtype == torch.bfloat16
-    assert state.dtype == torch.float32
-    torch.testing.assert_close(got.double(), want, atol=6e-3, rtol=1e-2)
-
-
-def test_a_state_needs_causal() -> None:
-    q = torch.rand(1, 1, 3, 2)
-    _, state = linear_attention(q, q, q, causal=True)
-    with pytest.raises(UserError, match="causal=True"):
-        linear_attention(q, q, q, state=state)
-
-
-def test_step_by_step_equals_all_at_once_and_rows_restart() -> None:
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_step_by_step_equals_all_at_once_and_rows_restart(options: dict[str, object]) -> None:
     torch.manual_seed(3)
-    mixer = LinearAttention(16, 2, causal=True, position=Rotary).double()
+    mixer = LinearAttention(16, 2, causal=True, **options).double()  # pyright: ignore
     x = torch.randn(3, 10, 16).double()
     full = mixer(x)
     cache = mixer.init_cache(3, 10)
@@ -95,7 +66,7 @@ def test_the_state_does_not_grow_and_weights_are_those_of_the_feature_map() -> N
     assert mixer.init_cache(2, 5).state.shape == mixer.init_cache(2, 5000).state.shape
     x = torch.randn(1, 6, 8).double()
     q, k, v = mixer.qkv(x).chunk(3, dim=-1)
-    features = EluPlusOne()
+    features = EluPlusOne(8)
     want = mixer.projection(dense(features(q), features(k), v, True))
     torch.testing.assert_close(mixer(x), want)
     # Softmax attention with the same weights is something else.
@@ -131,3 +102,52 @@ def test_a_window_hides_what_is_further_back(window: int) -> None:
     cache = mixer.init_cache(2, 9)
     steps = torch.cat([mixer(x[:, t : t + 1], cache=cache) for t in range(9)], dim=1)
     torch.testing.assert_close(steps, full)
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_an_item_alone_is_the_item_in_a_padded_batch(options: dict[str, object]) -> None:
+    torch.manual_seed(7)
+    mixer = LinearAttention(16, 2, causal=True, **options).double()  # pyright: ignore
+    x = torch.randn(2, 9, 16).double().requires_grad_()
+    out = mixer(x, Layout(lengths=torch.tensor([9, 4])))
+    (grad,) = torch.autograd.grad(out[1, :4].sin().sum(), x)
+    alone = mixer(x[1:, :4])
+    torch.testing.assert_close(out[1, :4], alone[0])
+    (wanted,) = torch.autograd.grad(alone.sin().sum(), x)
+    torch.testing.assert_close(grad, wanted)
+
+
+def test_retention_forgets_by_a_constant_factor_per_token_and_head() -> None:
+    torch.manual_seed(8)
+    mixer = LinearAttention(8, 2, causal=True, decay=FixedDecay, norm=Identity).double()
+    x = torch.randn(1, 6, 8).double()
+    q, k, v = (y.unflatten(-1, (2, 4)).transpose(1, 2) for y in mixer.qkv(x).chunk(3, dim=-1))
+    ages = torch.arange(6)[:, None] - torch.arange(6)
+    left = torch.tensor([31 / 32, 63 / 64]).double()[:, None, None] ** ages
+    features = EluPlusOne(4)
+    out = (features(q) @ features(k).mT * left).tril() @ v
+    wanted = mixer.projection(out.transpose(1, 2).flatten(2))
+    # The constants are kept in float32.
+    torch.testing.assert_close(mixer(x), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_gate_that_closes_forgets_what_was_before() -> None:
+    torch.manual_seed(9)
+    mixer = LinearAttention(8, 2, causal=True, decay=partial(LearnedDecay, temperature=1.0))
+    gate = mixer.decay
+    assert isinstance(gate, LearnedDecay)
+    torch.nn.init.constant_(gate.up.bias, -40.0)
+    torch.nn.init.zeros_(gate.up.weight)
+    x = torch.randn(1, 5, 8)
+    # Each token sees its own value alone.
+    value = mixer.qkv(x).chunk(3, dim=-1)[2]
+    torch.testing.assert_close(mixer(x), mixer.projection(value))
+    torch.nn.init.constant_(gate.up.bias, 40.0)
+    plain = LinearAttention(8, 2, causal=True)
+    plain.load_state_dict(mixer.state_dict(), strict=False)
+    torch.testing.assert_close(mixer(x), plain(x))
+
+
+def test_a_decay_needs_causal() -> None:
+    with pytest.raises(UserError, match="needs causal=True"):
+        LinearAttention(8, 2, decay=FixedDecay)

@@ -74,13 +74,8 @@ class KeyValueCache(Cache):
         """Tokens that fit into a row."""
         return self.keys.shape[2]
 
-    def update(
-        self,
-        keys: Tensor,
-        values: Tensor,
-        lengths: Tensor | None = None,
-        *,
-        window: int | None = None,
+    def append(
+        self, keys: Tensor, values: Tensor, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Appends tokens to every row.
 
@@ -88,14 +83,13 @@ class KeyValueCache(Cache):
             keys: New keys.
             values: New values.
             lengths: How many of the new tokens are real in each (right-padded) row; all if None.
-            window: How far back a token sees, in tokens; all if None.
 
         Returns:
-            All keys and values so far, and a mask that lets each new token attend to what its own row
-            has seen and to itself (True = may attend).
+            All keys and values so far, and how many of them the first new token of each row sees, itself
+            included; each further one sees one more.
 
         Shape:
-            keys, values: (B, H, T, D). Output: (B, H, S, D), (B, H, S, D), (B, 1, T, S).
+            keys, values: (B, H, T, D). Output: (B, H, S, D), (B, H, S, D), (B,).
 
         Raises:
             CacheError: If a row would exceed ``max_length``.
@@ -109,18 +103,14 @@ class KeyValueCache(Cache):
                     f"the cache holds {self.max_length} tokens, {self._filled} are taken and "
                     f"{tokens} more were given; build it with a larger max_length"
                 )
-        steps = torch.arange(tokens, device=keys.device)
-        places = self.lengths[:, None] + steps  # (B, T)
+        before = self.lengths
+        places = before[:, None] + torch.arange(tokens, device=keys.device)  # (B, T)
         index = places[:, None, :, None].expand_as(keys)
         self.keys.scatter_(2, index, keys.to(self.keys.dtype))
         self.values.scatter_(2, index, values.to(self.values.dtype))
         self._filled += tokens
-        self.lengths = self.lengths + (tokens if lengths is None else lengths)
-        seen = torch.arange(self._filled, device=keys.device)
-        mask = seen <= places[:, None, :, None]
-        if window is not None:
-            mask = mask & (seen >= places[:, None, :, None] - window)
-        return self.keys[:, :, : self._filled], self.values[:, :, : self._filled], mask
+        self.lengths = before + (tokens if lengths is None else lengths)
+        return self.keys[:, :, : self._filled], self.values[:, :, : self._filled], before + 1
 
     def reset(self, rows: Tensor | None = None) -> None:
         """Forgets everything, or the given rows."""
@@ -240,3 +230,26 @@ class CacheGroup(Cache):
         """Rewinds every member."""
         for cache in self:
             cache.rewind(lengths)
+
+
+class ScoreCache(Cache):
+    """The scores of the attention before, which the next one adds to its own (RealFormer).
+
+    It belongs to one pass of a stack: all of its blocks share it, in order, and it begins empty.
+    """
+
+    def __init__(self, batch: int, device: torch.device | None = None) -> None:
+        self.scores: Tensor | None = None
+        self.lengths = torch.zeros(batch, dtype=torch.int64, device=device)
+
+    def reset(self, rows: Tensor | None = None) -> None:
+        """Forgets the scores; they are those of a whole batch, so single rows cannot be forgotten."""
+        if rows is not None:
+            raise CacheError("scores cannot be reset row by row; reset them whole")
+        self.scores = None
+
+    def select(self, rows: Tensor) -> None:
+        """Keeps the given rows in the given order."""
+        if self.scores is not None:
+            self.scores = self.scores[rows]
+        self.lengths = self.lengths[rows]

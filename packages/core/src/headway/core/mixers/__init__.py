@@ -1,24 +1,39 @@
 """Token mixers: how tokens exchange information. ``(dim, heads, *, ...)``; one call signature for all."""
 
+from headway.core.mixers.auto_correlation import AutoCorrelation, AutoCorrelationCross
 from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolution import ConvolutionMixer
 from headway.core.mixers.cross_attention import CrossAttention
+from headway.core.mixers.decays import FixedDecay, LearnedDecay
+from headway.core.mixers.feature_maps import (
+    EluPlusOne,
+    FeatureMap,
+    RandomFeatures,
+    ReLUFeatures,
+)
 from headway.core.mixers.fourier import FourierMixer
 from headway.core.mixers.gated_convolution import GatedConvolutionMixer
-from headway.core.mixers.linear_attention import EluPlusOne, LinearAttention
+from headway.core.mixers.linear_attention import LinearAttention
 from headway.core.mixers.neighbourhood_attention import NeighbourhoodAttention
 from headway.core.mixers.pooling import PoolingMixer
 from headway.core.mixers.positioned import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.mixers.probsparse import ProbSparseAttention, ProbSparseCrossAttention
+from headway.core.mixers.score_residual_attention import ScoreResidualAttention
+from headway.core.mixers.selective_scan import SelectiveScan
 from headway.core.mixers.self_attention import SelfAttention
 from headway.core.mixers.window_attention import WindowAttention
 
 __all__ = [
+    "AutoCorrelation",
+    "AutoCorrelationCross",
     "ConvolutionMixer",
     "CrossAttention",
     "EluPlusOne",
+    "FeatureMap",
+    "FixedDecay",
     "FourierMixer",
     "GatedConvolutionMixer",
+    "LearnedDecay",
     "LinearAttention",
     "NeighbourhoodAttention",
     "PoolingMixer",
@@ -26,6 +41,10 @@ __all__ = [
     "PositionedSelfAttention",
     "ProbSparseAttention",
     "ProbSparseCrossAttention",
+    "RandomFeatures",
+    "ReLUFeatures",
+    "ScoreResidualAttention",
+    "SelectiveScan",
     "SelfAttention",
     "TokenMixer",
     "WindowAttention",

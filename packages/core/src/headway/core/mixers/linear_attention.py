@@ -5,31 +5,18 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from headway.core.cache import Cache, RecurrentCache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
 from headway.core.mixers.base import TokenMixer, check_heads
+from headway.core.mixers.feature_maps import EluPlusOne, FeatureMap
 from headway.core.mixers.scores import split_heads
 from headway.core.mixers.self_attention import query_positions
-from headway.core.module import Module
 from headway.core.ops import linear_attention
 from headway.core.positions import Position
 from headway.core.systems import system
-
-
-class EluPlusOne(Module):
-    """The feature map ``elu(x) + 1``: positive, and linear where x is.
-
-    Source:
-        Katharopoulos et al. 2020, https://arxiv.org/abs/2006.16236, eq. 7.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the features."""
-        return F.elu(x) + 1
 
 
 @system(
@@ -47,7 +34,11 @@ class LinearAttention(TokenMixer):
         heads: Heads.
         head_dim: Width of a head; ``dim / heads`` if None.
         causal: Whether a token sees only itself and what came before.
-        feature_map: Builds what turns queries and keys into features that are not negative.
+        feature_map: Builds what turns queries and keys into features, ``(head_dim)``.
+        decay: Builds what says how much of the state each token leaves, ``(dim, heads, features)``: one
+            number per head, or one per feature. Needs ``causal``.
+        norm: Builds a norm of each head's output, ``(head_dim)``, in the place of the division by the sum
+            of the weights, as retention and gated linear attention have it.
         position: Builds what rotates queries and keys before the feature map, ``(heads, head_dim)``.
         qkv_bias: Whether queries, keys and values have a learned bias.
         out_bias: Whether the output projection has one.
@@ -56,7 +47,7 @@ class LinearAttention(TokenMixer):
         x: (B, N, dim). Output: the same.
 
     Raises:
-        UserError: If the heads do not divide ``dim``.
+        UserError: If the heads do not divide ``dim``, or a decay is given without ``causal``.
 
     Source:
         Katharopoulos et al. 2020, https://arxiv.org/abs/2006.16236.
@@ -73,7 +64,9 @@ class LinearAttention(TokenMixer):
         *,
         head_dim: int | None = None,
         causal: bool = False,
-        feature_map: Callable[[], nn.Module] = EluPlusOne,
+        feature_map: Callable[[int], FeatureMap] = EluPlusOne,
+        decay: Callable[[int, int, int], nn.Module] | None = None,
+        norm: Callable[[int], nn.Module] | None = None,
         position: Callable[[int, int], Position] | None = None,
         qkv_bias: bool = True,
         out_bias: bool = True,
@@ -83,7 +76,12 @@ class LinearAttention(TokenMixer):
         self.heads, self.causal = heads, causal
         inner = heads * self.head_dim
         self.qkv = FusedLinear(dim, {"q": inner, "k": inner, "v": inner}, bias=qkv_bias)
-        self.feature_map = feature_map()
+        self.feature_map = feature_map(self.head_dim)
+        if decay is not None and not causal:
+            raise UserError("a decay needs causal=True: it goes by how long ago a token was")
+        width = self.feature_map.width
+        self.decay = decay(dim, heads, width) if decay is not None else None
+        self.norm = norm(self.head_dim) if norm is not None else None
         self.position = position(heads, self.head_dim) if position is not None else None
         self.projection = nn.Linear(inner, dim, bias=out_bias)
 
@@ -119,7 +117,18 @@ class LinearAttention(TokenMixer):
                 raise UserError("step by step needs causal=True and the cache of init_cache()")
             state = cache.state
         real = layout.token_mask(tokens)
-        out, state = linear_attention(query, key, value, mask=real, causal=self.causal, state=state)
+        out, state = linear_attention(
+            query,
+            key,
+            value,
+            mask=real,
+            causal=self.causal,
+            log_decay=None if self.decay is None else self.decay(x),
+            normalize=self.norm is None,
+            state=state,
+        )
+        if self.norm is not None:
+            out = self.norm(out)
         if cache is not None:
             assert isinstance(cache, RecurrentCache)
             cache.state = state
@@ -136,5 +145,6 @@ class LinearAttention(TokenMixer):
         """Returns the state of no tokens; its size does not depend on ``max_length``."""
         weight = self.projection.weight
         dtype = torch.promote_types(dtype or weight.dtype, torch.float32)
-        shape = (batch, self.heads, self.head_dim, self.head_dim + 1)
+        columns = self.head_dim + (self.norm is None)
+        shape = (batch, self.heads, self.feature_map.width, columns)
         return RecurrentCache(torch.zeros(shape, dtype=dtype, device=device or weight.device))

@@ -34,7 +34,7 @@ class _ProbSparse(TokenMixer):
         for name, tensor in (("queries", query), ("keys", key), ("values", value)):
             tap(self, name, tensor)
 
-        def attention(values: Tensor) -> Tensor:
+        def attention(values: Tensor, backend: str = "auto") -> Tensor:
             return probsparse_attention(
                 query,
                 key,
@@ -45,13 +45,14 @@ class _ProbSparse(TokenMixer):
                 query_mask=query_mask,
                 key_mask=key_mask,
                 causal=self.causal,
+                backend=backend,
             )
 
         if not wants(self, "weights"):
             return attention(value)
         # With the identity as values, the output of attention is its weights.
         identity = torch.eye(key.shape[2], dtype=value.dtype, device=value.device)
-        weights = attention(identity.expand(*value.shape[:2], -1, -1))
+        weights = attention(identity.expand(*value.shape[:2], -1, -1), "reference")
         tap(self, "weights", weights)
         if key_mask is not None:
             value = value.masked_fill(~key_mask[:, None, :, None], 0.0)
@@ -74,7 +75,7 @@ class _ProbSparse(TokenMixer):
     name="Informer (ProbSparse attention)",
     paper="https://arxiv.org/abs/2012.07436",
     claim="equals dense attention when every query is chosen, and follows the peaked queries when few are",
-    test="packages/core/tests/ops/test_probsparse.py",
+    test="packages/core/tests/ops/probsparse/test_probsparse.py",
 )
 class ProbSparseAttention(_ProbSparse):
     """Self-attention of the few queries that prefer some keys; the others take the mean of the values.

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer
-from headway.core.ops import attention
+from headway.core.ops import attention, decode_attention
+from headway.core.ops.decode import seen_keys
 from headway.core.taps import tap, wants
 
 CONTIGUOUS = torch.contiguous_format
@@ -57,6 +58,49 @@ def attend(
         real = torch.arange(keys, device=value.device) < options["lengths"][:, None]
         valid = value.masked_fill(~real[:, None, :, None], 0.0)
     return weights @ (valid.repeat_interleave(groups, dim=1) if groups > 1 else valid)
+
+
+def attend_to_cache(
+    mixer: TokenMixer,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    first: Tensor,
+    window: int | None,
+    dropout: float,
+    options: dict[str, Any],
+) -> Tensor:
+    """As ``attend``, of new tokens to what a cache holds.
+
+    Args:
+        mixer: Who reports.
+        query: New queries.
+        key: Keys of the cache, the new ones included.
+        value: Values of the cache.
+        first: How many keys the first new query of each row sees.
+        window: How far back a query sees, in tokens; all if None.
+        dropout: Probability of dropping a weight; applied in training mode only.
+        options: Further arguments of ``ops.attention``; with none of them a kernel for few queries runs.
+
+    Shape:
+        query: (B, H, T, D). key, value: (B, Hkv, S, D). first: (B,). Output: (B, H, T, D).
+    """
+    dropped = mixer.training and dropout > 0.0
+    if dropped or wants(mixer, "weights") or any(x is not None for x in options.values()):
+        seen = seen_keys(query.shape[2], key.shape[2], first, window)
+        mask = options.get("mask")
+        return attend(
+            mixer,
+            query,
+            key,
+            value,
+            dropout,
+            options | {"mask": seen if mask is None else mask & seen},
+        )
+    tap(mixer, "queries", query)
+    tap(mixer, "keys", key)
+    tap(mixer, "values", value)
+    return decode_attention(query, key, value, first, window=window)
 
 
 def split_heads(head_dim: int, *parts: Tensor) -> list[Tensor]:

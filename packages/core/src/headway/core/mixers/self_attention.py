@@ -11,7 +11,7 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
 from headway.core.mixers.base import TokenMixer, check_heads
-from headway.core.mixers.scores import attend, key_padding, split_heads
+from headway.core.mixers.scores import attend, attend_to_cache, key_padding, split_heads
 from headway.core.positions import Position
 
 
@@ -106,7 +106,7 @@ class SelfAttention(TokenMixer):
             query, key = self.query_norm(query), self.key_norm(key)
         options: dict[str, Any] = {}
         content = query
-        places = key_places = None
+        places = key_places = first = None
         if self.position is not None:
             places = key_places = query_positions(layout, x.shape[1], x.device, cache)
             query, key = self.position.rotate(query, key, places, places)
@@ -115,8 +115,8 @@ class SelfAttention(TokenMixer):
                 raise UserError("step by step needs causal=True and the cache of init_cache()")
             if layout.valid is not None:
                 raise UserError("with a cache, padding is on the right: Layout.lengths, not valid")
-            key, value, seen = cache.update(key, value, layout.lengths, window=self.window)
-            options["mask"] = seen if mask is None else mask & seen
+            key, value, first = cache.append(key, value, layout.lengths)
+            options["mask"] = mask
             if self.position is not None:
                 key_places = cache_positions(key.shape[2], layout, x.device)
         else:
@@ -130,7 +130,11 @@ class SelfAttention(TokenMixer):
             bias = add_bias(bias, spec.pop("bias", None))
             options.update(spec)
         options["bias"] = bias
-        out = attend(self, query, key, value, self.dropout, options)
+        if first is None:
+            out = attend(self, query, key, value, self.dropout, options)
+        else:
+            tensors = (query, key, value, first)
+            out = attend_to_cache(self, *tensors, self.window, self.dropout, options)
         return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
 
     def init_cache(

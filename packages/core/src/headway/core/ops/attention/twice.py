@@ -46,7 +46,8 @@ def scaled_dot_product(
     Shape:
         As there, with four dimensions.
     """
-    # Not the comparison itself: of sizes that are free in a graph it is a symbol, which SDPA refuses.
+    # Not the comparison itself: of sizes that are free in a graph it is a symbol, which SDPA refuses; two
+    # that may differ are taken as if they did.
     grouped = not same_size(query.shape[1], key.shape[1])
     eager = (
         query.is_cpu

@@ -1,23 +1,40 @@
 """ProbSparse attention in plain PyTorch."""
 
 import math
+from typing import overload
 
 import torch
 from torch import Tensor
 
+# The logarithm is at most this for any number of tokens that fits into 64 bits.
+_LARGEST_LOG = 44
 
-def sparse_number(count: int | Tensor, factor: float) -> Tensor:
+
+@overload
+def sparse_number(count: int, factor: float) -> int: ...
+
+
+@overload
+def sparse_number(count: Tensor, factor: float) -> Tensor: ...
+
+
+def sparse_number(count: int | Tensor, factor: float) -> int | Tensor:
     """Returns how many of ``count`` tokens are taken: ``factor * ceil(ln count)``, 1 to ``count``.
 
     Shape:
-        count: an int or (B,). Output: () or (B,), int64.
+        count: an int or (B,). Output: the same, int64.
 
     Source:
         Zhou et al. 2020, https://arxiv.org/abs/2012.07436, section 3.2.
     """
-    count = torch.as_tensor(count)
-    wanted = (factor * count.double().clamp_min(1).log().ceil()).long()
-    return torch.minimum(wanted.clamp_min(1), count.clamp_min(1))
+    if isinstance(count, Tensor):
+        wanted = (factor * count.double().clamp_min(1).log().ceil()).long()
+        return torch.minimum(wanted.clamp_min(1), count.clamp_min(1))
+    # By comparisons: a compiled graph then holds for all counts with the same number.
+    log = 0
+    while log < _LARGEST_LOG and count > int(math.exp(log)):
+        log += 1
+    return max(min(int(factor * log), count), 1)
 
 
 def sample_keys(
@@ -36,7 +53,7 @@ def sample_keys(
         has a smaller sample.
     """
     device = mask.device if mask is not None else None
-    number = int(sparse_number(keys, factor))
+    number = sparse_number(keys, factor)
     order = torch.arange(number, device=device)
     if mask is None:
         shares = torch.rand(number, dtype=torch.float64) if random else order.double() / number
@@ -105,7 +122,7 @@ def probsparse_attention(
         measure = _measure(query, key, sample, sample_mask, counts)
         if query_mask is not None:
             measure = measure.masked_fill(~query_mask[:, None], -math.inf)
-        chosen = measure.topk(int(sparse_number(queries, factor)), dim=-1).indices
+        chosen = measure.topk(sparse_number(queries, factor), dim=-1).indices
     places = chosen[..., None].expand(-1, -1, -1, width)
     scores = query.gather(2, places) @ key.transpose(-2, -1) * scale
     if causal:

@@ -1,0 +1,1 @@
+"""Triton kernels of decoding: parts of the keys side by side, merged in a fixed order."""

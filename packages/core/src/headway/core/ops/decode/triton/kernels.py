@@ -1,0 +1,140 @@
+"""The kernels: partial softmax over a split of the keys, and the merge of the splits."""
+
+import triton
+import triton.language as tl
+
+from headway.core.ops.kernels.rows import load_rows, store_rows
+
+
+@triton.jit
+def split_kernel(
+    query,
+    keys,
+    values,
+    lengths,
+    partial,
+    tops,
+    totals,
+    scale_log2,
+    HKV,
+    T,
+    ROWS,
+    S,
+    SPLITS,
+    WINDOW,
+    stride_query_b,
+    stride_query_h,
+    stride_query_t,
+    stride_keys_b,
+    stride_keys_h,
+    stride_keys_s,
+    stride_values_b,
+    stride_values_h,
+    stride_values_s,
+    GROUPS: tl.constexpr,
+    D: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    E: tl.constexpr,
+    BLOCK_E: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    BLOCK_S: tl.constexpr,
+    SPLIT: tl.constexpr,
+    HAS_WINDOW: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """One program per split of the keys of one head of keys: all queries that share it."""
+    program = tl.program_id(0)
+    split = program % SPLITS
+    head = (program // SPLITS) % HKV
+    batch = program // (SPLITS * HKV)
+    head_64, batch_64 = head.to(tl.int64), batch.to(tl.int64)
+    length = tl.load(lengths + batch).to(tl.int32)
+    keys += batch_64 * stride_keys_b + head_64 * stride_keys_h
+    values += batch_64 * stride_values_b + head_64 * stride_values_h
+    # Row r is query r % T of head r // T of those that share the keys.
+    rows = tl.arange(0, BLOCK_T)
+    group, token = rows // T, rows % T
+    columns = tl.arange(0, BLOCK_D)
+    places = (head_64 * GROUPS + group) * stride_query_h + token * stride_query_t
+    query_block = tl.load(
+        query + batch_64 * stride_query_b + places[:, None] + columns[None, :],
+        mask=(rows < ROWS)[:, None] & (columns < D)[None, :],
+        other=0.0,
+    )
+    last = length + token - 1
+    end = tl.minimum(tl.minimum(length + T - 1, S), (split + 1) * SPLIT)
+    start = split * SPLIT
+    if HAS_WINDOW:
+        # The first query sees furthest back.
+        start = tl.maximum(start, (tl.maximum(length - 1 - WINDOW, 0) // BLOCK_S) * BLOCK_S)
+    top = tl.full((BLOCK_T,), float("-inf"), tl.float32)
+    total = tl.zeros((BLOCK_T,), tl.float32)
+    sums = tl.zeros((BLOCK_T, BLOCK_E), tl.float32)
+    for start_s in range(start, end, BLOCK_S):
+        here = start_s + tl.arange(0, BLOCK_S)
+        key_block = load_rows(keys, here, end, stride_keys_s, D, BLOCK_D)
+        scores = tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION) * scale_log2
+        seen = (here[None, :] <= last[:, None]) & (here < end)[None, :]
+        if HAS_WINDOW:
+            seen = seen & (here[None, :] >= last[:, None] - WINDOW)
+        scores = tl.where(seen, scores, float("-inf"))
+        new_top = tl.maximum(top, tl.max(scores, axis=1))
+        base = tl.where(new_top == float("-inf"), 0.0, new_top)
+        weights = tl.exp2(scores - base[:, None])
+        decay = tl.exp2(top - base)
+        total = total * decay + tl.sum(weights, axis=1)
+        value_block = load_rows(values, here, end, stride_values_s, E, BLOCK_E)
+        sums = sums * decay[:, None]
+        sums += tl.dot(weights.to(value_block.dtype), value_block, input_precision=PRECISION)
+        top = new_top
+    first = (batch_64 * HKV + head_64) * SPLITS + split
+    store_rows(partial + first * ROWS * E, rows, ROWS, E, sums, E, BLOCK_E)
+    tl.store(tops + first * ROWS + rows, top, mask=rows < ROWS)
+    tl.store(totals + first * ROWS + rows, total, mask=rows < ROWS)
+
+
+@triton.jit
+def merge_kernel(
+    partial,
+    tops,
+    totals,
+    out,
+    HKV,
+    T,
+    ROWS,
+    SPLITS,
+    stride_out_b,
+    stride_out_h,
+    stride_out_t,
+    GROUPS: tl.constexpr,
+    E: tl.constexpr,
+    BLOCK_E: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+):
+    """One program per head of keys: its splits from the first to the last."""
+    program = tl.program_id(0)
+    head_64, batch_64 = (program % HKV).to(tl.int64), (program // HKV).to(tl.int64)
+    first = program.to(tl.int64) * SPLITS
+    rows = tl.arange(0, BLOCK_T)
+    top = tl.full((BLOCK_T,), float("-inf"), tl.float32)
+    total = tl.zeros((BLOCK_T,), tl.float32)
+    sums = tl.zeros((BLOCK_T, BLOCK_E), tl.float32)
+    for split in range(0, SPLITS):
+        here = first + split
+        other = tl.load(tops + here * ROWS + rows, mask=rows < ROWS, other=float("-inf"))
+        new_top = tl.maximum(top, other)
+        base = tl.where(new_top == float("-inf"), 0.0, new_top)
+        decay, weight = tl.exp2(top - base), tl.exp2(other - base)
+        more = tl.load(totals + here * ROWS + rows, mask=rows < ROWS, other=0.0)
+        total = total * decay + more * weight
+        block = load_rows(partial + here * ROWS * E, rows, ROWS, E, E, BLOCK_E)
+        sums = sums * decay[:, None] + block * weight[:, None]
+        top = new_top
+    sums = sums / tl.where(total == 0.0, 1.0, total)[:, None]
+    columns = tl.arange(0, BLOCK_E)
+    places = (head_64 * GROUPS + rows // T) * stride_out_h + (rows % T) * stride_out_t
+    tl.store(
+        out + batch_64 * stride_out_b + places[:, None] + columns[None, :],
+        sums.to(out.dtype.element_ty),
+        mask=(rows < ROWS)[:, None] & (columns < E)[None, :],
+    )

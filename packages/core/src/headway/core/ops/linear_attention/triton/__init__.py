@@ -1,0 +1,1 @@
+"""Triton kernels for causal linear attention: states between chunks, products within them."""

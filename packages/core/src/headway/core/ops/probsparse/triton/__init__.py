@@ -1,0 +1,1 @@
+"""The Triton kernel that measures queries against a sample of the keys."""
