@@ -45,7 +45,9 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python tools/bench/attention.py
+	$(BIN)/python tools/bench/deformable.py
 	$(BIN)/python tools/bench/vision.py
+	$(BIN)/python tools/bench/swin.py
 
 kernels: $(VENV)/.dev
 	$(BIN)/python tools/kernels/audit.py

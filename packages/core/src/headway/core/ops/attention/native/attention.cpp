@@ -95,10 +95,12 @@ Scores scores(const Problem& p, const Place& at, long head) {
   return s;
 }
 
+bool is_added(const Problem& p) { return p.bias || p.slopes || p.left >= 0 || p.right >= 0; }
+
 template <class T>
 void forward_all(const Problem& p) {
   const long groups = p.heads / p.key_heads;
-  const Cut cut(sequences(p), p.key_heads, p.threads, 0, true);
+  const Cut cut(sequences(p), p.key_heads, p.threads, 0, true, is_added(p));
   // Few long sequences are cut once more, so that every thread has some queries.
   const long blocks = (p.queries + kQueries - 1) / kQueries;
   long parts = cut.tasks() ? (2 * p.threads + cut.tasks() - 1) / cut.tasks() : 1;
@@ -177,7 +179,7 @@ void backward_all(const Problem& p, const Gradients& g) {
   // A task owns its slice of the gradient of the bias, or its part of one: sums need no atomics, and
   // their order does not depend on the number of threads.
   const bool shared = g.bias && g.bias_items == 1;
-  const Cut cut(sequences(p), p.key_heads, p.threads, shared ? g.parts : 0, !g.bias || g.bias_heads > 1);
+  const Cut cut(sequences(p), p.key_heads, p.threads, shared ? g.parts : 0, !g.bias || g.bias_heads > 1, is_added(p));
 #pragma omp parallel num_threads(p.threads)
   {
     BackwardTiles tiles;

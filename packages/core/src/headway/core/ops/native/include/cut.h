@@ -3,15 +3,16 @@
 
 namespace headway {
 
-// Ranges of sequences, and where allowed of heads. Within a range a few sequences are visited head by
-// head, so that what is added to the scores of a head is made once for them and what they hold stays
-// near. `wanted` ranges if it is not zero: sums over a range then do not depend on the threads.
+// Ranges of sequences, and where allowed of heads. `wanted` ranges if it is not zero: sums over a range
+// then do not depend on the threads. Where something is ADDED to the scores, a few sequences are visited
+// head by head, so that it is made once for them and what they hold stays near; else memory is read in
+// its order.
 struct Cut {
   static constexpr long kNear = 4;
-  long count, heads, ranges, head_parts;
+  long count, heads, ranges, near, head_parts;
 
-  Cut(long count, long heads, long threads, long wanted, bool heads_apart)
-      : count(count), heads(heads), ranges(wanted ? wanted : (count + kNear - 1) / kNear) {
+  Cut(long count, long heads, long threads, long wanted, bool heads_apart, bool added)
+      : count(count), heads(heads), ranges(wanted ? wanted : (count + kNear - 1) / kNear), near(added ? kNear : 1) {
     if (!wanted && ranges < 4 * threads) ranges = count;
     head_parts = heads_apart && ranges < 4 * threads ? heads : 1;
   }
@@ -24,9 +25,9 @@ struct Cut {
     const long number = range(task), part = task % head_parts;
     const long begin = count * number / ranges, end = count * (number + 1) / ranges;
     const long first = heads * part / head_parts, last = heads * (part + 1) / head_parts;
-    for (long near = begin; near < end; near += kNear)
+    for (long from = begin; from < end; from += near)
       for (long head = first; head < last; head++)
-        for (long at = near; at < near + kNear && at < end; at++) run(at, head);
+        for (long at = from; at < from + near && at < end; at++) run(at, head);
   }
 };
 

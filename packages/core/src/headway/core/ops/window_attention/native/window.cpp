@@ -96,7 +96,7 @@ void collect_padding(const Windows& w, const BackwardTiles& tiles, long window, 
 
 template <class T>
 void forward_all(const Windows& w) {
-  const Cut cut(w.pictures * w.windows, w.heads, w.threads, 0, true);
+  const Cut cut(w.pictures * w.windows, w.heads, w.threads, 0, true, w.bias);
 #pragma omp parallel num_threads(w.threads)
   {
     Packed packed;
@@ -125,7 +125,7 @@ void forward_all(const Windows& w) {
 template <class T>
 void backward_all(const Windows& w, const WindowGradients& g) {
   const bool sums = g.bias || g.padding;
-  const Cut cut(w.pictures * w.windows, w.heads, w.threads, sums ? g.parts : 0, true);
+  const Cut cut(w.pictures * w.windows, w.heads, w.threads, sums ? g.parts : 0, true, w.bias);
 #pragma omp parallel num_threads(w.threads)
   {
     BackwardTiles tiles;
