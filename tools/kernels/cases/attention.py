@@ -213,6 +213,9 @@ def traffic(
     the scores are written and read once per step: product, options, softmax, and backward three times more.
     """
     batch, heads, _, tokens = shape
+    if kernel == "delta":
+        rows = batch * heads * tokens * (2 * width * 2 + 3 * 4)
+        return rows, rows, rows, 0
     item = tokens // _ITEMS if options == "packed" else tokens
     reach = _WINDOW if options == "language" else None
     causal = options in ("language", "packed")
@@ -235,10 +238,8 @@ def traffic(
     if kernel in ("bias", "table"):
         seen = visited = -(-item // own) * item
     groups = batch * heads * (tokens // item)
-    sides = {"forward": 2, "query": 3, "key_value": 2, "bias": 2, "table": 2, "delta": 2}[kernel]
+    sides = {"forward": 2, "query": 3, "key_value": 2, "bias": 2, "table": 2}[kernel]
     stays = groups * item * width * 2 * sides
-    if kernel == "delta":
-        return stays, stays, stays, 0
     moved = [stays + groups * rows * width * 2 * 2 for rows in (visited, seen)]
     products = {"forward": 2, "query": 3, "key_value": 4, "bias": 2, "table": 2}[kernel]
     pairs = batch * heads * tokens * item

@@ -230,3 +230,26 @@ class CacheGroup(Cache):
         """Rewinds every member."""
         for cache in self:
             cache.rewind(lengths)
+
+
+class ScoreCache(Cache):
+    """The scores of the attention before, which the next one adds to its own (RealFormer).
+
+    It belongs to one pass of a stack: all of its blocks share it, in order, and it begins empty.
+    """
+
+    def __init__(self, batch: int, device: torch.device | None = None) -> None:
+        self.scores: Tensor | None = None
+        self.lengths = torch.zeros(batch, dtype=torch.int64, device=device)
+
+    def reset(self, rows: Tensor | None = None) -> None:
+        """Forgets the scores; they are those of a whole batch, so single rows cannot be forgotten."""
+        if rows is not None:
+            raise CacheError("scores cannot be reset row by row; reset them whole")
+        self.scores = None
+
+    def select(self, rows: Tensor) -> None:
+        """Keeps the given rows in the given order."""
+        if self.scores is not None:
+            self.scores = self.scores[rows]
+        self.lengths = self.lengths[rows]

@@ -114,7 +114,9 @@ def test_half_precision_errs_little_more_than_eager_code(
     for name, wanted in exact.items():
         assert found[name].dtype == dtype
         error = (found[name].double() - wanted).abs().max()
-        bound = (plain[name].double() - wanted).abs().max()
+        # One number per head may come out of eager code by chance closer than it can be written.
+        unit = torch.finfo(dtype).eps / 2
+        bound = torch.maximum((plain[name].double() - wanted).abs(), unit * wanted.abs()).max()
         factor = forward if name == "output" else backward
         assert error <= factor * bound, f"{name}: {error} > {factor} x {bound}"
 

@@ -4,8 +4,13 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="timeseries",
-    help="Forecasting with iTransformer, Informer and simple models.",
-    adapters=("headway.timeseries.weights.neuralforecast:adapter",),
+    help="Forecasting with iTransformer, PatchTST, Autoformer, Informer, SAMformer and simple models.",
+    adapters=(
+        "headway.timeseries.weights.neuralforecast:adapter",
+        "headway.timeseries.weights.neuralforecast_autoformer:adapter",
+        "headway.timeseries.weights.neuralforecast_simple:linear",
+        "headway.timeseries.weights.neuralforecast_simple:patchtst",
+    ),
     models="headway.timeseries.models:list_models",
     requires=("lightning", "pandas"),
     verbs={

@@ -1,5 +1,6 @@
 """Token mixers: how tokens exchange information. ``(dim, heads, *, ...)``; one call signature for all."""
 
+from headway.core.mixers.auto_correlation import AutoCorrelation, AutoCorrelationCross
 from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolution import ConvolutionMixer
 from headway.core.mixers.cross_attention import CrossAttention
@@ -17,11 +18,14 @@ from headway.core.mixers.neighbourhood_attention import NeighbourhoodAttention
 from headway.core.mixers.pooling import PoolingMixer
 from headway.core.mixers.positioned import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.mixers.probsparse import ProbSparseAttention, ProbSparseCrossAttention
+from headway.core.mixers.score_residual_attention import ScoreResidualAttention
 from headway.core.mixers.selective_scan import SelectiveScan
 from headway.core.mixers.self_attention import SelfAttention
 from headway.core.mixers.window_attention import WindowAttention
 
 __all__ = [
+    "AutoCorrelation",
+    "AutoCorrelationCross",
     "ConvolutionMixer",
     "CrossAttention",
     "EluPlusOne",
@@ -39,6 +43,7 @@ __all__ = [
     "ProbSparseCrossAttention",
     "RandomFeatures",
     "ReLUFeatures",
+    "ScoreResidualAttention",
     "SelectiveScan",
     "SelfAttention",
     "TokenMixer",

@@ -9,6 +9,7 @@ from headway.core.ops.attention import (
 )
 from headway.core.ops.attention_statistics import AttentionStatistics, attention_statistics
 from headway.core.ops.decode import decode_attention
+from headway.core.ops.deformable_attention import deformable_attention
 from headway.core.ops.linear_attention import linear_attention
 from headway.core.ops.neighbourhood import neighbourhood_attention
 from headway.core.ops.probsparse import probsparse_attention
@@ -24,6 +25,7 @@ __all__ = [
     "attention_statistics",
     "attention_with_lse",
     "decode_attention",
+    "deformable_attention",
     "explain_dispatch",
     "linear_attention",
     "neighbourhood_attention",

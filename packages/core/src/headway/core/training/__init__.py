@@ -2,7 +2,15 @@
 
 from headway.core.training.data import DataModule
 from headway.core.training.groups import layer_depths, parameter_groups
-from headway.core.training.optimizers import LAMB, SGD, Adam, AdamW, Lion, OptimizerFactory
+from headway.core.training.optimizers import (
+    LAMB,
+    SAM,
+    SGD,
+    Adam,
+    AdamW,
+    Lion,
+    OptimizerFactory,
+)
 from headway.core.training.recorder import RunRecorder
 from headway.core.training.reporter import LineReporter
 from headway.core.training.run_folder import RunFolder
@@ -19,6 +27,7 @@ from headway.core.training.task import Strategy, Task
 
 __all__ = [
     "LAMB",
+    "SAM",
     "SGD",
     "Adam",
     "AdamW",

@@ -1,6 +1,18 @@
 """What only time series need."""
 
+from headway.timeseries.layers.channel_attention import ChannelAttention
+from headway.timeseries.layers.decomposition import SeriesDecomposition
 from headway.timeseries.layers.embedding import InvertedEmbedding, SeriesEmbedding
-from headway.timeseries.layers.observed import last_observed, observed_statistics
+from headway.timeseries.layers.observed import last_observed, observed_statistics, series_layout
+from headway.timeseries.layers.window_norm import WindowNorm
 
-__all__ = ["InvertedEmbedding", "SeriesEmbedding", "last_observed", "observed_statistics"]
+__all__ = [
+    "ChannelAttention",
+    "InvertedEmbedding",
+    "SeriesDecomposition",
+    "SeriesEmbedding",
+    "WindowNorm",
+    "last_observed",
+    "observed_statistics",
+    "series_layout",
+]

@@ -41,6 +41,7 @@ class SeriesEmbedding(Module):
         dim: Channels of a token, even.
         marks: Calendar marks of a moment; 0 for none.
         dropout: Probability of dropping a channel in training.
+        positions: Whether the place of a moment is added.
 
     Shape:
         x: (B, L, variates). marks: (B, L, marks). Output: (B, L, dim).
@@ -49,11 +50,19 @@ class SeriesEmbedding(Module):
         Zhou et al. 2020, https://arxiv.org/abs/2012.07436, appendix B.
     """
 
-    def __init__(self, variates: int, dim: int, *, marks: int = 0, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        variates: int,
+        dim: int,
+        *,
+        marks: int = 0,
+        dropout: float = 0.0,
+        positions: bool = True,
+    ) -> None:
         super().__init__()
         self.values = nn.Conv1d(variates, dim, 3, bias=False)
         nn.init.kaiming_normal_(self.values.weight, mode="fan_in", nonlinearity="leaky_relu")
-        self.position = SinusoidalPosition(dim)
+        self.position = SinusoidalPosition(dim) if positions else None
         self.marks = nn.Linear(marks, dim, bias=False) if marks else None
         self.dropout = nn.Dropout(dropout)
 
@@ -61,8 +70,9 @@ class SeriesEmbedding(Module):
         """Returns the tokens."""
         wrapped = F.pad(x.transpose(1, 2), (1, 1), mode="circular")
         tokens = self.values(wrapped).transpose(1, 2)
-        layout = Layout(positions=Layout().token_positions(x.shape[1], x.device))
-        tokens = tokens + self.position(layout, x.shape[1]).to(tokens.dtype)
+        if self.position is not None:
+            layout = Layout(positions=Layout().token_positions(x.shape[1], x.device))
+            tokens = tokens + self.position(layout, x.shape[1]).to(tokens.dtype)
         if self.marks is not None and marks is not None:
             tokens = tokens + self.marks(marks)
         return self.dropout(tokens)

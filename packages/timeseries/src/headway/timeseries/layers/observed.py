@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from headway.core.layout import Layout
+
 
 def observed_statistics(x: Tensor, mask: Tensor | None, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
     """Returns mean and standard deviation of each series over time; 0 and ``sqrt(eps)`` without values.
@@ -36,3 +38,21 @@ def last_observed(x: Tensor, mask: Tensor | None) -> Tensor:
     place = (mask * steps).amax(dim=1, keepdim=True)
     found = x.gather(1, (place - 1).clamp_min(0))
     return found.masked_fill(place == 0, 0.0)
+
+
+def series_layout(mask: Tensor | None, others: int = 0) -> Layout:
+    """Returns the layout of series as tokens: one without any value is padding.
+
+    Args:
+        mask: True where a value was observed; None if all were.
+        others: Tokens behind the series that always have something to say.
+
+    Shape:
+        mask: (B, L, N).
+    """
+    if mask is None:
+        return Layout()
+    seen = mask.any(dim=1)
+    if others:
+        seen = torch.cat([seen, seen.new_ones(seen.shape[0], others)], dim=1)
+    return Layout(valid=seen)

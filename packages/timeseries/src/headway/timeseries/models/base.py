@@ -23,6 +23,10 @@ class Forecaster(Module):
         UserError: If one of the two is below 1.
     """
 
+    # Series and calendar marks of models that are built for a number of them; see `check_marks`.
+    variates: int
+    marks: int = 0
+
     def __init__(self, *, context_length: int, horizon: int) -> None:
         super().__init__()
         for name, value in (("context_length", context_length), ("horizon", horizon)):
@@ -71,3 +75,19 @@ class Forecaster(Module):
             )
         if static is not None:
             raise UserError(f"{type(self).__name__} does not read static features")
+
+    def check_marks(self, x: Tensor, marks: Tensor | None, future: Tensor | None) -> None:
+        """Raises if series or marks are not as a model with ``variates`` and ``marks`` was built for."""
+        name, variates, number = type(self).__name__, self.variates, self.marks
+        if x.shape[2] != variates:
+            raise UserError(
+                f"this {name} was built for {variates} series, got {x.shape[2]}; "
+                f"build it with variates={x.shape[2]}, or use ITransformer, which takes any number"
+            )
+        for kind, given, steps in (
+            ("marks", marks, self.context_length),
+            ("future_marks", future, self.horizon),
+        ):
+            if number and (given is None or given.shape[1:] != (steps, number)):
+                shape = None if given is None else tuple(given.shape)
+                raise UserError(f"this {name} needs {kind} (B, {steps}, {number}), got {shape}")

@@ -121,7 +121,7 @@ class Informer(Forecaster):
     ) -> Tensor:
         """Returns the forecast."""
         self.check(x, static)
-        self._check_marks(x, marks, future_marks)
+        self.check_marks(x, marks, future_marks)
         if mask is not None:
             x = x.masked_fill(~mask, 0.0)
         future = x.new_zeros(x.shape[0], self.horizon, self.variates)
@@ -136,21 +136,3 @@ class Informer(Forecaster):
             context_layout=memory_layout,
         )
         return self.head(tokens[:, -self.horizon :])
-
-    def _check_marks(self, x: Tensor, marks: Tensor | None, future: Tensor | None) -> None:
-        if x.shape[2] != self.variates:
-            raise UserError(
-                f"this Informer was built for {self.variates} series, got {x.shape[2]}; "
-                f"build it with variates={x.shape[2]}, or use ITransformer, which takes any number"
-            )
-        for name, given, steps in (
-            ("marks", marks, self.context_length),
-            ("future_marks", future, self.horizon),
-        ):
-            if not self.marks:
-                continue
-            if given is None or given.shape[1:] != (steps, self.marks):
-                shape = None if given is None else tuple(given.shape)
-                raise UserError(
-                    f"this Informer needs {name} (B, {steps}, {self.marks}), got {shape}"
-                )

@@ -8,13 +8,12 @@ from torch import Tensor, nn
 from headway.core.blocks import PostNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
 from headway.core.feedforward import MLP
-from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
-from headway.timeseries.layers import InvertedEmbedding, observed_statistics
+from headway.timeseries.layers import InvertedEmbedding, WindowNorm, series_layout
 from headway.timeseries.models.base import Forecaster
 
 
@@ -71,7 +70,7 @@ class ITransformer(Forecaster):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(context_length=context_length, horizon=horizon)
-        self.normalize = normalize
+        self.normalization = WindowNorm() if normalize else None
         self.embedding = InvertedEmbedding(context_length, dim, dropout=dropout)
         self.encoder = Encoder(
             dim, depth, heads, mixer=mixer, feedforward=feedforward, norm=norm, block=block
@@ -90,18 +89,18 @@ class ITransformer(Forecaster):
         """Returns the forecast."""
         self.check(x, static)
         series = x.shape[2]
-        mean = scale = None
-        if mask is not None:
+        statistics = None
+        if self.normalization is not None:
+            x, statistics = self.normalization(x, mask)
+        elif mask is not None:
             x = x.masked_fill(~mask, 0.0)
-        if self.normalize:
-            mean, scale = observed_statistics(x, mask)
-            x = (x - mean.detach()) / scale
-            if mask is not None:
-                x = x.masked_fill(~mask, 0.0)
-        tokens, _ = self.encoder(self.embedding(_beside(x, marks)), _layout(mask, marks))
+        tokens, _ = self.encoder(
+            self.embedding(_beside(x, marks)),
+            series_layout(mask, 0 if marks is None else marks.shape[2]),
+        )
         forecast = self.head(tokens[:, :series]).transpose(1, 2)
-        if mean is not None and scale is not None:
-            forecast = forecast * scale + mean.detach()
+        if self.normalization is not None and statistics is not None:
+            forecast = self.normalization.inverse(forecast, statistics)
         return forecast
 
     def set_horizon(self, horizon: int) -> None:
@@ -116,13 +115,3 @@ class ITransformer(Forecaster):
 def _beside(x: Tensor, marks: Tensor | None) -> Tensor:
     """Puts the marks behind the series, as further series."""
     return x if marks is None else torch.cat([x, marks.to(x.dtype)], dim=2)
-
-
-def _layout(mask: Tensor | None, marks: Tensor | None) -> Layout:
-    """Says which tokens have something to say."""
-    if mask is None:
-        return Layout()
-    seen = mask.any(dim=1)
-    if marks is not None:
-        seen = torch.cat([seen, seen.new_ones(seen.shape[0], marks.shape[2])], dim=1)
-    return Layout(valid=seen)

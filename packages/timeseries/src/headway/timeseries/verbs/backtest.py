@@ -13,6 +13,7 @@ from headway.core.errors import UserError
 from headway.core.files import atomic_write, save_figure
 from headway.timeseries.data.borders import find_borders
 from headway.timeseries.data.forecasting import parse_borders
+from headway.timeseries.data.protocol import FULL
 from headway.timeseries.data.table import SeriesTable, read_table
 from headway.timeseries.models import Naive, SeasonalNaive
 from headway.timeseries.pictures import backtest_figure
@@ -39,6 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--borders", default="0.7 0.1 0.2", help="ett_hour, ett_minute, or three shares"
     )
     parser.add_argument("--stride", type=int, default=1, help="steps between origins (1: all)")
+    parser.add_argument(
+        "--protocol",
+        default=FULL,
+        help="full: every test window counts; legacy-drop-last:32: as tables made with batches of 32",
+    )
     parser.add_argument(
         "--simple",
         nargs="*",
@@ -77,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
             horizon=horizon,
             period=args.period,
             stride=args.stride,
+            protocol=args.protocol,
         )
     if not rows:
         raise UserError("nothing to compare: give models with -m, or --simple naive")

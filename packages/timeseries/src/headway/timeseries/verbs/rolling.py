@@ -11,6 +11,7 @@ from headway.core.cli.progress import with_progress
 from headway.core.errors import UserError
 from headway.timeseries.data.borders import Borders
 from headway.timeseries.data.clock import following
+from headway.timeseries.data.protocol import FULL, counted_windows
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.table import SeriesTable
 from headway.timeseries.verbs.loading import Predictor
@@ -48,8 +49,9 @@ def rolling_origin(
     horizon: int,
     period: int,
     stride: int = 1,
+    protocol: str = FULL,
 ) -> list[Scores]:
-    """Lets every model forecast from the same origins, none left out.
+    """Lets every model forecast from the same origins.
 
     Args:
         predictors: The models, of this horizon or a longer one.
@@ -58,6 +60,7 @@ def rolling_origin(
         horizon: Steps.
         period: Of the seasonal naive forecast that MASE compares with.
         stride: Steps between origins.
+        protocol: Which origins count; see ``counted_windows``.
 
     Raises:
         UserError: If the test part is shorter than the horizon, or lies too early for a context.
@@ -69,6 +72,7 @@ def rolling_origin(
             "longer file, a shorter horizon, or other borders"
         )
     origins = np.arange(first, last + 1, stride)
+    origins = origins[: counted_windows(protocol, len(origins))]
     scaler = Scaler.fit(table.values[: borders.train], table.names)
     seasonal = _seasonal_errors(table.values[: borders.train], period)
     ahead = sliding_window_view(table.values, horizon, axis=0)

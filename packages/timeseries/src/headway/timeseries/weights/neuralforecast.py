@@ -35,7 +35,9 @@ class NeuralForecast:
             return False
         state = checkpoint.state
         return "encoder.attn_layers.0.attention.query_projection.weight" in state and (
-            ITRANSFORMER in state or INFORMER in state
+            ITRANSFORMER in state
+            # An Autoformer has the same embedding, and a norm of its own.
+            or (INFORMER in state and "encoder.norm.layernorm.weight" not in state)
         )
 
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:

@@ -93,8 +93,8 @@ def make_request(
     dropout: float,
     seed: int | None,
     lse: bool,
-    relative_query: Tensor | None,
-    relative_key: Tensor | None,
+    relative_query: Tensor | None = None,
+    relative_key: Tensor | None = None,
 ) -> Request:
     """Checks the arguments of a call and normalises them.
 

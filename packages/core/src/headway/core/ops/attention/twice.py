@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headway.core.ops.attention import reference
-from headway.core.ops.attention.request import Request
+from headway.core.ops.attention.request import Request, same_size
 
 _FLASH = 1  # torch.nn.attention.SDPBackend.FLASH_ATTENTION, as the choice below returns it
 _forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
@@ -46,8 +46,9 @@ def scaled_dot_product(
     Shape:
         As there, with four dimensions.
     """
-    # A size that is not known while a graph is made compares to a symbol, which SDPA refuses.
-    grouped = bool(query.shape[1] != key.shape[1])
+    # Not the comparison itself: of sizes that are free in a graph it is a symbol, which SDPA refuses; two
+    # that may differ are taken as if they did.
+    grouped = not same_size(query.shape[1], key.shape[1])
     eager = (
         query.is_cpu
         and torch.is_grad_enabled()

@@ -1,0 +1,141 @@
+"""Attention whose scores have a residual stream of their own."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from headway.core.cache import Cache, CacheGroup, ScoreCache
+from headway.core.errors import UserError
+from headway.core.layout import Layout
+from headway.core.mixers.base import TokenMixer
+from headway.core.mixers.scores import key_padding
+from headway.core.mixers.self_attention import SelfAttention, add_bias
+from headway.core.systems import system
+from headway.core.taps import tap
+
+
+@system(
+    id=None,
+    name="RealFormer",
+    paper="https://arxiv.org/abs/2012.11747",
+    claim="the scores of a layer are added to those of the next one before the softmax",
+    test="packages/core/tests/parts/test_score_residual.py",
+)
+class ScoreResidualAttention(SelfAttention):
+    """Self-attention that adds the scores of the layer before to its own, and hands on the sum.
+
+    The scores travel in a ``ScoreCache`` that all blocks of a stack share for one pass; see
+    ``shared_scores``. Without one this is plain self-attention. Arguments are those of ``SelfAttention``.
+
+    Shape:
+        x: (B, N, dim). Output: (B, N, dim).
+
+    Source:
+        He et al. 2020, https://arxiv.org/abs/2012.11747, section 3.
+    """
+
+    supports: ClassVar[frozenset[str]] = frozenset(
+        {"mask", "bias", "cache", "lengths", "valid", "prefix"}
+    )
+
+    def mix(
+        self,
+        x: Tensor,
+        layout: Layout,
+        *,
+        context: Tensor | None,
+        context_layout: Layout | None,
+        bias: Tensor | None,
+        mask: Tensor | None,
+        cache: Cache | None,
+    ) -> Tensor:
+        """Attends."""
+        if cache is None or self.causal or self.window is not None or self.position is not None:
+            return self._plain(
+                x,
+                layout,
+                context=context,
+                context_layout=context_layout,
+                bias=bias,
+                mask=mask,
+                cache=cache,
+            )
+        if not isinstance(cache, ScoreCache):
+            raise UserError(
+                f"ScoreResidualAttention keeps scores in a ScoreCache, got {type(cache).__name__}; "
+                "use shared_scores(stack), or SelfAttention to decode step by step"
+            )
+        query, key, value = self._split(x)
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        scores = query @ key.transpose(-2, -1) * self.head_dim**-0.5
+        before = add_bias(bias, cache.scores)
+        cache.scores = scores = scores if before is None else scores + before
+        hidden = _hidden(layout, mask, x.shape[1])
+        if hidden is not None:
+            scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
+        weights = scores.softmax(dim=-1)
+        if hidden is not None:
+            weights = weights.masked_fill(hidden, 0.0)
+        tap(self, "weights", weights)
+        out = F.dropout(weights, self.dropout, self.training) @ value
+        return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
+
+    def _plain(
+        self,
+        x: Tensor,
+        layout: Layout,
+        *,
+        context: Tensor | None,
+        context_layout: Layout | None,
+        bias: Tensor | None,
+        mask: Tensor | None,
+        cache: Cache | None,
+    ) -> Tensor:
+        if cache is not None:
+            raise UserError(
+                "scores are handed on by attention without causal, window and position; leave these out, "
+                "or use SelfAttention"
+            )
+        return super().mix(
+            x,
+            layout,
+            context=context,
+            context_layout=context_layout,
+            bias=bias,
+            mask=mask,
+            cache=None,
+        )
+
+
+def shared_scores(stack: torch.nn.Module, batch: int) -> CacheGroup | None:
+    """Returns what lets the scores of a stack travel for one pass; None if no mixer hands them on.
+
+    Args:
+        stack: A stack of blocks with ``blocks``.
+        batch: Items.
+    """
+    shared = ScoreCache(batch)
+    blocks = []
+    for block in stack.blocks:  # pyright: ignore[reportGeneralTypeIssues]
+        mixers = {
+            name: shared
+            for name, child in block.named_children()
+            for mixer in child.modules()
+            if isinstance(mixer, TokenMixer) and isinstance(mixer, ScoreResidualAttention)
+        }
+        blocks.append(CacheGroup(mixers))
+    return CacheGroup(blocks) if any(group.caches for group in blocks) else None
+
+
+def _hidden(layout: Layout, mask: Tensor | None, tokens: int) -> Tensor | None:
+    """Returns True where a query may not attend, or None."""
+    padding = key_padding(layout, mask)
+    seen = padding["mask"]
+    if padding.get("lengths") is not None:
+        real = layout.token_mask(tokens)
+        assert real is not None
+        seen = real[:, None, None, :] if seen is None else seen & real[:, None, None, :]
+    return None if seen is None else ~seen

@@ -1,0 +1,1 @@
+"""Deformable attention by C++ kernels on the CPU."""

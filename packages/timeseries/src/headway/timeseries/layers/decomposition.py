@@ -1,0 +1,43 @@
+"""Series as trend and season."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from headway.core.errors import UserError
+from headway.core.module import Module
+
+
+class SeriesDecomposition(Module):
+    """Splits series into a moving average (trend) and the rest (season).
+
+    Before the average is taken, the first and the last value are repeated at the ends.
+
+    Args:
+        window: Steps of the average, odd.
+
+    Shape:
+        x: (B, L, N). Output: season and trend, (B, L, N) each.
+
+    Raises:
+        UserError: If the window is even or below 1.
+
+    Source:
+        Wu et al. 2021, https://arxiv.org/abs/2106.13008, eq. 1.
+    """
+
+    def __init__(self, window: int = 25) -> None:
+        super().__init__()
+        if window < 1 or window % 2 == 0:
+            raise UserError(f"window is {window}; a centred average needs an odd number of steps")
+        self.window = window
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns season and trend."""
+        reach = self.window // 2
+        if not reach:
+            return torch.zeros_like(x), x
+        ends = x[:, :1].expand(-1, reach, -1), x[:, -1:].expand(-1, reach, -1)
+        padded = torch.cat([ends[0], x, ends[1]], dim=1)
+        trend = F.avg_pool1d(padded.transpose(1, 2), self.window, 1).transpose(1, 2)
+        return x - trend, trend

@@ -1,0 +1,134 @@
+"""PatchTST: patches of a series as tokens, every series by itself."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from headway.core.blocks import PostNormBlock
+from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.errors import UserError
+from headway.core.feedforward import MLP
+from headway.core.mixers import ScoreResidualAttention
+from headway.core.mixers.score_residual_attention import shared_scores
+from headway.core.norms import MaskedBatchNorm
+from headway.core.stacks import Encoder
+from headway.core.stacks.stack import BlockFactory
+from headway.core.systems import system
+from headway.timeseries.layers import WindowNorm
+from headway.timeseries.models.base import Forecaster
+
+
+@system(
+    id=None,
+    name="PatchTST",
+    paper="https://arxiv.org/abs/2211.14730",
+    claim="a series is cut into overlapping patches; each series is forecast by itself with shared weights",
+    test="packages/timeseries/tests/models/test_patchtst.py",
+)
+class PatchTST(Forecaster):
+    """A transformer encoder over the patches of one series; all series share it.
+
+    The window is normalised, its last value repeated ``stride`` times, and cut into patches; a linear
+    layer reads the future from all of them at once.
+
+    Args:
+        context_length: Steps that the model reads.
+        horizon: Steps that it forecasts.
+        dim: Channels of a token.
+        depth: Number of blocks.
+        heads: Heads of the mixers.
+        patch: Steps of a patch.
+        stride: Steps from one patch to the next.
+        mixer: Builds the mixer of the patches, ``(dim, heads)``; a sequence is cycled over the depth.
+        feedforward: Builds the feed-forward, ``(dim)``.
+        norm: Builds the norms, ``(dim)``.
+        block: Builds a block, ``(dim, heads, ...)``.
+        centre: What the window is centred by, its ``mean`` or its ``last`` value.
+        dropout: Probability of dropping a channel of an embedded token in training.
+        head_dropout: Probability of dropping a step of the normalised forecast in training.
+
+    Shape:
+        x, mask: (B, context_length, N). Output: (B, horizon, N).
+
+    Raises:
+        UserError: If a patch does not fit into the window.
+
+    Source:
+        Nie et al. 2022, https://arxiv.org/abs/2211.14730, section 3.1.
+    """
+
+    def __init__(
+        self,
+        *,
+        context_length: int = 336,
+        horizon: int = 96,
+        dim: int = 128,
+        depth: int = 3,
+        heads: int = 16,
+        patch: int = 16,
+        stride: int = 8,
+        mixer: MixerFactory | Sequence[MixerFactory] = ScoreResidualAttention,
+        feedforward: FeedForwardFactory = MLP,
+        norm: Callable[[int], nn.Module] = MaskedBatchNorm,
+        block: BlockFactory = PostNormBlock,
+        centre: Literal["mean", "last"] = "mean",
+        dropout: float = 0.0,
+        head_dropout: float = 0.0,
+    ) -> None:
+        super().__init__(context_length=context_length, horizon=horizon)
+        if not 1 <= stride <= patch <= context_length:
+            raise UserError(
+                f"patch {patch} and stride {stride} do not fit into context_length {context_length}; "
+                "they need 1 <= stride <= patch <= context_length"
+            )
+        self.patch, self.stride, self.heads = patch, stride, heads
+        patches = (context_length - patch) // stride + 2
+        self.normalization = WindowNorm(centre)
+        self.embedding = nn.Linear(patch, dim)
+        self.position = nn.Parameter(torch.empty(patches, dim).uniform_(-0.02, 0.02))
+        self.dropout = nn.Dropout(dropout)
+        self.encoder = Encoder(
+            dim,
+            depth,
+            heads,
+            mixer=mixer,
+            feedforward=feedforward,
+            norm=norm,
+            block=block,
+            final_norm=False,
+        )
+        self.head = nn.Linear(dim * patches, horizon)
+        self.head_dropout = nn.Dropout(head_dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: Tensor | None = None,
+        marks: Tensor | None = None,
+        future_marks: Tensor | None = None,
+        static: Tensor | None = None,
+    ) -> Tensor:
+        """Returns the forecast."""
+        self.check(x, static)
+        series = x.shape[2]
+        x, statistics = self.normalization(x, mask)
+        alone = x.transpose(1, 2).flatten(0, 1)
+        patches = F.pad(alone[:, None], (0, self.stride), mode="replicate")[:, 0]
+        patches = patches.unfold(1, self.patch, self.stride)
+        tokens = self.dropout(self.embedding(patches) + self.position)
+        tokens, _ = self.encoder(tokens, cache=shared_scores(self.encoder, len(tokens)))
+        forecast = self.head_dropout(self.head(tokens.transpose(1, 2).flatten(1)))
+        forecast = forecast.unflatten(0, (-1, series)).transpose(1, 2)
+        return self.normalization.inverse(forecast, statistics)
+
+    def set_horizon(self, horizon: int) -> None:
+        """Forecasts another number of steps from now on, with a new head."""
+        super().set_horizon(horizon)
+        weight = self.head.weight
+        self.head = nn.Linear(
+            self.head.in_features, horizon, device=weight.device, dtype=weight.dtype
+        )

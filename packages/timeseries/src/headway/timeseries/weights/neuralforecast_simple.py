@@ -1,0 +1,161 @@
+"""Reading DLinear, NLinear and PatchTST checkpoints of neuralforecast (and of the authors)."""
+
+import re
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headway.core.errors import UserError
+from headway.core.feedforward import MLP
+from headway.core.mixers import ScoreResidualAttention, SelfAttention
+from headway.core.weights.checkpoint import Checkpoint
+from headway.timeseries.models.dlinear import DLinear
+from headway.timeseries.models.patchtst import PatchTST
+from headway.timeseries.models.simple import NLinear
+from headway.timeseries.weights.neuralforecast import hyper_parameters
+
+DLINEAR, NLINEAR = "linear_trend.weight", "linear.weight"
+PATCHTST = "model.backbone.W_P.weight"
+
+
+class Linear:
+    """Recognises DLinear and NLinear by the names of their layers."""
+
+    name = "neuralforecast DLinear/NLinear"
+    may_miss = ()
+
+    def recognises(self, checkpoint: Checkpoint) -> bool:
+        """Whether there are the linear layers and nothing else."""
+        if checkpoint.config is not None:
+            return False
+        layers = {key.rpartition(".")[0] for key in checkpoint.state}
+        return layers in ({"linear_trend", "linear_season"}, {"linear"})
+
+    def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
+        """Builds the model at the sizes that the tensors have."""
+        state = checkpoint.state
+        horizon, length = state[DLINEAR if DLINEAR in state else NLINEAR].shape
+        if DLINEAR not in state:
+            return NLinear(context_length=length, horizon=horizon)
+        window = hyper_parameters(checkpoint).get("moving_avg_window", 25)
+        return DLinear(context_length=length, horizon=horizon, window=window)
+
+    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
+        """Renames the layers."""
+        names = {"linear_trend": "trend", "linear_season": "season", "linear": "head"}
+        return {
+            f"{names[layer]}.{kind}": value
+            for key, value in checkpoint.state.items()
+            for layer, _, kind in [key.rpartition(".")]
+        }
+
+
+class PatchTSTWeights:
+    """Recognises a PatchTST by the projection of its patches."""
+
+    name = "neuralforecast PatchTST"
+    may_miss = ()
+
+    def recognises(self, checkpoint: Checkpoint) -> bool:
+        """Whether the keys are those of the authors' backbone."""
+        return checkpoint.config is None and PATCHTST in checkpoint.state
+
+    def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
+        """Builds the model at the sizes that the tensors have."""
+        state, notes = checkpoint.state, hyper_parameters(checkpoint)
+        heads = overrides.pop("heads", None) or notes.get("n_heads")
+        if heads is None or "input_size" not in notes:
+            raise UserError(
+                f"{checkpoint.source} does not say n_heads and input_size of its PatchTST, and shapes do "
+                "not tell; save it with neuralforecast's save(), which writes them down"
+            )
+        for name, value in (
+            ("revin", True),
+            ("revin_affine", False),
+            ("batch_normalization", False),
+        ):
+            if notes.get(name, value) != value:
+                raise UserError(
+                    f"{checkpoint.source} was trained with {name}={notes[name]}, which PatchTST here does "
+                    f"not have; train it with {name}={value}"
+                )
+        dim, patch = state[PATCHTST].shape
+        dropout = float(notes.get("dropout", 0.0))
+        # The output of attention is dropped twice there.
+        options = {
+            "dropout": float(notes.get("attn_dropout", 0.0)),
+            "out_dropout": 1 - (1 - dropout) ** 2,
+        }
+        scores = notes.get("res_attention", True)
+        hidden = len(state["model.backbone.encoder.layers.0.ff.0.weight"])
+        return PatchTST(
+            context_length=int(notes["input_size"]),
+            horizon=len(state["model.head.linear.weight"]),
+            dim=dim,
+            depth=1 + max(int(found[1]) for key in state if (found := _LAYER.match(key))),
+            heads=int(heads),
+            patch=patch,
+            stride=int(notes.get("stride", 8)),
+            mixer=partial(ScoreResidualAttention if scores else SelfAttention, **options),
+            feedforward=partial(MLP, hidden_dim=hidden, dropout=dropout),
+            centre="last" if notes.get("revin_subtract_last") else "mean",
+            dropout=dropout,
+            head_dropout=float(notes.get("head_dropout", 0.0)),
+        )
+
+    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
+        """Renames the tensors and joins the projections of an attention."""
+        assert isinstance(model, PatchTST)
+        state = dict(checkpoint.state)
+        for name in [name for name in state if name.endswith("sdp_attn.scale")]:
+            # There it is a parameter that never learns.
+            scale, usual = (
+                float(state.pop(name)),
+                (model.embedding.out_features / model.heads) ** -0.5,
+            )
+            if abs(scale - usual) > 1e-6 * usual:
+                raise UserError(
+                    f"{checkpoint.source} scales the scores of attention by {scale:.6g} ({name}), "
+                    f"PatchTST here by {usual:.6g}; multiply W_Q by their ratio first"
+                )
+        converted = {}
+        for ours in model.state_dict():
+            theirs = to_patchtst(ours)
+            if all(name in state for name in theirs):
+                pieces = [state.pop(name) for name in theirs]
+                converted[ours] = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
+        return converted | state
+
+
+_LAYER = re.compile(r"model\.backbone\.encoder\.layers\.(\d+)\.")
+_OUTSIDE = {
+    "embedding": "model.backbone.W_P",
+    "head": "model.head.linear",
+}
+_INSIDE = {
+    "mixer.function.projection": "self_attn.to_out.0",
+    "mixer.norm": "norm_attn.1",
+    "feedforward.function.fc1": "ff.0",
+    "feedforward.function.fc2": "ff.3",
+    "feedforward.norm": "norm_ffn.1",
+}
+
+
+def to_patchtst(name: str) -> tuple[str, ...]:
+    """Returns the published names of one of our parameters; a fused projection has several."""
+    if name == "position":
+        return ("model.backbone.W_pos",)
+    part, _, kind = name.rpartition(".")
+    block = re.match(r"encoder\.blocks\.(\d+)\.(.*)", part)
+    if block is None:
+        return (f"{_OUTSIDE[part]}.{kind}",)
+    layer = f"model.backbone.encoder.layers.{block[1]}"
+    if block[2] == "mixer.function.qkv":
+        return tuple(f"{layer}.self_attn.W_{letter}.{kind}" for letter in "QKV")
+    return (f"{layer}.{_INSIDE[block[2]]}.{kind}",)
+
+
+linear = Linear()
+patchtst = PatchTSTWeights()
