@@ -47,7 +47,8 @@ def inferred(function: Function, inputs: Sequence[Tensor]) -> Callable[[], objec
     return call
 
 
-def line(name: str, ours: float, theirs: float, target: float | None) -> None:
+def line(name: str, pair: Sequence[float], target: float | None) -> None:
+    ours, theirs = pair
     told = f">= {target}" if target is not None else ""
     print(
         f"{name:<52} {ours * 1e3:>9.2f}ms {theirs * 1e3:>9.2f}ms {theirs / ours:>7.2f} {told}",
@@ -75,9 +76,9 @@ def linear(rounds: int) -> None:
         for work, made in (("forward", inferred), ("forward+backward", trained)):
             if tokens <= 8192:
                 count = rounds if tokens <= 2048 else 1
-                mine, other = least([made(ours, inputs), made(theirs, inputs)], count)
-                target = 1.0 if tokens >= 4096 else None
-                line(f"{tokens} tokens {work}", mine, other, target)
+                pair = least([made(ours, inputs), made(theirs, inputs)], count)
+                mine = pair[0]
+                line(f"{tokens} tokens {work}", pair, 1.0 if tokens >= 4096 else None)
             else:
                 (mine,) = least([made(ours, inputs)], 2)
             times.setdefault(work, []).append(mine / tokens)
@@ -98,7 +99,7 @@ def probsparse(rounds: int) -> None:
 
         pair = [inferred(ours, inputs), inferred(F.scaled_dot_product_attention, inputs)]
         count = {720: 6 * rounds, 4096: rounds}.get(tokens, 1)
-        line(f"B {batch}, {tokens} tokens", *least(pair, count), target)
+        line(f"B {batch}, {tokens} tokens", least(pair, count), target)
 
 
 def decode(rounds: int) -> None:
@@ -124,7 +125,7 @@ def decode(rounds: int) -> None:
         torch.testing.assert_close(ours(*inputs), theirs(*inputs), atol=1e-5, rtol=1e-4)
         name = f"B {batch}, H {heads}/{kv_heads}, {keys} keys, D {width}"
         pair = [inferred(ours, inputs), inferred(theirs, inputs)]
-        line(name, *least(pair, 4 * rounds), 1.0)
+        line(name, least(pair, 4 * rounds), 1.0)
 
 
 def scan(rounds: int) -> None:
@@ -147,7 +148,7 @@ def scan(rounds: int) -> None:
         torch.testing.assert_close(ours(x), theirs(x), atol=1e-5, rtol=1e-4)
         for work, made in (("forward", inferred), ("forward+backward", trained)):
             pair = [made(ours, [x]), made(theirs, [x])]
-            line(f"B {batch}, {tokens} tokens {work}", *least(pair, rounds), 1.0)
+            line(f"B {batch}, {tokens} tokens {work}", least(pair, rounds), 1.0)
 
 
 PARTS = {"linear": linear, "probsparse": probsparse, "decode": decode, "scan": scan}

@@ -2,10 +2,6 @@
 #include <cmath>
 #include <cstdlib>
 
-#ifdef __AVX__
-#include <immintrin.h>
-#endif
-
 #include "vectors.h"
 
 using namespace headway;
@@ -27,21 +23,6 @@ struct Call {
   float scale;
 };
 
-// The sum of each of W vectors.
-inline Vec sums_of(const Vec* v) {
-#if HEADWAY_WIDTH == 8
-  __m256 a = _mm256_hadd_ps(_mm256_hadd_ps((__m256)v[0], (__m256)v[1]),
-                            _mm256_hadd_ps((__m256)v[2], (__m256)v[3]));
-  __m256 b = _mm256_hadd_ps(_mm256_hadd_ps((__m256)v[4], (__m256)v[5]),
-                            _mm256_hadd_ps((__m256)v[6], (__m256)v[7]));
-  return (Vec)_mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
-#else
-  float x[W];
-  for (int i = 0; i < W; i++) x[i] = sum(v[i]);
-  return load(x);
-#endif
-}
-
 // Sums the values of keys [first, last) by their weights, after the scores; returns the largest score.
 template <int N, int M>
 float part(const float* q, const float* keys, int64_t keys_s, const float* values, int64_t values_s,
@@ -59,21 +40,22 @@ float part(const float* q, const float* keys, int64_t keys_s, const float* value
       dots[i] = parts[0] * load(row);
       for (int n = 1; n < N; n++) dots[i] += parts[n] * load(row + n * W);
     }
-    Vec found = sums_of(dots);
+    Vec found = sums(dots);
     if (s + W > count)
       for (int i = 0; i < W; i++)
         if (s + i >= count) found[i] = -INFINITY;
     store(scores + s, found);
     tops = largest(tops, found);
   }
-  const float top = largest(tops);
-  Vec sums = Vec{};
+  float top = tops[0];
+  for (int i = 1; i < W; i++) top = tops[i] > top ? tops[i] : top;
+  Vec weighted = Vec{};
   for (int64_t s = 0; s < count; s += W) {
     Vec weights = headway::exp2(load(scores + s) - splat(top));
-    sums += weights;
+    weighted += weights;
     store(scores + s, weights);
   }
-  *total = sum(sums);
+  *total = sum(weighted);
   Vec a[M];
   for (int m = 0; m < M; m++) a[m] = Vec{};
   for (int64_t s = 0; s < count; s++) {

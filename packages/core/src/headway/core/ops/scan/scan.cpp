@@ -45,6 +45,16 @@ inline void step(Vec* h, const Vec* A, Vec delta, Vec input, const float* B) {
     h[s] = headway::exp2(delta * A[s]) * h[s] + input * splat(B[s]);
 }
 
+// Adds the sum of each vector to a number.
+template <int S>
+inline void add_sums(float* to, Vec* terms) {
+  if constexpr (S % W == 0) {
+    for (int s = 0; s < S; s += W) store(to + s, load(to + s) + sums(terms + s));
+  } else {
+    for (int s = 0; s < S; s++) to[s] += sum(terms[s]);
+  }
+}
+
 template <int S>
 void forward(const Sizes& n, const float* u, const float* delta, const float* A, const float* B,
              const float* C, const float* state, float* y, float* last) {
@@ -113,19 +123,21 @@ void backward(const Sizes& n, const float* u, const float* delta, const float* A
           const int64_t t = first + i, row = b * n.tokens + t, at = row * n.channels + d;
           const Vec dt = load_some(delta + at, count), x = load_some(u + at, count);
           const Vec dy = load_some(grad + at, count), input = dt * x;
-          Vec along = Vec{}, moved = Vec{};
+          Vec along = Vec{}, moved = Vec{}, to_B[S], to_C[S];
           for (int s = 0; s < S; s++) {
             const Vec decay = headway::exp2(dt * rates[s]), before = states[i][s];
             const Vec now = decay * before + input * splat(B[row * S + s]);
             dh[s] += dy * splat(C[row * S + s]);
-            parts_C[t * S + s] += sum(dy * now);
-            parts_B[t * S + s] += sum(dh[s] * input);
+            to_C[s] = dy * now;
+            to_B[s] = dh[s] * input;
             along += dh[s] * splat(B[row * S + s]);
             const Vec change = dh[s] * before * decay;
             moved += change * rates[s];
             dA[s] += change * dt;
             dh[s] *= decay;
           }
+          add_sums<S>(parts_B + t * S, to_B);
+          add_sums<S>(parts_C + t * S, to_C);
           store_some(grad_u + at, along * dt, count);
           store_some(grad_delta + at, moved * splat(1.0f / LOG2E) + along * x, count);
         }
