@@ -35,6 +35,6 @@ def recurrence_kernel(
         a = tl.load(decay + here, mask=mask, other=1.0).to(tl.float32)
         b = tl.load(added + here, mask=mask, other=0.0).to(tl.float32)
         a, b = tl.associative_scan((a, b), 1, both)
-        found = b + a * carried[:, None]
+        found = b + a * carried[:, None]  # pyright: ignore[reportArgumentType, reportCallIssue]
         tl.store(out + here, found.to(out.dtype.element_ty), mask=mask)
         carried = tl.sum(tl.where(ranks[None, :] == BLOCK_S - 1, found, 0.0), axis=1)
