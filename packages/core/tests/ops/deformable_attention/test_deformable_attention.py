@@ -103,6 +103,24 @@ def test_the_reference_equals_grid_sample() -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_at_the_centre_of_a_token_the_gradient_of_a_place_is_the_step_to_the_next_tokens(
+    backend: str,
+) -> None:
+    """There the sum has a kink; a query that looks straight at a token stands on it."""
+    value = torch.randn(1, 16, 1, 8, generator=torch.Generator().manual_seed(1))
+    location = torch.tensor([0.375, 0.625]).view(1, 1, 1, 1, 1, 2).requires_grad_()
+    weights = torch.ones(1, 1, 1, 1, 1)
+    out = deformable_attention(value, location, weights, levels=[(4, 4)], backend=backend)
+    (found,) = torch.autograd.grad(out.sum(), location)
+    token, right, below = (value[0, n, 0].sum() for n in (9, 10, 13))
+    wanted = 4.0 * torch.stack([right - token, below - token])
+    torch.testing.assert_close(found.flatten(), wanted)
+    maps = value[0, :, 0].T.reshape(1, 8, 4, 4)
+    sampled = F.grid_sample(maps, 2 * location.view(1, 1, 1, 2) - 1, align_corners=False)
+    torch.testing.assert_close(torch.autograd.grad(sampled.sum(), location)[0].flatten(), wanted)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_values_that_no_point_reaches_may_be_no_numbers(backend: str) -> None:
     value = torch.full((1, 16, 1, 8), torch.nan)
     value[:, 5] = 1.0

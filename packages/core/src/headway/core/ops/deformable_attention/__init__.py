@@ -7,12 +7,16 @@ from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.ops.attention.dispatch import BackendError
-from headway.core.ops.attention.request import readable
+from headway.core.ops.attention.request import autocast_type, readable
 from headway.core.ops.deformable_attention import operator, reference
 from headway.core.ops.deformable_attention.native.launch import SOURCE
+from headway.core.ops.kernels.machine import reason_against as reason_against_device
 from headway.core.ops.native import reason_against as reason_against_source
 
 __all__ = ["deformable_attention"]
+
+BACKENDS = ("native", "triton", "reference")
+_TRITON_WIDTH = 128
 
 
 def deformable_attention(
@@ -27,14 +31,15 @@ def deformable_attention(
 
     A value between tokens is interpolated from the four around it; what lies outside of a map is zero.
     Places are counted from the borders: the centre of the first token of a row of n is at 1 / (2 n).
-    Second derivatives are defined; gradients of values are summed in the order of the queries.
+    Second derivatives are defined; gradients of values are summed in a fixed order. Under autocast all
+    three take their common type: places in half precision would be off by whole tokens.
 
     Args:
         value: Values of the tokens of all maps, one map after the other.
         locations: For each query, head, map and point its place (x, y), 0 to 1 within the map.
         weights: By how much each point counts; usually a softmax over maps and points.
         levels: Rows and columns of each map.
-        backend: "auto", "native" (C++ on the CPU) or "reference".
+        backend: "auto", "native" (C++ on the CPU), "triton" or "reference".
 
     Returns:
         The sums, heads side by side.
@@ -51,26 +56,52 @@ def deformable_attention(
         Zhu et al. 2021 (Deformable DETR), https://arxiv.org/abs/2010.04159, eq. 3.
     """
     grids = [_grid(level) for level in levels]
+    if autocast_type(value) is not None:
+        dtype = torch.promote_types(value.dtype, locations.dtype)
+        dtype = torch.promote_types(dtype, weights.dtype)
+        value, locations, weights = (x.to(dtype) for x in (value, locations, weights))
     _check(value, locations, weights, grids)
-    if backend not in ("auto", "native", "reference"):
-        raise BackendError(f"backend is {backend!r}; use 'auto', 'native' or 'reference'")
-    if backend == "native" or (backend == "auto" and readable(value)):
-        reason = _reason_against(value)
-        if reason is None:
-            return operator.attention(value, locations, weights, grids)
-        if backend == "native":
-            raise BackendError(reason)
-    return reference.attention(value, locations, weights, grids)
+    if _choose(value, backend) == "reference":
+        return reference.attention(value, locations, weights, grids)
+    return operator.attention(value, locations, weights, grids)
 
 
-def _reason_against(value: Tensor) -> str | None:
+def _choose(value: Tensor, backend: str) -> str:
+    if backend == "reference":
+        return backend
+    reasons = {"native": _against_native(value), "triton": _against_triton(value)}
+    if backend == "auto":
+        # On the CPU, a graph is left to its compiler.
+        if value.is_cpu and not readable(value):
+            return "reference"
+        return next((name for name, reason in reasons.items() if reason is None), "reference")
+    if backend not in BACKENDS:
+        raise BackendError(f"backend is {backend!r}; use 'auto' or one of {list(BACKENDS)}")
+    reason = reasons[backend]
+    if reason is not None:
+        raise BackendError(reason)
+    return backend
+
+
+def _against_native(value: Tensor) -> str | None:
     """Why the C++ kernels cannot take the call, with the remedy, or None if they can."""
     if not value.is_cpu:
         return f"native kernels are for the CPU, not {value.device}; use backend='auto'"
     if value.dtype != torch.float32:
         return f"native: {value.dtype} has no kernel; use float32, or backend='auto'"
+    if not operator.native_runs(value):
+        return "native: TRITON_INTERPRET=1 asks for Triton's kernels; unset it"
     # A graph is not the place to start a compiler; its operator does so when it runs.
     return None if torch.compiler.is_compiling() else reason_against_source(SOURCE)
+
+
+def _against_triton(value: Tensor) -> str | None:
+    """Why the Triton kernels cannot take the call, with the remedy, or None if they can."""
+    if value.dtype not in (torch.float16, torch.bfloat16, torch.float32):
+        return f"triton: {value.dtype} has no kernel; use backend='reference'"
+    if value.shape[3] > _TRITON_WIDTH:
+        return f"triton: head width {value.shape[3]} > {_TRITON_WIDTH}; use backend='reference'"
+    return reason_against_device(value.device)
 
 
 def _grid(level: Sequence[int]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The C++ kernels as torch.library operators, and as they are called where nobody watches."""
+"""The kernels as torch.library operators, and as they are called where nobody watches."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +10,8 @@ from torch.utils.flop_counter import register_flop_formula
 from headway.core.ops.attention.request import readable
 from headway.core.ops.deformable_attention import reference
 from headway.core.ops.deformable_attention.native import launch
+from headway.core.ops.kernels import interpreted
+from headway.core.ops.kernels.operators import fold_into_batch
 
 _INPUTS = 3
 
@@ -17,7 +19,7 @@ _INPUTS = 3
 def attention(
     value: Tensor, locations: Tensor, weights: Tensor, levels: Sequence[tuple[int, int]]
 ) -> Tensor:
-    """The output of a call that the native backend lets pass.
+    """The output of a call that the native or the Triton backend lets pass.
 
     Shape:
         (B, Q, H * D).
@@ -34,7 +36,7 @@ def deformable_attention_forward(
     value: Tensor, locations: Tensor, weights: Tensor, levels: list[int]
 ) -> Tensor:
     """Values at places between tokens; see `headway.core.ops.deformable_attention`."""
-    return launch.forward(value, locations, weights, levels)
+    return _kernels(value).forward(value, locations, weights, levels)
 
 
 @deformable_attention_forward.register_fake
@@ -47,7 +49,7 @@ def deformable_attention_backward(
     grad: Tensor, value: Tensor, locations: Tensor, weights: Tensor, levels: list[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of the first three arguments of `deformable_attention_forward`."""
-    return launch.backward(grad, value, locations, weights, levels)
+    return _kernels(value).backward(grad, value, locations, weights, levels)
 
 
 @deformable_attention_backward.register_fake
@@ -56,6 +58,24 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor]:
     first, second, third = (x.new_empty(x.shape) for x in (value, locations, weights))
     return first, second, third
+
+
+fold_into_batch(deformable_attention_forward)
+fold_into_batch(deformable_attention_backward)
+
+
+def native_runs(value: Tensor) -> bool:
+    """Whether the C++ kernels are the ones to run; interpreted Triton kernels are asked for by flag."""
+    return value.is_cpu and not interpreted()
+
+
+def _kernels(value: Tensor) -> Any:
+    if native_runs(value):
+        return launch
+    # Imported here, so that headway runs where triton is not installed.
+    from headway.core.ops.deformable_attention.triton import launch as triton_launch
+
+    return triton_launch
 
 
 def _save_forward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -107,17 +127,16 @@ class _Direct(torch.autograd.Function):
     def forward(
         ctx: Any, value: Tensor, locations: Tensor, weights: Tensor, levels: list[int]
     ) -> Tensor:
-        output = launch.forward(value, locations, weights, levels)
+        output = _kernels(value).forward(value, locations, weights, levels)
         _save_forward(ctx, (value, locations, weights, levels), output)
         return output
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         # Asked for with create_graph, the operator's gradients have gradients themselves.
-        again = torch.is_grad_enabled()
-        return _first_gradients(
-            ctx, grads[0], deformable_attention_backward if again else launch.backward
-        )
+        if torch.is_grad_enabled():
+            return _first_gradients(ctx, grads[0], deformable_attention_backward)
+        return _first_gradients(ctx, grads[0], _kernels(grads[0]).backward)
 
 
 def _forward_flops(

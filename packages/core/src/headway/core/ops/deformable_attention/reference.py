@@ -33,7 +33,10 @@ def attention(value: Tensor, locations: Tensor, weights: Tensor, levels: Sequenc
         for right in (0, 1):
             for down in (0, 1):
                 column, row = (left + right).long(), (upper + down).long()
-                share = (1.0 - (x - column).abs()) * (1.0 - (y - row).abs()) * given
+                # Not by the distance, whose derivative is zero at the centre of a token.
+                share_x = x - left if right else 1.0 - (x - left)
+                share_y = y - upper if down else 1.0 - (y - upper)
+                share = share_x * share_y * given
                 inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
                 number = (row * columns + column).masked_fill(~inside, 0)
                 number = number.flatten(2)[..., None].expand(-1, -1, -1, width)

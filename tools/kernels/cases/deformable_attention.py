@@ -1,0 +1,77 @@
+"""The kernels of `ops.deformable_attention`."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from aot import Case
+
+from cases import TYPES
+from headway.core.ops.deformable_attention.triton.backward import gradient_kernel, value_kernel
+from headway.core.ops.deformable_attention.triton.forward import forward_kernel
+from headway.core.ops.kernels.tiles import Tile, tile_for
+
+KERNELS: dict[str, Any] = {
+    "forward": forward_kernel,
+    "gradient": gradient_kernel,
+    "value": value_kernel,
+}
+_POINTERS = ("value", "locations", "weights", "out", "grad", "grad_value")
+_OTHERS = {
+    "grad_locations": "locations",
+    "grad_weights": "weights",
+    "levels": "*i32",
+    "keys": "*i32",
+    "order": "*i64",
+    "bounds": "*i64",
+    "coefficients": "*fp32",
+}
+
+
+def cases(
+    arches: Sequence[int | str], dtypes: Sequence[str], widths: Sequence[int]
+) -> Iterator[Case]:
+    """Every kernel for every architecture, type and width."""
+    for arch, dtype, width, kernel in itertools.product(
+        arches, dtypes, (w for w in widths if w <= 128), KERNELS
+    ):
+        yield case(kernel, arch, dtype, width)
+
+
+def case(
+    kernel: str, arch: int | str, dtype: str, width: int, *, tile: Tile | None = None
+) -> Case:
+    """One kernel, with the tile of the table unless another is given."""
+    if tile is None:
+        number = arch if isinstance(arch, int) else 80
+        single = dtype == "float32"
+        tile = tile_for("deformable_attention", kernel, arch=number, single=single, width=width)
+    function = KERNELS[kernel]
+    constants = {"D": width, "BLOCK_D": width, "BLOCK_T": tile.t, "BLOCK_S": tile.s}
+    signature = {name: _type(name, dtype) for name in function.arg_names}
+    return Case(
+        op="deformable_attention",
+        kernel=kernel,
+        function=function,
+        arch=arch,
+        dtype=dtype,
+        width=width,
+        signature=signature,
+        constants={name: x for name, x in constants.items() if name in function.arg_names},
+        # Strides of values of a width of 32 or more; the numbers of tokens, queries and heads are any.
+        aligned=frozenset(
+            name
+            for name, kind in signature.items()
+            if kind.startswith("*") or name.startswith("stride_")
+        ),
+        warps=tile.warps,
+        stages=tile.stages,
+        tensor_cores=False,
+    )
+
+
+def _type(name: str, dtype: str) -> str:
+    kind = _OTHERS.get(name, name)
+    if kind.startswith("*"):
+        return kind
+    return "*" + TYPES[dtype] if kind in _POINTERS else "i32"
