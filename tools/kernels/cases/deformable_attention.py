@@ -38,9 +38,7 @@ def cases(
         yield case(kernel, arch, dtype, width)
 
 
-def case(
-    kernel: str, arch: int | str, dtype: str, width: int, *, tile: Tile | None = None
-) -> Case:
+def case(kernel: str, arch: int | str, dtype: str, width: int, *, tile: Tile | None = None) -> Case:
     """One kernel, with the tile of the table unless another is given."""
     if tile is None:
         number = arch if isinstance(arch, int) else 80

@@ -5,6 +5,7 @@ from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolution import ConvolutionMixer
 from headway.core.mixers.cross_attention import CrossAttention
 from headway.core.mixers.decays import FixedDecay, LearnedDecay
+from headway.core.mixers.deformable_attention import DeformableAttention
 from headway.core.mixers.feature_maps import (
     EluPlusOne,
     FeatureMap,
@@ -28,6 +29,7 @@ __all__ = [
     "AutoCorrelationCross",
     "ConvolutionMixer",
     "CrossAttention",
+    "DeformableAttention",
     "EluPlusOne",
     "FeatureMap",
     "FixedDecay",

@@ -66,7 +66,7 @@ def gradient_kernel(
         grad_weight = tl.zeros((BLOCK_T,), tl.float32)
         grad_x = tl.zeros((BLOCK_T,), tl.float32)
         grad_y = tl.zeros((BLOCK_T,), tl.float32)
-        for corner in tl.static_range(4):
+        for corner in tl.static_range(4):  # pyright: ignore[reportGeneralTypeIssues]
             token = corner_tokens(left, upper, rows, columns, corner % 2, corner // 2)
             found = load_rows(level, token, rows * columns, stride_value_s, D, BLOCK_D)
             product = tl.sum(grad_block * found.to(tl.float32), axis=1)
@@ -120,7 +120,8 @@ def value_kernel(
     features = tl.arange(0, BLOCK_D)
     grads = grad + (batch * Q * H + head) * D + features[None, None, :]
     total = tl.zeros((BLOCK_T, BLOCK_D), tl.float32)
-    for start in range(0, tl.max(count, axis=0), BLOCK_S):
+    longest = tl.max(count, axis=0)
+    for start in range(0, longest, BLOCK_S):  # pyright: ignore[reportArgumentType]
         step = start + tl.arange(0, BLOCK_S)
         mask = step[None, :] < count[:, None]
         note = tl.load(order + begin[:, None] + step[None, :], mask=mask, other=0)

@@ -46,7 +46,7 @@ def forward_kernel(
         left, upper, x, y = load_places(locations, numbers, there, rows, columns)
         weight = tl.load(weights + numbers, mask=there, other=0.0).to(tl.float32)
         level = tokens + first.to(tl.int64) * stride_value_s
-        for corner in tl.static_range(4):
+        for corner in tl.static_range(4):  # pyright: ignore[reportGeneralTypeIssues]
             token = corner_tokens(left, upper, rows, columns, corner % 2, corner // 2)
             found = load_rows(level, token, rows * columns, stride_value_s, D, BLOCK_D)
             counts = share(x, corner % 2) * share(y, corner // 2) * weight
