@@ -45,6 +45,7 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python tools/bench/attention.py
+	$(BIN)/python tools/bench/sequence_ops.py
 	$(BIN)/python tools/bench/deformable.py
 	$(BIN)/python tools/bench/vision.py
 	$(BIN)/python tools/bench/swin.py
