@@ -3,7 +3,7 @@
 # make test-all   the slow ones, too: every extra in an empty environment, all kernels
 # make lint       ruff, pyright, import-linter
 # make bench      the benchmarks against the peers
-# make kernels    compiles the GPU kernels ahead of time and audits them
+# make kernels    compiles every GPU kernel for every target ahead of time and audits it (hours; the first time)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -35,7 +35,7 @@ test: $(VENV)/.dev
 test-all: test
 	$(TEST) -m "slow and not gpu and not interpret" packages
 	$(BIN)/python tools/check_extras.py
-	$(BIN)/python tools/kernels/audit.py
+	$(BIN)/python tools/kernels/audit.py --quick
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -45,6 +45,7 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python tools/bench/attention.py
+	$(BIN)/python tools/bench/sequence_ops.py
 	$(BIN)/python tools/bench/deformable.py
 	$(BIN)/python tools/bench/vision.py
 	$(BIN)/python tools/bench/swin.py

@@ -15,7 +15,8 @@ KERNELS = [(op, kernel) for op, kernels in TABLE.items() for kernel in kernels]
 @pytest.mark.parametrize(("op", "kernel"), KERNELS)
 def test_entries_are_powers_of_two_for_both_gated_architectures(op: str, kernel: str) -> None:
     entries = TABLE[op][kernel]
-    assert {"80", "90", "single"} <= entries.keys()
+    # Scans compute in float32 whatever they read, so one entry serves all types.
+    assert {"80", "90", *({"single"} if op != "scan" else ())} <= entries.keys()
     for table in entries.values():
         for width, numbers in table.items():
             tile = Tile(*numbers)

@@ -122,8 +122,10 @@ def _differentiate_backward(ctx: Any, *incoming: Tensor | None) -> tuple[Tensor 
     """
     grad_out, grad_state, *inputs = ctx.saved_tensors
 
-    def function(*tensors: Any) -> tuple[Tensor, Tensor]:
-        return composite(*tensors, ctx.normalize)
+    def function(
+        query: Tensor, key: Tensor, value: Tensor, log_decay: Tensor | None, state: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return composite(query, key, value, log_decay, state, ctx.normalize)
 
     found, seeds = differentiate_gradients(
         function, inputs, (grad_out, grad_state), [True] * len(inputs), incoming

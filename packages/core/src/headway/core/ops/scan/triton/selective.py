@@ -104,7 +104,8 @@ def gradient_kernel(
     grad_outputs += program_64 * N * S
     for chunk in range(0, CHUNKS):
         tl.store(starts + chunk * BLOCK_T * BLOCK_S + tile, h)
-        for token in range(chunk * CHUNK, tl.minimum((chunk + 1) * CHUNK, N)):
+        last = tl.minimum((chunk + 1) * CHUNK, N)
+        for token in range(chunk * CHUNK, last):  # pyright: ignore[reportArgumentType]
             step = tl.load(delta + token * D + channels, mask=own, other=0.0)
             x = tl.load(u + token * D + channels, mask=own, other=0.0)
             b = tl.load(inputs + token * S + states, mask=some, other=0.0)
