@@ -9,6 +9,8 @@ from torch import Tensor
 from headway.core.errors import UserError
 from headway.core.ops.attention.dispatch import BackendError
 from headway.core.ops.attention.request import readable
+from headway.core.ops.kernels import interpreted
+from headway.core.ops.kernels.machine import reason_against as reason_against_device
 from headway.core.ops.native import reason_against as reason_against_source
 from headway.core.ops.window_attention import operator, reference
 from headway.core.ops.window_attention.native.launch import SOURCE
@@ -18,7 +20,12 @@ from headway.core.ops.window_attention.request import Request
 
 __all__ = ["Plan", "join", "plan_for", "seen", "split", "window_attention"]
 
-_DTYPES = (torch.float32, torch.bfloat16)
+BACKENDS = ("native", "triton", "reference")
+_NATIVE_DTYPES = (torch.float32, torch.bfloat16)
+_TRITON_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+# A window is one tile of scores, and a head one block of features.
+_TRITON_PLACES = 64
+_TRITON_WIDTH = 128
 
 
 def window_attention(
@@ -39,7 +46,7 @@ def window_attention(
 
     Windows may be shifted: what the shift brings together from opposite borders does not meet. Along an
     axis on which one window covers the map, the window shrinks to it and nothing is shifted. A map that
-    the windows do not divide is filled up on the right and at the bottom. On the CPU nothing is copied:
+    the windows do not divide is filled up on the right and at the bottom. Kernels copy nothing:
     queries, keys and values are read where the projection left them. Second derivatives are defined.
 
     Args:
@@ -53,7 +60,8 @@ def window_attention(
         table: Learned biases by entry and head, read through `index`; differentiable.
         index: For each pair of places of a window the number of their entry in `table`.
         scale: Factor of the scores; 1 / sqrt(D) if None.
-        backend: "auto", "native" (C++ on the CPU) or "reference" (windows cut out and put back).
+        backend: "auto", "native" (C++ on the CPU), "triton" (windows of at most 64 places, heads of at most
+            128 features) or "reference" (windows cut out and put back).
 
     Returns:
         The weighted values at the places of their tokens.
@@ -92,28 +100,55 @@ def window_attention(
         bias=bias,
         padding=padding,
     )
-    if backend not in ("auto", "native", "reference"):
-        raise BackendError(f"backend is {backend!r}; use 'auto', 'native' or 'reference'")
+    if backend != "auto" and backend not in BACKENDS:
+        raise BackendError(f"backend is {backend!r}; use 'auto' or one of {list(BACKENDS)}")
     if backend == "reference":
         return reference.attention(request, backend="reference")
-    if backend == "native" or readable(projected):
-        reason = _reason_against(request)
-        if reason is None:
-            return operator.attention(request)
-        if backend == "native":
-            raise BackendError(reason)
+    reason = _reason_against(request, backend)
+    if reason is None:
+        return operator.attention(request)
+    if backend != "auto":
+        raise BackendError(reason)
     return reference.attention(request)
 
 
-def _reason_against(request: Request) -> str | None:
-    """Why the C++ kernels cannot take the request, with the remedy, or None if they can."""
+def _reason_against(request: Request, backend: str) -> str | None:
+    """Why kernels cannot take the request, with the remedy, or None if they can."""
+    if backend == "auto":
+        if not request.projected.is_cpu:
+            return _against_triton(request)
+        if not readable(request.projected):
+            return "auto: a compiler fuses the windows into what surrounds them; use 'native'"
+        return _against_native(request)
+    return _against_native(request) if backend == "native" else _against_triton(request)
+
+
+def _against_native(request: Request) -> str | None:
     projected = request.projected
     if not projected.is_cpu:
         return f"native kernels are for the CPU, not {projected.device}; use backend='auto'"
-    if projected.dtype not in _DTYPES:
+    if projected.dtype not in _NATIVE_DTYPES:
         return f"native: {projected.dtype} has no kernel; use float32 or bfloat16, or 'auto'"
+    if interpreted():
+        return "native: TRITON_INTERPRET=1 asks for Triton's kernels; use 'triton', or unset it"
     # A graph is not the place to start a compiler; its operator does so when it runs.
     return None if torch.compiler.is_compiling() else reason_against_source(SOURCE)
+
+
+def _against_triton(request: Request) -> str | None:
+    projected = request.projected
+    if projected.dtype not in _TRITON_DTYPES:
+        return f"triton: {projected.dtype} has no kernel; use backend='reference'"
+    size = request.plan.places.shape[1]
+    if size > _TRITON_PLACES:
+        return (
+            f"triton: a window of {size} places does not fit in one tile of {_TRITON_PLACES}; use "
+            "backend='auto', which cuts windows out for ops.attention"
+        )
+    width = projected.shape[2] // (3 * request.heads)
+    if width > _TRITON_WIDTH:
+        return f"triton: heads are {width} wide, more than {_TRITON_WIDTH}; use backend='auto'"
+    return reason_against_device(projected.device)
 
 
 def _check(

@@ -1,4 +1,4 @@
-"""The C++ kernels as torch.library operators, and as they are called where nobody watches."""
+"""The kernels as torch.library operators, and as they are called where nobody watches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,10 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from headway.core.ops.attention.request import readable
+from headway.core.ops.kernels import interpreted
+from headway.core.ops.kernels.operators import autocast, loop_over_batch
 from headway.core.ops.window_attention import reference
+from headway.core.ops.window_attention.memory import empty_outputs
 from headway.core.ops.window_attention.native import launch
 from headway.core.ops.window_attention.plan import Plan
 from headway.core.ops.window_attention.request import Request
@@ -17,14 +20,15 @@ _ARGUMENTS = 7
 
 
 def attention(request: Request) -> Tensor:
-    """The output of a request that the native backend lets pass.
+    """The output of a request that a backend of kernels lets pass.
 
     Shape:
         (B, N, H * D).
     """
     plan = request.plan
+    (projected,) = autocast(request.projected)
     arguments = (
-        request.projected,
+        projected,
         request.bias,
         request.padding if plan.has_padding else None,
         plan.places,
@@ -33,7 +37,7 @@ def attention(request: Request) -> Tensor:
         request.scale,
     )
     # Whoever watches operators (flop counters, selective checkpoints, fake tensors) sees one.
-    if not readable(request.projected) or torch._C._len_torch_dispatch_stack() > 0:
+    if not readable(projected) or torch._C._len_torch_dispatch_stack() > 0:
         return window_attention_forward(*arguments)[0]
     return _Direct.apply(*arguments)[0]
 
@@ -49,7 +53,8 @@ def window_attention_forward(
     scale: float,
 ) -> tuple[Tensor, Tensor]:
     """Attention within windows; see `headway.core.ops.window_attention`."""
-    return launch.forward(projected, bias, padding, places, regions, heads, scale)
+    module = kernels_for(projected)
+    return module.forward(projected, bias, padding, places, regions, heads, scale)
 
 
 @window_attention_forward.register_fake
@@ -62,7 +67,7 @@ def _(
     heads: int,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    return launch.empty_outputs(projected, places, heads)
+    return empty_outputs(projected, places, heads)
 
 
 @torch.library.custom_op("headway::window_attention_backward", mutates_args=())
@@ -79,7 +84,8 @@ def window_attention_backward(
     lse: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of the first three arguments of `window_attention_forward`."""
-    return launch.backward(grad, projected, bias, padding, places, regions, heads, scale, out, lse)
+    module = kernels_for(projected)
+    return module.backward(grad, projected, bias, padding, places, regions, heads, scale, out, lse)
 
 
 @window_attention_backward.register_fake
@@ -100,6 +106,16 @@ def _(
     )
     bias_grad, padding_grad = others
     return projected.new_empty(projected.shape), bias_grad, padding_grad
+
+
+def kernels_for(projected: Tensor) -> Any:
+    """The module that launches kernels where a tensor lives."""
+    if projected.is_cpu and not interpreted():
+        return launch
+    # Imported here, so that headway runs where triton is not installed.
+    from headway.core.ops.window_attention.triton import launch as triton_launch
+
+    return triton_launch
 
 
 def _save_forward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -162,6 +178,8 @@ def _differentiate_backward(ctx: Any, *incoming: Tensor) -> tuple[Tensor | None,
 
 
 window_attention_backward.register_autograd(_differentiate_backward, setup_context=_save_backward)
+loop_over_batch(window_attention_forward)
+loop_over_batch(window_attention_backward)
 
 
 class _Direct(torch.autograd.Function):
@@ -169,7 +187,7 @@ class _Direct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
-        output = launch.forward(*arguments)
+        output = kernels_for(arguments[0]).forward(*arguments)
         _save_forward(ctx, arguments, output)
         return output
 
@@ -177,9 +195,8 @@ class _Direct(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         # Asked for with create_graph, the operator's gradients have gradients themselves.
         again = torch.is_grad_enabled()
-        return _first_gradients(
-            ctx, grads[0], window_attention_backward if again else launch.backward
-        )
+        direct = kernels_for(grads[0]).backward
+        return _first_gradients(ctx, grads[0], window_attention_backward if again else direct)
 
 
 def _forward_flops(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from headway.core.ops import native
+from headway.core.ops.window_attention.memory import empty_outputs
 
 SOURCE = Path(__file__).with_name("window.cpp")
 # Partial sums of the gradients of bias and padding: a constant, so that their order does not depend
@@ -103,14 +104,6 @@ def backward(
         nothing[0] if bias_grad is None else bias_grad,
         nothing[1] if padding_grad is None else padding_grad,
     )
-
-
-def empty_outputs(projected: Tensor, places: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """Memory for the output and the log-sum-exp."""
-    batch, tokens, width = projected.shape
-    out = projected.new_empty(batch, tokens, width // 3)
-    lse = projected.new_empty((batch, places.shape[0], heads, places.shape[1]), dtype=torch.float32)
-    return out, lse
 
 
 def _windows(

@@ -1,0 +1,113 @@
+"""The backward kernel: all gradients of windows of one head, without atomics.
+
+Every token belongs to one window, so its rows of the gradient have one owner. What windows share, bias and
+padding, is added up over the windows of a program and written as that program's partial sum.
+"""
+
+import triton
+import triton.language as tl
+
+from headway.core.ops.kernels.rows import LOG2E
+from headway.core.ops.window_attention.triton.tile import (
+    hide,
+    load_bias,
+    load_features,
+    load_padded,
+    load_tokens,
+    store_features,
+)
+
+
+@triton.jit
+def backward_kernel(
+    grad_out,
+    projected,
+    bias,
+    padding,
+    places,
+    regions,
+    lse,
+    grad_projected,
+    partial_bias,
+    partial_padding,
+    scale,
+    windows,
+    heads,
+    tokens,
+    total,
+    visits,
+    stride_b,
+    stride_n,
+    S: tl.constexpr,
+    D: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_PADDING: tl.constexpr,
+    HAS_REGIONS: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """One program per head and share of the windows of all items; a share holds `visits` windows.
+
+    `partial_bias` is (shares, H, S, S) and `partial_padding` (shares, 2, H, D), of keys and values: the
+    outputs of places without a token are dropped, so their queries have no gradient.
+    """
+    program = tl.program_id(0)
+    head, share = program % heads, program // heads
+    begin = share * visits
+    width = heads * D
+    slots = tl.arange(0, BLOCK_T)
+    columns = tl.arange(0, BLOCK_D)
+    bias_sums = tl.zeros((BLOCK_T, BLOCK_T), tl.float32)
+    biases = bias_sums
+    if HAS_BIAS:
+        biases = load_bias(bias, head, S, BLOCK_T)
+    key_sums = tl.zeros((BLOCK_D,), tl.float32)
+    value_sums = tl.zeros((BLOCK_D,), tl.float32)
+    for visit in range(begin, tl.minimum(begin + visits, total)):
+        batch, window = (visit // windows).to(tl.int64), visit % windows
+        members = load_tokens(places, window, S, BLOCK_T)
+        start = projected + batch * stride_b
+        query = load_features(start + head * D, members, stride_n, D, BLOCK_D)
+        key = load_padded(
+            start, padding, width + head * D, members, stride_n, D, BLOCK_D, HAS_PADDING
+        )
+        scores = tl.dot(query, tl.trans(key), input_precision=PRECISION) * (scale * LOG2E)
+        if HAS_BIAS:
+            scores += biases
+        scores = hide(scores, regions, window, S, BLOCK_T, HAS_REGIONS)
+        line = lse + ((batch * windows + window) * heads + head) * S
+        # Queries beyond the window weigh nothing.
+        norms = tl.load(line + slots, mask=slots < S, other=float("inf")) * LOG2E
+        weights = tl.exp2(scores - norms[:, None])
+        value = load_padded(
+            start, padding, 2 * width + head * D, members, stride_n, D, BLOCK_D, HAS_PADDING
+        )
+        grad = load_features(
+            grad_out + batch * tokens * width + head * D, members, width, D, BLOCK_D
+        )
+        target = grad_projected + batch * tokens * 3 * width + head * D
+        grad_value = tl.dot(tl.trans(weights.to(grad.dtype)), grad, input_precision=PRECISION)
+        store_features(target + 2 * width, members, 3 * width, grad_value, D, BLOCK_D)
+        grad_weights = tl.dot(grad, tl.trans(value), input_precision=PRECISION)
+        deltas = tl.sum(weights * grad_weights, axis=1)
+        grad_scores = weights * (grad_weights - deltas[:, None])
+        if HAS_BIAS:
+            bias_sums += grad_scores
+        narrow = grad_scores.to(key.dtype)
+        grad_query = tl.dot(narrow, key, input_precision=PRECISION) * scale
+        store_features(target, members, 3 * width, grad_query, D, BLOCK_D)
+        grad_key = tl.dot(tl.trans(narrow), query, input_precision=PRECISION) * scale
+        store_features(target + width, members, 3 * width, grad_key, D, BLOCK_D)
+        if HAS_PADDING:
+            empty = (members < 0)[:, None]
+            key_sums += tl.sum(tl.where(empty, grad_key, 0.0), axis=0)
+            value_sums += tl.sum(tl.where(empty, grad_value, 0.0), axis=0)
+    if HAS_BIAS:
+        there = (slots < S)[:, None] & (slots < S)[None, :]
+        pairs = program.to(tl.int64) * S * S + slots[:, None] * S + slots[None, :]
+        tl.store(partial_bias + pairs, bias_sums, mask=there)
+    if HAS_PADDING:
+        row = partial_padding + share.to(tl.int64) * 2 * width + head * D + columns
+        tl.store(row, key_sums, mask=columns < D)
+        tl.store(row + width, value_sums, mask=columns < D)
