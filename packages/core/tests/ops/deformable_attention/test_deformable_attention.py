@@ -246,3 +246,8 @@ def test_a_backend_that_cannot_is_refused_with_the_remedy() -> None:
     tensors, levels = inputs("odd")
     with pytest.raises(BackendError, match="float64 has no kernel; use float32"):
         deformable_attention(*tensors, levels=levels, backend="native")
+    value, *others = (x.float() for x in tensors)
+    with pytest.raises(BackendError, match="use 'auto' or one of"):
+        deformable_attention(value, *others, levels=levels, backend="cuda")
+    with pytest.raises(BackendError, match="needs a CUDA device, got cpu|triton is not installed"):
+        deformable_attention(value, *others, levels=levels, backend="triton")
