@@ -49,8 +49,9 @@ def backward_kernel(
 ):
     """One program per head and share of the windows of all items; a share holds `visits` windows.
 
-    `bias` is (H, BLOCK_T, BLOCK_T), `partial_bias` (shares, H, BLOCK_T, BLOCK_T) and `partial_padding` zeros (shares, 2, H, D), of keys and values: the
-    outputs of places without a token are dropped, so their queries have no gradient.
+    `bias` is (H, BLOCK_T, BLOCK_T), `partial_bias` (shares, H, BLOCK_T, BLOCK_T), and `partial_padding`
+    zeros, (shares, 2, H, D), for keys and values: the outputs of places without a token are dropped, so
+    their queries have no gradient.
     """
     program = tl.program_id(0)
     head, share = program % heads, program // heads
@@ -60,8 +61,9 @@ def backward_kernel(
     columns = tl.arange(0, BLOCK_D)
     inside = columns < D
     bias_sums = tl.zeros((BLOCK_T, BLOCK_T), tl.float32)
+    end = tl.minimum(begin + visits, total)
     # Moved out of the loop, masks and addresses would fill the registers.
-    for visit in tl.range(begin, tl.minimum(begin + visits, total), disable_licm=True):
+    for visit in tl.range(begin, end, disable_licm=True):  # pyright: ignore[reportGeneralTypeIssues]
         batch, window = (visit // windows).to(tl.int64), visit % windows
         members = load_tokens(places, window, S, BLOCK_T)
         start = projected + batch * stride_b
@@ -88,8 +90,8 @@ def backward_kernel(
         grad_value = tl.dot(tl.trans(weights.to(grad.dtype)), grad, input_precision=PRECISION)
         store_features(target + 2 * width, members, 3 * width, grad_value, D, BLOCK_D)
         grad_weights = tl.dot(grad, tl.trans(value), input_precision=PRECISION)
-        deltas = tl.sum(weights * grad_weights, axis=1)
-        grad_scores = weights * (grad_weights - deltas[:, None])
+        deltas = tl.sum(weights * grad_weights, axis=1, keep_dims=True)
+        grad_scores = weights * (grad_weights - deltas)
         if HAS_BIAS:
             bias_sums += grad_scores
         narrow = grad_scores.to(key.dtype)
