@@ -10,7 +10,7 @@ from cases import TYPES
 from headway.core.ops.kernels.tiles import Tile, tile_for
 from headway.core.ops.window_attention.triton.backward import backward_kernel
 from headway.core.ops.window_attention.triton.forward import forward_kernel
-from headway.core.ops.window_attention.triton.launch import shares_of
+from headway.core.ops.window_attention.triton.launch import block_of, shares_of
 
 KERNELS: dict[str, Any] = {"forward": forward_kernel, "backward": backward_kernel}
 _FLOATS = ("lse", "partial_bias", "partial_padding")
@@ -89,13 +89,16 @@ def _traffic(kernel: str, width: int, item: int, shifted: bool) -> tuple[int, in
     _, shares = shares_of(total, _HEADS)
     rows = total * _HEADS * _SIZE
     pairs = rows * _SIZE
-    plane = _HEADS * _SIZE**2
+    plane = _HEADS * _SIZE * block_of(_SIZE)
     # Queries, keys, values and outputs; backward the gradients of all four too, without the outputs.
     matrices = 4 if kernel == "forward" else 7
     numbers = rows * (8 + (4 if shifted else 0))
     minimal = rows * width * item * matrices + rows * 4
-    # Biases once per program; backward also a float32 sum of their gradients, written and read again.
-    loaded = minimal + numbers + shares * plane * (item if kernel == "forward" else item + 8)
+    # Biases once per program; backward once per window, and a float32 sum of their gradients, written and
+    # read again.
+    times = shares if kernel == "forward" else total
+    biases = times * plane * item + (0 if kernel == "forward" else shares * plane * 8)
+    loaded = minimal + numbers + biases
     # Cut and merged, a read and a write each, and passes over scores, bias, mask and softmax.
     copies, passes = (8, 8 if shifted else 6) if kernel == "forward" else (14, 8)
     unfused = minimal + copies * rows * width * item + passes * pairs * item

@@ -190,3 +190,36 @@ def test_what_no_kernel_takes_is_refused_with_the_remedy(
     projected = torch.zeros(1, 9 * 8, 3 * 132, dtype=dtype)
     with pytest.raises(BackendError, match=message):
         window_attention(projected, heads=heads, grid=(9, 8), window=window, backend="triton")
+
+
+def test_operators_are_well_behaved() -> None:
+    from headway.core.ops.window_attention import plan_for
+    from headway.core.ops.window_attention.operator import (
+        window_attention_backward,
+        window_attention_forward,
+    )
+
+    plan = plan_for((5, 6), (4, 4), (2, 1), True, torch.device("cpu"))
+    tensors = [normal(1, 30, 24), normal(2, 16, 16), normal(24)]
+    leaves = [x.float().requires_grad_() for x in tensors]
+    arguments = (*leaves, plan.places, plan.regions, 2, 0.5)
+    torch.library.opcheck(window_attention_forward, arguments)
+    out, lse = window_attention_forward(*arguments)
+    detached = [x.detach() if isinstance(x, Tensor) else x for x in arguments]
+    grad = torch.randn_like(out).detach()
+    torch.library.opcheck(window_attention_backward, (grad, *detached, out.detach(), lse.detach()))
+
+
+def test_compiled_it_is_one_graph_with_equal_gradients() -> None:
+    torch.compiler.reset()
+    projected, options = call("oblong")
+
+    def run(projected: Tensor, **options: object) -> Tensor:
+        return window_attention(projected, **options)  # pyright: ignore
+
+    compiled = torch.compile(run, fullgraph=True, backend="aot_eager", dynamic=True)
+    options["backend"] = "triton"
+    wanted = outputs_and_gradients(run, [projected], options, dtype=torch.float32)
+    found = outputs_and_gradients(compiled, [projected], options, dtype=torch.float32)
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(found[name], tensor)

@@ -26,6 +26,8 @@ _TRITON_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 # A window is one tile of scores, and a head one block of features.
 _TRITON_PLACES = 64
 _TRITON_WIDTH = 128
+# Places within an item are counted in int32.
+_TRITON_NUMBERS = 2**31 - 1
 
 
 def window_attention(
@@ -148,6 +150,11 @@ def _against_triton(request: Request) -> str | None:
     width = projected.shape[2] // (3 * request.heads)
     if width > _TRITON_WIDTH:
         return f"triton: heads are {width} wide, more than {_TRITON_WIDTH}; use backend='auto'"
+    if projected.shape[1] * projected.shape[2] > _TRITON_NUMBERS:
+        return (
+            f"triton: an item of {projected.shape[1]} x {projected.shape[2]} numbers has more than "
+            f"{_TRITON_NUMBERS}; use backend='auto'"
+        )
     return reason_against_device(projected.device)
 
 

@@ -49,8 +49,9 @@ def backward_kernel(
 ):
     """One program per head and share of the windows of all items; a share holds `visits` windows.
 
-    `partial_bias` is (shares, H, S, S) and `partial_padding` (shares, 2, H, D), of keys and values: the
-    outputs of places without a token are dropped, so their queries have no gradient.
+    `bias` is (H, BLOCK_T, BLOCK_T), `partial_bias` (shares, H, BLOCK_T, BLOCK_T), and `partial_padding`
+    zeros, (shares, 2, H, D), for keys and values: the outputs of places without a token are dropped, so
+    their queries have no gradient.
     """
     program = tl.program_id(0)
     head, share = program % heads, program // heads
@@ -58,13 +59,11 @@ def backward_kernel(
     width = heads * D
     slots = tl.arange(0, BLOCK_T)
     columns = tl.arange(0, BLOCK_D)
+    inside = columns < D
     bias_sums = tl.zeros((BLOCK_T, BLOCK_T), tl.float32)
-    biases = bias_sums
-    if HAS_BIAS:
-        biases = load_bias(bias, head, S, BLOCK_T)
-    key_sums = tl.zeros((BLOCK_D,), tl.float32)
-    value_sums = tl.zeros((BLOCK_D,), tl.float32)
-    for visit in range(begin, tl.minimum(begin + visits, total)):
+    end = tl.minimum(begin + visits, total)
+    # Moved out of the loop, masks and addresses would fill the registers.
+    for visit in tl.range(begin, end, disable_licm=True):  # pyright: ignore[reportGeneralTypeIssues]
         batch, window = (visit // windows).to(tl.int64), visit % windows
         members = load_tokens(places, window, S, BLOCK_T)
         start = projected + batch * stride_b
@@ -74,7 +73,8 @@ def backward_kernel(
         )
         scores = tl.dot(query, tl.trans(key), input_precision=PRECISION) * (scale * LOG2E)
         if HAS_BIAS:
-            scores += biases
+            # Read again for each window: kept in registers it would push others out.
+            scores += load_bias(bias, head, S, BLOCK_T)
         scores = hide(scores, regions, window, S, BLOCK_T, HAS_REGIONS)
         line = lse + ((batch * windows + window) * heads + head) * S
         # Queries beyond the window weigh nothing.
@@ -90,8 +90,8 @@ def backward_kernel(
         grad_value = tl.dot(tl.trans(weights.to(grad.dtype)), grad, input_precision=PRECISION)
         store_features(target + 2 * width, members, 3 * width, grad_value, D, BLOCK_D)
         grad_weights = tl.dot(grad, tl.trans(value), input_precision=PRECISION)
-        deltas = tl.sum(weights * grad_weights, axis=1)
-        grad_scores = weights * (grad_weights - deltas[:, None])
+        deltas = tl.sum(weights * grad_weights, axis=1, keep_dims=True)
+        grad_scores = weights * (grad_weights - deltas)
         if HAS_BIAS:
             bias_sums += grad_scores
         narrow = grad_scores.to(key.dtype)
@@ -101,13 +101,15 @@ def backward_kernel(
         store_features(target + width, members, 3 * width, grad_key, D, BLOCK_D)
         if HAS_PADDING:
             empty = (members < 0)[:, None]
-            key_sums += tl.sum(tl.where(empty, grad_key, 0.0), axis=0)
-            value_sums += tl.sum(tl.where(empty, grad_value, 0.0), axis=0)
+            # In memory: as sums in registers every warp would hold them through the whole loop.
+            row = partial_padding + share.to(tl.int64) * 2 * width + head * D + columns
+            key_sums = tl.sum(tl.where(empty, grad_key, 0.0), axis=0)
+            tl.store(row, tl.load(row, mask=inside) + key_sums, mask=inside)
+            value_sums = tl.sum(tl.where(empty, grad_value, 0.0), axis=0)
+            tl.store(row + width, tl.load(row + width, mask=inside) + value_sums, mask=inside)
+            # What one thread has stored the others may read in the next turn.
+            tl.debug_barrier()
     if HAS_BIAS:
-        there = (slots < S)[:, None] & (slots < S)[None, :]
-        pairs = program.to(tl.int64) * S * S + slots[:, None] * S + slots[None, :]
-        tl.store(partial_bias + pairs, bias_sums, mask=there)
-    if HAS_PADDING:
-        row = partial_padding + share.to(tl.int64) * 2 * width + head * D + columns
-        tl.store(row, key_sums, mask=columns < D)
-        tl.store(row + width, value_sums, mask=columns < D)
+        plane = partial_bias + program.to(tl.int64) * (BLOCK_T * BLOCK_T)
+        pairs = plane + slots[:, None] * BLOCK_T + slots[None, :]
+        tl.store(pairs, bias_sums, mask=(slots < S)[:, None])

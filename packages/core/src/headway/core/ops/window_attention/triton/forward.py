@@ -62,13 +62,14 @@ def forward_kernel(
         if HAS_BIAS:
             scores += biases
         scores = hide(scores, regions, window, S, BLOCK_T, HAS_REGIONS)
-        largest = tl.max(scores, axis=1)
-        weights = tl.exp2(scores - largest[:, None])
-        sums = tl.sum(weights, axis=1)
+        largest = tl.max(scores, axis=1, keep_dims=True)
+        weights = tl.exp2(scores - largest)
+        sums = tl.sum(weights, axis=1, keep_dims=True)
         value = load_padded(
             start, padding, 2 * width + head * D, members, stride_n, D, BLOCK_D, HAS_PADDING
         )
-        mixed = tl.dot(weights.to(value.dtype), value, input_precision=PRECISION) / sums[:, None]
+        mixed = tl.dot(weights.to(value.dtype), value, input_precision=PRECISION) / sums
         store_features(out + batch * tokens * width + head * D, members, width, mixed, D, BLOCK_D)
         line = lse + ((batch * windows + window) * heads + head) * S
-        tl.store(line + slots, (largest + tl.log2(sums)) / LOG2E, mask=slots < S)
+        norms = (largest + tl.log2(sums)) / LOG2E
+        tl.store(line + slots[:, None], norms, mask=(slots < S)[:, None])

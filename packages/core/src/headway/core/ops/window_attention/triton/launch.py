@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import triton
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from headway.core.ops.window_attention.triton.forward import forward_kernel
 
 # Programs that the windows are cut into, at least, if there are enough of them; a constant, so that the
 # order of the sums does not depend on the device.
-_PROGRAMS = 1024
+_PROGRAMS = 512
 # The least side that tensor cores multiply.
 _LEAST = 16
 
@@ -62,16 +63,17 @@ def backward(
     new = projected.new_empty if projected.numel() else projected.new_zeros
     bias_sums = padding_sums = None
     if bias is not None:
-        bias_sums = new((shares, heads, size, size), dtype=torch.float32)
+        block = block_of(size)
+        bias_sums = new((shares, heads, block, block), dtype=torch.float32)
     if padding is not None:
-        padding_sums = new((shares, 2 * width), dtype=torch.float32)
+        padding_sums = projected.new_zeros((shares, 2 * width), dtype=torch.float32)
     if projected.numel():
         inputs = _dense(projected, bias, padding, places, regions)
         others = (lse, found, bias_sums, padding_sums)
         _start("backward", backward_kernel, inputs, (grad.contiguous(),), others, heads, scale)
     grad_bias, grad_padding = nothing, projected.new_empty(0)
     if bias is not None and bias_sums is not None:
-        grad_bias = bias_sums.sum(dim=0).to(bias.dtype)
+        grad_bias = bias_sums[..., :size, :size].sum(dim=0).to(bias.dtype)
     if padding is not None and padding_sums is not None:
         row = padding_sums.sum(dim=0)
         grad_padding = torch.cat([row.new_zeros(width), row]).to(padding.dtype)
@@ -84,6 +86,11 @@ def shares_of(total: int, heads: int) -> tuple[int, int]:
     return visits, triton.cdiv(total, visits) or 1
 
 
+def block_of(size: int) -> int:
+    """The side of the tile that holds a window, or a head, of a size."""
+    return max(_LEAST, triton.next_power_of_2(size))
+
+
 def _dense(
     projected: Tensor,
     bias: Tensor | None,
@@ -91,8 +98,13 @@ def _dense(
     places: Tensor,
     regions: Tensor | None,
 ) -> tuple[Tensor | None, ...]:
-    rows = projected if projected.stride(-1) == 1 else projected.contiguous()
-    bias = None if bias is None else bias.contiguous()
+    # Kernels count within an item in int32.
+    near = projected.stride(1) * projected.shape[1] < 2**31
+    rows = projected if projected.stride(2) == 1 and near else projected.contiguous()
+    if bias is not None:
+        # A plane as large as the tile: its rows are aligned and read without masks.
+        spare = block_of(places.shape[1]) - places.shape[1]
+        bias = F.pad(bias, (0, spare, 0, spare)).contiguous()
     padding = None if padding is None else padding.to(projected.dtype).contiguous()
     return rows, bias, padding, places, regions
 
@@ -125,8 +137,8 @@ def _start(
             *projected.stride()[:2],
             S=size,
             D=width,
-            BLOCK_T=min(tile.t, max(_LEAST, triton.next_power_of_2(size))),
-            BLOCK_D=max(_LEAST, triton.next_power_of_2(width)),
+            BLOCK_T=block_of(size),
+            BLOCK_D=block_of(width),
             HAS_BIAS=bias is not None,
             HAS_PADDING=padding is not None,
             HAS_REGIONS=regions is not None,

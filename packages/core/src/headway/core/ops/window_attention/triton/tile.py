@@ -8,16 +8,21 @@ from headway.core.ops.kernels.rows import LOG2E
 
 @triton.jit
 def load_tokens(places, window, S: tl.constexpr, BLOCK: tl.constexpr):
-    """The numbers of the tokens of a window; -1 where there is none and beyond the window."""
+    """The numbers of the tokens of a window; -1 where there is none and beyond the window.
+
+    They are int32 so that addresses within an item take few registers.
+    """
     slots = tl.arange(0, BLOCK)
-    return tl.load(places + window * S + slots, mask=slots < S, other=-1)
+    return tl.load(places + window * S + slots, mask=slots < S, other=-1).to(tl.int32)
 
 
 @triton.jit
 def load_features(start, tokens, stride, D: tl.constexpr, BLOCK_D: tl.constexpr):
     """The features of tokens; zeros where there is no token."""
     columns = tl.arange(0, BLOCK_D)
-    mask = (tokens >= 0)[:, None] & (columns < D)[None, :]
+    mask = (tokens >= 0)[:, None]
+    if D != BLOCK_D:
+        mask = mask & (columns < D)[None, :]
     return tl.load(start + tokens[:, None] * stride + columns[None, :], mask=mask, other=0.0)
 
 
@@ -25,7 +30,9 @@ def load_features(start, tokens, stride, D: tl.constexpr, BLOCK_D: tl.constexpr)
 def store_features(start, tokens, stride, values, D: tl.constexpr, BLOCK_D: tl.constexpr):
     """The counterpart of `load_features`."""
     columns = tl.arange(0, BLOCK_D)
-    mask = (tokens >= 0)[:, None] & (columns < D)[None, :]
+    mask = (tokens >= 0)[:, None]
+    if D != BLOCK_D:
+        mask = mask & (columns < D)[None, :]
     places = start + tokens[:, None] * stride + columns[None, :]
     tl.store(places, values.to(start.dtype.element_ty), mask=mask)
 
@@ -42,21 +49,22 @@ def load_padded(
     HAS_PADDING: tl.constexpr,
 ):
     """The features of tokens `offset` behind the start, the padding's where there is no token."""
-    rows = load_features(start + offset, tokens, stride, D, BLOCK_D)
     if HAS_PADDING:
         columns = tl.arange(0, BLOCK_D)
-        spare = tl.load(padding + offset + columns, mask=columns < D, other=0.0)
-        rows = tl.where((tokens >= 0)[:, None], rows, spare[None, :])
-    return rows
+        rows = tl.where(tokens >= 0, start + tokens * stride, padding) + offset
+        mask = (columns < D)[None, :]
+        block = tl.load(rows[:, None] + columns[None, :], mask=mask, other=0.0)
+    else:
+        block = load_features(start + offset, tokens, stride, D, BLOCK_D)
+    return block
 
 
 @triton.jit
 def load_bias(bias, head, S: tl.constexpr, BLOCK: tl.constexpr):
-    """The biases of a head in units of log 2."""
+    """The biases of a head, a plane as large as the tile, in units of log 2."""
     slots = tl.arange(0, BLOCK)
-    there = (slots < S)[:, None] & (slots < S)[None, :]
-    pairs = bias + head * S * S + slots[:, None] * S + slots[None, :]
-    return tl.load(pairs, mask=there, other=0.0).to(tl.float32) * LOG2E
+    pairs = bias + head * (BLOCK * BLOCK) + slots[:, None] * BLOCK + slots[None, :]
+    return tl.load(pairs, mask=(slots < S)[:, None], other=0.0).to(tl.float32) * LOG2E
 
 
 @triton.jit
@@ -65,7 +73,7 @@ def hide(scores, regions, window, S: tl.constexpr, BLOCK: tl.constexpr, HAS_REGI
     slots = tl.arange(0, BLOCK)
     seen = (slots < S)[None, :]
     if HAS_REGIONS:
+        # What lies beyond the window is a region of its own, so that its unused rows stay finite.
         region = tl.load(regions + window * S + slots, mask=slots < S, other=-1)
-        # Queries beyond the window see something, so that their unused rows stay finite.
-        seen = seen & ((region[:, None] == region[None, :]) | (slots >= S)[:, None])
+        seen = region[:, None] == region[None, :]
     return tl.where(seen, scores, float("-inf"))
