@@ -9,6 +9,7 @@ from torch import Tensor
 from headway.core.errors import UserError
 from headway.core.ops.attention.dispatch import BackendError
 from headway.core.ops.kernels.machine import reason_against as reason_against_device
+from headway.core.ops.kernels.operators import autocast
 from headway.core.ops.neighbourhood import native, operator, reference
 from headway.core.ops.neighbourhood.geometry import Pair
 
@@ -65,6 +66,8 @@ def neighbourhood_attention(
     """
     sides, pair, steps = _checked(query, key, value, grid, window, dilation, table, lengths)
     factor = query.shape[3] ** -0.5 if scale is None else scale
+    # The table keeps its type, as parameters do.
+    query, key, value = autocast(query, key, value)
     chosen = _choose(query, backend)
     tensors = [x.unflatten(2, sides) for x in (query, key, value)]
     if steps == (1, 1):

@@ -177,10 +177,6 @@ def _(
     return 10 * batch * heads * rows * columns * high * wide * width
 
 
-neighbourhood_forward.register_autocast("cuda", torch.float16)
-neighbourhood_forward.register_autocast("cpu", torch.bfloat16)
-
-
 def _vmap(
     info: Any,
     in_dims: tuple[Any, ...],

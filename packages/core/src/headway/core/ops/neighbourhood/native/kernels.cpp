@@ -69,13 +69,19 @@ inline int64_t scores_of(float* scores, const float* query, const float* key, co
   return count;
 }
 
+inline float highest(Vec v) {
+  float x[W];
+  store(x, v);
+  return *std::max_element(x, x + W);
+}
+
 // Scores to weights of a sum that is returned beside the largest score; the rest of the last vector is 0.
 inline std::pair<float, float> weights_of(float* scores, int64_t count) {
   const int64_t whole = (count + W - 1) / W * W;
   for (int64_t i = count; i < whole; i++) scores[i] = -INFINITY;
   Vec top = load(scores);
   for (int64_t i = W; i < whole; i += W) top = largest(top, load(scores + i));
-  const float most = largest(top);
+  const float most = highest(top);
   Vec total{};
   for (int64_t i = 0; i < whole; i += W) {
     Vec weight = exp2(load(scores + i) - splat(most));
