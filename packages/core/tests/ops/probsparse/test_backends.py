@@ -120,6 +120,8 @@ def test_it_exports_for_all_lengths_with_the_same_number_of_queries() -> None:
         torch.testing.assert_close(program.module()(*more), call(*more))
 
 
+# PyTorch maps its own attention on the CPU by a loop, and says so.
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
 def test_vmap_and_per_sample_gradients_are_loops() -> None:
     stacked = [torch.stack([x, 0.5 * x], dim=1) for x in triple()]
     for backend in ("auto", "blocked"):
