@@ -89,7 +89,9 @@ def _mixers() -> list[Row]:
     mixers = {"TokenMixer"}
     while new := {n for n, (bases, _) in classes.items() if n not in mixers and bases & mixers}:
         mixers |= new
-    return [classes[name][1] for name in sorted(mixers - {"TokenMixer"})]
+    # A name with an underscore is what others are built on.
+    public = sorted(name for name in mixers - {"TokenMixer"} if not name.startswith("_"))
+    return [classes[name][1] for name in public]
 
 
 _KINDS = {"recipes": _recipes, "models": _models, "systems": read_systems, "mixers": _mixers}
