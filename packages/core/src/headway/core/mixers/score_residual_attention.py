@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from headway.core.cache import Cache, CacheGroup, ScoreCache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
-from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.scores import key_padding
 from headway.core.mixers.self_attention import SelfAttention, add_bias
 from headway.core.systems import system
@@ -124,7 +123,7 @@ def shared_scores(stack: torch.nn.Module, batch: int) -> CacheGroup | None:
             name: shared
             for name, child in block.named_children()
             for mixer in child.modules()
-            if isinstance(mixer, TokenMixer) and isinstance(mixer, ScoreResidualAttention)
+            if isinstance(mixer, ScoreResidualAttention)
         }
         blocks.append(CacheGroup(mixers))
     return CacheGroup(blocks) if any(group.caches for group in blocks) else None

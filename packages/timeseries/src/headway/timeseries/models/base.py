@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.module import Module
@@ -91,3 +91,9 @@ class Forecaster(Module):
             if number and (given is None or given.shape[1:] != (steps, number)):
                 shape = None if given is None else tuple(given.shape)
                 raise UserError(f"this {name} needs {kind} (B, {steps}, {number}), got {shape}")
+
+
+def new_head(old: nn.Linear, horizon: int) -> nn.Linear:
+    """Returns a fresh layer in the place of another, for another number of steps."""
+    weight = old.weight
+    return nn.Linear(old.in_features, horizon, device=weight.device, dtype=weight.dtype)

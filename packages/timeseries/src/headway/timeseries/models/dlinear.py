@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from headway.core.systems import system
 from headway.timeseries.layers import SeriesDecomposition, observed_statistics
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.base import Forecaster, new_head
 
 
 @system(
@@ -59,9 +59,5 @@ class DLinear(Forecaster):
     def set_horizon(self, horizon: int) -> None:
         """Forecasts another number of steps from now on, with new layers."""
         super().set_horizon(horizon)
-        weight = self.season.weight
-        for name in ("season", "trend"):
-            layer = nn.Linear(
-                self.context_length, horizon, device=weight.device, dtype=weight.dtype
-            )
-            setattr(self, name, layer)
+        self.season = new_head(self.season, horizon)
+        self.trend = new_head(self.trend, horizon)

@@ -18,7 +18,7 @@ from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.timeseries.layers import WindowNorm
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.base import Forecaster, new_head
 
 
 @system(
@@ -128,7 +128,4 @@ class PatchTST(Forecaster):
     def set_horizon(self, horizon: int) -> None:
         """Forecasts another number of steps from now on, with a new head."""
         super().set_horizon(horizon)
-        weight = self.head.weight
-        self.head = nn.Linear(
-            self.head.in_features, horizon, device=weight.device, dtype=weight.dtype
-        )
+        self.head = new_head(self.head, horizon)

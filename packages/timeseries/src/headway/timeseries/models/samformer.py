@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from headway.core.blocks.block import MixerFactory
 from headway.core.systems import system
 from headway.timeseries.layers import ChannelAttention, WindowNorm, series_layout
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.base import Forecaster, new_head
 
 
 @system(
@@ -68,7 +68,4 @@ class SAMformer(Forecaster):
     def set_horizon(self, horizon: int) -> None:
         """Forecasts another number of steps from now on, with a new head."""
         super().set_horizon(horizon)
-        weight = self.head.weight
-        self.head = nn.Linear(
-            self.context_length, horizon, device=weight.device, dtype=weight.dtype
-        )
+        self.head = new_head(self.head, horizon)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from headway.core.errors import UserError
 from headway.core.systems import system
 from headway.timeseries.layers import last_observed
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.base import Forecaster, new_head
 
 
 class Naive(Forecaster):
@@ -135,7 +135,4 @@ class NLinear(Forecaster):
     def set_horizon(self, horizon: int) -> None:
         """Forecasts another number of steps from now on, with a new layer."""
         super().set_horizon(horizon)
-        weight = self.head.weight
-        self.head = nn.Linear(
-            self.context_length, horizon, device=weight.device, dtype=weight.dtype
-        )
+        self.head = new_head(self.head, horizon)

@@ -20,7 +20,7 @@ from headway.timeseries.models.itransformer import ITransformer
 
 ITRANSFORMER = "enc_embedding.value_embedding.weight"
 INFORMER = "enc_embedding.value_embedding.tokenConv.weight"
-_PARTS = {"q": "query", "k": "key", "v": "value"}
+PARTS = {"q": "query", "k": "key", "v": "value"}
 
 
 class NeuralForecast:
@@ -180,7 +180,7 @@ def to_neuralforecast(name: str, *, distils: bool = False) -> tuple[str, ...]:
     part, _, kind = function.partition(".")
     if part == "projection":
         return (f"{attention}.out_projection.{kind}",)
-    return tuple(f"{attention}.{_PARTS[letter]}_projection.{kind}" for letter in part)
+    return tuple(f"{attention}.{PARTS[letter]}_projection.{kind}" for letter in part)
 
 
 def _heads(name: str) -> tuple[str, ...]:

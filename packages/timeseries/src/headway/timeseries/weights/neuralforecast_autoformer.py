@@ -12,7 +12,7 @@ from headway.core.feedforward import MLP
 from headway.core.mixers import AutoCorrelation, AutoCorrelationCross
 from headway.core.weights.checkpoint import Checkpoint
 from headway.timeseries.models.autoformer import Autoformer
-from headway.timeseries.weights.neuralforecast import INFORMER, hyper_parameters
+from headway.timeseries.weights.neuralforecast import INFORMER, PARTS, hyper_parameters
 
 AUTOFORMER = "encoder.norm.layernorm.weight"
 
@@ -78,7 +78,6 @@ class AutoformerWeights:
         return converted | state
 
 
-_PARTS = {"q": "query", "k": "key", "v": "value"}
 _OUTSIDE = {
     "embedding.values": "enc_embedding.value_embedding.tokenConv",
     "embedding.marks": "enc_embedding.temporal_embedding.embed",
@@ -108,7 +107,7 @@ def to_autoformer(name: str) -> tuple[str, ...]:
     own = {"mixer": "attention" if encoder else "self_attention", "cross": "cross_attention"}[role]
     if inner == "projection":
         return (f"{layer}.{own}.out_projection.{kind}",)
-    return tuple(f"{layer}.{own}.{_PARTS[letter]}_projection.{kind}" for letter in inner)
+    return tuple(f"{layer}.{own}.{PARTS[letter]}_projection.{kind}" for letter in inner)
 
 
 def _number(state: dict[str, Tensor], prefix: str) -> int:

@@ -26,11 +26,6 @@ def rows_of(tensor: Tensor) -> Rows:
     return Rows(tensor, *tensor.stride()[:3])
 
 
-def dense_rows(tensor: Tensor) -> Tensor:
-    """The tensor with neighbouring features side by side; a copy only if they are not."""
-    return tensor if tensor.stride(3) == 1 else tensor.contiguous()
-
-
 def shape_of(request: Request) -> Shape:
     """The sizes of the scores."""
     return Shape(*request.shape)

@@ -7,7 +7,6 @@ from torch import Tensor
 from headway.core.ops.attention.triton.launch import LAUNCHER, Launcher
 from headway.core.ops.attention.triton.options import (
     constants_of,
-    dense_rows,
     options_of,
     rows_of,
     shape_of,
@@ -17,6 +16,7 @@ from headway.core.ops.attention_statistics.request import AttentionStatistics, Q
 from headway.core.ops.attention_statistics.triton.received import received_kernel
 from headway.core.ops.attention_statistics.triton.rows import rows_kernel
 from headway.core.ops.kernels.machine import on_device
+from headway.core.ops.kernels.memory import dense_rows
 
 
 def statistics(question: Question, launcher: Launcher = LAUNCHER) -> AttentionStatistics:

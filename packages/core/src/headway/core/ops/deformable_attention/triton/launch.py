@@ -10,6 +10,7 @@ from torch import Tensor
 from headway.core.ops.deformable_attention.triton.backward import gradient_kernel, value_kernel
 from headway.core.ops.deformable_attention.triton.forward import forward_kernel
 from headway.core.ops.kernels.machine import architecture, on_device
+from headway.core.ops.kernels.memory import dense_rows
 from headway.core.ops.kernels.tiles import Tile, tile_for
 
 
@@ -25,7 +26,7 @@ def forward(value: Tensor, locations: Tensor, weights: Tensor, levels: list[int]
     Shape:
         (B, Q, H * D).
     """
-    value, locations, weights = _dense_rows(value), locations.contiguous(), weights.contiguous()
+    value, locations, weights = dense_rows(value), locations.contiguous(), weights.contiguous()
     batch, queries, heads, count, points = weights.shape
     width = value.shape[3]
     out = value.new_empty(batch, queries, heads * width)
@@ -51,7 +52,7 @@ def backward(
 
     Takes 24 bytes for each corner of each point of each query and head, besides what sorting takes.
     """
-    value, locations, weights = _dense_rows(value), locations.contiguous(), weights.contiguous()
+    value, locations, weights = dense_rows(value), locations.contiguous(), weights.contiguous()
     grad = grad.contiguous()
     batch, queries, heads, count, points = weights.shape
     tokens, width = value.shape[1], value.shape[3]
@@ -104,10 +105,6 @@ def _table(levels: tuple[int, ...], device: torch.device) -> Tensor:
         entries.append((rows, columns, first))
         first += rows * columns
     return torch.tensor(entries, dtype=torch.int32, device=device)
-
-
-def _dense_rows(tensor: Tensor) -> Tensor:
-    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 
 def _widths(width: int) -> dict[str, int]:

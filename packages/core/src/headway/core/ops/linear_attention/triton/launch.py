@@ -7,6 +7,7 @@ import triton
 from torch import Tensor
 
 from headway.core.ops.kernels.machine import architecture, on_device
+from headway.core.ops.kernels.memory import dense_rows
 from headway.core.ops.kernels.tiles import Tile, tile_for
 from headway.core.ops.linear_attention.chunked import empty_gradients, empty_outputs
 from headway.core.ops.linear_attention.triton.backward import (
@@ -28,7 +29,7 @@ def forward(
     normalize: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Runs the kernels of the forward pass; as `chunked.forward`."""
-    query, key, value = (_dense_rows(x) for x in (query, key, value))
+    query, key, value = (dense_rows(x) for x in (query, key, value))
     out, total = empty_outputs(query, value, normalize)
     if out.numel() == 0:
         return out, total, state.clone(memory_format=torch.contiguous_format)
@@ -68,7 +69,7 @@ def backward(
     normalize: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Runs the kernels of the backward pass; as `chunked.backward`."""
-    query, key, value, grad_out = (_dense_rows(x) for x in (query, key, value, grad_out))
+    query, key, value, grad_out = (dense_rows(x) for x in (query, key, value, grad_out))
     last = torch.zeros_like(state) if grad_state is None else grad_state.to(state.dtype)
     grads, grad_decay = empty_gradients(query, key, value, log_decay)
     if out.numel() == 0:
@@ -213,11 +214,6 @@ def _start(
         num_warps=tile.warps,
         num_stages=tile.stages,
     )
-
-
-def _dense_rows(tensor: Tensor) -> Tensor:
-    """The tensor with neighbouring features side by side; a copy only if they are not."""
-    return tensor if tensor.stride(3) == 1 else tensor.contiguous()
 
 
 def _constants(query: Tensor, decay: Tensor | None, normalize: bool) -> _Constants:

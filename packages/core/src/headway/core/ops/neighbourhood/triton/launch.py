@@ -8,6 +8,7 @@ import triton
 from torch import Tensor
 
 from headway.core.ops.kernels.machine import architecture, on_device
+from headway.core.ops.kernels.memory import dense_rows
 from headway.core.ops.kernels.tiles import Tile, tile_for
 from headway.core.ops.neighbourhood.geometry import Pair, sizes
 from headway.core.ops.neighbourhood.triton.backward import key_value_kernel, query_kernel
@@ -33,7 +34,7 @@ def forward(
     Shape:
         As in `headway.core.ops.neighbourhood.reference.attention`.
     """
-    query, key, value = (_dense_rows(x) for x in (query, key, value))
+    query, key, value = (dense_rows(x) for x in (query, key, value))
     batch, heads, rows, columns, _ = query.shape
     out = query.new_empty(query.shape)
     lse = query.new_empty(query.shape[:4], dtype=torch.float32)
@@ -62,7 +63,7 @@ def backward(
     table_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of query, key, value and table; the last is empty unless `table_grad`."""
-    query, key, value = (_dense_rows(x) for x in (query, key, value))
+    query, key, value = (dense_rows(x) for x in (query, key, value))
     grad_out = grad_out.contiguous()
     batch, heads, rows, columns, _ = query.shape
     grad_query, grad_key, grad_value = (query.new_empty(query.shape) for _ in range(3))
@@ -162,10 +163,6 @@ def _windows(query: Tensor, window: Pair) -> dict[str, int]:
 
 def _strides(*tensors: Tensor) -> chain[int]:
     return chain.from_iterable(x.stride()[:4] for x in tensors)
-
-
-def _dense_rows(tensor: Tensor) -> Tensor:
-    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 
 def _tile(kernel: str, query: Tensor) -> Tile:
