@@ -32,6 +32,7 @@ struct BiasGrad {
   long row = 0;        // distance of two rows; 0 if the bias has one for all queries
   bool column = true;  // false if it has one column for all keys
   float* slope = nullptr;  // where that of the penalty of distance goes
+  float* table = nullptr;  // and that of the entries of the head
 };
 
 inline long block(long count, long size) {
@@ -292,6 +293,17 @@ inline void collect(const float* slopes, long rows, long columns, const BiasGrad
   }
 }
 
+// Adds each slope to the entry of the table that its pair takes.
+inline void scatter(const float* slopes, long rows, long columns, const Scores& scores, float* to, long i, long j) {
+  for (long r = 0; r < rows; r++) {
+    const int64_t* entry = scores.index + (i + r) * scores.index_t + j * scores.index_s;
+    for (long v = 0; v < vectors(columns); v++) {
+      const float* at = vector_of(slopes, rows, v) + r * N;
+      const long left = columns - v * W, count = left < W ? left : W;
+      for (long k = 0; k < count; k++) to[entry[(v * W + k) * scores.index_s]] += at[k];
+    }
+  }
+}
 
 // The gradient of the slope: minus the distances, weighted.
 inline float along(const float* slopes, long rows, long columns, const Scores& scores, long i, long j) {
@@ -378,6 +390,7 @@ void backward(const Item<T>& item, const ItemGrad<T>& grads, const Scores& score
       (whole ? detail::slope<true> : detail::slope<false>)(
           tiles.scores, tiles.slopes, tiles.lse + i, tiles.delta + i, m, n);
       if (bias.to) detail::collect(tiles.slopes, m, n, bias, i, j);
+      if (bias.table) detail::scatter(tiles.slopes, m, n, scores, bias.table, i, j);
       if (bias.slope) *bias.slope += detail::along(tiles.slopes, m, n, scores, i, j);
       if (item.dropout.gain) detail::scale(tiles.scores, tiles.kept, m, n);
       add_flipped(n, value_width, m, tiles.scores, m * N, grad, queries * N, tiles.value_grad + j * N, keys * N);
