@@ -14,10 +14,11 @@ from headway.core.ops.attention.triton import launch
 from headway.core.ops.attention.triton.launch import Launcher, Wanted
 from headway.core.ops.kernels.tiles import Tile
 
-KERNELS = ("forward", "key_value", "query", "bias", "table", "delta")
+KERNELS = ("forward", "key_value", "query", "bias", "table", "distance", "delta")
 # Batch, heads, key heads and tokens of the shapes that bytes are stated for.
 _VISION = (64, 12, 12, 197)
 _LANGUAGE = (4, 32, 8, 2048)
+_SPEECH = (16, 8, 8, 512)
 _PACKED = (1, 32, 8, 8192)
 # Reach of the window, and items that are packed.
 _WINDOW = 512
@@ -78,6 +79,11 @@ SETS: dict[str, tuple[tuple[int, int, int, int], Callable[..., dict[str, Any]], 
     ),
     "vision": (_VISION, _vision, Wanted(table=True, scales=True)),
     "language": (_LANGUAGE, _language, Wanted(slopes=True, sinks=True)),
+    "shift": (
+        _SPEECH,
+        lambda shape: {"lengths": _integers(shape[0])},
+        Wanted(relative=True, distances=True),
+    ),
     "packed": (
         _PACKED,
         lambda shape: {
@@ -91,10 +97,11 @@ SETS: dict[str, tuple[tuple[int, int, int, int], Callable[..., dict[str, Any]], 
 # The sets that each kernel is compiled for.
 _SETS = {
     **dict.fromkeys(
-        ("forward", "key_value", "query"), ("none", "bias", "vision", "language", "packed")
+        ("forward", "key_value", "query"), ("none", "bias", "vision", "language", "shift", "packed")
     ),
     "bias": ("bias", "banded"),
     "table": ("vision",),
+    "distance": ("shift",),
     "delta": ("language",),
 }
 
@@ -181,7 +188,7 @@ def launch_of(
     """Function, arguments, constants and tile of the launch of a kernel with a set of options."""
     shape, build, wanted = SETS[options]
     recorder = _Recorder(arch, tile)
-    request = _request(shape, build(shape), dtype, width)
+    request = _request(shape, build(shape), dtype, width, by_distance=options == "shift")
     out, lse = launch.forward(request, recorder)
     if kernel != "forward":
         launch.backward(request, out, lse, out, lse, wanted, recorder)
@@ -189,7 +196,12 @@ def launch_of(
 
 
 def _request(
-    shape: tuple[int, int, int, int], options: dict[str, Any], dtype: str, width: int
+    shape: tuple[int, int, int, int],
+    options: dict[str, Any],
+    dtype: str,
+    width: int,
+    *,
+    by_distance: bool,
 ) -> Request:
     batch, heads, kv_heads, tokens = shape
     kind = getattr(torch, dtype)
@@ -198,9 +210,11 @@ def _request(
         _empty(batch, tokens, n, width, dtype=kind).transpose(1, 2)
         for n in (heads, kv_heads, kv_heads)
     )
-    return Request(
-        query=query, key=key, value=value, lse=True, **({"scale": width**-0.5} | options)
-    )
+    found = {"scale": width**-0.5} | options
+    if by_distance:
+        found["relative_query"] = query
+        found["distance_key"] = _empty(2 * tokens - 1, heads, width, dtype=kind).transpose(0, 1)
+    return Request(query=query, key=key, value=value, lse=True, **found)
 
 
 def traffic(
@@ -238,10 +252,12 @@ def traffic(
     if kernel in ("bias", "table"):
         seen = visited = -(-item // own) * item
     groups = batch * heads * (tokens // item)
-    sides = {"forward": 2, "query": 3, "key_value": 2, "bias": 2, "table": 2}[kernel]
+    sides = {"forward": 2, "query": 3, "key_value": 2, "bias": 2, "table": 2, "distance": 2}[kernel]
     stays = groups * item * width * 2 * sides
     moved = [stays + groups * rows * width * 2 * 2 for rows in (visited, seen)]
-    products = {"forward": 2, "query": 3, "key_value": 4, "bias": 2, "table": 2}[kernel]
+    products = {"forward": 2, "query": 3, "key_value": 4, "bias": 2, "table": 2, "distance": 6}[
+        kernel
+    ]
     pairs = batch * heads * tokens * item
     steps = 3 if kernel == "forward" else 6
     flops = 2 * groups * seen * own * width * products

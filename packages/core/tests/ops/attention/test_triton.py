@@ -54,6 +54,8 @@ def eager(
     index: Tensor | None = None,
     alibi_slopes: Tensor | None = None,
     softcap: float | None = None,
+    relative_query: Tensor | None = None,
+    distance_key: Tensor | None = None,
 ) -> Tensor:
     """What one writes by hand, every step in the dtype of the inputs."""
     factor = query.shape[-1] ** -0.5 if scale is None else scale[:, None, None]
@@ -62,6 +64,9 @@ def eager(
         scores = torch.tanh(scores / softcap) * softcap
     if bias is not None:
         scores = scores + bias
+    if relative_query is not None and distance_key is not None:
+        rows = (torch.arange(70) - torch.arange(70)[:, None] + 69).expand(2, 2, 70, 70)
+        scores = scores + (relative_query @ distance_key.mT).gather(3, rows)
     if table is not None:
         scores = scores + table[index].movedim(-1, 0)
     if alibi_slopes is not None:
@@ -82,6 +87,11 @@ HALF: dict[str, Options] = {
         "table": normal(9, 2),
         "index": relative(70, 70, reach=4),
         "scale": torch.tensor([0.2, 0.5]).double(),
+    },
+    "distances": {
+        "relative_query": 0.3 * normal(2, 2, 70, 32),
+        "distance_key": normal(2, 139, 32, seed=9),
+        "causal": True,
     },
     "alibi-softcap": {
         "alibi_slopes": torch.tensor([0.25, 0.0625]).double(),
@@ -169,7 +179,18 @@ def test_what_lies_beyond_the_lengths_changes_nothing(poison: float) -> None:
         assert (grad.masked_select(mask) == 0).all()
 
 
-@pytest.mark.parametrize("case", ["grouped", "bias-TS", "table-per-item", "packed-keys", "all"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "grouped",
+        "bias-TS",
+        "table-per-item",
+        "packed-keys",
+        "distances-grouped",
+        "distances-packed-causal",
+        "all",
+    ],
+)
 def test_a_second_run_in_another_order_of_programs_gives_the_same_bits(case: str) -> None:
     from headway.core.testing.interpreter import permuted_programs
 
@@ -247,6 +268,38 @@ def test_empty_inputs_give_zeros_and_zero_gradients(batch: int, queries: int, ke
     found = outputs_and_gradients(attention, tensors, options, dtype=torch.float32)
     assert found["output"].shape == (batch, 2, queries, 16)
     assert all((tensor == 0).all() for tensor in found.values())
+
+
+class Largest(torch.utils._python_dispatch.TorchDispatchMode):
+    size = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for x in out if isinstance(out, tuple) else (out,):
+            if isinstance(x, Tensor):
+                self.size = max(self.size, x.numel())
+        return out
+
+
+def test_distances_and_their_gradients_make_nothing_of_the_size_of_the_scores() -> None:
+    from headway.core.ops.attention.request import Request
+    from headway.core.ops.attention.results import Wanted
+    from headway.core.ops.attention.triton import launch
+
+    query, key, value = (x.float() for x in triple(1, queries=200, keys=200))
+    rows, columns = normal(1, 2, 200, 16).float(), normal(2, 399, 16).float()
+    request = Request(
+        query=query, key=key, value=value, scale=0.25, relative_query=rows, distance_key=columns
+    )
+    wanted = Wanted(relative=True, distances=True)
+    with Largest() as largest:
+        out, lse = launch.forward(request)
+        launch.backward(request, torch.ones_like(out), None, out, lse, wanted)
+    # The partial sums of the distances, of which there is one share.
+    assert largest.size == 2 * 399 * 16
+    with Largest() as largest:
+        attention(query, key, value, relative_query=rows, distance_key=columns, backend="reference")
+    assert largest.size == 2 * 200 * 399
 
 
 def test_the_interpreter_is_for_tests_and_never_chosen_by_itself() -> None:

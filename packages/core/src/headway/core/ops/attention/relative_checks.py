@@ -23,7 +23,8 @@ def check_relative(
     )
     if not fits:
         raise UserError(
-            f"relative_key has shape {shape_text(relative_key)}; use ({batch} or 1, {kv_heads} or 1, {keys}, R)"
+            f"relative_key has shape {shape_text(relative_key)}; use ({batch} or 1, {kv_heads} or 1, "
+            f"{keys}, R)"
         )
     _check_features(relative_query, "relative_key", relative_key)
 
@@ -31,7 +32,15 @@ def check_relative(
 def check_distances(
     query: Tensor, key: Tensor, relative_query: Tensor, distance_key: Tensor, own_offsets: bool
 ) -> None:
-    """Checks keys by distance, (H or 1, T + S - 1, R); `own_offsets` says that keys have offsets of their own."""
+    """Checks keys by distance: (H or 1, T + S - 1, R).
+
+    Args:
+        query: Queries.
+        key: Keys.
+        relative_query: Queries of the second product.
+        distance_key: Its keys.
+        own_offsets: Whether the keys have offsets of their own.
+    """
     _, heads, queries, _ = query.shape
     count = max(queries + key.shape[2] - 1, 0)
     _check_query(query, relative_query, "distance_key", distance_key)

@@ -98,7 +98,7 @@ def allowed(request: Request, rows: slice = _ALL) -> Tensor | None:
 
 
 def added(request: Request, rows: slice = _ALL) -> Tensor | None:
-    """The sum of bias, distance penalty, table entries and products with distances, or None where nothing is added.
+    """The sum of bias, distance penalty, table entries and relative products; None where there is none.
 
     Args:
         request: The call.

@@ -43,8 +43,9 @@ def query_kernel(
 ):
     """One program per block of queries of one head of one item.
 
-    `grad_relative` takes the gradient of the queries of the second product. `row_slopes` and `row_scales` take each row's share of the gradients of the head's distance penalty and
-    scale. They are None where those are not wanted.
+    `grad_relative` takes the gradient of the queries of the second product, `row_slopes` and `row_scales`
+    each row's share of the gradients of the head's distance penalty and scale. They are None where those
+    are not wanted.
     """
     begin, end, rest = find_block(tl.program_id(0), blocks, shape.T, BLOCK_T)
     if begin >= end:

@@ -69,7 +69,7 @@ def shifted(
         first = first_distance(start_t, start_s, shape, BLOCK_T)
         steps = tl.arange(0, BLOCK_S)[None, :] + tl.arange(0, BLOCK_T)[:, None] - (BLOCK_T - 1)
         merged = tl.zeros((BLOCK_T, BLOCK_S), tl.float32)
-        for chunk in tl.static_range((BLOCK_T + BLOCK_S - 1) // BLOCK_S + 1):
+        for chunk in range((BLOCK_T + BLOCK_S - 1) // BLOCK_S + 1):
             columns = distance_rows(
                 rules, first + chunk * BLOCK_S, head, shape, D, BLOCK_D, BLOCK_S
             )
@@ -100,7 +100,7 @@ def shifted_columns(
         first = first_distance(start_t, start_s, shape, BLOCK_T)
         steps = tl.arange(0, BLOCK_S)[:, None] + tl.arange(0, BLOCK_T)[None, :] - (BLOCK_T - 1)
         merged = tl.zeros((BLOCK_S, BLOCK_T), tl.float32)
-        for chunk in tl.static_range((BLOCK_T + BLOCK_S - 1) // BLOCK_S + 1):
+        for chunk in range((BLOCK_T + BLOCK_S - 1) // BLOCK_S + 1):
             columns = distance_rows(
                 rules, first + chunk * BLOCK_S, head, shape, D, BLOCK_D, BLOCK_S
             )
@@ -130,7 +130,7 @@ def shifted_back(
     steps = tl.arange(0, BLOCK_S)[None, :] + tl.arange(0, BLOCK_T)[:, None] - (BLOCK_T - 1)
     merged = tl.gather(gradient, steps & (BLOCK_S - 1), axis=1)
     sums = tl.zeros((BLOCK_T, BLOCK_D), tl.float32)
-    for chunk in tl.static_range((BLOCK_T + BLOCK_S - 1) // BLOCK_S + 1):
+    for chunk in range((BLOCK_T + BLOCK_S - 1) // BLOCK_S + 1):
         columns = distance_rows(rules, first + chunk * BLOCK_S, head, shape, D, BLOCK_D, BLOCK_S)
         part = tl.where(_in_chunk(steps, chunk, BLOCK_S), merged, 0.0).to(columns.dtype)
         sums += tl.dot(part, columns, input_precision=PRECISION)
@@ -153,7 +153,7 @@ def along_distances(
     """Products of a block of rows with keys, by distance: row i and column j take key `first` + i + j."""
     row, column = tl.arange(0, BLOCK_T)[:, None], tl.arange(0, BLOCK_P)[None, :]
     merged = tl.zeros((BLOCK_T, BLOCK_P), tl.float32)
-    for chunk in tl.static_range((BLOCK_T + BLOCK_P - 1) // BLOCK_P + 1):
+    for chunk in range((BLOCK_T + BLOCK_P - 1) // BLOCK_P + 1):
         rows = first + chunk * BLOCK_P + tl.arange(0, BLOCK_P)
         keys = load_inside(start, rows, count, stride, D, BLOCK_D)
         products = tl.dot(block, tl.trans(keys), input_precision=PRECISION)
@@ -162,7 +162,7 @@ def along_distances(
 
 
 @triton.jit
-def _in_chunk(steps, chunk: tl.constexpr, BLOCK: tl.constexpr):
+def _in_chunk(steps, chunk, BLOCK: tl.constexpr):
     """Where a column of a chunk belongs to a pair of the tile."""
     place = steps + chunk * BLOCK
     return (place >= 0) & (place < BLOCK)
