@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from aot import Case
@@ -106,6 +106,37 @@ _SETS = {
 }
 
 
+class _Shift(NamedTuple):
+    """What distances add to a kernel.
+
+    Args:
+        sides: Rows that stay, beside those of the plain kernel.
+        rows: Rows of the other side that a step loads more, for each of its own.
+        reads: How often a step reads the rows that a tile has by distance.
+        per: Whether a step is counted in "keys" or "queries".
+        products: Products per chunk.
+    """
+
+    sides: int
+    rows: int
+    reads: int
+    per: str
+    products: int
+
+    def of(self, distances: int, tile: Tile) -> float:
+        """Rows that are loaded more, for each row of the step."""
+        return self.rows + self.reads * distances / (tile.s if self.per == "keys" else tile.t)
+
+
+_SHIFT = {
+    "forward": _Shift(1, 0, 1, "keys", 1),
+    "query": _Shift(2, 0, 2, "keys", 2),
+    "key_value": _Shift(0, 1, 1, "queries", 1),
+    # Queries, gradients and relative queries by row; keys and values by distance.
+    "distance": _Shift(0, 1, 2, "queries", 2),
+}
+
+
 class _Recorder(Launcher):
     def __init__(self, arch: int | str, chosen: Tile | None) -> None:
         self.arch, self.chosen = arch, chosen
@@ -136,8 +167,8 @@ def cases(
 ) -> Iterator[Case]:
     """Every kernel with every set of options that it has."""
     for arch, dtype, width, kernel in itertools.product(arches, dtypes, widths, KERNELS):
-        if width <= 256:
-            for options in _SETS[kernel]:
+        for options in _SETS[kernel]:
+            if width <= (128 if options == "shift" else 256):
                 yield case(kernel, arch, dtype, width, options=options)
 
 
@@ -225,6 +256,8 @@ def traffic(
     A block of one side stays in registers and meets every row of the other that one of its rows may see.
     Tiles load what lies in them; the second number counts rows that are seen alone. In separate operations
     the scores are written and read once per step: product, options, softmax, and backward three times more.
+    A tile of T queries and S keys meets T + S - 1 distances and loads whole chunks of them, for the gradient
+    of the queries twice: once for the products and again, from the nearest cache, for the gradient.
     """
     batch, heads, _, tokens = shape
     if kernel == "delta":
@@ -255,9 +288,18 @@ def traffic(
     sides = {"forward": 2, "query": 3, "key_value": 2, "bias": 2, "table": 2, "distance": 2}[kernel]
     stays = groups * item * width * 2 * sides
     moved = [stays + groups * rows * width * 2 * 2 for rows in (visited, seen)]
-    products = {"forward": 2, "query": 3, "key_value": 4, "bias": 2, "table": 2, "distance": 6}[
+    products = {"forward": 2, "query": 3, "key_value": 4, "bias": 2, "table": 2, "distance": 2}[
         kernel
     ]
+    if options == "shift":
+        chunks = -(-tile.t // tile.s) + 1
+        stays += groups * item * width * 2 * _SHIFT[kernel].sides
+        more = groups * seen * width * 2
+        moved = [
+            int(bytes_ + more * _SHIFT[kernel].of(rows, tile))
+            for bytes_, rows in zip(moved, (chunks * tile.s, tile.t + tile.s - 1), strict=True)
+        ]
+        products += chunks * _SHIFT[kernel].products
     pairs = batch * heads * tokens * item
     steps = 3 if kernel == "forward" else 6
     flops = 2 * groups * seen * own * width * products

@@ -270,6 +270,28 @@ def test_empty_inputs_give_zeros_and_zero_gradients(batch: int, queries: int, ke
     assert all((tensor == 0).all() for tensor in found.values())
 
 
+@pytest.mark.parametrize("sizes", [(64, 32), (32, 64), (64, 16), (16, 32)])
+def test_distances_are_shifted_right_in_tiles_that_are_not_square(
+    sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headway.core.ops.kernels import tiles
+
+    monkeypatch.setattr(tiles, "_INTERPRETED", tiles.Tile(*sizes, 4, 1))
+    tensors = triple(1, heads=1, kv_heads=1, queries=70, keys=50)
+    options: Options = {
+        "relative_query": normal(1, 1, 70, 16),
+        "distance_key": normal(1, 119, 16, seed=9),
+        "window": (30, 60),
+    }
+    wanted = outputs_and_gradients(with_lse, tensors, options | {"backend": "reference"})
+    found = outputs_and_gradients(
+        with_lse, tensors, options | {"backend": "triton"}, dtype=torch.float32
+    )
+    for name, exact in wanted.items():
+        error = (found[name].double() - exact).abs().max()
+        assert error <= 2e-5 * (1.0 + exact.abs().max()), f"{name}: {error}"
+
+
 class Largest(torch.utils._python_dispatch.TorchDispatchMode):
     size = 0
 
