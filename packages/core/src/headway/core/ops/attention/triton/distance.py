@@ -17,7 +17,7 @@ from headway.core.ops.attention.triton.scores import (
     query_limits,
     tile_scores,
 )
-from headway.core.ops.attention.triton.shift import along_distances, distance_rows, query_rows
+from headway.core.ops.attention.triton.shift import along_distances, distance_rows
 from headway.core.ops.attention.triton.statistics import load_statistics
 from headway.core.ops.attention.triton.tile_gradient import grad_of_weights
 from headway.core.ops.kernels.rows import load_rows, store_rows
@@ -76,7 +76,7 @@ def distance_kernel(
             first = start + begin - (shape.T - 1)
             own = first + tl.arange(0, BLOCK_T)
             seen = tl.maximum(limits.low, own) < tl.minimum(limits.high, own + BLOCK_S)
-            if tl.max(seen.to(tl.int32), axis=0) > 0:
+            if tl.max(seen.to(tl.int32), axis=0) != 0:
                 sums += _visit(
                     query,
                     key,
@@ -141,7 +141,8 @@ def _visit(
     query_start, grad_start = head_of(query, batch, head), head_of(grad_out, batch, head)
     key_start = head_of(key, batch, head // GROUPS)
     value_start = head_of(value, batch, head // GROUPS)
-    relative = query_rows(rules, rows, shape.T, batch, head, D, BLOCK_D)
+    own = rules.relative.query
+    relative = load_rows(head_of(own, batch, head), rows_64, shape.T, own.stride_n, D, BLOCK_D)
     sums, deltas = load_statistics(lse, delta, rows, shape.T)
     limits = in_rows(limits, rules)
     # There is no key before the first one.
