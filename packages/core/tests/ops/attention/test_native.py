@@ -47,13 +47,14 @@ def compare(tensors: list[Tensor], options: dict[str, object], tolerance: float 
 # Beyond one tile of queries (64) and of keys (256 forward, 128 backward), and off by one from each.
 @pytest.mark.parametrize("queries", [1, 49, 65, 130])
 @pytest.mark.parametrize("keys", [1, 49, 129, 257, 520])
-@pytest.mark.parametrize("option", ["none", "bias", "causal", "window"])
+@pytest.mark.parametrize("option", ["none", "bias", "causal", "window", "dropout"])
 def test_any_number_of_tiles_equals_the_reference(queries: int, keys: int, option: str) -> None:
     options: dict[str, dict[str, object]] = {
         "none": {},
         "bias": {"bias": normal(1, 2, queries, keys)},
         "causal": {"causal": True},
         "window": {"window": (40, 70)},
+        "dropout": {"dropout": 0.3, "seed": 17},
     }
     compare(triple(2, 2, queries, keys, 20), options[option])
 
@@ -70,6 +71,7 @@ PACKED: dict[str, Callable[[], dict[str, object]]] = {
     "causal": lambda: {"causal": True},
     "bias": lambda: {"bias": normal(1, 4, 140, 140)},
     "bias-row": lambda: {"bias": normal(140)},
+    "dropout": lambda: {"dropout": 0.3, "seed": 2**32 - 3},
     "table": lambda: {
         "table": normal(5, 4),
         "index": (normal(140, 140).abs() * 2).long().clamp(max=4),

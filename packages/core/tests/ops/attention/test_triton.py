@@ -217,7 +217,7 @@ def test_seeded_dropout_drops_the_weights_that_the_reference_drops() -> None:
 def test_draws_are_those_of_the_reference_at_places_beyond_32_bits() -> None:
     from attention_draws import draws_kernel
 
-    from headway.core.ops.attention.reference import kept_places
+    from headway.core.ops.draws import kept_places
 
     line, keys = 2**37 + 11, 12345
     out = torch.empty(16, 16, dtype=torch.int32)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.cache import Cache, KeyValueCache
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
@@ -83,7 +84,7 @@ class SelfAttention(TokenMixer):
         self.key_norm = norm(self.head_dim) if norm is not None else None
         self.position = position(heads, self.head_dim) if position is not None else None
         self.projection = nn.Linear(inner, dim, bias=out_bias)
-        self.out_dropout = nn.Dropout(out_dropout)
+        self.out_dropout = Dropout(out_dropout)
 
     def _split(self, x: Tensor) -> list[Tensor]:
         """Returns queries, keys and values, (B, heads, N, head_dim) each, as views."""

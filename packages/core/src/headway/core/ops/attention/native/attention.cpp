@@ -24,6 +24,7 @@ struct Problem {
   long items;  // packed ones; 0 if the batch is not packed
   long bottom_right, left, right;
   long threads;
+  Dropout dropout;
 };
 
 struct Gradients {
@@ -69,7 +70,8 @@ Item<T> item(const Problem& p, const Place& at, long head) {
       rows<const T>(p.value, p.value_strides, at.batch, key_head, at.key),
       rows<T>(p.out, p.out_strides, at.batch, head, at.query),
       p.lse + (at.batch * p.heads + head) * p.queries + at.query,
-      at.queries, at.keys, p.width, p.value_width, p.scale};
+      at.queries, at.keys, p.width, p.value_width, p.scale, p.dropout,
+      (uint64_t)((at.batch * p.heads + head) * p.queries + at.query) * p.keys + at.key, (uint64_t)p.keys};
 }
 
 Scores scores(const Problem& p, const Place& at, long head) {

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from headway.core.ops.attention.request import Request
+from headway.core.ops.native.draws import Draws, draws_of
 
 _Three, _Four = ctypes.c_long * 3, ctypes.c_long * 4
 _Pointer, _Long = ctypes.c_void_p, ctypes.c_long
@@ -30,6 +31,7 @@ class Problem(ctypes.Structure):
         ("mask_strides", _Four),
         *((name, _Pointer) for name in ("slopes", "lengths", "offsets", "key_offsets")),
         *((name, _Long) for name in ("items", "bottom_right", "left", "right", "threads")),
+        ("dropout", Draws),
     )
 
 
@@ -73,6 +75,8 @@ def problem_of(request: Request, out: Tensor, lse: Tensor) -> tuple[Problem, lis
         right=0 if request.causal else right,
         threads=torch.get_num_threads(),
     )
+    if request.seed is not None:
+        problem.dropout = draws_of(int(request.seed), request.dropout)
     kept = [lse]
     for name, rows in (
         ("query", request.query),
