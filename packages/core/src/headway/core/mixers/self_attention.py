@@ -127,7 +127,11 @@ class SelfAttention(TokenMixer):
             bias = add_bias(bias, layout.sizes.to(query.dtype).log()[:, None, None, :])
         if self.position is not None and places is not None and key_places is not None:
             prefix = layout.prefix if cache is None else 0
-            spec = self.position.bias_spec(content, places, key_places, prefix=prefix)
+            spec: dict[str, Any] = {}
+            if cache is None and in_order(layout) and not x.is_cpu:
+                spec = self.position.distance_spec(content, key.shape[2])
+            if not spec:
+                spec = self.position.bias_spec(content, places, key_places, prefix=prefix)
             bias = add_bias(bias, spec.pop("bias", None))
             options.update(spec)
         options["bias"] = bias
@@ -154,6 +158,13 @@ class SelfAttention(TokenMixer):
             dtype=dtype or self.qkv.weight.dtype,
             device=device or self.qkv.weight.device,
         )
+
+
+def in_order(layout: Layout) -> bool:
+    """Whether places count the tokens one by one, anew in each packed item."""
+    flat = layout.grid is None or (len(layout.grid) == 1 and layout.offsets is None)
+    moved = (layout.positions, layout.valid, layout.levels)
+    return flat and layout.prefix == 0 and all(x is None for x in moved)
 
 
 def query_positions(

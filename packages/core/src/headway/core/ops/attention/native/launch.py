@@ -54,8 +54,8 @@ def backward(
     """Runs the backward kernel.
 
     Returns:
-        Gradients of query, key, value, bias, slopes, table, scales and sinks; of the last five those that
-        are not wanted are empty.
+        Gradients of query, key, value, bias, slopes, table, scales, sinks, relative queries and distances;
+        of the last seven those that are not wanted are empty, and the last two are never wanted here.
     """
     plain = _plain(request)
     grads = [empty_rows(x) for x in (plain.query, plain.key, plain.value)]
