@@ -80,10 +80,11 @@ def test_another_horizon_gets_new_layers(tmp_path: Path) -> None:
     assert "trend.weight" in longer.load_report.reinitialised
 
 
+@pytest.mark.parametrize("columns", [3, 64])
 @pytest.mark.parametrize("steps", [5, 256, 257])
-def test_the_trend_is_the_average_with_repeated_ends(steps: int) -> None:
+def test_the_trend_is_the_average_with_repeated_ends(steps: int, columns: int) -> None:
     torch.manual_seed(0)
-    x = torch.randn(2, steps, 3, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, steps, columns, dtype=torch.float64, requires_grad=True)
     season, trend = SeriesDecomposition(7)(x)
     padded = torch.cat([x[:, :1].expand(-1, 3, -1), x, x[:, -1:].expand(-1, 3, -1)], dim=1)
     wanted = torch.stack([padded[:, t : t + 7].mean(dim=1) for t in range(steps)], dim=1)

@@ -12,6 +12,8 @@ from headway.core.ops.attention.request import readable
 
 # Steps up to which a product with a matrix is faster than pooling, whose gradient is slow.
 _SHORT = 256
+# Columns up to which one product over all items is faster than one per item.
+_FEW = 64
 
 
 class SeriesDecomposition(Module):
@@ -45,7 +47,11 @@ class SeriesDecomposition(Module):
             return torch.zeros_like(x), x
         if x.shape[1] <= _SHORT:
             averages = _kept_averages if readable(x) else _averages
-            trend = averages(x.shape[1], reach, x.dtype, x.device) @ x
+            matrix = averages(x.shape[1], reach, x.dtype, x.device)
+            if x.shape[2] < _FEW:
+                trend = (x.transpose(1, 2) @ matrix.T).transpose(1, 2)
+            else:
+                trend = matrix @ x
             return x - trend, trend
         ends = x[:, :1].expand(-1, reach, -1), x[:, -1:].expand(-1, reach, -1)
         padded = torch.cat([ends[0], x, ends[1]], dim=1)
