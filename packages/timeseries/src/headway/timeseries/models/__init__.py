@@ -9,6 +9,7 @@ from headway.timeseries.models.patchtst import PatchTST
 from headway.timeseries.models.pretrained import pretrained
 from headway.timeseries.models.samformer import SAMformer
 from headway.timeseries.models.simple import Naive, NLinear, SeasonalNaive
+from headway.timeseries.models.transformer import Transformer
 
 __all__ = [
     "Autoformer",
@@ -21,6 +22,7 @@ __all__ = [
     "PatchTST",
     "SAMformer",
     "SeasonalNaive",
+    "Transformer",
     "list_models",
     "pretrained",
 ]

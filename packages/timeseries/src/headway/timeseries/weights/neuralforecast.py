@@ -1,4 +1,4 @@
-"""Reading iTransformer and Informer checkpoints of neuralforecast (and thuml's iTransformer)."""
+"""Reading iTransformer, Informer and VanillaTransformer checkpoints of neuralforecast (and thuml's)."""
 
 import json
 import re
@@ -11,12 +11,18 @@ from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
-from headway.core.mixers import ProbSparseAttention, ProbSparseCrossAttention, SelfAttention
+from headway.core.mixers import (
+    CrossAttention,
+    ProbSparseAttention,
+    ProbSparseCrossAttention,
+    SelfAttention,
+)
 from headway.core.norms import LayerNorm
 from headway.core.resample import Distilling
 from headway.core.weights.checkpoint import Checkpoint
 from headway.timeseries.models.informer import Informer
 from headway.timeseries.models.itransformer import ITransformer
+from headway.timeseries.models.transformer import Transformer
 
 ITRANSFORMER = "enc_embedding.value_embedding.weight"
 INFORMER = "enc_embedding.value_embedding.tokenConv.weight"
@@ -26,7 +32,7 @@ PARTS = {"q": "query", "k": "key", "v": "value"}
 class NeuralForecast:
     """Recognises the names of the parameters."""
 
-    name = "neuralforecast iTransformer/Informer"
+    name = "neuralforecast iTransformer/Informer/VanillaTransformer"
     may_miss = ()
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
@@ -53,7 +59,7 @@ class NeuralForecast:
         depth = 1 + max(int(found[1]) for key in state if (found := _LAYER.match(key)))
         if ITRANSFORMER in state:
             return _itransformer(state, notes, int(heads), depth)
-        return _informer(state, notes, int(heads), depth, checkpoint.source)
+        return _moments(state, notes, int(heads), depth, checkpoint.source)
 
     def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
         """Renames the tensors and joins the projections of an attention."""
@@ -112,43 +118,58 @@ def _itransformer(
     )
 
 
-def _informer(
+def _moments(
     state: dict[str, Tensor], notes: dict[str, Any], heads: int, depth: int, source: str
-) -> Informer:
+) -> nn.Module:
+    """Builds a model with one token for each moment: with a factor an Informer, else a transformer."""
     for name in ("input_size", "h"):
         if name not in notes:
             raise UserError(
-                f"{source} does not say {name} of its Informer, and shapes do not tell; save it with "
+                f"{source} does not say {name} of its model, and shapes do not tell; save it with "
                 "neuralforecast's save(), which writes it down"
             )
     dim, variates, _ = state[INFORMER].shape
     marks = state.get("enc_embedding.temporal_embedding.embed.weight")
-    dropout, factor = float(notes.get("dropout", 0.05)), notes.get("factor", 3)
+    dropout = float(notes.get("dropout", 0.05))
     context_length = int(notes["input_size"])
     share = float(notes.get("decoder_input_size_multiplier", 0.5))
     hidden = len(state["encoder.attn_layers.0.conv1.weight"])
-    layers = {key.split(".")[2] for key in state if key.startswith("decoder.layers.")}
-    options: dict[str, Any] = {"factor": factor, "mix_heads": True, "out_dropout": dropout}
-    return Informer(
-        variates=variates,
-        context_length=context_length,
-        horizon=int(notes["h"]),
-        start=-int(-context_length * share // 1),
-        dim=dim,
-        depth=depth,
-        decoder_depth=len(layers),
-        heads=heads,
-        mixer=partial(ProbSparseAttention, **options),
-        decoder_mixer=partial(ProbSparseAttention, causal=True, **options),
-        cross=partial(ProbSparseCrossAttention, **options),
-        feedforward=partial(MLP, hidden_dim=hidden, dropout=dropout),
-        distilling=(
-            partial(Distilling, padding=2)
-            if any(key.startswith("encoder.conv_layers.") for key in state)
-            else None
+    sizes: dict[str, Any] = {
+        "variates": variates,
+        "context_length": context_length,
+        "horizon": int(notes["h"]),
+        "start": -int(-context_length * share // 1),
+        "dim": dim,
+        "depth": depth,
+        "decoder_depth": len(
+            {key.split(".")[2] for key in state if key.startswith("decoder.layers.")}
         ),
-        marks=0 if marks is None else marks.shape[1],
-        dropout=dropout,
+        "heads": heads,
+        "feedforward": partial(MLP, hidden_dim=hidden, dropout=dropout),
+        "marks": 0 if marks is None else marks.shape[1],
+        "dropout": dropout,
+    }
+    if "factor" not in notes:
+        dense: dict[str, Any] = {"dropout": dropout, "out_dropout": dropout}
+        return Transformer(
+            **sizes,
+            mixer=partial(SelfAttention, **dense),
+            # Its decoder asks for a causal mask that its attention then leaves out.
+            decoder_mixer=partial(SelfAttention, **dense),
+            cross=partial(CrossAttention, **dense),
+        )
+    sparse: dict[str, Any] = {
+        "factor": notes["factor"],
+        "mix_heads": True,
+        "out_dropout": dropout,
+    }
+    distils = any(key.startswith("encoder.conv_layers.") for key in state)
+    return Informer(
+        **sizes,
+        mixer=partial(ProbSparseAttention, **sparse),
+        decoder_mixer=partial(ProbSparseAttention, causal=True, **sparse),
+        cross=partial(ProbSparseCrossAttention, **sparse),
+        distilling=partial(Distilling, padding=2) if distils else None,
     )
 
 
