@@ -94,7 +94,9 @@ def test_what_is_not_read_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"share_embedding=False, .* train it with .*=True"):
         from_pretrained(tmp_path / "a")
     theirs(tmp_path / "b", pooling_type="max")
-    with pytest.raises(UserError, match="pooling_type='max', which is not read; known: 'mean', None"):
+    with pytest.raises(
+        UserError, match="pooling_type='max', which is not read; known: 'mean', None"
+    ):
         from_pretrained(tmp_path / "b")
     config = PatchTSTConfig(**SIZES, **WIDTHS)
     PatchTSTForPretraining(config).save_pretrained(tmp_path / "c")

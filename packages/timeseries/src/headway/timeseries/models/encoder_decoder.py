@@ -1,14 +1,17 @@
 """What forecasters with an encoder and a decoder that answers in one pass share."""
 
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.stacks.stack import Stack
-from headway.timeseries.layers import SeriesEmbedding
 from headway.timeseries.models.base import Forecaster
+
+# Marks and dropout are given by keyword; see `SeriesEmbedding`.
+EmbeddingFactory = Callable[[int, int], nn.Module]
 
 
 class EncoderDecoderForecaster(Forecaster):
@@ -22,6 +25,7 @@ class EncoderDecoderForecaster(Forecaster):
         horizon: Steps that it forecasts.
         start: Steps of the window that the decoder reads.
         dim: Channels of a token, even.
+        embedding: Builds the embedding of moments, ``(variates, dim, marks=, dropout=)``.
         marks: Calendar marks of a moment; 0 for none.
         dropout: Probability of dropping a channel of an embedded token in training.
 
@@ -49,6 +53,7 @@ class EncoderDecoderForecaster(Forecaster):
         horizon: int,
         start: int,
         dim: int,
+        embedding: EmbeddingFactory,
         marks: int,
         dropout: float,
     ) -> None:
@@ -56,8 +61,9 @@ class EncoderDecoderForecaster(Forecaster):
         if not 1 <= start <= context_length:
             raise UserError(f"start {start} must lie between 1 and context_length {context_length}")
         self.variates, self.start, self.marks = variates, start, marks
-        self.embedding = SeriesEmbedding(variates, dim, marks=marks, dropout=dropout)
-        self.decoder_embedding = SeriesEmbedding(variates, dim, marks=marks, dropout=dropout)
+        make: Any = embedding
+        self.embedding = make(variates, dim, marks=marks, dropout=dropout)
+        self.decoder_embedding = make(variates, dim, marks=marks, dropout=dropout)
 
     def forward(
         self,

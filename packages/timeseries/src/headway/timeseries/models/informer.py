@@ -14,7 +14,8 @@ from headway.core.resample import Distilling
 from headway.core.stacks import Decoder
 from headway.core.stacks.stack import Stack
 from headway.core.systems import system
-from headway.timeseries.models.encoder_decoder import EncoderDecoderForecaster
+from headway.timeseries.layers import SeriesEmbedding
+from headway.timeseries.models.encoder_decoder import EmbeddingFactory, EncoderDecoderForecaster
 
 _norm = partial(LayerNorm, eps=1e-5)
 CausalProbSparseAttention = partial(ProbSparseAttention, causal=True)
@@ -46,6 +47,7 @@ class Informer(EncoderDecoderForecaster):
         decoder_mixer: Builds the causal mixer of the decoder, ``(dim, heads)``.
         cross: Builds the mixer that reads the encoder, ``(dim, heads)``.
         feedforward: Builds the feed-forwards, ``(dim)``.
+        embedding: Builds the embedding of moments, ``(variates, dim, marks=, dropout=)``.
         distilling: Builds what halves the sequence between blocks, ``(dim)``; nothing if None.
         marks: Calendar marks of a moment; 0 for none.
         dropout: Probability of dropping a channel of an embedded token in training.
@@ -77,6 +79,7 @@ class Informer(EncoderDecoderForecaster):
         decoder_mixer: MixerFactory = CausalProbSparseAttention,
         cross: MixerFactory = CrossAttention,
         feedforward: FeedForwardFactory = MLP,
+        embedding: EmbeddingFactory = SeriesEmbedding,
         distilling: Callable[[int], Distilling] | None = Distilling,
         marks: int = 0,
         dropout: float = 0.0,
@@ -87,6 +90,7 @@ class Informer(EncoderDecoderForecaster):
             horizon=horizon,
             start=start,
             dim=dim,
+            embedding=embedding,
             marks=marks,
             dropout=dropout,
         )

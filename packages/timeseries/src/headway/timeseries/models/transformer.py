@@ -14,7 +14,8 @@ from headway.core.stacks import Encoder
 from headway.core.stacks.decoder import CausalSelfAttention
 from headway.core.stacks.stack import BlockFactory, Stack, mixer_for
 from headway.core.systems import system
-from headway.timeseries.models.encoder_decoder import EncoderDecoderForecaster
+from headway.timeseries.layers import SeriesEmbedding
+from headway.timeseries.models.encoder_decoder import EmbeddingFactory, EncoderDecoderForecaster
 
 TorchLayerNorm = partial(LayerNorm, eps=1e-5)
 
@@ -46,6 +47,7 @@ class Transformer(EncoderDecoderForecaster):
             need not be, since the whole future is asked for at once.
         cross: Builds the mixer that reads the encoder, ``(dim, heads)``.
         feedforward: Builds the feed-forwards, ``(dim)``.
+        embedding: Builds the embedding of moments, ``(variates, dim, marks=, dropout=)``.
         block: Builds a block, ``(dim, heads, ...)``.
         marks: Calendar marks of a moment; 0 for none.
         dropout: Probability of dropping a channel of an embedded token in training.
@@ -78,6 +80,7 @@ class Transformer(EncoderDecoderForecaster):
         decoder_mixer: MixerFactories = CausalSelfAttention,
         cross: MixerFactory = CrossAttention,
         feedforward: FeedForwardFactory = MLP,
+        embedding: EmbeddingFactory = SeriesEmbedding,
         block: BlockFactory = PostNormBlock,
         marks: int = 0,
         dropout: float = 0.0,
@@ -88,6 +91,7 @@ class Transformer(EncoderDecoderForecaster):
             horizon=horizon,
             start=start,
             dim=dim,
+            embedding=embedding,
             marks=marks,
             dropout=dropout,
         )

@@ -72,7 +72,10 @@ class HuggingFacePatchTST:
                     f"{source} was trained with {option}={found!r}, which PatchTST here does not have; "
                     f"train it with {option}={value!r}"
                 )
-        activation, norm = config.get("activation_function", "gelu"), config.get("norm_type", "batchnorm")
+        activation, norm = (
+            config.get("activation_function", "gelu"),
+            config.get("norm_type", "batchnorm"),
+        )
         pooling = config.get("pooling_type", "mean")
         for name, found, known in (
             ("activation_function", activation, tuple(ACTIVATIONS)),
@@ -81,7 +84,9 @@ class HuggingFacePatchTST:
         ):
             if found not in known:
                 choices = ", ".join(map(repr, known))
-                raise UserError(f"{source} has {name}={found!r}, which is not read; known: {choices}")
+                raise UserError(
+                    f"{source} has {name}={found!r}, which is not read; known: {choices}"
+                )
         dropout = {
             name: float(config.get(f"{name}_dropout", 0.0))
             for name in ("attention", "positional", "path", "ff", "head")
@@ -95,9 +100,7 @@ class HuggingFacePatchTST:
             patch=config.get("patch_length", 1),
             stride=config.get("patch_stride", 1),
             repeats=0,
-            mixer=partial(
-                SelfAttention, dropout=dropout["attention"], out_dropout=dropout["path"]
-            ),
+            mixer=partial(SelfAttention, dropout=dropout["attention"], out_dropout=dropout["path"]),
             feedforward=partial(
                 MLP,
                 hidden_dim=config.get("ffn_dim", 512),
