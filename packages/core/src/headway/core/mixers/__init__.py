@@ -14,6 +14,7 @@ from headway.core.mixers.feature_maps import (
 )
 from headway.core.mixers.fourier import FourierMixer
 from headway.core.mixers.gated_convolution import GatedConvolutionMixer
+from headway.core.mixers.legendre_memory import LegendreMemory
 from headway.core.mixers.linear_attention import LinearAttention
 from headway.core.mixers.neighbourhood_attention import NeighbourhoodAttention
 from headway.core.mixers.pooling import PoolingMixer
@@ -36,6 +37,7 @@ __all__ = [
     "FourierMixer",
     "GatedConvolutionMixer",
     "LearnedDecay",
+    "LegendreMemory",
     "LinearAttention",
     "NeighbourhoodAttention",
     "PoolingMixer",

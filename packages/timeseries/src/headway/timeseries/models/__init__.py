@@ -5,6 +5,7 @@ from headway.timeseries.models.base import Forecaster
 from headway.timeseries.models.dlinear import DLinear
 from headway.timeseries.models.informer import Informer
 from headway.timeseries.models.itransformer import ITransformer
+from headway.timeseries.models.lmuformer import LMUFormer
 from headway.timeseries.models.patchtst import PatchTST
 from headway.timeseries.models.pretrained import pretrained
 from headway.timeseries.models.samformer import SAMformer
@@ -17,6 +18,7 @@ __all__ = [
     "Forecaster",
     "ITransformer",
     "Informer",
+    "LMUFormer",
     "NLinear",
     "Naive",
     "PatchTST",
