@@ -1,5 +1,7 @@
 """Convolutions that see no future, and the embedding of the LMUFormer made of them."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -75,8 +77,7 @@ class ConvolutionalEmbedding(Module):
                 raise UserError(f"{name} must be at least 1, got {value}")
         widths = [features] + [dim] * depth
         self.convolutions = nn.ModuleList(
-            CausalConvolution(inputs, outputs, window)
-            for inputs, outputs in zip(widths[:-1], widths[1:], strict=True)
+            CausalConvolution(inputs, outputs, window) for inputs, outputs in pairwise(widths)
         )
         self.norms = nn.ModuleList(MaskedBatchNorm(dim) for _ in range(depth))
         self.position = CausalConvolution(dim, dim, window)

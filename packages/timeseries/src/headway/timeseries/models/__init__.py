@@ -2,6 +2,7 @@
 
 from headway.timeseries.models.autoformer import Autoformer
 from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.diffusion_ts import DiffusionTS
 from headway.timeseries.models.dlinear import DLinear
 from headway.timeseries.models.informer import Informer
 from headway.timeseries.models.itransformer import ITransformer
@@ -15,6 +16,7 @@ from headway.timeseries.models.transformer import Transformer
 __all__ = [
     "Autoformer",
     "DLinear",
+    "DiffusionTS",
     "Forecaster",
     "ITransformer",
     "Informer",
