@@ -1,5 +1,6 @@
 """Forecasters; they need torch alone."""
 
+from headway.timeseries.models.aceformer import ACEFormer
 from headway.timeseries.models.autoformer import Autoformer
 from headway.timeseries.models.base import Forecaster
 from headway.timeseries.models.diffusion_ts import DiffusionTS
@@ -14,6 +15,7 @@ from headway.timeseries.models.simple import Naive, NLinear, SeasonalNaive
 from headway.timeseries.models.transformer import Transformer
 
 __all__ = [
+    "ACEFormer",
     "Autoformer",
     "DLinear",
     "DiffusionTS",
