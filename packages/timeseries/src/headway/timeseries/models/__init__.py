@@ -12,6 +12,7 @@ from headway.timeseries.models.patchtst import PatchTST
 from headway.timeseries.models.pretrained import pretrained
 from headway.timeseries.models.samformer import SAMformer
 from headway.timeseries.models.simple import Naive, NLinear, SeasonalNaive
+from headway.timeseries.models.swin_lstm import SwinLSTM
 from headway.timeseries.models.transformer import Transformer
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "PatchTST",
     "SAMformer",
     "SeasonalNaive",
+    "SwinLSTM",
     "Transformer",
     "list_models",
     "pretrained",

@@ -72,7 +72,9 @@ class ACEFormer(Forecaster):
     ) -> None:
         super().__init__(context_length=context_length, horizon=horizon)
         if dim % 2**depth:
-            raise UserError(f"dim {dim} cannot be halved {depth} times; use a multiple of {2**depth}")
+            raise UserError(
+                f"dim {dim} cannot be halved {depth} times; use a multiple of {2**depth}"
+            )
         self.variates = variates
         self.normalization = WindowNorm()
         self.envelopes = envelopes() if envelopes is not None else None
