@@ -105,8 +105,8 @@ def slow_part(x: np.ndarray, knots: Knots = "extrema") -> Envelopes:
     id=157,
     name="ACEEMD",
     paper="https://arxiv.org/abs/2404.07969",
-    claim="paired noise, ends and middles as further knots: at its ends the slow part is much nearer the clean "
-    "series than that of plain empirical mode decomposition",
+    claim="paired noise, ends and middles as further knots: at its ends the slow part is much nearer the "
+    "clean series than that of plain empirical mode decomposition",
     test="packages/timeseries/tests/models/test_aceformer.py",
 )
 def aceemd(

@@ -5,6 +5,8 @@ from headway.timeseries.models.autoformer import Autoformer
 from headway.timeseries.models.base import Forecaster
 from headway.timeseries.models.diffusion_ts import DiffusionTS
 from headway.timeseries.models.dlinear import DLinear
+from headway.timeseries.models.factformer import FactFormer
+from headway.timeseries.models.gnot import GNOT
 from headway.timeseries.models.informer import Informer
 from headway.timeseries.models.itransformer import ITransformer
 from headway.timeseries.models.lmuformer import LMUFormer
@@ -16,10 +18,12 @@ from headway.timeseries.models.swin_lstm import SwinLSTM
 from headway.timeseries.models.transformer import Transformer
 
 __all__ = [
+    "GNOT",
     "ACEFormer",
     "Autoformer",
     "DLinear",
     "DiffusionTS",
+    "FactFormer",
     "Forecaster",
     "ITransformer",
     "Informer",

@@ -20,8 +20,8 @@ from headway.timeseries.models.base import Forecaster
     id=157,
     name="ACEFormer",
     paper="https://arxiv.org/abs/2404.07969",
-    claim="reads a series beside the envelopes of its slow part; distilling halves channels and keeps every moment, "
-    "whose place is told anew at each level",
+    claim="reads a series beside the envelopes of its slow part; distilling halves channels and keeps every "
+    "moment, whose place is told anew at each level",
     test="packages/timeseries/tests/models/test_aceformer.py",
 )
 class ACEFormer(Forecaster):

@@ -17,8 +17,8 @@ from headway.timeseries.layers.swin_cell import Plain, Shifted, State, SwinLSTMC
     id=0,
     name="SwinLSTM",
     paper="https://arxiv.org/abs/2308.09891",
-    claim="an LSTM whose only gate is a stack of window attention follows what moves; a gate of single places "
-    "cannot",
+    claim="an LSTM whose only gate is a stack of window attention follows what moves; a gate of single "
+    "places cannot",
     test="packages/timeseries/tests/models/test_swin_lstm.py",
 )
 class SwinLSTM(Module):
