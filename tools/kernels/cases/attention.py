@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from aot import Case
@@ -14,10 +14,11 @@ from headway.core.ops.attention.triton import launch
 from headway.core.ops.attention.triton.launch import Launcher, Wanted
 from headway.core.ops.kernels.tiles import Tile
 
-KERNELS = ("forward", "key_value", "query", "bias", "table", "delta")
+KERNELS = ("forward", "key_value", "query", "bias", "table", "distance", "delta")
 # Batch, heads, key heads and tokens of the shapes that bytes are stated for.
 _VISION = (64, 12, 12, 197)
 _LANGUAGE = (4, 32, 8, 2048)
+_SPEECH = (16, 8, 8, 512)
 _PACKED = (1, 32, 8, 8192)
 # Reach of the window, and items that are packed.
 _WINDOW = 512
@@ -78,6 +79,11 @@ SETS: dict[str, tuple[tuple[int, int, int, int], Callable[..., dict[str, Any]], 
     ),
     "vision": (_VISION, _vision, Wanted(table=True, scales=True)),
     "language": (_LANGUAGE, _language, Wanted(slopes=True, sinks=True)),
+    "shift": (
+        _SPEECH,
+        lambda shape: {"lengths": _integers(shape[0])},
+        Wanted(relative=True, distances=True),
+    ),
     "packed": (
         _PACKED,
         lambda shape: {
@@ -91,11 +97,43 @@ SETS: dict[str, tuple[tuple[int, int, int, int], Callable[..., dict[str, Any]], 
 # The sets that each kernel is compiled for.
 _SETS = {
     **dict.fromkeys(
-        ("forward", "key_value", "query"), ("none", "bias", "vision", "language", "packed")
+        ("forward", "key_value", "query"), ("none", "bias", "vision", "language", "shift", "packed")
     ),
     "bias": ("bias", "banded"),
     "table": ("vision",),
+    "distance": ("shift",),
     "delta": ("language",),
+}
+
+
+class _Shift(NamedTuple):
+    """What distances add to a kernel.
+
+    Args:
+        sides: Rows that stay, beside those of the plain kernel.
+        rows: Rows of the other side that a step loads more, for each of its own.
+        reads: How often a step reads the rows that a tile has by distance.
+        per: Whether a step is counted in "keys" or "queries".
+        products: Products per chunk.
+    """
+
+    sides: int
+    rows: int
+    reads: int
+    per: str
+    products: int
+
+    def of(self, distances: int, tile: Tile) -> float:
+        """Rows that are loaded more, for each row of the step."""
+        return self.rows + self.reads * distances / (tile.s if self.per == "keys" else tile.t)
+
+
+_SHIFT = {
+    "forward": _Shift(1, 0, 1, "keys", 1),
+    "query": _Shift(2, 0, 2, "keys", 2),
+    "key_value": _Shift(0, 1, 1, "queries", 1),
+    # Queries, gradients and relative queries by row; keys and values by distance.
+    "distance": _Shift(0, 1, 2, "queries", 2),
 }
 
 
@@ -129,8 +167,8 @@ def cases(
 ) -> Iterator[Case]:
     """Every kernel with every set of options that it has."""
     for arch, dtype, width, kernel in itertools.product(arches, dtypes, widths, KERNELS):
-        if width <= 256:
-            for options in _SETS[kernel]:
+        for options in _SETS[kernel]:
+            if width <= (128 if options == "shift" else 256):
                 yield case(kernel, arch, dtype, width, options=options)
 
 
@@ -181,7 +219,7 @@ def launch_of(
     """Function, arguments, constants and tile of the launch of a kernel with a set of options."""
     shape, build, wanted = SETS[options]
     recorder = _Recorder(arch, tile)
-    request = _request(shape, build(shape), dtype, width)
+    request = _request(shape, build(shape), dtype, width, by_distance=options == "shift")
     out, lse = launch.forward(request, recorder)
     if kernel != "forward":
         launch.backward(request, out, lse, out, lse, wanted, recorder)
@@ -189,7 +227,12 @@ def launch_of(
 
 
 def _request(
-    shape: tuple[int, int, int, int], options: dict[str, Any], dtype: str, width: int
+    shape: tuple[int, int, int, int],
+    options: dict[str, Any],
+    dtype: str,
+    width: int,
+    *,
+    by_distance: bool,
 ) -> Request:
     batch, heads, kv_heads, tokens = shape
     kind = getattr(torch, dtype)
@@ -198,9 +241,11 @@ def _request(
         _empty(batch, tokens, n, width, dtype=kind).transpose(1, 2)
         for n in (heads, kv_heads, kv_heads)
     )
-    return Request(
-        query=query, key=key, value=value, lse=True, **({"scale": width**-0.5} | options)
-    )
+    found = {"scale": width**-0.5} | options
+    if by_distance:
+        found["relative_query"] = query
+        found["distance_key"] = _empty(2 * tokens - 1, heads, width, dtype=kind).transpose(0, 1)
+    return Request(query=query, key=key, value=value, lse=True, **found)
 
 
 def traffic(
@@ -211,6 +256,8 @@ def traffic(
     A block of one side stays in registers and meets every row of the other that one of its rows may see.
     Tiles load what lies in them; the second number counts rows that are seen alone. In separate operations
     the scores are written and read once per step: product, options, softmax, and backward three times more.
+    A tile of T queries and S keys meets T + S - 1 distances and loads whole chunks of them, for the gradient
+    of the queries twice: once for the products and again, from the nearest cache, for the gradient.
     """
     batch, heads, _, tokens = shape
     if kernel == "delta":
@@ -238,10 +285,21 @@ def traffic(
     if kernel in ("bias", "table"):
         seen = visited = -(-item // own) * item
     groups = batch * heads * (tokens // item)
-    sides = {"forward": 2, "query": 3, "key_value": 2, "bias": 2, "table": 2}[kernel]
+    sides = {"forward": 2, "query": 3, "key_value": 2, "bias": 2, "table": 2, "distance": 2}[kernel]
     stays = groups * item * width * 2 * sides
     moved = [stays + groups * rows * width * 2 * 2 for rows in (visited, seen)]
-    products = {"forward": 2, "query": 3, "key_value": 4, "bias": 2, "table": 2}[kernel]
+    products = {"forward": 2, "query": 3, "key_value": 4, "bias": 2, "table": 2, "distance": 2}[
+        kernel
+    ]
+    if options == "shift":
+        chunks = -(-tile.t // tile.s) + 1
+        stays += groups * item * width * 2 * _SHIFT[kernel].sides
+        more = groups * seen * width * 2
+        moved = [
+            int(bytes_ + more * _SHIFT[kernel].of(rows, tile))
+            for bytes_, rows in zip(moved, (chunks * tile.s, tile.t + tile.s - 1), strict=True)
+        ]
+        products += chunks * _SHIFT[kernel].products
     pairs = batch * heads * tokens * item
     steps = 3 if kernel == "forward" else 6
     flops = 2 * groups * seen * own * width * products

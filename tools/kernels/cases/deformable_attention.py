@@ -16,6 +16,8 @@ KERNELS: dict[str, Any] = {
     "gradient": gradient_kernel,
     "value": value_kernel,
 }
+# The encoder of Deformable DETR: four levels of a picture of 512 x 512, eight heads, four points a level.
+_TOKENS, _HEADS, _POINTS = 5440, 8, 16
 _POINTERS = ("value", "locations", "weights", "out", "grad", "grad_value")
 _OTHERS = {
     "grad_locations": "locations",
@@ -47,6 +49,7 @@ def case(kernel: str, arch: int | str, dtype: str, width: int, *, tile: Tile | N
     function = KERNELS[kernel]
     constants = {"D": width, "BLOCK_D": width, "BLOCK_T": tile.t, "BLOCK_S": tile.s}
     signature = {name: _type(name, dtype) for name in function.arg_names}
+    traffic = _traffic(kernel, 4 if dtype == "float32" else 2, width)
     return Case(
         op="deformable_attention",
         kernel=kernel,
@@ -65,7 +68,42 @@ def case(kernel: str, arch: int | str, dtype: str, width: int, *, tile: Tile | N
         warps=tile.warps,
         stages=tile.stages,
         tensor_cores=False,
+        shape=f"{_TOKENS} tokens and queries, {_HEADS} heads, {_POINTS} points",
+        loaded=traffic[0],
+        minimal=traffic[1],
+        unfused=traffic[2],
+        flops=traffic[3],
     )
+
+
+def _traffic(kernel: str, item: int, width: int) -> tuple[int, int, int, int]:
+    """Bytes that tiles load and store, that the same blocks need, and that separate operations move; flops.
+
+    A block needs four rows of values for each point of each of its queries: where points lie is known
+    only when it runs. The separate operations are those of transformers: a copy of the values per
+    head, `grid_sample`, and a product with the weights.
+    """
+    rows = _TOKENS * _HEADS
+    points = rows * _POINTS
+    corners = 4 * points * width * item
+    given = points * 3 * item
+    own = rows * width * item
+    samples = points * width * item
+    if kernel == "forward":
+        minimal = corners + given + own
+        return minimal, minimal, minimal + 2 * own + 4 * samples, 8 * points * width
+    if kernel == "gradient":
+        # What the kernel of the values sorts: a key and a number per corner.
+        minimal = corners + 2 * given + own
+        return (
+            minimal + 4 * points * 8,
+            minimal,
+            minimal + 2 * own + 6 * samples,
+            16 * points * width,
+        )
+    # The rows of gradients that reach a token, and by how much each counts.
+    minimal = corners + 4 * points * 4 + own
+    return minimal + 4 * points * 8, minimal, minimal + 2 * own + 2 * samples, 8 * points * width
 
 
 def _type(name: str, dtype: str) -> str:

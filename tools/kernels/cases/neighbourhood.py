@@ -1,6 +1,7 @@
 """The kernels of `ops.neighbourhood_attention`."""
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -31,8 +32,12 @@ _POINTERS = (
     "grad_key",
     "grad_value",
 )
-# The first stage of NAT-Tiny: 56 x 56 tokens, windows of 7 x 7, one head of one item.
+# The first stage of NAT-Tiny: 56 x 56 tokens, windows of 7 x 7, one head of one item; a sequence has as
+# many tokens.
 _SIDE, _WINDOW = 56, 7
+# Matrices of rows that stay with a program, and products of a pair of rows.
+_SIDES = {"forward": 2, "query": 3, "key_value": 4, "table": 2}
+_PRODUCTS = {"forward": 2, "query": 3, "key_value": 4, "table": 2}
 
 
 def cases(
@@ -89,6 +94,8 @@ def case(
         for name in function.arg_names
         if signature[name].startswith("*") or name.startswith("stride_")
     )
+    sizes = (_SIDE, _SIDE) if picture else (1, _SIDE * _SIDE)
+    traffic = _traffic(kernel, sizes, tile, 4 if dtype == "float32" else 2, width)
     return Case(
         op="neighbourhood",
         kernel=f"{kernel} ({'picture' if picture else 'sequence'})",
@@ -101,7 +108,63 @@ def case(
         aligned=aligned,
         warps=tile.warps,
         stages=tile.stages,
+        shape=f"{sizes[0]} x {sizes[1]}, windows of {high} x {_WINDOW}",
+        loaded=traffic[0],
+        minimal=traffic[1],
+        unfused=traffic[2],
+        flops=traffic[3],
     )
+
+
+def _traffic(
+    kernel: str, sizes: tuple[int, int], tile: Tile, item: int, width: int
+) -> tuple[int, int, int, int]:
+    """Bytes that tiles load and store, that the same blocks need, and that separate operations move; flops.
+
+    A block of one side stays in registers and meets the rows of the other side that one of its rows may
+    see. In separate operations a key and a value are gathered for every pair, and the scores are written
+    and read once per step: product, bias, softmax, and backward three times more.
+    """
+    query_y, query_x, key_y, key_x = tile_shape(tile, sizes[0])
+    windows = [min(_WINDOW, size) for size in sizes]
+    tokens, pairs = math.prod(sizes), math.prod(sizes) * math.prod(windows)
+    stays = tokens * width * item * _SIDES[kernel]
+    steps = 3 if kernel == "forward" else 6
+    unfused = stays + 2 * pairs * item * (2 * width + steps)
+    flops = 2 * pairs * width * _PRODUCTS[kernel]
+    if kernel == "table":
+        # A block of a row of queries meets one row of keys, at one distance of rows at a time.
+        met = tokens * windows[0]
+        blocks = met // sizes[1]
+        visited, seen = _rows(sizes[1], windows[1], tile.t, tile.s, False)
+        stays = met * width * item * 2
+        loaded, minimal = (stays + blocks * rows * width * item * 2 for rows in (visited, seen))
+        return loaded, minimal, unfused, flops
+    by_keys = kernel == "key_value"
+    own, step = (query_y, query_x), (key_y, key_x)
+    own, step = (step, own) if by_keys else (own, step)
+    visited = seen = 1
+    for size, window, block, other in zip(sizes, windows, own, step, strict=True):
+        visits, needs = _rows(size, window, block, other, by_keys)
+        visited, seen = visited * visits, seen * needs
+    loaded, minimal = (stays + rows * width * item * 2 for rows in (visited, seen))
+    return loaded, minimal, unfused, flops
+
+
+def _rows(size: int, window: int, own: int, step: int, by_keys: bool) -> tuple[int, int]:
+    """Along an axis: the rows that all blocks load, and that they need."""
+    firsts = [min(max(place - window // 2, 0), size - window) for place in range(size)]
+    visited = seen = 0
+    for begin in range(0, size, own):
+        end = min(begin + own, size)
+        if by_keys:
+            met = [q for q, first in enumerate(firsts) if first < end and first + window > begin]
+            start, stop = met[0], met[-1] + 1
+        else:
+            start, stop = firsts[begin], firsts[end - 1] + window
+        seen += stop - start
+        visited += min(-(-(stop - start) // step) * step, size - start)
+    return visited, seen
 
 
 def _type(name: str, dtype: str) -> str:

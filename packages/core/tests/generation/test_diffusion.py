@@ -39,6 +39,8 @@ def test_noising_posterior_and_weights_equal_the_equations(kind: str, diffusion)
     found = process.add_noise(tensors[0], step, tensors[2])
     np.testing.assert_allclose(found.numpy(), noisy, rtol=1e-12)
     np.testing.assert_allclose(process.noise_in(found, step, tensors[0]).numpy(), noise, atol=1e-6)
+    again = process.start_of(found, step, tensors[2])
+    np.testing.assert_allclose(again.numpy()[:-1], start[:-1], atol=1e-9)
     before = np.concatenate([[1.0], bar[:-1]])
     mean = (np.sqrt(before) * beta / (1 - bar))[column] * start
     mean = mean + (np.sqrt(1 - beta) * (1 - before) / (1 - bar))[column] * x

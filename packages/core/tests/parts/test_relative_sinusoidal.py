@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -75,6 +76,63 @@ def test_scores_know_the_direction_and_only_the_difference_of_places() -> None:
     moved = product(position.bias_spec(query, places + 3000.25, places + 3000.25))
     torch.testing.assert_close(bias, moved, atol=1e-9, rtol=1e-9)
     assert not torch.allclose(bias, bias.mT, atol=1e-3)
+
+
+@pytest.mark.parametrize("tokens", [1, 7])
+def test_keys_by_distance_say_the_same_in_gradients_too(tokens: int) -> None:
+    from headway.core.ops import attention
+
+    position: RelativeSinusoidal = build().position  # pyright: ignore
+    inputs = [torch.randn(2, HEADS, tokens, WIDTH).double().requires_grad_() for _ in range(3)]
+    query, key, value = inputs
+    places = torch.arange(tokens).double()[None, :, None] + 5.0
+    specs = (position.bias_spec(query, places, places), position.distance_spec(query, tokens))
+    assert specs[1].keys() == {"relative_query", "distance_key"}
+    outs = [attention(query, key, value, **spec) for spec in specs]
+    torch.testing.assert_close(*outs)
+    leaves = [*inputs, position.relative.weight, position.place_bias]
+    seed = torch.randn_like(outs[0])
+    for one, two in zip(*(torch.autograd.grad(x, leaves, seed) for x in outs), strict=True):
+        torch.testing.assert_close(one, two)
+
+
+LAYOUTS = {
+    "plain": (Layout, True),
+    "lengths": (lambda: Layout(lengths=torch.tensor([5, 7])), True),
+    "line": (lambda: Layout(grid=(7,)), True),
+    "prefix": (lambda: Layout(prefix=1), False),
+    "left-padded": (lambda: Layout(valid=torch.ones(2, 7, dtype=torch.bool)), False),
+    "moved": (lambda: Layout(positions=torch.zeros(1, 7, 1)), False),
+}
+
+
+@pytest.mark.parametrize(("layout", "by_distance"), LAYOUTS.values(), ids=LAYOUTS)
+def test_on_a_gpu_tokens_in_order_are_given_by_distance(
+    layout: Callable[[], Layout], by_distance: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from headway.core.mixers import self_attention
+
+    seen: list[dict[str, object]] = []
+
+    def attend(
+        mixer: SelfAttention,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        dropout: float,
+        options: dict[str, object],
+    ) -> Tensor:
+        seen.append(options)
+        return query
+
+    monkeypatch.setattr(self_attention, "attend", attend)
+    with FakeTensorMode(), torch.device("cuda"):
+        mixer = SelfAttention(HEADS * WIDTH, HEADS, position=RelativeSinusoidal)
+        mixer(torch.empty(2, 7, HEADS * WIDTH), layout())
+    assert ("distance_key" in seen[0]) == by_distance
+    assert ("relative_key" in seen[0]) != by_distance
 
 
 def test_padding_on_either_side_changes_nothing() -> None:

@@ -190,6 +190,67 @@ CASES: dict[str, tuple[dict[str, int], Callable[[], Options]]] = {
         {"heads": 4, "queries": 33},
         lambda: {"relative_query": normal(2, 4, 33, 24), "relative_key": normal(1, 2, 70, 24)},
     ),
+    "distances": (
+        {"queries": 70, "keys": 70},
+        lambda: {
+            "relative_query": normal(2, 2, 70, 16),
+            "distance_key": normal(2, 139, 16, seed=9),
+            "lengths": torch.tensor([65, 33]),
+        },
+    ),
+    "distances-one-for-all": (
+        {"batch": 3, "queries": 20, "keys": 131, "width": 24, "value_width": 40},
+        lambda: {
+            "relative_query": normal(3, 2, 20, 24),
+            "distance_key": normal(1, 150, 24, seed=9),
+            "causal": True,
+            "softcap": 1.5,
+            "alibi_slopes": normal(2).abs(),
+            "sinks": normal(2),
+        },
+    ),
+    "distances-grouped": (
+        {"heads": 4, "kv_heads": 2, "queries": 131, "keys": 40},
+        lambda: {
+            # Neither of both has its features side by side.
+            "relative_query": normal(2, 4, 16, 131).mT,
+            "distance_key": normal(4, 16, 170, seed=9).mT,
+            "window": (50, 7),
+            "causal": "top-left",
+            "dropout": 0.2,
+            "seed": 9,
+            "scale": normal(4),
+        },
+    ),
+    "distances-planes": (
+        {"queries": 66, "keys": 70},
+        lambda: {
+            "relative_query": normal(2, 2, 66, 16),
+            "distance_key": normal(2, 135, 16, seed=9),
+            "bias": normal(2, 66, 70),
+            "mask": some(2, 1, 66, 70),
+            "table": normal(9, 2),
+            "index": relative(66, 70, reach=4),
+        },
+    ),
+    "distances-packed": (
+        {"batch": 1, "queries": 140, "keys": 140},
+        lambda: {
+            "relative_query": normal(1, 2, 140, 16),
+            "distance_key": normal(2, 279, 16, seed=9),
+            "offsets": torch.tensor([0, 70, 71, 71, 130]),
+        },
+    ),
+    "distances-packed-causal": (
+        {"batch": 1, "queries": 90, "keys": 90, "heads": 2, "kv_heads": 1},
+        lambda: {
+            "relative_query": normal(1, 2, 90, 16),
+            "distance_key": normal(1, 179, 16, seed=9),
+            "offsets": torch.tensor([0, 66, 90], dtype=torch.int32),
+            "causal": True,
+            "window": 20,
+        },
+    ),
     "packed-relative": (
         {"batch": 1, "queries": 40, "keys": 40},
         lambda: {

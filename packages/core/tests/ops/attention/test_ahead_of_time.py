@@ -63,7 +63,7 @@ from absent import specialise
 from aot import source
 from cases.attention import SETS, launch_of, case
 
-pairs = {"forward": "none", "query": "language", "key_value": "packed", "table": "vision"}
+pairs = {"forward": "none", "query": "language", "key_value": "packed", "table": "vision", "distance": "shift"}
 for kernel, options in pairs.items():
     function, arguments, constants, _ = launch_of(kernel, 80, "bfloat16", 32, options)
     launched = specialise(function, arguments, constants, 80)
@@ -74,6 +74,6 @@ for kernel, options in pairs.items():
     print(kernel)
 """
     done = run("-c", code)
-    assert done.stdout.split() == ["forward", "query", "key_value", "table"], (
+    assert done.stdout.split() == ["forward", "query", "key_value", "table", "distance"], (
         done.stdout + done.stderr
     )

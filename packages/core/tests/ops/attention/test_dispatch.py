@@ -52,6 +52,10 @@ OWN = {
     "alibi": lambda: {"alibi_slopes": empty(4)},
     "table": lambda: {"table": empty(9, 4), "index": empty(8, 8, dtype=torch.int64)},
     "softcap": lambda: {"softcap": 30.0},
+    "distances": lambda: {
+        "relative_query": empty(2, 4, 8, 64, dtype=torch.bfloat16),
+        "distance_key": empty(4, 15, 64, dtype=torch.bfloat16),
+    },
     "sinks": lambda: {"sinks": empty(4)},
     "scale-per-head": lambda: {"scale": empty(4)},
     "seeded-dropout": lambda: {"dropout": 0.1, "seed": 3},

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from headway.core.errors import UserError
 from headway.core.ops import attention, attention_with_lse, explain_dispatch, native
+from headway.core.ops.attention.native import launch
 from headway.core.ops.attention.native.launch import SOURCE
 from headway.core.testing.gradients import outputs_and_gradients
 from headway.core.testing.memory import nan_filled_memory
@@ -47,13 +49,14 @@ def compare(tensors: list[Tensor], options: dict[str, object], tolerance: float 
 # Beyond one tile of queries (64) and of keys (256 forward, 128 backward), and off by one from each.
 @pytest.mark.parametrize("queries", [1, 49, 65, 130])
 @pytest.mark.parametrize("keys", [1, 49, 129, 257, 520])
-@pytest.mark.parametrize("option", ["none", "bias", "causal", "window"])
+@pytest.mark.parametrize("option", ["none", "bias", "causal", "window", "dropout"])
 def test_any_number_of_tiles_equals_the_reference(queries: int, keys: int, option: str) -> None:
     options: dict[str, dict[str, object]] = {
         "none": {},
         "bias": {"bias": normal(1, 2, queries, keys)},
         "causal": {"causal": True},
         "window": {"window": (40, 70)},
+        "dropout": {"dropout": 0.3, "seed": 17},
     }
     compare(triple(2, 2, queries, keys, 20), options[option])
 
@@ -70,11 +73,68 @@ PACKED: dict[str, Callable[[], dict[str, object]]] = {
     "causal": lambda: {"causal": True},
     "bias": lambda: {"bias": normal(1, 4, 140, 140)},
     "bias-row": lambda: {"bias": normal(140)},
+    "dropout": lambda: {"dropout": 0.3, "seed": 2**32 - 3},
     "table": lambda: {
         "table": normal(5, 4),
         "index": (normal(140, 140).abs() * 2).long().clamp(max=4),
     },
 }
+
+
+LOOKED_UP: dict[str, Callable[[], dict[str, object]]] = {
+    "shared": dict,
+    "an-index-per-item": lambda: {"index": (normal(3, 70, 300).abs() * 3).long().clamp(max=10)},
+    "bias": lambda: {"bias": normal(70, 300)},
+    "bias-per-item": lambda: {"bias": normal(3, 1, 70, 300)},
+    "lengths": lambda: {"lengths": torch.tensor([300, 7, 0])},
+    "causal": lambda: {"causal": True},
+    "transposed": lambda: {"index": (normal(300, 70).abs() * 3).long().clamp(max=10).T},
+    "narrow": lambda: {"index": (normal(70, 300).abs() * 3).int().clamp(max=10)},
+}
+
+
+@pytest.mark.parametrize("option", LOOKED_UP)
+def test_a_table_that_is_looked_up_pair_by_pair_equals_the_reference(
+    option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "_GATHERED", 0)
+    options = {"table": normal(11, 4), "index": (normal(70, 300).abs() * 3).long().clamp(max=10)}
+    compare(triple(3, 4, 70, 300, 16), options | LOOKED_UP[option](), tolerance=4e-5)
+
+
+def test_an_index_beyond_the_table_is_refused_with_its_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(launch, "_GATHERED", 0)
+    query, key, value = (x.float() for x in triple(1, 2, 9, 9, 16))
+    index = torch.full((9, 9), 5)
+    with pytest.raises(UserError, match="5 to 5, the table has 5 entries"):
+        attention(query, key, value, table=torch.ones(5, 2), index=index, backend="native")
+
+
+def test_a_large_table_needs_no_tensor_of_the_size_of_the_scores() -> None:
+    tokens, heads = 1500, 8
+    inputs = [x.float().requires_grad_() for x in triple(1, heads, tokens, tokens, 16)]
+    table = torch.randn(2 * tokens - 1, heads, requires_grad=True)
+    places = torch.arange(tokens)
+    index = (places[:, None] - places + tokens - 1).int()
+    assert heads * tokens**2 > launch._GATHERED
+
+    class Largest(TorchDispatchMode):
+        size = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, Tensor):
+                self.size = max(self.size, out.numel())
+            return out
+
+    request = {"table": table, "index": index, "backend": "native"}
+    with Largest() as largest:
+        out = attention(*inputs, **request)
+        torch.autograd.grad(out.sum(), [*inputs, table])
+    # The index itself, as wide integers.
+    assert largest.size <= tokens**2
 
 
 @pytest.mark.parametrize("option", PACKED)
@@ -229,6 +289,7 @@ def test_whoever_watches_operators_sees_one_each_way() -> None:
 def test_without_a_compiler_everything_runs_as_before() -> None:
     code = """
 import torch
+from headway.core.errors import UserError
 from headway.core.ops import attention, explain_dispatch
 x = torch.randn(16, 4, 64, 32, requires_grad=True)
 bias = torch.randn(4, 64, 64, requires_grad=True)

@@ -36,6 +36,8 @@ def everything() -> Options:
     """All options that go together, for 9 queries and 9 keys of 2 items with 2 heads."""
     return {
         "bias": normal(2, 9, 9),
+        "relative_query": normal(2, 2, 9, 16),
+        "distance_key": normal(2, 17, 16, seed=9),
         "mask": some(2, 1, 9, 9),
         "lengths": torch.tensor([5, 9]),
         "causal": True,
@@ -101,11 +103,13 @@ def flat(options: Options) -> tuple[object, ...]:
     seed = options.get("seed")
     assert isinstance(window, tuple)
     names = ("bias", "alibi_slopes", "table")
+    sides = (options.get("relative_query"), options.get("distance_key"))
     more = ("mask", "lengths", "offsets", "key_offsets", "index")
     return (
         *(options.get(name) for name in names),
         scale if isinstance(scale, Tensor) else None,
         options.get("sinks"),
+        *sides,
         *(options.get(name) for name in more),
         None if seed is None else torch.tensor(seed),
         1.0 if isinstance(scale, Tensor) else scale,
@@ -138,7 +142,7 @@ def test_the_operators_pass_the_checks_of_torch_library(name: str, everything: O
     with torch.no_grad():
         out, lse = attention_forward(query, key, value, *arguments)
     grad_out, grad_lse = torch.ones_like(out), torch.ones_like(lse)
-    wanted = [isinstance(x, Tensor) for x in arguments[:5]]
+    wanted = [isinstance(x, Tensor) for x in arguments[:7]]
     torch.library.opcheck(
         attention_backward,
         (query, key, value, *arguments, grad_out, grad_lse, out, lse, wanted),
@@ -203,6 +207,14 @@ MAPPED: dict[str, tuple[Options, dict[str, int | None]]] = {
         {"index": 0},
     ),
     "dropout": ({"dropout": 0.5, "seed": 3}, {}),
+    "distances": (
+        {"relative_query": normal(2, 3, 2, 9, 16), "distance_key": normal(2, 17, 16, seed=9)},
+        {"relative_query": 1},
+    ),
+    "own-distances": (
+        {"relative_query": normal(2, 2, 9, 16), "distance_key": normal(3, 1, 17, 16, seed=9)},
+        {"distance_key": 0},
+    ),
 }
 
 

@@ -98,7 +98,6 @@ LACKING = {
     },
     "native": {
         "softcap": {"softcap": 1.0},
-        "dropout": {"dropout": 0.5},
         "torch.float16": {"query": QUERY.half(), "key": KEY.half(), "value": KEY.half()},
         "meta": {
             name: torch.zeros(2, 2, 3, 8, device="meta") for name in ("query", "key", "value")

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from headway.core.ops import attention, explain_dispatch
+from headway.core.errors import UserError
+from headway.core.ops import BackendError, attention, explain_dispatch
 from headway.core.ops.attention import relative
 from headway.core.testing.gradients import outputs_and_gradients
 
@@ -68,6 +69,57 @@ def test_it_is_a_product_added_to_the_scores_in_gradients_too(
         torch.testing.assert_close(found[key], exact)
 
 
+def gathered(
+    query: Tensor, key: Tensor, value: Tensor, rows: Tensor, *, distances: Tensor, **options: object
+) -> Tensor:
+    """Distances one by one: pair (t, s) takes row s - t + T - 1."""
+    queries, keys = query.shape[2], key.shape[2]
+    numbers = torch.arange(keys) - torch.arange(queries)[:, None] + queries - 1
+    columns = distances[:, numbers]  # (H or 1, T, S, R)
+    bias = torch.einsum("bhtr,htsr->bhts", rows, columns.expand(4, -1, -1, -1))
+    return attention(query, key, value, bias=bias, backend="reference", **options)  # pyright: ignore
+
+
+def by_distance(
+    query: Tensor, key: Tensor, value: Tensor, rows: Tensor, *, distances: Tensor, **options: object
+) -> Tensor:
+    return attention(
+        query,
+        key,
+        value,
+        relative_query=rows,
+        distance_key=distances,
+        **options,  # pyright: ignore
+    )
+
+
+DISTANCES: dict[str, Options] = {
+    "plain": {"distances": normal(4, 11, 5)},
+    "one-for-all": {"distances": normal(1, 11, 5), "causal": True},
+    "lengths": {"distances": normal(1, 11, 5), "lengths": torch.tensor([0, 4])},
+    "softcap": {"distances": normal(4, 11, 5), "softcap": 0.5},
+    "packed": {"distances": normal(4, 11, 5), "offsets": torch.tensor([0, 2, 6])},
+}
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+@pytest.mark.parametrize("name", DISTANCES)
+def test_keys_by_distance_are_those_of_each_pair_in_gradients_too(name: str, backend: str) -> None:
+    tensors, options = inputs(1 if name == "packed" else 2), DISTANCES[name]
+    wanted = outputs_and_gradients(gathered, tensors, options)
+    found = outputs_and_gradients(by_distance, tensors, options | {"backend": backend})
+    assert found.keys() == wanted.keys()
+    for key, exact in wanted.items():
+        torch.testing.assert_close(found[key], exact)
+
+
+def test_fewer_queries_than_keys_count_distances_from_the_first_query() -> None:
+    query, key, value, rows = inputs()
+    options: Options = {"distances": normal(4, 8, 5)}
+    tensors = (query[:, :, :3], key, value, rows[:, :, :3])
+    torch.testing.assert_close(by_distance(*tensors, **options), gathered(*tensors, **options))  # pyright: ignore
+
+
 def test_a_large_call_makes_nothing_of_the_size_of_the_scores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -107,6 +159,33 @@ def test_what_lies_beyond_the_lengths_changes_nothing(poison: float) -> None:
         assert torch.isfinite(grad).all()
 
 
+def test_on_a_gpu_keys_by_distance_stay_where_kernels_take_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    pytest.importorskip("triton")
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
+
+    def explained(width: int, features: int, backend: str = "auto"):
+        query = torch.empty(1, 2, 8, width, device="cuda", dtype=torch.bfloat16)
+        rows = torch.empty(1, 2, 8, features, device="cuda", dtype=torch.bfloat16)
+        columns = torch.empty(2, 15, features, device="cuda", dtype=torch.bfloat16)
+        return explain_dispatch(
+            query, query, query, relative_query=rows, distance_key=columns, backend=backend
+        )
+
+    with FakeTensorMode():
+        assert explained(64, 64).backend == "triton"
+        # Where they cannot, it is a bias, which SDPA takes.
+        assert explained(64, 32).backend == explained(160, 160).backend == "sdpa"
+        with pytest.raises(BackendError, match="32 features and heads 64; .* pad them with zeros"):
+            explained(64, 32, "triton")
+        with pytest.raises(BackendError, match="at most 128 wide, got 160 and 160; use 'sdpa'"):
+            explained(160, 160, "triton")
+
+
 def test_on_a_gpu_it_widens_as_far_as_kernels_reach() -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -139,6 +218,27 @@ WRONG = {
     ),
     "features": ({"relative_key": torch.zeros(2, 2, 6, 4)}, "3 features and relative_key 4"),
     "dtype": ({"relative_key": torch.zeros(2, 2, 6, 3).half()}, "relative_key is torch.float16"),
+    "both": ({"distance_key": torch.zeros(1, 11, 3)}, "were both given"),
+    "distances": (
+        {"relative_key": None, "distance_key": torch.zeros(4, 12, 3)},
+        r"distance_key has shape .4, 12, 3.; use .4 or 1, 11, R.",
+    ),
+    "distance-heads": (
+        {"relative_key": None, "distance_key": torch.zeros(2, 11, 3)},
+        r"distance_key has shape .2, 11, 3.; use .4 or 1, 11, R.",
+    ),
+    "distance-features": (
+        {"relative_key": None, "distance_key": torch.zeros(1, 11, 4)},
+        "3 features and distance_key 4",
+    ),
+    "distance-dtype": (
+        {"relative_key": None, "distance_key": torch.zeros(1, 11, 3).half()},
+        "distance_key is torch.float16",
+    ),
+    "distances-alone": (
+        {"relative_key": None, "relative_query": None, "distance_key": torch.zeros(1, 11, 3)},
+        "belong together",
+    ),
 }
 
 
@@ -151,3 +251,17 @@ def test_wrong_features_are_named_with_limit_and_remedy(changes: Options, messag
     }
     with pytest.raises(Exception, match=message):
         explain_dispatch(query, key, key, **(options | changes))  # pyright: ignore
+
+
+def test_packed_keys_with_offsets_of_their_own_have_no_common_distances() -> None:
+    query = torch.zeros(1, 4, 6, 8)
+    with pytest.raises(UserError, match="no common distances; pass relative_key"):
+        explain_dispatch(
+            query,
+            query,
+            query,
+            offsets=torch.tensor([0, 2, 6]),
+            key_offsets=torch.tensor([0, 3, 6]),
+            relative_query=torch.zeros(1, 4, 6, 3),
+            distance_key=torch.zeros(1, 11, 3),
+        )

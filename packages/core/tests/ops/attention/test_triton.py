@@ -54,6 +54,8 @@ def eager(
     index: Tensor | None = None,
     alibi_slopes: Tensor | None = None,
     softcap: float | None = None,
+    relative_query: Tensor | None = None,
+    distance_key: Tensor | None = None,
 ) -> Tensor:
     """What one writes by hand, every step in the dtype of the inputs."""
     factor = query.shape[-1] ** -0.5 if scale is None else scale[:, None, None]
@@ -62,6 +64,9 @@ def eager(
         scores = torch.tanh(scores / softcap) * softcap
     if bias is not None:
         scores = scores + bias
+    if relative_query is not None and distance_key is not None:
+        rows = (torch.arange(70) - torch.arange(70)[:, None] + 69).expand(2, 2, 70, 70)
+        scores = scores + (relative_query @ distance_key.mT).gather(3, rows)
     if table is not None:
         scores = scores + table[index].movedim(-1, 0)
     if alibi_slopes is not None:
@@ -82,6 +87,11 @@ HALF: dict[str, Options] = {
         "table": normal(9, 2),
         "index": relative(70, 70, reach=4),
         "scale": torch.tensor([0.2, 0.5]).double(),
+    },
+    "distances": {
+        "relative_query": 0.3 * normal(2, 2, 70, 32),
+        "distance_key": normal(2, 139, 32, seed=9),
+        "causal": True,
     },
     "alibi-softcap": {
         "alibi_slopes": torch.tensor([0.25, 0.0625]).double(),
@@ -169,7 +179,18 @@ def test_what_lies_beyond_the_lengths_changes_nothing(poison: float) -> None:
         assert (grad.masked_select(mask) == 0).all()
 
 
-@pytest.mark.parametrize("case", ["grouped", "bias-TS", "table-per-item", "packed-keys", "all"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "grouped",
+        "bias-TS",
+        "table-per-item",
+        "packed-keys",
+        "distances-grouped",
+        "distances-packed-causal",
+        "all",
+    ],
+)
 def test_a_second_run_in_another_order_of_programs_gives_the_same_bits(case: str) -> None:
     from headway.core.testing.interpreter import permuted_programs
 
@@ -196,7 +217,7 @@ def test_seeded_dropout_drops_the_weights_that_the_reference_drops() -> None:
 def test_draws_are_those_of_the_reference_at_places_beyond_32_bits() -> None:
     from attention_draws import draws_kernel
 
-    from headway.core.ops.attention.reference import kept_places
+    from headway.core.ops.draws import kept_places
 
     line, keys = 2**37 + 11, 12345
     out = torch.empty(16, 16, dtype=torch.int32)
@@ -247,6 +268,63 @@ def test_empty_inputs_give_zeros_and_zero_gradients(batch: int, queries: int, ke
     found = outputs_and_gradients(attention, tensors, options, dtype=torch.float32)
     assert found["output"].shape == (batch, 2, queries, 16)
     assert all((tensor == 0).all() for tensor in found.values())
+
+
+@pytest.mark.parametrize("sizes", [(64, 32), (32, 64), (64, 16), (16, 32)])
+def test_distances_are_shifted_right_in_tiles_that_are_not_square(
+    sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headway.core.ops.kernels import tiles
+
+    monkeypatch.setattr(tiles, "_INTERPRETED", tiles.Tile(*sizes, 4, 1))
+    tensors = triple(1, heads=1, kv_heads=1, queries=70, keys=50)
+    options: Options = {
+        "relative_query": normal(1, 1, 70, 16),
+        "distance_key": normal(1, 119, 16, seed=9),
+        "window": (30, 60),
+    }
+    wanted = outputs_and_gradients(with_lse, tensors, options | {"backend": "reference"})
+    found = outputs_and_gradients(
+        with_lse, tensors, options | {"backend": "triton"}, dtype=torch.float32
+    )
+    for name, exact in wanted.items():
+        error = (found[name].double() - exact).abs().max()
+        assert error <= 2e-5 * (1.0 + exact.abs().max()), f"{name}: {error}"
+
+
+class Largest(torch.utils._python_dispatch.TorchDispatchMode):
+    """The size in bytes of the largest tensor that an operation of PyTorch gives back."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for x in out if isinstance(out, tuple) else (out,):
+            if isinstance(x, Tensor):
+                self.bytes = max(self.bytes, x.nbytes)
+        return out
+
+
+def test_distances_and_their_gradients_make_nothing_of_the_size_of_the_scores() -> None:
+    from headway.core.ops.attention.request import Request
+    from headway.core.ops.attention.results import Wanted
+    from headway.core.ops.attention.triton import launch
+
+    tokens = 320
+    query, key, value = (x.float() for x in triple(1, queries=tokens, keys=tokens))
+    rows, columns = normal(1, 2, tokens, 16).float(), normal(2, 2 * tokens - 1, 16).float()
+    request = Request(
+        query=query, key=key, value=value, scale=0.25, relative_query=rows, distance_key=columns
+    )
+    wanted = Wanted(relative=True, distances=True)
+    with Largest() as ours:
+        out, lse = launch.forward(request)
+        launch.backward(request, torch.ones_like(out), None, out, lse, wanted)
+    # Not a byte for each pair of one head; the partial sums of the distances are the largest.
+    assert columns.nbytes <= ours.bytes < tokens * tokens
+    with Largest() as theirs:
+        attention(query, key, value, relative_query=rows, distance_key=columns, backend="reference")
+    assert theirs.bytes >= 2 * tokens * tokens * 4
 
 
 def test_the_interpreter_is_for_tests_and_never_chosen_by_itself() -> None:

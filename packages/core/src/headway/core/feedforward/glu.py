@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from headway.core.dropout import Dropout
 from headway.core.feedforward.base import FeedForward, hidden_width
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
@@ -43,7 +44,7 @@ class GLU(FeedForward):
         self.fc1 = FusedLinear(dim, {"gate": hidden, "value": hidden}, bias=bias)
         self.activation = activation()
         self.fc2 = nn.Linear(hidden, dim, bias=bias)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, layout: Layout | None = None) -> Tensor:
         """Transforms each token."""

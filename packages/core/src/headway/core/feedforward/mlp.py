@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from headway.core.dropout import Dropout
 from headway.core.feedforward.activations import GELU
 from headway.core.feedforward.base import FeedForward, hidden_width
 from headway.core.layout import Layout
@@ -42,7 +43,7 @@ class MLP(FeedForward):
         self.fc1 = nn.Linear(dim, hidden, bias=bias)
         self.activation = activation()
         self.fc2 = nn.Linear(hidden, dim, bias=bias)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, layout: Layout | None = None) -> Tensor:
         """Transforms each token."""

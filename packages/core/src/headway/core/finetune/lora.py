@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.finetune.base import FineTuning, freeze_all_but_heads
 from headway.core.linear import FusedLinear
@@ -41,7 +42,7 @@ class LoRALinear(nn.Module):
         self.base = base.requires_grad_(False)
         self.scale = alpha / rank
         self.parts = sections if sections is not None else {"all": slice(0, base.out_features)}
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         options = {"dtype": base.weight.dtype, "device": base.weight.device}
         self.down = nn.ParameterDict()
         self.up = nn.ParameterDict()

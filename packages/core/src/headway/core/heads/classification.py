@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from headway.core.dropout import Dropout
 from headway.core.heads.pooling import PoolingLayer, TokenPooling
 from headway.core.init import truncated_normal_
 from headway.core.layout import Layout
@@ -36,7 +37,7 @@ class ClassificationHead(Module):
         super().__init__()
         self.pooling = pooling(dim)
         self.norm = norm(self.pooling.width) if norm is not None else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classifier = classifier(self.pooling.width, num_classes)
 
     def pool(self, x: Tensor, layout: Layout | None = None) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.module import Module
@@ -23,7 +24,7 @@ class RegressionHead(Module):
 
     def __init__(self, dim: int, outputs: int, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.projection = nn.Linear(dim, outputs)
 
     def forward(self, x: Tensor, layout: Layout | None = None) -> Tensor:

@@ -1,7 +1,8 @@
 """A head that reads every token."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from headway.core.dropout import Dropout
 from headway.core.heads.classification import classifier
 from headway.core.layout import Layout
 from headway.core.module import Module
@@ -21,7 +22,7 @@ class TokenHead(Module):
 
     def __init__(self, dim: int, num_classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classifier = classifier(dim, num_classes)
 
     def forward(self, x: Tensor, layout: Layout | None = None) -> Tensor:

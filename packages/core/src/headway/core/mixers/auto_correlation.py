@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.cache import Cache
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
@@ -89,7 +90,7 @@ class AutoCorrelation(_AutoCorrelation):
         self.factor, self.batch_lags = check_factor(factor), batch_lags
         self.qkv = FusedLinear(dim, {"q": dim, "k": dim, "v": dim}, bias=qkv_bias)
         self.projection = nn.Linear(dim, dim, bias=out_bias)
-        self.out_dropout = nn.Dropout(out_dropout)
+        self.out_dropout = Dropout(out_dropout)
 
     def mix(
         self,
@@ -145,7 +146,7 @@ class AutoCorrelationCross(_AutoCorrelation):
         self.q = nn.Linear(dim, dim, bias=qkv_bias)
         self.kv = FusedLinear(dim, {"k": dim, "v": dim}, bias=qkv_bias)
         self.projection = nn.Linear(dim, dim, bias=out_bias)
-        self.out_dropout = nn.Dropout(out_dropout)
+        self.out_dropout = Dropout(out_dropout)
 
     def mix(
         self,

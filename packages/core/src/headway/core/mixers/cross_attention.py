@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.cache import Cache, CrossCache
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
@@ -62,7 +63,7 @@ class CrossAttention(TokenMixer):
         self.query_norm = norm(self.head_dim) if norm is not None else None
         self.key_norm = norm(self.head_dim) if norm is not None else None
         self.projection = nn.Linear(inner, dim, bias=out_bias)
-        self.out_dropout = nn.Dropout(out_dropout)
+        self.out_dropout = Dropout(out_dropout)
 
     def _memory(self, context: Tensor | None, cache: Cache | None) -> tuple[Tensor, Tensor]:
         if isinstance(cache, CrossCache) and cache.keys is not None and cache.values is not None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.cache import Cache
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer, check_heads
@@ -71,7 +72,7 @@ class DeformableAttention(TokenMixer):
         self.weights = nn.Linear(dim, heads * levels * points)
         self.v = nn.Linear(context_dim or dim, inner)
         self.projection = nn.Linear(inner, dim)
-        self.out_dropout = nn.Dropout(out_dropout)
+        self.out_dropout = Dropout(out_dropout)
         # As in the paper: at first all places weigh the same, and each head looks into a direction of
         # its own, point by point farther.
         for layer in (self.offsets, self.weights):

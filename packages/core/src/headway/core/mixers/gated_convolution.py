@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headway.core.cache import Cache
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer
@@ -57,7 +58,7 @@ class GatedConvolutionMixer(TokenMixer):
         self.norm = norm(dim)
         self.activation = activation()
         self.projection = nn.Linear(dim, dim, bias=bias)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def mix(
         self,

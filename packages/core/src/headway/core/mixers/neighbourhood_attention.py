@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from headway.core.cache import Cache
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
@@ -76,7 +77,7 @@ class NeighbourhoodAttention(TokenMixer):
         self.qkv = FusedLinear(dim, {"q": inner, "k": inner, "v": inner}, bias=qkv_bias)
         self.position = RelativeBias(heads, self.head_dim, grid=self.window)
         self.projection = nn.Linear(inner, dim, bias=out_bias)
-        self.out_dropout = nn.Dropout(out_dropout)
+        self.out_dropout = Dropout(out_dropout)
 
     def mix(
         self,

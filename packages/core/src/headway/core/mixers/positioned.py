@@ -5,6 +5,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from headway.core.cache import Cache
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
@@ -56,7 +57,7 @@ class PositionedSelfAttention(TokenMixer):
         self.qk = FusedLinear(dim, {"q": inner, "k": inner}, bias=qkv_bias)
         self.v = nn.Linear(dim, inner, bias=qkv_bias)
         self.projection = nn.Linear(inner, dim, bias=out_bias)
-        self.out_dropout = nn.Dropout(out_dropout)
+        self.out_dropout = Dropout(out_dropout)
 
     def mix(
         self,
@@ -122,7 +123,7 @@ class PositionedCrossAttention(TokenMixer):
         self.k = nn.Linear(context_dim or dim, inner, bias=qkv_bias)
         self.v = nn.Linear(context_dim or dim, inner, bias=qkv_bias)
         self.projection = nn.Linear(inner, dim, bias=out_bias)
-        self.out_dropout = nn.Dropout(out_dropout)
+        self.out_dropout = Dropout(out_dropout)
 
     def mix(
         self,

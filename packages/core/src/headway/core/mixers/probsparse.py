@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.cache import Cache
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
@@ -129,7 +130,7 @@ class ProbSparseAttention(_ProbSparse):
         inner = heads * self.head_dim
         self.qkv = FusedLinear(dim, {"q": inner, "k": inner, "v": inner}, bias=qkv_bias)
         self.projection = nn.Linear(inner, dim, bias=out_bias)
-        self.out_dropout = nn.Dropout(out_dropout)
+        self.out_dropout = Dropout(out_dropout)
 
     def mix(
         self,
@@ -193,7 +194,7 @@ class ProbSparseCrossAttention(_ProbSparse):
         self.q = nn.Linear(dim, inner, bias=qkv_bias)
         self.kv = FusedLinear(dim, {"k": inner, "v": inner}, bias=qkv_bias)
         self.projection = nn.Linear(inner, dim, bias=out_bias)
-        self.out_dropout = nn.Dropout(out_dropout)
+        self.out_dropout = Dropout(out_dropout)
 
     def mix(
         self,

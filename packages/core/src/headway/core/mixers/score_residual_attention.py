@@ -4,13 +4,13 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from headway.core.cache import Cache, CacheGroup, ScoreCache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers.scores import key_padding
 from headway.core.mixers.self_attention import SelfAttention, add_bias
+from headway.core.ops.dropout import dropout
 from headway.core.systems import system
 from headway.core.taps import tap
 
@@ -79,7 +79,7 @@ class ScoreResidualAttention(SelfAttention):
         if hidden is not None:
             weights = weights.masked_fill(hidden, 0.0)
         tap(self, "weights", weights)
-        out = F.dropout(weights, self.dropout, self.training) @ value
+        out = dropout(weights, self.dropout, training=self.training) @ value
         return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
 
     def _plain(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.cache import Cache, KeyValueCache
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
@@ -83,7 +84,7 @@ class SelfAttention(TokenMixer):
         self.key_norm = norm(self.head_dim) if norm is not None else None
         self.position = position(heads, self.head_dim) if position is not None else None
         self.projection = nn.Linear(inner, dim, bias=out_bias)
-        self.out_dropout = nn.Dropout(out_dropout)
+        self.out_dropout = Dropout(out_dropout)
 
     def _split(self, x: Tensor) -> list[Tensor]:
         """Returns queries, keys and values, (B, heads, N, head_dim) each, as views."""
@@ -126,7 +127,11 @@ class SelfAttention(TokenMixer):
             bias = add_bias(bias, layout.sizes.to(query.dtype).log()[:, None, None, :])
         if self.position is not None and places is not None and key_places is not None:
             prefix = layout.prefix if cache is None else 0
-            spec = self.position.bias_spec(content, places, key_places, prefix=prefix)
+            spec: dict[str, Any] = {}
+            if cache is None and in_order(layout) and not x.is_cpu:
+                spec = self.position.distance_spec(content, key.shape[2])
+            if not spec:
+                spec = self.position.bias_spec(content, places, key_places, prefix=prefix)
             bias = add_bias(bias, spec.pop("bias", None))
             options.update(spec)
         options["bias"] = bias
@@ -153,6 +158,13 @@ class SelfAttention(TokenMixer):
             dtype=dtype or self.qkv.weight.dtype,
             device=device or self.qkv.weight.device,
         )
+
+
+def in_order(layout: Layout) -> bool:
+    """Whether places count the tokens one by one, anew in each packed item."""
+    flat = layout.grid is None or (len(layout.grid) == 1 and layout.offsets is None)
+    moved = (layout.positions, layout.valid, layout.levels)
+    return flat and layout.prefix == 0 and all(x is None for x in moved)
 
 
 def query_positions(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.cache import Cache
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
@@ -87,7 +88,7 @@ class WindowAttention(TokenMixer):
         self.qkv = FusedLinear(dim, {"q": inner, "k": inner, "v": inner}, bias=qkv_bias)
         self.position = RelativeBias(heads, self.head_dim, grid=self.window)
         self.projection = nn.Linear(inner, dim, bias=out_bias)
-        self.out_dropout = nn.Dropout(out_dropout)
+        self.out_dropout = Dropout(out_dropout)
         self._indices: dict[tuple[Pair, torch.device], Tensor] = {}
 
     def mix(

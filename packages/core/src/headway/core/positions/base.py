@@ -32,3 +32,12 @@ class Position(Module):
             prefix: Leading tokens (of queries and of keys) without a place: they get no bias.
         """
         return {}
+
+    def distance_spec(self, query: Tensor, keys: int) -> dict[str, Any]:
+        """Returns the same for tokens in order, by their distance; empty where that saves nothing.
+
+        Args:
+            query: Queries before ``rotate``; the first one sits where the first key does.
+            keys: How many keys there are.
+        """
+        return {}

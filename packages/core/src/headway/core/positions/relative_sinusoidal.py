@@ -95,3 +95,21 @@ class RelativeSinusoidal(Position):
                 for x in (rows, columns)
             )
         return {"relative_query": rows * self.head_dim**-0.5, "relative_key": columns}
+
+    def distance_spec(self, query: Tensor, keys: int) -> dict[str, Any]:
+        """Returns the usual form of the same: ``(q + v) / sqrt(head_dim)`` and ``W r`` of all distances.
+
+        Rows are as wide as a head instead of all heads together, which is what kernels on a GPU want; they
+        shift the products into place themselves.
+        """
+        queries = query.shape[2]
+        # Of i - j, where row 0 is that of the last key that a first query could have before it.
+        steps = torch.arange(queries - 1, -keys, -1, device=query.device, dtype=torch.float64)
+        sine, cosine = self._sinusoids(steps[None, :, None], query.dtype)
+        # Channels of the sinusoids alternate: sine, cosine.
+        sinusoids = torch.stack([sine, cosine], dim=-1).flatten(-2)[0, 0]
+        rows = sinusoids @ self.relative.weight.to(query.dtype).T
+        return {
+            "relative_query": (query + self.place_bias[:, None]) * self.head_dim**-0.5,
+            "distance_key": rows.unflatten(1, (self.heads, self.head_dim)).transpose(0, 1),
+        }

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from headway.core.blocks import PreNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
 from headway.core.cache import Cache, CacheGroup
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.feedforward import GLU
 from headway.core.generation import Generated, Sampling, generate
@@ -97,7 +98,7 @@ class Llama(Module):
             raise UserError(f"max_length is {max_length}; a molecule needs at least 2 tokens")
         self.max_length, self.tied = max_length, tied
         self.embedding = nn.Embedding(len(self.vocabulary), dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.decoder = Decoder(
             dim,
             depth,

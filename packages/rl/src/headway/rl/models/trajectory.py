@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from headway.core.blocks import PreNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
 from headway.core.cache import Cache, CacheGroup
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.init import init_transformer_
@@ -94,7 +95,7 @@ class TrajectoryModel(Module):
         self.return_embedding = nn.Linear(1, dim) if self.reads_returns else None
         self.actions = actions(dim, action_dim)
         self.norm = norm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.decoder = Decoder(
             dim,
             depth,

@@ -5,6 +5,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.speech.layers.stem import SpeechStem, zero_beyond
 
@@ -40,7 +41,7 @@ class ConvolutionSubsampling(SpeechStem):
         self.first = nn.Conv2d(1, channels, 3, stride=2, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
         self.projection = nn.Linear(channels * _half(_half(features)), dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns ``ceil(ceil(T / 2) / 2)``."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.norms import LayerNorm
 from headway.speech.layers.stem import SpeechStem, zero_beyond
@@ -94,7 +95,7 @@ class WaveformStem(SpeechStem):
         self.norms = nn.ModuleList(norms)
         self.norm = LayerNorm(widths[-1], eps=eps)
         self.projection = nn.Linear(widths[-1], dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns the lengths behind the convolutions."""

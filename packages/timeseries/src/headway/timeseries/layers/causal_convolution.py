@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headway.core.cache import RecurrentCache
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.feedforward import FeedForward
 from headway.core.feedforward.base import hidden_width
@@ -117,7 +118,7 @@ class ConvolutionalChannelMixer(FeedForward):
         self.hidden_norm = MaskedBatchNorm(hidden)
         self.fc2 = nn.Linear(hidden, dim)
         self.norm = MaskedBatchNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, layout: Layout | None = None) -> Tensor:
         """Transforms each token."""

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from headway.core.dropout import Dropout
 from headway.core.layout import Layout
 from headway.core.module import Module
 from headway.core.positions.sinusoidal import SinusoidalPosition
@@ -26,7 +27,7 @@ class InvertedEmbedding(Module):
     def __init__(self, context_length: int, dim: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.projection = nn.Linear(context_length, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the tokens."""
@@ -66,7 +67,7 @@ class SeriesEmbedding(Module):
         nn.init.kaiming_normal_(self.values.weight, mode="fan_in", nonlinearity="leaky_relu")
         self.position = SinusoidalPosition(dim) if positions else None
         self.marks = nn.Linear(marks, dim, bias=bias) if marks else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, marks: Tensor | None = None) -> Tensor:
         """Returns the tokens."""

@@ -15,10 +15,12 @@ from headway.timeseries.models.pretrained import pretrained
 from headway.timeseries.models.samformer import SAMformer
 from headway.timeseries.models.simple import Naive, NLinear, SeasonalNaive
 from headway.timeseries.models.swin_lstm import SwinLSTM
+from headway.timeseries.models.trades import TRADES
 from headway.timeseries.models.transformer import Transformer
 
 __all__ = [
     "GNOT",
+    "TRADES",
     "ACEFormer",
     "Autoformer",
     "DLinear",

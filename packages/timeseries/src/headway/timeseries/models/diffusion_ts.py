@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.generation.diffusion import (
@@ -105,7 +106,7 @@ class DiffusionTS(Module):
         self.fourier = length**0.5 / 5 if fourier is None else fourier
         self.process = process()
         self.embedding = nn.Conv1d(features, dim, 3, padding=1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         places = [torch.empty(length, dim).uniform_(-0.02, 0.02) for _ in range(2)]
         self.encoder_position, self.decoder_position = map(nn.Parameter, places)
         self.encoder = nn.ModuleList(

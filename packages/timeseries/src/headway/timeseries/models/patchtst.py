@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from headway.core.blocks import PostNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import ScoreResidualAttention
@@ -98,7 +99,7 @@ class PatchTST(Forecaster):
         self.normalization = WindowNorm(centre)
         self.embedding = nn.Linear(patch, dim)
         self.position = nn.Parameter(torch.empty(patches, dim).uniform_(-0.02, 0.02))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.encoder = Encoder(
             dim,
             depth,
@@ -110,7 +111,7 @@ class PatchTST(Forecaster):
             final_norm=False,
         )
         self.head = nn.Linear(dim * patches, horizon)
-        self.head_dropout = nn.Dropout(head_dropout)
+        self.head_dropout = Dropout(head_dropout)
 
     def forward(
         self,

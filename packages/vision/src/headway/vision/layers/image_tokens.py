@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from headway.core.dropout import Dropout
 from headway.core.init import truncated_normal_
 from headway.core.layout import Layout
 from headway.core.module import Module
@@ -61,7 +62,7 @@ class ImageTokens(Module):
         placed = self.prefix if position_on_prefix else 0
         self.position = position(dim, grid, placed) if position is not None else None
         self.norm = norm(dim) if norm is not None else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, layout: Layout) -> tuple[Tensor, Layout]:
         """Assembles the tokens of a batch of pictures of one size."""

@@ -49,6 +49,11 @@ class GaussianDiffusion(Module):
         signal = self._at(self.signal, step, x)
         return (x - signal.sqrt() * start) / (1 - signal).sqrt()
 
+    def start_of(self, x: Tensor, step: Tensor, noise: Tensor) -> Tensor:
+        """Returns the data that ``x`` was made of with this noise."""
+        signal = self._at(self.signal, step, x)
+        return (x - (1 - signal).sqrt() * noise) / signal.sqrt()
+
     def posterior(self, x: Tensor, step: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
         """Returns mean and variance of the data one step earlier, given both ends (eq. 6 and 7).
 

@@ -35,6 +35,7 @@ def attention(
     seed: int | None = None,
     relative_query: Tensor | None = None,
     relative_key: Tensor | None = None,
+    distance_key: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
     """Softmax attention.
@@ -72,6 +73,9 @@ def attention(
         relative_query: Queries of a second product, added to the scores as a bias is, unscaled: what a
             relative position makes of the content of a query (Transformer-XL).
         relative_key: Keys of that product; one batch or head may serve all.
+        distance_key: Keys of that product by distance, in place of `relative_key`, where all items have
+            the same: row s - t + T - 1 is what query t sees of key s. On a GPU the kernels compute it
+            inside; nothing of the size of the scores is made.
         backend: "auto", "sdpa", "native" (C++ on the CPU), "triton" or "reference".
 
     Returns:
@@ -81,6 +85,7 @@ def attention(
         query (B, H, T, D); key (B, Hkv, S, D); value (B, Hkv, S, Dv); bias and mask broadcast to
         (B, H, T, S); lengths (B,); scale, alibi_slopes, sinks (H,); table (entries, H);
         index (T, S) or (B, T, S); relative_query (B, H, T, R); relative_key (B or 1, Hkv or 1, S, R);
+        distance_key (H or 1, T + S - 1, R);
         result (B, H, T, Dv).
 
     Raises:
@@ -107,6 +112,7 @@ def attention(
         and sinks is None
         and relative_query is None
         and relative_key is None
+        and distance_key is None
         and dropout == 0.0
         and causal is False
         and query.is_cpu
@@ -142,6 +148,7 @@ def attention(
         lse=False,
         relative_query=relative_query,
         relative_key=relative_key,
+        distance_key=distance_key,
     )
     return _run(request, backend)[0]
 
@@ -169,6 +176,7 @@ def attention_with_lse(
     seed: int | None = None,
     relative_query: Tensor | None = None,
     relative_key: Tensor | None = None,
+    distance_key: Tensor | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Softmax attention and the log-sum-exp of its scores, both differentiable.
@@ -198,6 +206,7 @@ def attention_with_lse(
         seed: Seed.
         relative_query: Relative queries.
         relative_key: Relative keys.
+        distance_key: Relative keys by distance.
         backend: "auto", "native", "triton" or "reference".
 
     Returns:
@@ -236,6 +245,7 @@ def attention_with_lse(
         lse=True,
         relative_query=relative_query,
         relative_key=relative_key,
+        distance_key=distance_key,
     )
     out, lse = _run(request, backend)
     assert lse is not None
@@ -265,6 +275,7 @@ def explain_dispatch(
     seed: int | None = None,
     relative_query: Tensor | None = None,
     relative_key: Tensor | None = None,
+    distance_key: Tensor | None = None,
     backend: str = "auto",
     lse: bool = False,
 ) -> Dispatch:
@@ -292,6 +303,7 @@ def explain_dispatch(
         seed: Seed.
         relative_query: Relative queries.
         relative_key: Relative keys.
+        distance_key: Relative keys by distance.
         backend: Backend.
         lse: Whether the call is to `attention_with_lse`.
 
@@ -328,13 +340,14 @@ def explain_dispatch(
         lse=lse,
         relative_query=relative_query,
         relative_key=relative_key,
+        distance_key=distance_key,
     )
-    return explain(absorb(request), backend)
+    return explain(absorb(request, backend), backend)
 
 
 def _run(request: Request, backend: str) -> tuple[Tensor, Tensor | None]:
     width = request.value.shape[3]
-    request = absorb(request)
+    request = absorb(request, backend)
     chosen = choose(request, backend)
     lse = None
     if chosen == "sdpa":

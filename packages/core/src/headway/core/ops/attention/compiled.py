@@ -14,6 +14,8 @@ from headway.core.ops.attention.twice import multiplies_bfloat16
 _DTYPES = (torch.float32, torch.bfloat16)
 # Multiplications of queries with keys below which other costs than the kernel's decide.
 SMALL = 2**20
+# The same with dropout, for which PyTorch's path on the CPU keeps three tensors of the scores' size.
+SMALL_DROPPED = 2**16
 
 
 def reason_against(request: Request) -> str | None:
@@ -24,8 +26,6 @@ def reason_against(request: Request) -> str | None:
         return f"native: {request.query.dtype} has no kernel; use float32 or bfloat16, or 'sdpa'"
     if request.softcap is not None:
         return "native has no softcap; use backend='reference'"
-    if request.dropout > 0.0:
-        return "native has no dropout; use backend='sdpa' or 'reference'"
     # A graph is not the place to start a compiler; its operator does so when it runs.
     return None if torch.compiler.is_compiling() else native.reason_against(launch.SOURCE)
 
@@ -39,7 +39,8 @@ def is_fastest(request: Request) -> bool:
     if query.dtype == torch.bfloat16 and multiplies_bfloat16() and not _bias_learns(request):
         return False
     batch, heads, queries, keys = request.shape
-    return batch * heads * queries * keys * query.shape[3] >= SMALL
+    small = SMALL_DROPPED if request.dropout else SMALL
+    return batch * heads * queries * keys * query.shape[3] >= small
 
 
 def attention(request: Request) -> tuple[Tensor, Tensor]:

@@ -85,7 +85,8 @@ def _native_to_sdpa(request: Request) -> bool:
     Otherwise it would make a mask or bias of the size of the scores for them, or compute without them.
     """
     made = (request.mask, request.lengths, request.offsets, request.window, request.alibi_slopes)
-    if any(x is not None for x in (*made, request.table, request.softcap, request.sinks)):
+    more = (request.table, request.softcap, request.sinks, request.distance_key)
+    if any(x is not None for x in (*made, *more)):
         return False
     if isinstance(request.scale, Tensor) or request.lse:
         return False

@@ -25,7 +25,7 @@ def backward_flops(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **name
 def _pairs(query: Tensor, key: Tensor, *rest: Any) -> int:
     """Pairs of a query and a key that are multiplied."""
     batch, heads, queries, _ = query.shape
-    offsets, key_offsets = rest[7:9]
+    offsets, key_offsets = rest[9:11]
     if offsets is None or isinstance(offsets, FakeTensor) or offsets.is_meta:
         return batch * heads * queries * key.shape[2]
     sizes = ([b - a for a, b in itertools.pairwise(x.tolist())] for x in (offsets, key_offsets))

@@ -9,6 +9,8 @@ from headway.core.ops.attention.request import Request
 from headway.core.ops.kernels.machine import reason_against as reason_against_device
 
 _WIDTHS = (16, 256)
+# Of heads that shift products with distances, which takes registers.
+_WIDEST_SHIFT = 128
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
@@ -43,6 +45,18 @@ def _transforms() -> str | None:
 
 def _tensors(request: Request) -> str | None:
     query, value = request.query, request.value
+    relative = request.relative_query
+    if request.distance_key is not None and relative is not None:
+        if relative.shape[3] != query.shape[3]:
+            return (
+                f"triton: relative_query has {relative.shape[3]} features and heads {query.shape[3]}; "
+                "the kernels need as many: pad them with zeros, or use 'sdpa'"
+            )
+        if max(query.shape[3], value.shape[3]) > _WIDEST_SHIFT:
+            return (
+                f"triton: with distance_key, heads and values are at most {_WIDEST_SHIFT} wide, got "
+                f"{query.shape[3]} and {value.shape[3]}; use 'sdpa'"
+            )
     if query.dtype not in _DTYPES:
         return f"triton: {query.dtype} has no kernel; use 'sdpa', or float16, bfloat16 or float32"
     for name, width in (("head", query.shape[3]), ("value", value.shape[3])):

@@ -19,13 +19,25 @@ from headway.core.ops.attention.request import Causal, Request
 from headway.core.ops.attention.results import Wanted, empty_outputs, empty_rows
 from headway.core.ops.kernels import interpreted
 
+_Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 _CAUSAL: dict[str, Causal] = {
     "none": False,
     "bottom-right": "bottom-right",
     "top-left": "top-left",
 }
 # What has a gradient, by place among the arguments of the operator.
-DIFFERENTIABLE = ("query", "key", "value", "bias", "alibi_slopes", "table", "scales", "sinks")
+DIFFERENTIABLE = (
+    "query",
+    "key",
+    "value",
+    "bias",
+    "alibi_slopes",
+    "table",
+    "scales",
+    "sinks",
+    "relative_query",
+    "distance_key",
+)
 TENSORS = (*DIFFERENTIABLE, "mask", "lengths", "offsets", "key_offsets", "index", "seed")
 
 
@@ -51,6 +63,8 @@ def arguments(request: Request) -> tuple[Any, ...]:
         request.table,
         scale if isinstance(scale, Tensor) else None,
         request.sinks,
+        request.relative_query,
+        request.distance_key,
         request.mask,
         request.lengths,
         request.offsets,
@@ -96,6 +110,8 @@ def request_of(
     table: Tensor | None,
     scales: Tensor | None,
     sinks: Tensor | None,
+    relative_query: Tensor | None,
+    distance_key: Tensor | None,
     mask: Tensor | None,
     lengths: Tensor | None,
     offsets: Tensor | None,
@@ -130,6 +146,8 @@ def request_of(
         dropout=dropout,
         seed=seed,
         lse=True,
+        relative_query=relative_query,
+        distance_key=distance_key,
     )
 
 
@@ -143,6 +161,8 @@ def attention_forward(
     table: Tensor | None,
     scales: Tensor | None,
     sinks: Tensor | None,
+    relative_query: Tensor | None,
+    distance_key: Tensor | None,
     mask: Tensor | None,
     lengths: Tensor | None,
     offsets: Tensor | None,
@@ -167,6 +187,8 @@ def attention_forward(
             table,
             scales,
             sinks,
+            relative_query,
+            distance_key,
             mask,
             lengths,
             offsets,
@@ -199,6 +221,8 @@ def attention_backward(
     table: Tensor | None,
     scales: Tensor | None,
     sinks: Tensor | None,
+    relative_query: Tensor | None,
+    distance_key: Tensor | None,
     mask: Tensor | None,
     lengths: Tensor | None,
     offsets: Tensor | None,
@@ -216,8 +240,8 @@ def attention_backward(
     out: Tensor,
     lse: Tensor,
     wanted: list[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of the first eight arguments of `attention_forward`.
+) -> _Gradients:
+    """Gradients of the first ten arguments of `attention_forward`.
 
     `wanted` is for those from the bias on; where it is False the gradient is empty.
     """
@@ -230,6 +254,8 @@ def attention_backward(
         table,
         scales,
         sinks,
+        relative_query,
+        distance_key,
         mask,
         lengths,
         offsets,
@@ -244,21 +270,21 @@ def attention_backward(
         dropout,
     )
     found = _kernels(query).backward(request, grad_out, grad_lse, out, lse, Wanted(*wanted))
-    first, second, third, fourth, fifth, sixth, seventh, eighth = found
-    return first, second, third, fourth, fifth, sixth, seventh, eighth
+    query_, key_, value_, bias_, slopes_, table_, scales_, sinks_, relative_, distances_ = found
+    return query_, key_, value_, bias_, slopes_, table_, scales_, sinks_, relative_, distances_
 
 
 @attention_backward.register_fake
-def _(
-    query: Tensor, key: Tensor, value: Tensor, *rest: Any
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _(query: Tensor, key: Tensor, value: Tensor, *rest: Any) -> _Gradients:
     others = [
         given.new_empty(given.shape) if want else query.new_empty(0)
-        for given, want in zip(rest[:5], rest[-1], strict=True)
+        for given, want in zip(rest[:7], rest[-1], strict=True)
     ]
-    bias, slopes, table, scales, sinks = others
+    if rest[-1][5]:
+        others[5] = empty_rows(rest[5])
+    bias, slopes, table, scales, sinks, relative, distances = others
     rows = (empty_rows(query), empty_rows(key), empty_rows(value))
-    return *rows, bias, slopes, table, scales, sinks
+    return *rows, bias, slopes, table, scales, sinks, relative, distances
 
 
 _COUNT = len(DIFFERENTIABLE)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from headway.core.ops.attention.request import Request, autocast_type
 from headway.core.ops.attention.scores import added, allowed, valid_keys
+from headway.core.ops.draws import kept_places
 
 
 def reason_against(request: Request) -> str | None:
@@ -89,20 +90,3 @@ def _kept(request: Request, weights: Tensor) -> Tensor:
         return (torch.rand_like(weights) >= request.dropout).to(weights.dtype)
     numbers = torch.arange(weights.numel(), device=weights.device).view(weights.shape)
     return kept_places(numbers, request.seed, request.dropout).to(weights.dtype)
-
-
-def kept_places(numbers: Tensor, seed: int | Tensor, dropout: float) -> Tensor:
-    """Which weights stay, by their number among all of the scores: a function of these numbers alone."""
-    draws = _mixed(_mixed(numbers & 0xFFFFFFFF) ^ (numbers >> 32) ^ (seed & 0xFFFFFFFF))
-    return draws >= dropout * 2.0**32
-
-
-def _mixed(numbers: Tensor) -> Tensor:
-    """A 32-bit integer hash with low bias, in int64 so that no product overflows unseen.
-
-    Source:
-        Multipliers and shifts: Wellons 2018, https://nullprogram.com/blog/2018/07/31/.
-    """
-    numbers = ((numbers ^ (numbers >> 16)) * 0x7FEB352D) & 0xFFFFFFFF
-    numbers = ((numbers ^ (numbers >> 15)) * 0x846CA68B) & 0xFFFFFFFF
-    return numbers ^ (numbers >> 16)

@@ -11,6 +11,11 @@ kernels hold rows of 256 features at most, and the CPU's wants values as wide as
 bias takes 0.32 to 0.98 of the time of widening, forward and backward (R = 64 to 512, 250 to 2,000 tokens).
 So a GPU widens as long as its kernels can, and the CPU where a bias would be large, or would hold pairs of
 packed items that never meet.
+
+Where the places are consecutive, keys can be given by distance instead, T + S - 1 rows as wide as a head.
+On a GPU the kernels read them as they are: R features of sinusoids take R / D products more than the
+content alone and do not fit in registers when R = 512, rows of distances at most two, and neither they nor
+their queries grow with the number of heads.
 """
 
 import dataclasses
@@ -19,8 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from headway.core.ops.attention import fused
 from headway.core.ops.attention.request import Request
-from headway.core.ops.attention.scores import valid_keys
+from headway.core.ops.attention.scores import distance_bias, valid_keys
 
 # Widest head of the kernels on a GPU.
 _WIDEST = 256
@@ -28,8 +34,17 @@ _WIDEST = 256
 _LARGEST = 2**25
 
 
-def absorb(request: Request) -> Request:
-    """The same request without relative features; its values may have got zeros behind them."""
+def absorb(request: Request, backend: str = "auto") -> Request:
+    """The same request without relative features; its values may have got zeros behind them.
+
+    Keys by distance stay where the Triton kernels take them, and become a bias elsewhere.
+    """
+    if request.distance_key is not None:
+        if backend == "triton" or (
+            backend == "auto" and not request.query.is_cpu and fused.reason_against(request) is None
+        ):
+            return request
+        return _added(request, distance_bias(request))
     query, key = request.relative_query, request.relative_key
     if query is None or key is None:
         return request
@@ -75,5 +90,13 @@ def _biased(request: Request, query: Tensor, key: Tensor) -> Request:
         key = key.masked_fill(~valid.movedim(-1, -2), 0.0)
     if key.shape[1] != 1:
         key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
-    bias = query @ key.mT
-    return dataclasses.replace(request, bias=bias if request.bias is None else bias + request.bias)
+    return _added(request, query @ key.mT)
+
+
+def _added(request: Request, bias: Tensor) -> Request:
+    return dataclasses.replace(
+        request,
+        relative_query=None,
+        distance_key=None,
+        bias=bias if request.bias is None else bias + request.bias,
+    )

@@ -7,6 +7,11 @@ import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
+from headway.core.ops.attention.relative_checks import (
+    check_distances,
+    check_relative,
+    shape_text,
+)
 
 Causal = Literal[False, "bottom-right", "top-left"]
 Window = tuple[int | None, int | None]
@@ -39,6 +44,7 @@ class Request:
         lse: Whether the log-sum-exp is wanted too.
         relative_query: Queries of a second product that is added to the scores.
         relative_key: Keys of that product.
+        distance_key: Keys of that product by distance, in place of `relative_key`.
     """
 
     query: Tensor
@@ -63,6 +69,7 @@ class Request:
     lse: bool = False
     relative_query: Tensor | None = None
     relative_key: Tensor | None = None
+    distance_key: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -95,6 +102,7 @@ def make_request(
     lse: bool,
     relative_query: Tensor | None = None,
     relative_key: Tensor | None = None,
+    distance_key: Tensor | None = None,
 ) -> Request:
     """Checks the arguments of a call and normalises them.
 
@@ -121,6 +129,7 @@ def make_request(
         lse: Log-sum-exp wanted.
         relative_query: Relative queries.
         relative_key: Relative keys.
+        distance_key: Relative keys by distance.
 
     Raises:
         UserError: An argument cannot be used; the message names it, the limit and the remedy.
@@ -144,17 +153,21 @@ def make_request(
         _check_lengths(lengths, batch, keys)
     if offsets is None and key_offsets is not None:
         raise UserError("key_offsets was given without offsets; pass the queries' offsets too")
+    own_offsets = False
     if offsets is not None:
+        own_offsets = key_offsets is not None and key_offsets is not offsets
         key_offsets = _check_packed(query, key, offsets, key_offsets)
     if max_length is not None and max_length < 1:
         raise UserError(f"max_length is {max_length}; it must be at least 1")
     if causal not in (False, True, "bottom-right", "top-left"):
         raise UserError(f"causal is {causal!r}; use False, True, 'bottom-right' or 'top-left'")
     if isinstance(scale, Tensor) and scale.shape != (heads,):
-        raise UserError(f"scale has shape {_text(scale)}; use a number or one per head ({heads},)")
+        raise UserError(
+            f"scale has shape {shape_text(scale)}; use a number or one per head ({heads},)"
+        )
     for name, tensor in (("alibi_slopes", alibi_slopes), ("sinks", sinks)):
         if tensor is not None and tensor.shape != (heads,):
-            raise UserError(f"{name} has shape {_text(tensor)}; use one per head ({heads},)")
+            raise UserError(f"{name} has shape {shape_text(tensor)}; use one per head ({heads},)")
     if (table is None) != (index is None):
         raise UserError("table and index belong together; pass both or neither")
     if table is not None and index is not None:
@@ -163,15 +176,26 @@ def make_request(
         raise UserError(f"softcap is {softcap}; it must be positive, or None for no cap")
     if not 0.0 <= dropout < 1.0:
         raise UserError(f"dropout is {dropout}; it must lie in [0, 1)")
-    if (relative_query is None) != (relative_key is None):
-        raise UserError("relative_query and relative_key belong together; pass both or neither")
+    if relative_key is not None and distance_key is not None:
+        raise UserError(
+            "relative_key and distance_key were both given; one product has one of them"
+        )
+    sides = relative_key if distance_key is None else distance_key
+    if (relative_query is None) != (sides is None):
+        raise UserError(
+            "relative_query and relative_key (or distance_key) belong together; pass both or neither"
+        )
     if relative_query is not None and relative_key is not None:
         relative_query, relative_key = _autocast(relative_query, relative_key)
-        _check_relative(query, key, relative_query, relative_key)
+        check_relative(query, key, relative_query, relative_key)
+    if relative_query is not None and distance_key is not None:
+        relative_query, distance_key = _autocast(relative_query, distance_key)
+        check_distances(query, key, relative_query, distance_key, own_offsets)
     for name, tensor in (
         ("bias", bias),
         ("relative_query", relative_query),
         ("relative_key", relative_key),
+        ("distance_key", distance_key),
         ("mask", mask),
         ("lengths", lengths),
         ("offsets", offsets),
@@ -209,6 +233,7 @@ def make_request(
         lse=lse,
         relative_query=relative_query,
         relative_key=relative_key,
+        distance_key=distance_key,
     )
 
 
@@ -240,10 +265,6 @@ def autocast_type(tensor: Tensor) -> torch.dtype | None:
     return torch.get_autocast_dtype(device)
 
 
-def _text(tensor: Tensor) -> str:
-    return str(tuple(tensor.shape))
-
-
 def _causal(causal: bool | str) -> Causal:
     if causal is False:
         return False
@@ -273,7 +294,9 @@ def _autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
 def _check_tensors(query: Tensor, key: Tensor, value: Tensor) -> None:
     for name, tensor in (("query", query), ("key", key), ("value", value)):
         if tensor.dim() != 4:
-            raise UserError(f"{name} has shape {_text(tensor)}; use (batch, heads, tokens, width)")
+            raise UserError(
+                f"{name} has shape {shape_text(tensor)}; use (batch, heads, tokens, width)"
+            )
         if tensor.dtype != query.dtype:
             raise UserError(
                 f"{name} is {tensor.dtype} and query is {query.dtype}; cast them to one dtype"
@@ -285,7 +308,9 @@ def _check_tensors(query: Tensor, key: Tensor, value: Tensor) -> None:
     if not query.is_floating_point():
         raise UserError(f"query is {query.dtype}; attention needs a floating-point dtype")
     if not key.shape[:3] == value.shape[:3]:
-        raise UserError(f"key is {_text(key)} and value {_text(value)}; only widths may differ")
+        raise UserError(
+            f"key is {shape_text(key)} and value {shape_text(value)}; only widths may differ"
+        )
     if not query.shape[0] == key.shape[0]:
         raise UserError(
             f"query has batch {query.shape[0]} and key {key.shape[0]}; they must be equal"
@@ -306,14 +331,14 @@ def _check_broadcast(name: str, tensor: Tensor, target: tuple[int, ...]) -> None
     pairs = zip(sizes, target[len(target) - len(sizes) :], strict=False)
     if len(sizes) > 4 or not all(a == b or a == 1 for a, b in pairs):
         raise UserError(
-            f"{name} {_text(tensor)} does not broadcast to (batch, heads, queries, keys) = "
+            f"{name} {shape_text(tensor)} does not broadcast to (batch, heads, queries, keys) = "
             f"{tuple(target)}; give each dimension that size or 1"
         )
 
 
 def _check_lengths(lengths: Tensor, batch: int, keys: int) -> None:
     if not lengths.dim() == 1 or not lengths.shape[0] == batch:
-        raise UserError(f"lengths has shape {_text(lengths)}; use one per item ({batch},)")
+        raise UserError(f"lengths has shape {shape_text(lengths)}; use one per item ({batch},)")
     if lengths.is_floating_point() or lengths.dtype == torch.bool:
         raise UserError(f"lengths has dtype {lengths.dtype}; use an integer one")
     if batch and readable(lengths):
@@ -351,43 +376,15 @@ def _check_packed(
 def _check_table(table: Tensor, index: Tensor, scores: tuple[int, int, int, int]) -> None:
     batch, heads, queries, keys = scores
     if table.dim() != 2 or not table.shape[1] == heads:
-        raise UserError(f"table has shape {_text(table)}; use (entries, heads) with {heads} heads")
+        raise UserError(
+            f"table has shape {shape_text(table)}; use (entries, heads) with {heads} heads"
+        )
     if index.is_floating_point() or index.dtype == torch.bool:
         raise UserError(f"index has dtype {index.dtype}; use an integer one")
     if index.dim() not in (2, 3) or not index.shape[-2:] == (queries, keys):
         raise UserError(
-            f"index has shape {_text(index)}; use ({queries}, {keys}) or "
+            f"index has shape {shape_text(index)}; use ({queries}, {keys}) or "
             f"({batch}, {queries}, {keys})"
         )
     if index.dim() == 3 and not (index.shape[0] == batch or index.shape[0] == 1):
         raise UserError(f"index has batch {index.shape[0]}; use {batch} or 1")
-
-
-def _check_relative(
-    query: Tensor, key: Tensor, relative_query: Tensor, relative_key: Tensor
-) -> None:
-    batch, kv_heads, keys, _ = key.shape
-    for name, tensor in (("relative_query", relative_query), ("relative_key", relative_key)):
-        if tensor.dtype != query.dtype:
-            raise UserError(
-                f"{name} is {tensor.dtype} and query is {query.dtype}; cast them to one dtype"
-            )
-    if relative_query.dim() != 4 or not relative_query.shape[:3] == query.shape[:3]:
-        raise UserError(
-            f"relative_query has shape {_text(relative_query)}; use (batch, heads, queries, features) = "
-            f"({', '.join(str(size) for size in query.shape[:3])}, R)"
-        )
-    fits = relative_key.dim() == 4 and (
-        relative_key.shape[0] in (1, batch)
-        and relative_key.shape[1] in (1, kv_heads)
-        and relative_key.shape[2] == keys
-    )
-    if not fits:
-        raise UserError(
-            f"relative_key has shape {_text(relative_key)}; use ({batch} or 1, {kv_heads} or 1, {keys}, R)"
-        )
-    if not relative_query.shape[3] == relative_key.shape[3]:
-        raise UserError(
-            f"relative_query has {relative_query.shape[3]} features and relative_key "
-            f"{relative_key.shape[3]}; they must be equal"
-        )

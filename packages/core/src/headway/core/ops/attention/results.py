@@ -14,6 +14,8 @@ class Wanted(NamedTuple):
     table: bool = False
     scales: bool = False
     sinks: bool = False
+    relative: bool = False
+    distances: bool = False
 
 
 def empty_rows(like: Tensor) -> Tensor:

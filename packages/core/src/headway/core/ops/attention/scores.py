@@ -98,7 +98,7 @@ def allowed(request: Request, rows: slice = _ALL) -> Tensor | None:
 
 
 def added(request: Request, rows: slice = _ALL) -> Tensor | None:
-    """The sum of bias, distance penalty and table entries, or None where nothing is added.
+    """The sum of bias, distance penalty, table entries and relative products; None where there is none.
 
     Args:
         request: The call.
@@ -117,7 +117,31 @@ def added(request: Request, rows: slice = _ALL) -> Tensor | None:
         index = request.index[..., rows, :].long()
         entries = F.embedding(index, request.table).movedim(-1, -3)
         total = entries if total is None else total + entries
+    if request.distance_key is not None:
+        relative = distance_bias(request, rows)
+        total = relative if total is None else total + relative
     return total
+
+
+def distance_bias(request: Request, rows: slice = _ALL) -> Tensor:
+    """The products of relative queries with the keys of their distances, as a bias.
+
+    Args:
+        request: The call.
+        rows: Which queries.
+
+    Shape:
+        (B, H, T, S), T those of `rows`.
+    """
+    query, key = request.relative_query, request.distance_key
+    assert query is not None
+    assert key is not None
+    batch, heads, queries, keys = request.shape
+    device = query.device
+    numbers = torch.arange(keys, device=device) - torch.arange(queries, device=device)[rows, None]
+    query = query[:, :, rows]
+    products = query @ key.mT
+    return products.gather(3, (numbers + queries - 1).expand(batch, heads, -1, -1))
 
 
 def _rows_of(tensor: Tensor | None, rows: slice) -> Tensor | None:

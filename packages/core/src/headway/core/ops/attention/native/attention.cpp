@@ -24,6 +24,11 @@ struct Problem {
   long items;  // packed ones; 0 if the batch is not packed
   long bottom_right, left, right;
   long threads;
+  Dropout dropout;
+  const float* table;  // (heads, entries)
+  long entries;
+  const int64_t* index;
+  long index_strides[3];  // item, query, key
 };
 
 struct Gradients {
@@ -35,6 +40,7 @@ struct Gradients {
   float* bias;  // (parts, bias items, bias heads, rows, padded columns), zero at first; or null
   long bias_items, bias_heads, bias_rows, bias_columns, bias_padded, parts;
   float* slopes;  // (sequences, heads), zero at first; or null
+  float* table;   // (parts, heads, entries), zero at first; or null
 };
 
 // One sequence of the batch.
@@ -69,7 +75,8 @@ Item<T> item(const Problem& p, const Place& at, long head) {
       rows<const T>(p.value, p.value_strides, at.batch, key_head, at.key),
       rows<T>(p.out, p.out_strides, at.batch, head, at.query),
       p.lse + (at.batch * p.heads + head) * p.queries + at.query,
-      at.queries, at.keys, p.width, p.value_width, p.scale};
+      at.queries, at.keys, p.width, p.value_width, p.scale, p.dropout,
+      (uint64_t)((at.batch * p.heads + head) * p.queries + at.query) * p.keys + at.key, (uint64_t)p.keys};
 }
 
 Scores scores(const Problem& p, const Place& at, long head) {
@@ -86,6 +93,13 @@ Scores scores(const Problem& p, const Place& at, long head) {
     s.mask_t = m[2];
     s.mask_s = m[3];
   }
+  if (p.table) {
+    const long* n = p.index_strides;
+    s.table = p.table + head * p.entries;
+    s.index = p.index + at.batch * n[0] + at.query * n[1] + at.key * n[2];
+    s.index_t = n[1];
+    s.index_s = n[2];
+  }
   if (p.slopes) s.slope = p.slopes[head];
   // Lengths do not move the diagonal.
   if (p.bottom_right) s.shift = p.items ? at.keys - at.queries : p.keys - p.queries;
@@ -95,7 +109,7 @@ Scores scores(const Problem& p, const Place& at, long head) {
   return s;
 }
 
-bool is_added(const Problem& p) { return p.bias || p.slopes || p.left >= 0 || p.right >= 0; }
+bool is_added(const Problem& p) { return p.bias || p.table || p.slopes || p.left >= 0 || p.right >= 0; }
 
 template <class T>
 void forward_all(const Problem& p) {
@@ -142,6 +156,7 @@ struct Backward {
   BiasGrad bias_grad(const Place& at, long number, long head, long part) const {
     BiasGrad to;
     if (g.slopes) to.slope = g.slopes + number * p.heads + head;
+    if (g.table) to.table = g.table + (part * p.heads + head) * p.entries;
     if (!g.bias) return to;
     const long item = g.bias_items > 1 ? at.batch : 0, bias_head = g.bias_heads > 1 ? head : 0;
     to.row = g.bias_rows > 1 ? g.bias_padded : 0;
@@ -178,7 +193,7 @@ void backward_all(const Problem& p, const Gradients& g) {
   const Backward<T> work{p, g};
   // A task owns its slice of the gradient of the bias, or its part of one: sums need no atomics, and
   // their order does not depend on the number of threads.
-  const bool shared = g.bias && g.bias_items == 1;
+  const bool shared = g.table || (g.bias && g.bias_items == 1);
   const Cut cut(sequences(p), p.key_heads, p.threads, shared ? g.parts : 0, !g.bias || g.bias_heads > 1, is_added(p));
 #pragma omp parallel num_threads(p.threads)
   {

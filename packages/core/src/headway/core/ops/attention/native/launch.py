@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from headway.core.errors import UserError
 from headway.core.ops import native
 from headway.core.ops.attention.native.structures import Gradients, Problem, point, problem_of
 from headway.core.ops.attention.request import Request
@@ -18,6 +19,8 @@ SOURCE = Path(__file__).with_name("attention.cpp")
 # Partial sums of the gradient of a bias: at most so many, in at most so many numbers. Both are
 # constants, so that the order of the sums does not depend on the machine.
 _PARTS, _PARTIAL = 16, 2**22
+# Elements of a bias that is gathered from a table, 64 MiB; a larger one is looked up pair by pair.
+_GATHERED = 2**24
 # Columns that the widest vectors write at once.
 _VECTOR = 32
 
@@ -51,8 +54,8 @@ def backward(
     """Runs the backward kernel.
 
     Returns:
-        Gradients of query, key, value, bias, slopes, table, scales and sinks; of the last five those that
-        are not wanted are empty.
+        Gradients of query, key, value, bias, slopes, table, scales, sinks, relative queries and distances;
+        of the last seven those that are not wanted are empty, and the last two are never wanted here.
     """
     plain = _plain(request)
     grads = [empty_rows(x) for x in (plain.query, plain.key, plain.value)]
@@ -61,7 +64,7 @@ def backward(
             grad.zero_()
     problem, kept = problem_of(plain, _rows(out), lse)
     grad_out = _rows(grad_out)
-    gradients = Gradients(parts=1)
+    gradients = Gradients()
     point(gradients, "grad", grad_out)
     if grad_lse is not None:
         grad_lse = grad_lse.float().contiguous()
@@ -75,17 +78,25 @@ def backward(
     if wanted.slopes:
         slopes = torch.zeros(problem.items or problem.batch, problem.heads)
         gradients.slopes = slopes.data_ptr()
-    if wanted.bias or wanted.table:
+    in_kernel = wanted.table and plain.table is not None
+    dense = wanted.bias or (wanted.table and not in_kernel)
+    gradients.parts = _parts(problem, plain.bias if dense else None, in_kernel)
+    if in_kernel:
+        entries = torch.zeros(gradients.parts, problem.heads, problem.entries)
+        gradients.table = entries.data_ptr()
+    if dense:
         assert plain.bias is not None
         partial = _partial(plain.bias, problem, gradients)
         run(*arguments)
-        dense = _summed(partial, plain.bias, problem, gradients)
+        sums = _summed(partial, plain.bias, problem, gradients)
         if request.bias is not None and wanted.bias:
-            others["bias"] = dense.sum_to_size(request.bias.shape).to(request.bias.dtype)
-        if wanted.table:
-            others["table"] = _table_sums(request, dense)
+            others["bias"] = sums.sum_to_size(request.bias.shape).to(request.bias.dtype)
+        if wanted.table and not in_kernel:
+            others["table"] = _table_sums(request, sums)
     else:
         run(*arguments)
+    if in_kernel and request.table is not None:
+        others["table"] = entries.sum(dim=0).T.to(request.table.dtype)
     if request.alibi_slopes is not None and slopes is not None:
         others["slopes"] = slopes.sum(dim=0).to(request.alibi_slopes.dtype)
     if request.sinks is not None and wanted.sinks:
@@ -115,9 +126,14 @@ def _plain(request: Request) -> Request:
     if isinstance(scale, Tensor):
         query, scale = query * scale.to(query.dtype)[:, None, None], 1.0
     bias = None if request.bias is None else request.bias.float()
-    if request.table is not None and request.index is not None:
-        entries = F.embedding(request.index.long(), request.table.float()).movedim(-1, -3)
-        bias = entries.contiguous() if bias is None else bias + entries
+    table, index = request.table, request.index
+    if table is not None and index is not None:
+        if index.numel() * len(table.T) <= _GATHERED:
+            entries = F.embedding(index.long(), table.float()).movedim(-1, -3)
+            bias = entries.contiguous() if bias is None else bias + entries
+            table = index = None
+        else:
+            _check_entries(index, len(table))
     return dataclasses.replace(
         request,
         query=_rows(query),
@@ -125,9 +141,27 @@ def _plain(request: Request) -> Request:
         value=_rows(request.value),
         scale=scale,
         bias=bias,
-        table=None,
-        index=None,
+        table=table,
+        index=index,
     )
+
+
+def _check_entries(index: Tensor, count: int) -> None:
+    least, most = (int(x) for x in index.aminmax())
+    if least < 0 or most >= count:
+        raise UserError(
+            f"index holds numbers from {least} to {most}, the table has {count} entries; use 0 to {count - 1}"
+        )
+
+
+def _parts(problem: Problem, bias: Tensor | None, in_kernel: bool) -> int:
+    """In how many parts of the batch the gradients that items share are summed."""
+    numbers = problem.heads * problem.entries if in_kernel else 0
+    if bias is not None:
+        if bias.dim() == 4 and bias.shape[0] > 1:
+            return 1
+        numbers = max(numbers, bias.numel())
+    return max(1, min(_PARTS, problem.items or problem.batch, _PARTIAL // max(numbers, 1)))
 
 
 def _partial(bias: Tensor, problem: Problem, gradients: Gradients) -> Tensor:
@@ -138,9 +172,6 @@ def _partial(bias: Tensor, problem: Problem, gradients: Gradients) -> Tensor:
         # Items begin anywhere, and whole vectors are written beyond the last column of each.
         padded += _VECTOR
     numbers = math.prod(sizes[:3]) * padded
-    if sizes[0] == 1:
-        sequences = problem.items or problem.batch
-        gradients.parts = max(1, min(_PARTS, sequences, _PARTIAL // max(numbers, 1)))
     partial = torch.zeros(gradients.parts, numbers)
     gradients.bias = partial.data_ptr()
     gradients.bias_items, gradients.bias_heads, gradients.bias_rows, gradients.bias_columns = sizes

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from headway.core.ops.attention.request import Request
+from headway.core.ops.native.draws import Draws, draws_of
 
 _Three, _Four = ctypes.c_long * 3, ctypes.c_long * 4
 _Pointer, _Long = ctypes.c_void_p, ctypes.c_long
@@ -30,6 +31,11 @@ class Problem(ctypes.Structure):
         ("mask_strides", _Four),
         *((name, _Pointer) for name in ("slopes", "lengths", "offsets", "key_offsets")),
         *((name, _Long) for name in ("items", "bottom_right", "left", "right", "threads")),
+        ("dropout", Draws),
+        ("table", _Pointer),
+        ("entries", _Long),
+        ("index", _Pointer),
+        ("index_strides", _Three),
     )
 
 
@@ -46,11 +52,12 @@ class Gradients(ctypes.Structure):
         *((f"bias_{name}", _Long) for name in ("items", "heads", "rows", "columns", "padded")),
         ("parts", _Long),
         ("slopes", _Pointer),
+        ("table", _Pointer),
     )
 
 
 def problem_of(request: Request, out: Tensor, lse: Tensor) -> tuple[Problem, list[Tensor]]:
-    """A request whose rows are contiguous, bias in float32 and scale a number.
+    """A request whose rows are contiguous, bias in float32, scale a number and index checked.
 
     Returns:
         The arguments, and the tensors that must live as long as they do.
@@ -74,6 +81,14 @@ def problem_of(request: Request, out: Tensor, lse: Tensor) -> tuple[Problem, lis
         threads=torch.get_num_threads(),
     )
     kept = [lse]
+    if request.table is not None and request.index is not None:
+        kept += [request.table.T.float().contiguous(), request.index.long()]
+        problem.table, problem.index = (x.data_ptr() for x in kept[-2:])
+        problem.entries = len(request.table)
+        shared = (batch, queries, keys)
+        problem.index_strides = _Three(*kept[-1].expand(shared).stride())
+    if request.seed is not None:
+        problem.dropout = draws_of(int(request.seed), request.dropout)
     for name, rows in (
         ("query", request.query),
         ("key", request.key),

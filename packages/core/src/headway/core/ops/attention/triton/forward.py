@@ -11,6 +11,7 @@ from headway.core.ops.attention.triton.scores import (
     query_limits,
     tile_scores,
 )
+from headway.core.ops.attention.triton.shift import query_rows, shifted
 from headway.core.ops.kernels.rows import LOG2E, load_rows, store_rows
 
 
@@ -52,6 +53,7 @@ def forward_kernel(
     first, last = key_range(limits, batch, shape, rules)
     rows_64 = rows.to(tl.int64)
     query_block = load_rows(head_of(query, batch, head), rows_64, end, query.stride_n, D, BLOCK_D)
+    relative_block = query_rows(rules, rows, end, batch, head, D, BLOCK_D)
     top = tl.full((BLOCK_T,), float("-inf"), tl.float32)
     total = tl.zeros((BLOCK_T,), tl.float32)
     if rules.sinks is not None:
@@ -72,6 +74,19 @@ def forward_kernel(
             batch,
             head,
             rules,
+            shifted(
+                relative_block,
+                rules,
+                begin,
+                start,
+                head,
+                shape,
+                D,
+                BLOCK_D,
+                BLOCK_T,
+                BLOCK_S,
+                PRECISION,
+            ),
         )
         new_top = tl.maximum(top, tl.max(scores, axis=1))
         # A row that has seen no key yet has top = -inf, and -inf - -inf is not a number.

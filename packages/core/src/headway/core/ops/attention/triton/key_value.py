@@ -17,6 +17,7 @@ from headway.core.ops.attention.triton.scores import (
     query_range,
     tile_scores,
 )
+from headway.core.ops.attention.triton.shift import query_rows, shifted_columns
 from headway.core.ops.attention.triton.statistics import load_statistics
 from headway.core.ops.kernels.rows import load_rows, store_rows
 
@@ -82,6 +83,19 @@ def key_value_kernel(
                 batch,
                 head,
                 rules,
+                shifted_columns(
+                    query_rows(rules, rows, last, batch, head, D, BLOCK_D),
+                    rules,
+                    start,
+                    begin,
+                    head,
+                    shape,
+                    D,
+                    BLOCK_D,
+                    BLOCK_T,
+                    BLOCK_S,
+                    PRECISION,
+                ),
             )
             weights = tl.exp2(scores - sums[None, :])
             grad_block = load_rows(grad_start, rows_64, last, grad_out.stride_n, DV, BLOCK_DV)

@@ -9,6 +9,7 @@ from torch import Tensor
 from headway.core.ops.attention.request import Request
 from headway.core.ops.attention.results import Wanted, empty_outputs, empty_rows
 from headway.core.ops.attention.triton.bias import bias_kernel
+from headway.core.ops.attention.triton.distance import distance_kernel
 from headway.core.ops.attention.triton.forward import forward_kernel
 from headway.core.ops.attention.triton.key_value import key_value_kernel
 from headway.core.ops.attention.triton.options import (
@@ -76,6 +77,8 @@ def tile_name(kernel: str, request: Request) -> str:
         return "bias_banded"
     if kernel not in ("forward", "key_value", "query"):
         return kernel
+    if request.distance_key is not None:
+        return f"{kernel}_shift"
     crowded = request.table is not None or (request.bias is not None and request.mask is not None)
     return f"{kernel}_planes" if crowded else kernel
 
@@ -123,8 +126,8 @@ def backward(
     """Runs the backward kernels.
 
     Returns:
-        Gradients of query, key, value, bias, slopes, table, scales and sinks; of the last five those that
-        are not wanted are empty.
+        Gradients of query, key, value, bias, slopes, table, scales, sinks, relative queries and distances;
+        of the last seven those that are not wanted are empty.
     """
     query, key, value, grad_out = (
         dense_rows(x) for x in (request.query, request.key, request.value, grad_out)
@@ -142,6 +145,9 @@ def backward(
         row_slopes, row_scales = (
             torch.empty_like(lse) if want else None for want in (wanted.slopes, wanted.scales)
         )
+        grad_relative = None
+        if wanted.relative and request.relative_query is not None:
+            grads["relative"] = grad_relative = empty_rows(request.relative_query)
         if query.numel():
             _row_sums(out, grad_out, grad_lse, lse, delta, request, launcher)
             tile = launcher.tile("query", request)
@@ -150,7 +156,16 @@ def backward(
                 "query",
                 query_kernel,
                 count * heads * batch,
-                (*inputs, rows_of(grad_query), row_slopes, row_scales, options, shape, blocks),
+                (
+                    *inputs,
+                    rows_of(grad_query),
+                    row_slopes,
+                    row_scales,
+                    None if grad_relative is None else rows_of(grad_relative),
+                    options,
+                    shape,
+                    blocks,
+                ),
                 _blocked(constants, tile),
                 tile,
             )
@@ -169,6 +184,8 @@ def backward(
             grads["bias"] = _bias_sums(request, inputs, options, constants, launcher)
         if wanted.table:
             grads["table"] = _table_sums(request, inputs, options, constants, launcher)
+        if wanted.distances:
+            grads["distances"] = _distance_sums(request, inputs, options, constants, launcher)
         for name, given, per_row in (
             ("slopes", request.alibi_slopes, row_slopes),
             ("scales", request.scale, row_scales),
@@ -271,6 +288,34 @@ def _table_sums(
         tile,
     )
     return partial.sum(dim=0).T.to(table.dtype).contiguous()
+
+
+def _distance_sums(
+    request: Request,
+    inputs: tuple[Any, ...],
+    options: Any,
+    constants: Constants,
+    launcher: Launcher,
+) -> Tensor:
+    key = request.distance_key
+    assert key is not None
+    batch, heads, queries, keys = request.shape
+    own_heads, count, width = key.shape
+    if not batch * heads * queries * keys:
+        return torch.zeros_like(key, memory_format=torch.contiguous_format)
+    tile = launcher.tile("distance", request)
+    owners = own_heads * triton.cdiv(count, tile.s)
+    visits, shares = _shares(batch * heads // own_heads, owners)
+    partial = torch.empty((shares, own_heads, count, width), dtype=torch.float32, device=key.device)
+    launcher.start(
+        "distance",
+        distance_kernel,
+        owners * shares,
+        (*inputs, partial, own_heads, visits, options, shape_of(request)),
+        _blocked(constants, tile),
+        tile,
+    )
+    return partial.sum(dim=0).to(key.dtype)
 
 
 def _shares(total: int, owners: int) -> tuple[int, int]:

@@ -43,6 +43,16 @@ class Table(NamedTuple):
     numbers: Plane
 
 
+class Relative(NamedTuple):
+    """Queries (B, H, T, D) of a second product, and its keys by distance: (H, T + S - 1, D).
+
+    The key of distance s - t is row s - t + T - 1; a stride of zero says that heads share them.
+    """
+
+    query: Rows
+    key: Rows
+
+
 class Dropout(NamedTuple):
     """A weight stays if its draw, made of the seed and its place, is above the threshold."""
 
@@ -87,6 +97,7 @@ class Options(NamedTuple):
     scales: _Pointer | None
     slopes: _Pointer | None
     table: Table | None
+    relative: Relative | None
     softcap: _Scalar | None
     sinks: _Pointer | None
     dropout: Dropout | None

@@ -12,11 +12,13 @@ from headway.core.ops.attention.triton.operands import (
     Dropout,
     Options,
     Plane,
+    Relative,
     Rows,
     Shape,
     Table,
 )
 from headway.core.ops.attention.triton.packing import packing_of
+from headway.core.ops.kernels.memory import dense_rows
 
 Constants = dict[str, int | bool | str]
 
@@ -48,6 +50,7 @@ def options_of(request: Request) -> Options:
         scales=scale.contiguous() if isinstance(scale, Tensor) else None,
         slopes=None if request.alibi_slopes is None else request.alibi_slopes.contiguous(),
         table=_table(request),
+        relative=_relative(request),
         softcap=request.softcap,
         sinks=None if request.sinks is None else request.sinks.contiguous(),
         dropout=_dropout(request),
@@ -90,6 +93,14 @@ def _table(request: Request) -> Table | None:
     plane = _plane(index, request)
     assert plane is not None
     return Table(table, table.stride(0), table.stride(1), table.shape[0], plane)
+
+
+def _relative(request: Request) -> Relative | None:
+    query, key = request.relative_query, request.distance_key
+    if query is None or key is None:
+        return None
+    key = dense_rows(key.expand(query.shape[1], -1, -1)[None])
+    return Relative(rows_of(dense_rows(query)), rows_of(key))
 
 
 def _dropout(request: Request) -> Dropout | None:

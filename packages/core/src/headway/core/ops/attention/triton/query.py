@@ -11,6 +11,7 @@ from headway.core.ops.attention.triton.scores import (
     key_range,
     query_limits,
 )
+from headway.core.ops.attention.triton.shift import query_rows, shifted, shifted_back
 from headway.core.ops.attention.triton.statistics import load_statistics
 from headway.core.ops.attention.triton.tile_gradient import grad_of_scores
 from headway.core.ops.kernels.rows import load_rows, store_rows
@@ -27,6 +28,7 @@ def query_kernel(
     grad_query,
     row_slopes,
     row_scales,
+    grad_relative,
     rules,
     shape,
     blocks,
@@ -41,8 +43,9 @@ def query_kernel(
 ):
     """One program per block of queries of one head of one item.
 
-    `row_slopes` and `row_scales` take each row's share of the gradients of the head's distance penalty and
-    scale; they are None where those are not wanted.
+    `grad_relative` takes the gradient of the queries of the second product, `row_slopes` and `row_scales`
+    each row's share of the gradients of the head's distance penalty and scale. They are None where those
+    are not wanted.
     """
     begin, end, rest = find_block(tl.program_id(0), blocks, shape.T, BLOCK_T)
     if begin >= end:
@@ -63,6 +66,8 @@ def query_kernel(
     sums, deltas = load_statistics(lse + line, delta + line, rows, end)
     query_sums = tl.zeros((BLOCK_T, BLOCK_D), tl.float32)
     slope_sums = tl.zeros((BLOCK_T,), tl.float32)
+    relative_block = query_rows(rules, rows, end, batch, head, D, BLOCK_D)
+    relative_sums = tl.zeros((BLOCK_T, BLOCK_D), tl.float32)
     for start in range(first, last, BLOCK_S):  # pyright: ignore[reportArgumentType]
         columns = start + tl.arange(0, BLOCK_S)
         columns_64 = columns.to(tl.int64)
@@ -81,8 +86,35 @@ def query_kernel(
             head,
             rules,
             shape,
+            shifted(
+                relative_block,
+                rules,
+                begin,
+                start,
+                head,
+                shape,
+                D,
+                BLOCK_D,
+                BLOCK_T,
+                BLOCK_S,
+                PRECISION,
+            ),
             PRECISION,
         )
+        if grad_relative is not None:
+            relative_sums += shifted_back(
+                grad_scores,
+                rules,
+                begin,
+                start,
+                head,
+                shape,
+                D,
+                BLOCK_D,
+                BLOCK_T,
+                BLOCK_S,
+                PRECISION,
+            )
         if row_slopes is not None:
             steps = distance(rows[:, None], columns[None, :], in_rows(limits, rules))
             slope_sums -= tl.sum(grad_scores * steps, axis=1)
@@ -95,6 +127,9 @@ def query_kernel(
         # A row's products with the gradients of its scores, summed, are its query times these sums.
         shares = tl.sum(query_block.to(tl.float32) * query_sums, axis=1)
         tl.store(row_scales + line + rows, shares, mask=rows < end)
+    if grad_relative is not None:
+        grad_start = head_of(grad_relative, batch, head)
+        store_rows(grad_start, rows_64, end, grad_relative.stride_n, relative_sums, D, BLOCK_D)
     query_sums *= head_scale(rules, head)
     grad_start = head_of(grad_query, batch, head)
     store_rows(grad_start, rows_64, end, grad_query.stride_n, query_sums, D, BLOCK_D)

@@ -104,11 +104,11 @@ def head_scale(rules, head):
 
 
 @triton.jit
-def tile_scores(products, rows, columns, limits, batch, head, rules):
+def tile_scores(products, rows, columns, limits, batch, head, rules, relative=None):
     """Scores in units of log 2, minus infinity where a key is hidden, and the slope of the cap.
 
     Rows are numbers of queries and columns numbers of keys; they and the limits broadcast to the products,
-    in either orientation.
+    in either orientation. `relative` is what relative positions add, or None.
     """
     slope = 1.0
     if rules.softcap is None:
@@ -139,6 +139,8 @@ def tile_scores(products, rows, columns, limits, batch, head, rules):
         entry = table.start + head * table.stride_h + number * table.stride_e
         added = tl.load(entry, mask=visible & known, other=float("nan"))
         scores += added.to(tl.float32) * LOG2E
+    if relative is not None:
+        scores += relative * LOG2E
     return tl.where(visible, scores, float("-inf")), slope
 
 

@@ -11,8 +11,19 @@ from headway.core.ops.attention.triton.scores import (
     query_limits,
     tile_scores,
 )
+from headway.core.ops.attention.triton.shift import query_rows, shifted
 from headway.core.ops.attention.triton.statistics import load_statistics
 from headway.core.ops.kernels.rows import load_rows
+
+
+@triton.jit
+def grad_of_weights(weights, grad_weights, deltas, rows, columns, batch, head, rules, shape):
+    """The gradient of the final scores, queries first, from that of what multiplies the values."""
+    if rules.dropout is not None:
+        line = (batch * shape.H + head) * shape.T
+        stays = kept(rows, columns, line, shape, rules.dropout)
+        grad_weights = tl.where(stays, grad_weights * rules.dropout.gain, 0.0)
+    return weights * (grad_weights - deltas[:, None])
 
 
 @triton.jit
@@ -30,6 +41,7 @@ def grad_of_scores(
     head,
     rules,
     shape,
+    relative,
     PRECISION: tl.constexpr,
 ):
     """The gradient of the final scores, queries first, and the slope of the cap under them."""
@@ -41,14 +53,22 @@ def grad_of_scores(
         batch,
         head,
         rules,
+        relative,
     )
     weights = tl.exp2(scores - sums[:, None])
     grad_weights = tl.dot(grad_block, tl.trans(value_block), input_precision=PRECISION)
-    if rules.dropout is not None:
-        line = (batch * shape.H + head) * shape.T
-        stays = kept(rows[:, None], columns[None, :], line, shape, rules.dropout)
-        grad_weights = tl.where(stays, grad_weights * rules.dropout.gain, 0.0)
-    return weights * (grad_weights - deltas[:, None]), slope
+    gradient = grad_of_weights(
+        weights,
+        grad_weights,
+        deltas,
+        rows[:, None],
+        columns[None, :],
+        batch,
+        head,
+        rules,
+        shape,
+    )
+    return gradient, slope
 
 
 @triton.jit
@@ -104,6 +124,19 @@ def visit_tile(
             head,
             rules,
             shape,
+            shifted(
+                query_rows(rules, rows, shape.T, batch, head, D, BLOCK_D),
+                rules,
+                start_t,
+                start_s,
+                head,
+                shape,
+                D,
+                BLOCK_D,
+                BLOCK_T,
+                BLOCK_S,
+                PRECISION,
+            ),
             PRECISION,
         )
     return gradient

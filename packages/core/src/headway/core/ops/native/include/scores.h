@@ -14,6 +14,9 @@ constexpr long kFar = 1L << 40;
 struct Scores {
   const float* bias = nullptr;  // element (t, s) at t * bias_t + s * bias_s
   long bias_t = 0, bias_s = 0;
+  const float* table = nullptr;  // of the head; pair (t, s) takes entry index[t * index_t + s * index_s]
+  const int64_t* index = nullptr;
+  long index_t = 0, index_s = 0;
   const uint8_t* mask = nullptr;
   long mask_t = 0, mask_s = 0;
   const int32_t* regions = nullptr;  // pairs meet only within a region
@@ -22,10 +25,10 @@ struct Scores {
   long left = kFar, right = kFar;    // how far it sees
   long keys = 0;                     // how many there are
 
-  bool everywhere() const { return bias || mask || regions || slope != 0.0f; }
+  bool everywhere() const { return bias || table || mask || regions || slope != 0.0f; }
 
   bool operator==(const Scores& o) const {
-    return bias == o.bias && mask == o.mask && regions == o.regions && slope == o.slope &&
+    return bias == o.bias && table == o.table && index == o.index && mask == o.mask && regions == o.regions && slope == o.slope &&
            shift == o.shift && keys == o.keys;
   }
 
@@ -79,6 +82,10 @@ struct Scores {
       for (long k = 0; k < count; k++) x[k] = b[k * bias_s] * kLog2e;
     } else {
       for (int k = 0; k < N; k++) x[k] = 0.0f;
+    }
+    if (table) {
+      const int64_t* entry = index + t * index_t + s * index_s;
+      for (long k = 0; k < count; k++) x[k] += table[entry[k * index_s]] * kLog2e;
     }
     if (slope != 0.0f)
       for (long k = 0; k < count; k++) x[k] -= slope * kLog2e * (float)std::labs(s + k - place);

@@ -4,6 +4,7 @@
 // scores of a tile are computed in units of log2, so that 2^x replaces e^x.
 #pragma once
 
+#include "draws.h"
 #include "memory.h"
 #include "rows.h"
 #include "scores.h"
@@ -20,6 +21,9 @@ struct Item {
   float* lse;  // one number per query
   long queries, keys, width, value_width;
   float scale;
+  Dropout dropout = {};
+  // The number of the first pair of the item among all, and by how much it grows with the query.
+  uint64_t number = 0, row = 0;
 };
 
 // Where the gradient of the bias of one item goes: sums over what the bias is broadcast along.
@@ -28,6 +32,7 @@ struct BiasGrad {
   long row = 0;        // distance of two rows; 0 if the bias has one for all queries
   bool column = true;  // false if it has one column for all keys
   float* slope = nullptr;  // where that of the penalty of distance goes
+  float* table = nullptr;  // and that of the entries of the head
 };
 
 inline long block(long count, long size) {
@@ -73,11 +78,26 @@ inline void hide_rest(float* x, long rows, long columns) {
     for (long k = rest; k < W; k++) last[r * N + k] = -INFINITY;
 }
 
-inline const float* vector_of(const float* x, long rows, long v) {
+// Vector number v of the first row of a tile, from its begin.
+template <class Begin>
+inline Begin vector_of(Begin x, long rows, long v) {
   return x + (v / 2) * rows * N + (v % 2) * W;
 }
-inline float* vector_of(float* x, long rows, long v) {
-  return x + (v / 2) * rows * N + (v % 2) * W;
+
+// What the weights of a tile are multiplied by: zero where they are dropped.
+template <class T, class Each>
+inline void each_factor(const Item<T>& item, long i, long m, long j, long n, Each each) {
+  for (long v = 0; v < vectors(n); v++)
+    for (long r = 0; r < m; r++)
+      each(vector_of(0L, m, v) + r * N, item.dropout.factors(item.number + (i + r) * item.row + j + v * W));
+}
+
+inline void scale(float* x, const float* by, long rows, long columns) {
+  for (long v = 0; v < vectors(columns); v++) {
+    float* at = vector_of(x, rows, v);
+    const float* other = vector_of(by, rows, v);
+    for (long r = 0; r < rows; r++) store(at + r * N, load(at + r * N) * load(other + r * N));
+  }
 }
 
 // Scores of R rows to weights, and by what ratio earlier sums of each row shrink.
@@ -157,6 +177,8 @@ void forward(const Item<T>& item, const Scores& scores, const Packed& packed, Fo
       multiply(m, n, item.width, tiles.query, m * N, packed.key + j * item.width, N * item.width, added, tiles.scores, m * N);
       if (!added) detail::hide_rest(tiles.scores, m, n);
       detail::soften(tiles.scores, m, n, tiles, first);
+      if (item.dropout.gain)
+        detail::each_factor(item, i, m, j, n, [&](long at, Vec by) { store(tiles.scores + at, load(tiles.scores + at) * by); });
       if (!first) detail::shrink(tiles.out, tiles.ratio, m, item.value_width);
       multiply(m, item.value_width, n, tiles.scores, m * N, packed.value + j * N, item.keys * N, first ? nullptr : tiles.out, tiles.out, m * N);
       first = false;
@@ -183,7 +205,7 @@ struct ItemGrad {
 
 struct BackwardTiles {
   float *query, *grad, *query_grad, *key_grad, *value_grad;           // of the whole item
-  float *key, *key_flipped, *value_flipped, *scores, *slopes, *added;  // of a tile
+  float *key, *key_flipped, *value_flipped, *scores, *slopes, *added, *kept;  // of a tile
   float *lse, *delta;
   Scores filled;
   bool full = false;
@@ -200,6 +222,7 @@ struct BackwardTiles {
     scores = memory.take(kQueries * kKeysBack);
     slopes = memory.take(kQueries * kKeysBack);
     added = memory.take(kQueries * kKeysBack);
+    kept = memory.take(kQueries * kKeysBack);
     lse = memory.take(queries + W);
     delta = memory.take(queries + W);
     full = false;
@@ -270,6 +293,17 @@ inline void collect(const float* slopes, long rows, long columns, const BiasGrad
   }
 }
 
+// Adds each slope to the entry of the table that its pair takes.
+inline void scatter(const float* slopes, long rows, long columns, const Scores& scores, float* to, long i, long j) {
+  for (long r = 0; r < rows; r++) {
+    const int64_t* entry = scores.index + (i + r) * scores.index_t + j * scores.index_s;
+    for (long v = 0; v < vectors(columns); v++) {
+      const float* at = vector_of(slopes, rows, v) + r * N;
+      const long left = columns - v * W, count = left < W ? left : W;
+      for (long k = 0; k < count; k++) to[entry[(v * W + k) * scores.index_s]] += at[k];
+    }
+  }
+}
 
 // The gradient of the slope: minus the distances, weighted.
 inline float along(const float* slopes, long rows, long columns, const Scores& scores, long i, long j) {
@@ -349,10 +383,16 @@ void backward(const Item<T>& item, const ItemGrad<T>& grads, const Scores& score
       multiply(m, n, width, query, queries * N, tiles.key_flipped, N * width, added, tiles.scores, m * N);
       if (!added) detail::hide_rest(tiles.scores, m, n);
       multiply(m, n, value_width, grad, queries * N, tiles.value_flipped, N * value_width, nullptr, tiles.slopes, m * N);
+      if (item.dropout.gain) {
+        detail::each_factor(item, i, m, j, n, [&](long at, Vec by) { store(tiles.kept + at, by); });
+        detail::scale(tiles.slopes, tiles.kept, m, n);
+      }
       (whole ? detail::slope<true> : detail::slope<false>)(
           tiles.scores, tiles.slopes, tiles.lse + i, tiles.delta + i, m, n);
       if (bias.to) detail::collect(tiles.slopes, m, n, bias, i, j);
+      if (bias.table) detail::scatter(tiles.slopes, m, n, scores, bias.table, i, j);
       if (bias.slope) *bias.slope += detail::along(tiles.slopes, m, n, scores, i, j);
+      if (item.dropout.gain) detail::scale(tiles.scores, tiles.kept, m, n);
       add_flipped(n, value_width, m, tiles.scores, m * N, grad, queries * N, tiles.value_grad + j * N, keys * N);
       add_flipped(n, width, m, tiles.slopes, m * N, query, queries * N, tiles.key_grad + j * N, keys * N);
       multiply(m, width, n, tiles.slopes, m * N, tiles.key, columns * N, tiles.query_grad + i * N, tiles.query_grad + i * N, queries * N);
