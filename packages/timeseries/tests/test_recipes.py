@@ -19,6 +19,8 @@ QUICK = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu"]
 RECIPES = sorted(
     path.stem for path in (Path(headway.timeseries.__file__).parent / "recipes").glob("*.yaml")
 )
+# Tested where what they do is.
+OTHERS = {"finetune", "diffusion_ts_sines"}
 SMALL = {
     "itransformer_ett": ["--model.backbone.dim", "16", "--model.backbone.heads", "2"],
     "informer_ett": ["--model.backbone.dim", "16", "--model.backbone.heads", "2"],
@@ -48,7 +50,7 @@ def runs(path: Path, recipe: str) -> list[Path]:
     return list((path.parent / "runs" / "timeseries" / recipe).glob("*"))
 
 
-@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "finetune"])
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if name not in OTHERS])
 def test_a_recipe_trains_and_its_run_forecasts(recipe: str, tmp_path: Path, capsys) -> None:
     path = ett(tmp_path, rows=2600 if recipe == "nlinear_ett" else 1300)
     run = fit(recipe, path, *SMALL.get(recipe, []))

@@ -7,10 +7,12 @@ import pytest
 import torch
 from peers import informer
 from torch import nn
+from transformers.models.informer.modeling_informer import InformerConvLayer
 
 from headway.core.errors import UserError
 from headway.core.mixers import CrossAttention, ProbSparseAttention, SelfAttention
 from headway.core.ops.probsparse import sample_keys
+from headway.core.resample import Distilling
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.models import Informer
 from headway.timeseries.weights.neuralforecast import to_neuralforecast
@@ -138,3 +140,20 @@ def test_it_trains() -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.2 * losses[0]
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+def test_distilling_equals_the_layer_of_transformers(training: bool) -> None:
+    torch.manual_seed(0)
+    theirs, ours = InformerConvLayer(16).train(training), Distilling(16).train(training)
+    state = theirs.state_dict()
+    ours.load_state_dict({name.replace("downConv", "convolution"): state[name] for name in state})
+    x = torch.randn(3, 15, 16)
+    mine, other = x.clone().requires_grad_(), x.clone().requires_grad_()
+    out, expected = ours(mine)[0], theirs(other)
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
+    out.square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(mine.grad, other.grad, atol=1e-5, rtol=1e-5)
+    weight, wanted = ours.convolution.weight.grad, theirs.downConv.weight.grad
+    torch.testing.assert_close(weight, wanted, atol=1e-4, rtol=1e-4)

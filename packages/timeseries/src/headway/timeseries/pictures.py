@@ -81,6 +81,24 @@ def backtest_figure(errors: Mapping[str, Mapping[int, float]], score: str) -> "F
     return figure
 
 
+def generated_figure(real: Any, made: Any) -> "Figure":
+    """Draws real windows beside generated ones, series below each other.
+
+    Shape:
+        real, made: (M, L, N).
+    """
+    shown = min(real.shape[2], MOST)
+    figure = _figure(8, 1.5 * shown + 0.6)
+    grid = figure.subplots(shown, 2, squeeze=False, sharex=True, sharey="row")
+    kinds = (("real", real, "0.3"), ("generated", made, "tab:red"))
+    for column, (name, windows, color) in enumerate(kinds):
+        grid[0, column].set_title(name, size=10)
+        for row in range(shown):
+            grid[row, column].plot(windows[:, :, row].T, color=color, lw=0.7, alpha=0.4)
+            grid[row, column].tick_params(labelsize=7)
+    return figure
+
+
 def _figure(width: float, height: float) -> "Figure":
     # Not pyplot: it keeps figures alive and asks for a display.
     from matplotlib.figure import Figure

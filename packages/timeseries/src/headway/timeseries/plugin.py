@@ -6,6 +6,7 @@ domain = Domain(
     name="timeseries",
     help="Forecasting with iTransformer, PatchTST, Autoformer, Informer, SAMformer and simple models.",
     adapters=(
+        "headway.timeseries.weights.hugging_face:adapter",
         "headway.timeseries.weights.neuralforecast:adapter",
         "headway.timeseries.weights.neuralforecast_autoformer:adapter",
         "headway.timeseries.weights.neuralforecast_simple:linear",

@@ -6,6 +6,7 @@ from headway.core.mixers.convolution import ConvolutionMixer
 from headway.core.mixers.cross_attention import CrossAttention
 from headway.core.mixers.decays import FixedDecay, LearnedDecay
 from headway.core.mixers.deformable_attention import DeformableAttention
+from headway.core.mixers.factorized_attention import FactorizedAttention
 from headway.core.mixers.feature_maps import (
     EluPlusOne,
     FeatureMap,
@@ -14,8 +15,10 @@ from headway.core.mixers.feature_maps import (
 )
 from headway.core.mixers.fourier import FourierMixer
 from headway.core.mixers.gated_convolution import GatedConvolutionMixer
+from headway.core.mixers.legendre_memory import LegendreMemory
 from headway.core.mixers.linear_attention import LinearAttention
 from headway.core.mixers.neighbourhood_attention import NeighbourhoodAttention
+from headway.core.mixers.normalized_linear import NormalizedLinearCrossAttention
 from headway.core.mixers.pooling import PoolingMixer
 from headway.core.mixers.positioned import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.mixers.probsparse import ProbSparseAttention, ProbSparseCrossAttention
@@ -31,13 +34,16 @@ __all__ = [
     "CrossAttention",
     "DeformableAttention",
     "EluPlusOne",
+    "FactorizedAttention",
     "FeatureMap",
     "FixedDecay",
     "FourierMixer",
     "GatedConvolutionMixer",
     "LearnedDecay",
+    "LegendreMemory",
     "LinearAttention",
     "NeighbourhoodAttention",
+    "NormalizedLinearCrossAttention",
     "PoolingMixer",
     "PositionedCrossAttention",
     "PositionedSelfAttention",

@@ -43,6 +43,7 @@ class SeriesEmbedding(Module):
         marks: Calendar marks of a moment; 0 for none.
         dropout: Probability of dropping a channel in training.
         positions: Whether the place of a moment is added.
+        bias: Whether the layers learn a bias, as in the first published code.
 
     Shape:
         x: (B, L, variates). marks: (B, L, marks). Output: (B, L, dim).
@@ -59,12 +60,13 @@ class SeriesEmbedding(Module):
         marks: int = 0,
         dropout: float = 0.0,
         positions: bool = True,
+        bias: bool = False,
     ) -> None:
         super().__init__()
-        self.values = nn.Conv1d(variates, dim, 3, bias=False)
+        self.values = nn.Conv1d(variates, dim, 3, bias=bias)
         nn.init.kaiming_normal_(self.values.weight, mode="fan_in", nonlinearity="leaky_relu")
         self.position = SinusoidalPosition(dim) if positions else None
-        self.marks = nn.Linear(marks, dim, bias=False) if marks else None
+        self.marks = nn.Linear(marks, dim, bias=bias) if marks else None
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, marks: Tensor | None = None) -> Tensor:

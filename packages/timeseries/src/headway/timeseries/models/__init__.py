@@ -1,26 +1,42 @@
 """Forecasters; they need torch alone."""
 
+from headway.timeseries.models.aceformer import ACEFormer
 from headway.timeseries.models.autoformer import Autoformer
 from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.diffusion_ts import DiffusionTS
 from headway.timeseries.models.dlinear import DLinear
+from headway.timeseries.models.factformer import FactFormer
+from headway.timeseries.models.gnot import GNOT
 from headway.timeseries.models.informer import Informer
 from headway.timeseries.models.itransformer import ITransformer
+from headway.timeseries.models.lmuformer import LMUFormer
 from headway.timeseries.models.patchtst import PatchTST
 from headway.timeseries.models.pretrained import pretrained
 from headway.timeseries.models.samformer import SAMformer
 from headway.timeseries.models.simple import Naive, NLinear, SeasonalNaive
+from headway.timeseries.models.swin_lstm import SwinLSTM
+from headway.timeseries.models.trades import TRADES
+from headway.timeseries.models.transformer import Transformer
 
 __all__ = [
+    "GNOT",
+    "TRADES",
+    "ACEFormer",
     "Autoformer",
     "DLinear",
+    "DiffusionTS",
+    "FactFormer",
     "Forecaster",
     "ITransformer",
     "Informer",
+    "LMUFormer",
     "NLinear",
     "Naive",
     "PatchTST",
     "SAMformer",
     "SeasonalNaive",
+    "SwinLSTM",
+    "Transformer",
     "list_models",
     "pretrained",
 ]

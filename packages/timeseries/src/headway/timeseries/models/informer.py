@@ -3,12 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from headway.core.blocks import PostNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
-from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import CrossAttention, ProbSparseAttention
 from headway.core.norms import LayerNorm
@@ -17,7 +15,7 @@ from headway.core.stacks import Decoder
 from headway.core.stacks.stack import Stack
 from headway.core.systems import system
 from headway.timeseries.layers import SeriesEmbedding
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.encoder_decoder import EmbeddingFactory, EncoderDecoderForecaster
 
 _norm = partial(LayerNorm, eps=1e-5)
 CausalProbSparseAttention = partial(ProbSparseAttention, causal=True)
@@ -30,7 +28,7 @@ CausalProbSparseAttention = partial(ProbSparseAttention, causal=True)
     claim="ProbSparse equals dense attention when u = L; the decoder gives the whole horizon in one pass",
     test="packages/timeseries/tests/models/test_informer.py",
 )
-class Informer(Forecaster):
+class Informer(EncoderDecoderForecaster):
     """An encoder that halves the sequence between its blocks, and a decoder that answers in one pass.
 
     The decoder reads the last ``start`` steps followed by zeros in the place of the future, with the
@@ -49,6 +47,7 @@ class Informer(Forecaster):
         decoder_mixer: Builds the causal mixer of the decoder, ``(dim, heads)``.
         cross: Builds the mixer that reads the encoder, ``(dim, heads)``.
         feedforward: Builds the feed-forwards, ``(dim)``.
+        embedding: Builds the embedding of moments, ``(variates, dim, marks=, dropout=)``.
         distilling: Builds what halves the sequence between blocks, ``(dim)``; nothing if None.
         marks: Calendar marks of a moment; 0 for none.
         dropout: Probability of dropping a channel of an embedded token in training.
@@ -80,16 +79,21 @@ class Informer(Forecaster):
         decoder_mixer: MixerFactory = CausalProbSparseAttention,
         cross: MixerFactory = CrossAttention,
         feedforward: FeedForwardFactory = MLP,
+        embedding: EmbeddingFactory = SeriesEmbedding,
         distilling: Callable[[int], Distilling] | None = Distilling,
         marks: int = 0,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(context_length=context_length, horizon=horizon)
-        if not 1 <= start <= context_length:
-            raise UserError(f"start {start} must lie between 1 and context_length {context_length}")
-        self.variates, self.start, self.marks = variates, start, marks
-        self.embedding = SeriesEmbedding(variates, dim, marks=marks, dropout=dropout)
-        self.decoder_embedding = SeriesEmbedding(variates, dim, marks=marks, dropout=dropout)
+        super().__init__(
+            variates=variates,
+            context_length=context_length,
+            horizon=horizon,
+            start=start,
+            dim=dim,
+            embedding=embedding,
+            marks=marks,
+            dropout=dropout,
+        )
         steps: list[nn.Module] = []
         for place in range(depth):
             if place and distilling is not None:
@@ -109,30 +113,3 @@ class Informer(Forecaster):
             block=PostNormBlock,
         )
         self.head = nn.Linear(dim, variates)
-
-    def forward(
-        self,
-        x: Tensor,
-        *,
-        mask: Tensor | None = None,
-        marks: Tensor | None = None,
-        future_marks: Tensor | None = None,
-        static: Tensor | None = None,
-    ) -> Tensor:
-        """Returns the forecast."""
-        self.check(x, static)
-        self.check_marks(x, marks, future_marks)
-        if mask is not None:
-            x = x.masked_fill(~mask, 0.0)
-        future = x.new_zeros(x.shape[0], self.horizon, self.variates)
-        asked = torch.cat([x[:, -self.start :], future], dim=1)
-        asked_marks = None
-        if self.marks and marks is not None and future_marks is not None:
-            asked_marks = torch.cat([marks[:, -self.start :], future_marks], dim=1)
-        memory, memory_layout = self.encoder(self.embedding(x, marks))
-        tokens, _ = self.decoder(
-            self.decoder_embedding(asked, asked_marks),
-            context=memory,
-            context_layout=memory_layout,
-        )
-        return self.head(tokens[:, -self.horizon :])

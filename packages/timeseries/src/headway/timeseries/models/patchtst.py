@@ -32,7 +32,7 @@ from headway.timeseries.models.base import Forecaster, new_head
 class PatchTST(Forecaster):
     """A transformer encoder over the patches of one series; all series share it.
 
-    The window is normalised, its last value repeated ``stride`` times, and cut into patches; a linear
+    The window is normalised, its last value repeated, and cut into patches that reach its end; a linear
     layer reads the future from all of them at once.
 
     Args:
@@ -43,6 +43,8 @@ class PatchTST(Forecaster):
         heads: Heads of the mixers.
         patch: Steps of a patch.
         stride: Steps from one patch to the next.
+        repeats: How often the last value is repeated, ``stride`` times if None, or 0. Steps that do not fill
+            a patch are left out at the end, or, without repeats, at the beginning.
         mixer: Builds the mixer of the patches, ``(dim, heads)``; a sequence is cycled over the depth.
         feedforward: Builds the feed-forward, ``(dim)``.
         norm: Builds the norms, ``(dim)``.
@@ -71,6 +73,7 @@ class PatchTST(Forecaster):
         heads: int = 16,
         patch: int = 16,
         stride: int = 8,
+        repeats: int | None = None,
         mixer: MixerFactory | Sequence[MixerFactory] = ScoreResidualAttention,
         feedforward: FeedForwardFactory = MLP,
         norm: Callable[[int], nn.Module] = MaskedBatchNorm,
@@ -85,8 +88,14 @@ class PatchTST(Forecaster):
                 f"patch {patch} and stride {stride} do not fit into context_length {context_length}; "
                 "they need 1 <= stride <= patch <= context_length"
             )
-        self.patch, self.stride, self.heads = patch, stride, heads
-        patches = (context_length - patch) // stride + 2
+        repeats = stride if repeats is None else repeats
+        if repeats < 0:
+            raise UserError(f"repeats is {repeats}; repeat the last value 0 or more times")
+        self.patch, self.stride, self.repeats, self.heads = patch, stride, repeats, heads
+        spare = context_length + repeats - patch
+        patches = spare // stride + 1
+        # Without repeats the newest steps are all read.
+        self.first = 0 if repeats else spare % stride
         self.normalization = WindowNorm(centre)
         self.embedding = nn.Linear(patch, dim)
         self.position = nn.Parameter(torch.empty(patches, dim).uniform_(-0.02, 0.02))
@@ -118,7 +127,7 @@ class PatchTST(Forecaster):
         series = x.shape[2]
         x, statistics = self.normalization(x, mask)
         alone = x.transpose(1, 2).flatten(0, 1)
-        patches = F.pad(alone[:, None], (0, self.stride), mode="replicate")[:, 0]
+        patches = F.pad(alone[:, None], (0, self.repeats), mode="replicate")[:, 0, self.first :]
         patches = patches.unfold(1, self.patch, self.stride)
         tokens = self.dropout(self.embedding(patches) + self.position)
         tokens, _ = self.encoder(tokens, cache=shared_scores(self.encoder, len(tokens)))

@@ -1,5 +1,6 @@
 """What models of time series are trained for."""
 
 from headway.timeseries.tasks.forecasting import Forecasting
+from headway.timeseries.tasks.generation import GenerateSeries
 
-__all__ = ["Forecasting"]
+__all__ = ["Forecasting", "GenerateSeries"]

@@ -1,32 +1,31 @@
-"""Reading iTransformer and Informer checkpoints of neuralforecast (and thuml's iTransformer)."""
+"""Reading iTransformer, Informer and VanillaTransformer checkpoints of neuralforecast and the authors."""
 
-import json
 import re
 from functools import partial
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
-from headway.core.mixers import ProbSparseAttention, ProbSparseCrossAttention, SelfAttention
+from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.resample import Distilling
 from headway.core.weights.checkpoint import Checkpoint
-from headway.timeseries.models.informer import Informer
 from headway.timeseries.models.itransformer import ITransformer
+from headway.timeseries.weights.moments import VALUES, build_moments
+from headway.timeseries.weights.notes import hyper_parameters
 
 ITRANSFORMER = "enc_embedding.value_embedding.weight"
-INFORMER = "enc_embedding.value_embedding.tokenConv.weight"
+INFORMER = f"{VALUES}.weight"
 PARTS = {"q": "query", "k": "key", "v": "value"}
 
 
 class NeuralForecast:
     """Recognises the names of the parameters."""
 
-    name = "neuralforecast iTransformer/Informer"
+    name = "neuralforecast iTransformer/Informer/VanillaTransformer"
     may_miss = ()
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
@@ -53,7 +52,7 @@ class NeuralForecast:
         depth = 1 + max(int(found[1]) for key in state if (found := _LAYER.match(key)))
         if ITRANSFORMER in state:
             return _itransformer(state, notes, int(heads), depth)
-        return _informer(state, notes, int(heads), depth, checkpoint.source)
+        return build_moments(state, notes, int(heads), depth, checkpoint.source)
 
     def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
         """Renames the tensors and joins the projections of an attention."""
@@ -77,20 +76,6 @@ class NeuralForecast:
 _LAYER = re.compile(r"encoder\.attn_layers\.(\d+)\.")
 
 
-def hyper_parameters(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Returns what the file says about how its model was built; empty if it says nothing."""
-    if len(checkpoint.files) != 1:
-        return {}
-    try:
-        with safe_open(checkpoint.files[0], framework="pt") as file:
-            return json.loads((file.metadata() or {}).get("hyper_parameters", "{}"))
-    except (SafetensorError, OSError, ValueError):
-        pass
-    content = torch.load(checkpoint.files[0], map_location="cpu", weights_only=True)
-    notes = content.get("hyper_parameters", {}) if isinstance(content, dict) else {}
-    return notes if isinstance(notes, dict) else {}
-
-
 def _itransformer(
     state: dict[str, Tensor], notes: dict[str, Any], heads: int, depth: int
 ) -> ITransformer:
@@ -108,46 +93,6 @@ def _itransformer(
         feedforward=partial(MLP, hidden_dim=hidden, dropout=dropout),
         norm=partial(LayerNorm, eps=1e-5),
         normalize=bool(notes.get("use_norm", True)),
-        dropout=dropout,
-    )
-
-
-def _informer(
-    state: dict[str, Tensor], notes: dict[str, Any], heads: int, depth: int, source: str
-) -> Informer:
-    for name in ("input_size", "h"):
-        if name not in notes:
-            raise UserError(
-                f"{source} does not say {name} of its Informer, and shapes do not tell; save it with "
-                "neuralforecast's save(), which writes it down"
-            )
-    dim, variates, _ = state[INFORMER].shape
-    marks = state.get("enc_embedding.temporal_embedding.embed.weight")
-    dropout, factor = float(notes.get("dropout", 0.05)), notes.get("factor", 3)
-    context_length = int(notes["input_size"])
-    share = float(notes.get("decoder_input_size_multiplier", 0.5))
-    hidden = len(state["encoder.attn_layers.0.conv1.weight"])
-    layers = {key.split(".")[2] for key in state if key.startswith("decoder.layers.")}
-    options: dict[str, Any] = {"factor": factor, "mix_heads": True, "out_dropout": dropout}
-    return Informer(
-        variates=variates,
-        context_length=context_length,
-        horizon=int(notes["h"]),
-        start=-int(-context_length * share // 1),
-        dim=dim,
-        depth=depth,
-        decoder_depth=len(layers),
-        heads=heads,
-        mixer=partial(ProbSparseAttention, **options),
-        decoder_mixer=partial(ProbSparseAttention, causal=True, **options),
-        cross=partial(ProbSparseCrossAttention, **options),
-        feedforward=partial(MLP, hidden_dim=hidden, dropout=dropout),
-        distilling=(
-            partial(Distilling, padding=2)
-            if any(key.startswith("encoder.conv_layers.") for key in state)
-            else None
-        ),
-        marks=0 if marks is None else marks.shape[1],
         dropout=dropout,
     )
 

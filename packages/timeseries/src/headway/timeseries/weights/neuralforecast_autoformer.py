@@ -12,7 +12,8 @@ from headway.core.feedforward import MLP
 from headway.core.mixers import AutoCorrelation, AutoCorrelationCross
 from headway.core.weights.checkpoint import Checkpoint
 from headway.timeseries.models.autoformer import Autoformer
-from headway.timeseries.weights.neuralforecast import INFORMER, PARTS, hyper_parameters
+from headway.timeseries.weights.neuralforecast import INFORMER, PARTS
+from headway.timeseries.weights.notes import hyper_parameters, refuse_tables
 
 AUTOFORMER = "encoder.norm.layernorm.weight"
 
@@ -30,6 +31,7 @@ class AutoformerWeights:
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
         """Builds the model at the sizes that the tensors have."""
         state, notes = checkpoint.state, hyper_parameters(checkpoint)
+        refuse_tables(state, checkpoint.source)
         for name in ("input_size", "h"):
             if name not in notes:
                 raise UserError(
@@ -51,7 +53,7 @@ class AutoformerWeights:
             variates=variates,
             context_length=length,
             horizon=int(notes["h"]),
-            start=-int(-length * share // 1),
+            start=int(notes.get("label_len", -int(-length * share // 1))),
             dim=dim,
             depth=_number(state, "encoder.attn_layers."),
             decoder_depth=_number(state, "decoder.layers."),

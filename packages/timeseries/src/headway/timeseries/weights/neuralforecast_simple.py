@@ -14,7 +14,7 @@ from headway.core.weights.checkpoint import Checkpoint
 from headway.timeseries.models.dlinear import DLinear
 from headway.timeseries.models.patchtst import PatchTST
 from headway.timeseries.models.simple import NLinear
-from headway.timeseries.weights.neuralforecast import hyper_parameters
+from headway.timeseries.weights.notes import hyper_parameters
 
 DLINEAR, NLINEAR = "linear_trend.weight", "linear.weight"
 PATCHTST = "model.backbone.W_P.weight"

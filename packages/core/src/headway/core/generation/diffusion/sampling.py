@@ -1,0 +1,72 @@
+"""Samples from a model that predicts data from noisy data."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from headway.core.errors import UserError
+from headway.core.generation.diffusion.process import GaussianDiffusion
+from headway.core.generation.diffusion.reconstruction import Reconstruction
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""``(x, step) -> start``: what the data were, said from what is left of them after a step."""
+
+
+def sample(
+    denoiser: Denoiser,
+    process: GaussianDiffusion,
+    shape: Sequence[int],
+    *,
+    steps: int | None = None,
+    eta: float = 1.0,
+    limit: float | None = 1.0,
+    condition: Reconstruction | None = None,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+) -> Tensor:
+    """Goes from noise to data.
+
+    Args:
+        denoiser: Predicts the data.
+        process: The process that it was trained for.
+        shape: Of the samples, items first.
+        steps: How many steps are made, evenly spaced; all if None.
+        eta: How much fresh noise enters: 1 as in DDPM, 0 none (DDIM).
+        limit: Largest absolute value of the data, to which predictions are cut; None for none.
+        condition: Holds on to what is known of the data.
+        generator: Of the noise.
+        dtype: Of the samples.
+        device: Of the samples.
+
+    Shape:
+        Output: ``shape``.
+
+    Raises:
+        UserError: If there are fewer steps in the process, or ``eta`` is not between 0 and 1.
+    """
+    steps = process.steps if steps is None else steps
+    if not 1 <= steps <= process.steps:
+        raise UserError(f"steps is {steps}; this diffusion has 1 to {process.steps}")
+    if not 0 <= eta <= 1:
+        raise UserError(f"eta is {eta}; it lies between 0 (no fresh noise) and 1")
+
+    def draw() -> Tensor:
+        return torch.randn(tuple(shape), generator=generator, dtype=dtype, device=device)
+
+    def predict(x: Tensor, step: Tensor) -> Tensor:
+        start = denoiser(x, step)
+        return start if limit is None else start.clamp(-limit, limit)
+
+    places = torch.linspace(-1, process.steps - 1, steps + 1).round().long().tolist()[::-1]
+    x = draw()
+    for place, following in pairwise(places):
+        step = torch.full((shape[0],), place, dtype=torch.long, device=device)
+        to = torch.full_like(step, following)
+        with torch.no_grad():
+            x = process.jump(x, step, to, predict(x, step), draw(), eta)
+        if condition is not None:
+            x = condition.hold(x, to, predict, process, draw)
+    return x

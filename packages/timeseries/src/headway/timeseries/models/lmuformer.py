@@ -1,0 +1,131 @@
+"""LMUFormer: a classifier of sequences that follows a stream."""
+
+from typing import NamedTuple, cast
+
+from torch import Tensor, nn
+
+from headway.core.blocks import ResidualPostNormBlock
+from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.residual import NormFactory
+from headway.core.cache import CacheGroup, RecurrentCache
+from headway.core.errors import UserError
+from headway.core.mixers import LegendreMemory
+from headway.core.module import Module
+from headway.core.norms import LayerNorm
+from headway.core.stacks import Encoder
+from headway.core.stacks.stack import BlockFactory
+from headway.core.systems import system
+from headway.timeseries.layers.causal_convolution import (
+    ConvolutionalChannelMixer,
+    ConvolutionalEmbedding,
+)
+
+
+class Stream(NamedTuple):
+    """What an LMUFormer remembers of a stream; its size does not grow.
+
+    Args:
+        embedding: The last steps before each convolution.
+        blocks: The state of each mixer.
+        total: Sum of the logits of all steps, (B, classes).
+    """
+
+    embedding: list[RecurrentCache]
+    blocks: CacheGroup
+    total: RecurrentCache
+
+
+@system(
+    id=199,
+    name="LMUFormer",
+    paper="https://arxiv.org/abs/2402.04882",
+    claim="a Legendre memory in the place of attention: classes from far back, the same in one pass and as a "
+    "stream with a state of fixed size",
+    test="packages/timeseries/tests/models/test_lmuformer.py",
+)
+class LMUFormer(Module):
+    """Causal convolutions, blocks of a Legendre memory and a channel mixer, the average of the logits.
+
+    Args:
+        features: Values of a step.
+        num_classes: Classes.
+        dim: Channels of a token.
+        depth: Number of blocks.
+        heads: Signals that a memory keeps (heads of another mixer).
+        mixer: Builds the mixer, ``(dim, heads)``; a sequence is cycled over the depth.
+        feedforward: Builds the channel mixer, ``(dim)``.
+        norm: Builds the norm at the end of each branch, ``(dim)``.
+        block: Builds a block, ``(dim, heads, ...)``.
+        embedding_depth: Convolutions of the embedding.
+        window: Steps that each of them sees.
+
+    Shape:
+        x: (B, N, features), any N. Output: (B, num_classes).
+
+    Source:
+        Liu et al. 2024, https://arxiv.org/abs/2402.04882 (without spikes). The norm behind a memory is
+        there a batch norm.
+    """
+
+    def __init__(
+        self,
+        *,
+        features: int,
+        num_classes: int,
+        dim: int = 256,
+        depth: int = 1,
+        heads: int = 1,
+        mixer: MixerFactories = LegendreMemory,
+        feedforward: FeedForwardFactory = ConvolutionalChannelMixer,
+        norm: NormFactory = LayerNorm,
+        block: BlockFactory = ResidualPostNormBlock,
+        embedding_depth: int = 4,
+        window: int = 3,
+    ) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise UserError(f"num_classes must be at least 1, got {num_classes}")
+        self.features = features
+        self.embedding = ConvolutionalEmbedding(features, dim, depth=embedding_depth, window=window)
+        self.encoder = Encoder(
+            dim,
+            depth,
+            heads,
+            mixer=mixer,
+            feedforward=feedforward,
+            norm=norm,
+            block=block,
+            final_norm=False,
+        )
+        self.head = nn.Linear(dim, num_classes)
+
+    def forward(self, x: Tensor, *, stream: Stream | None = None) -> Tensor:
+        """Returns the logits, the average over all steps so far.
+
+        Args:
+            x: The sequence, or the next piece of it, of any length.
+            stream: What was remembered of earlier pieces; from ``init_stream``.
+        """
+        if x.ndim != 3 or x.shape[2] != self.features or not x.shape[1]:
+            raise UserError(
+                f"this LMUFormer reads sequences (B, N, {self.features}), got {tuple(x.shape)}"
+            )
+        tokens = self.embedding(x, None if stream is None else stream.embedding)
+        tokens, _ = self.encoder(tokens, cache=None if stream is None else stream.blocks)
+        logits = self.head(tokens)
+        if stream is None:
+            return logits.mean(dim=1)
+        stream.total.state = stream.total.state + logits.sum(dim=1)
+        stream.total.lengths = stream.total.lengths + x.shape[1]
+        return stream.total.state / stream.total.lengths[:, None]
+
+    def init_stream(self, batch: int) -> Stream:
+        """Returns the memory of no steps.
+
+        Raises:
+            UserError: If a mixer needs all steps at once.
+        """
+        weight = self.head.weight
+        blocks = cast(CacheGroup, self.encoder.init_cache(batch, 0, weight.dtype, weight.device))
+        total = RecurrentCache(weight.new_zeros(batch, weight.shape[0]))
+        return Stream(self.embedding.init_cache(batch), blocks, total)

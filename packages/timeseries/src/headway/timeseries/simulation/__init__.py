@@ -1,0 +1,1 @@
+"""Series and fields that headway makes itself."""

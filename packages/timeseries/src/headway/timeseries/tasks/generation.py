@@ -1,0 +1,109 @@
+"""Generation of series."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from headway.core.files import save_figure
+from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.timeseries.metrics import discriminative_score
+from headway.timeseries.pictures import generated_figure
+
+SHOWN = 40  # windows in the picture
+
+
+class GenerateSeries(Task):
+    """Trains ``backbone.loss(windows, step, noise)`` of a diffusion and judges what it makes up.
+
+    It logs ``train_loss``, ``val_loss`` (the same steps and noise in every epoch), and in the test the
+    ``test_discriminative`` score: 0 where a small recurrent network, trained for it, cannot tell generated
+    windows from real ones, 0.5 where it always can. The run's ``pictures`` folder gets both kinds.
+
+    Args:
+        backbone: A diffusion of windows such as ``DiffusionTS``.
+        optimizer: What moves the weights.
+        schedule: How the learning rate moves, or None for a constant one.
+        finetune: Freezes or injects parameters before training.
+        layer_decay: Ratio of the learning rates of neighbouring depths.
+        ema: Decay of the running average of the weights.
+        steps: Steps of the sampler; all of the process if None.
+        judge_steps: Steps that the recurrent network is trained for.
+
+    Shape:
+        A batch is a dictionary with ``x``, (B, length, features), -1 to 1.
+    """
+
+    monitor = "val_loss"
+
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module,
+        optimizer: OptimizerFactory,
+        schedule: ScheduleFactory | None = None,
+        finetune: Strategy | None = None,
+        layer_decay: float | None = None,
+        ema: float | None = None,
+        steps: int | None = None,
+        judge_steps: int = 2000,
+    ) -> None:
+        super().__init__(
+            backbone=backbone,
+            optimizer=optimizer,
+            schedule=schedule,
+            finetune=finetune,
+            layer_decay=layer_decay,
+            ema=ema,
+        )
+        self.steps, self.judge_steps = steps, judge_steps
+        self.scores = nn.ModuleDict({"val_loss": MeanMetric()})
+        self._real: list[Tensor] = []
+        self._shown: tuple[Tensor, Tensor] | None = None
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        """Returns the loss at random steps."""
+        loss = self._loss(batch["x"], None)
+        self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
+        """Adds a batch to the loss, at steps that are the same in every epoch."""
+        generator = torch.Generator().manual_seed(index)
+        score: Any = self.scores["val_loss"]
+        score.update(self._loss(batch["x"], generator), len(batch["x"]))
+        self.log("val_loss", score, prog_bar=True, batch_size=len(batch["x"]))
+
+    def on_test_epoch_start(self) -> None:
+        """Forgets the windows of the last test."""
+        self._real = []
+
+    def test_step(self, batch: dict[str, Tensor], index: int) -> None:
+        """Keeps real windows."""
+        self._real.append(batch["x"].cpu())
+
+    def on_test_epoch_end(self) -> None:
+        """Makes up as many windows as there were, and lets a network tell them apart."""
+        real = torch.cat(self._real)
+        model: Any = self.backbone
+        generator = torch.Generator(self.device).manual_seed(0)
+        made = model.generate(len(real), steps=self.steps, generator=generator).cpu()
+        self._shown = (real[:SHOWN], made[:SHOWN])
+        score = discriminative_score((real + 1) / 2, (made + 1) / 2, steps=self.judge_steps)
+        self.log("test_discriminative", score, prog_bar=True)
+
+    def draw(self, split: str) -> None:
+        """Draws real and generated windows beside each other, after a test."""
+        if split == "test" and self.pictures is not None and self._shown is not None:
+            real, made = self._shown
+            figure = generated_figure(real.float().numpy(), made.float().numpy())
+            save_figure(figure, self.pictures / "test_generated.png")
+
+    def _loss(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        model: Any = self.backbone
+        device = "cpu" if generator is not None else x.device
+        total = model.process.steps
+        step = torch.randint(0, total, (len(x),), generator=generator, device=device)
+        noise = torch.randn(x.shape, generator=generator, device=device, dtype=x.dtype)
+        return model.loss(x, step.to(x.device), noise.to(x.device))

@@ -1,0 +1,131 @@
+"""Reading PatchTST forecasters of Hugging Face transformers."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headway.core.blocks import PostNormBlock, PreNormBlock
+from headway.core.errors import UserError
+from headway.core.feedforward import GELU, MLP
+from headway.core.mixers import SelfAttention
+from headway.core.norms import LayerNorm, MaskedBatchNorm
+from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.renaming import Renaming, join_sections
+from headway.timeseries.models.patchtst import PatchTST
+
+ACTIVATIONS: dict[str, Any] = {"gelu": GELU, "relu": nn.ReLU}
+NORMS: dict[str, Any] = {"batchnorm": MaskedBatchNorm, "layernorm": LayerNorm}
+# What their class can do and ours not: option, the value that is read, what it is there by default.
+READ = (
+    ("loss", "mse", "mse"),
+    ("share_embedding", True, True),
+    ("channel_attention", False, False),
+    ("bias", True, True),
+    ("use_cls_token", False, False),
+    ("share_projection", True, True),
+    ("scaling", "std", "std"),
+)
+_LAYER = r"^model\.encoder\.layers\.(\d+)\."
+_NAMES = Renaming(
+    [
+        (r"^model\.encoder\.embedder\.input_embedding\.", "embedding."),
+        (r"^model\.encoder\.positional_encoder\.position_enc$", "position"),
+        (_LAYER + r"self_attn\.out_proj\.", r"encoder.blocks.\1.mixer.function.projection."),
+        (_LAYER + r"self_attn\.", r"encoder.blocks.\1.mixer.function."),
+        (_LAYER + r"norm_sublayer1\.(batchnorm\.)?", r"encoder.blocks.\1.mixer.norm."),
+        (_LAYER + r"norm_sublayer3\.(batchnorm\.)?", r"encoder.blocks.\1.feedforward.norm."),
+        (_LAYER + r"ff\.0\.", r"encoder.blocks.\1.feedforward.function.fc1."),
+        (_LAYER + r"ff\.3\.", r"encoder.blocks.\1.feedforward.function.fc2."),
+        (r"^head\.projection\.", "head."),
+    ]
+)
+
+
+class HuggingFacePatchTST:
+    """Recognises ``model_type: patchtst`` in config.json.
+
+    A head that reads the average of the patches becomes one that reads each of them with a share of its
+    weights: the same forecast, with more freedom in fine-tuning. Places that never learn there learn here.
+    """
+
+    name = "Hugging Face PatchTST"
+
+    def recognises(self, checkpoint: Checkpoint) -> bool:
+        """Whether config.json is that of a PatchTST."""
+        config = checkpoint.config
+        return config is not None and config.get("model_type") == "patchtst"
+
+    def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
+        """Builds the model that config.json describes."""
+        config, source = checkpoint.config or {}, checkpoint.source
+        if "head.projection.weight" not in checkpoint.state:
+            raise UserError(
+                f"{source} holds no PatchTSTForPrediction; classes for pretraining, classification and "
+                "regression are not read"
+            )
+        for option, value, usual in READ:
+            found = config.get(option, usual)
+            if found != value:
+                raise UserError(
+                    f"{source} was trained with {option}={found!r}, which PatchTST here does not have; "
+                    f"train it with {option}={value!r}"
+                )
+        activation, norm = (
+            config.get("activation_function", "gelu"),
+            config.get("norm_type", "batchnorm"),
+        )
+        pooling = config.get("pooling_type", "mean")
+        for name, found, known in (
+            ("activation_function", activation, tuple(ACTIVATIONS)),
+            ("norm_type", norm, tuple(NORMS)),
+            ("pooling_type", pooling, ("mean", None)),
+        ):
+            if found not in known:
+                choices = ", ".join(map(repr, known))
+                raise UserError(
+                    f"{source} has {name}={found!r}, which is not read; known: {choices}"
+                )
+        dropout = {
+            name: float(config.get(f"{name}_dropout", 0.0))
+            for name in ("attention", "positional", "path", "ff", "head")
+        }
+        return PatchTST(
+            context_length=config.get("context_length", 32),
+            horizon=config.get("prediction_length", 24),
+            dim=config.get("d_model", 128),
+            depth=config.get("num_hidden_layers", 3),
+            heads=config.get("num_attention_heads", 4),
+            patch=config.get("patch_length", 1),
+            stride=config.get("patch_stride", 1),
+            repeats=0,
+            mixer=partial(SelfAttention, dropout=dropout["attention"], out_dropout=dropout["path"]),
+            feedforward=partial(
+                MLP,
+                hidden_dim=config.get("ffn_dim", 512),
+                activation=ACTIVATIONS[activation],
+                dropout=dropout["ff"],
+            ),
+            norm=partial(NORMS[norm], eps=float(config.get("norm_eps", 1e-5))),
+            block=PreNormBlock if config.get("pre_norm", True) else PostNormBlock,
+            dropout=dropout["positional"],
+            head_dropout=dropout["head"],
+        )
+
+    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
+        """Renames the tensors, joins the projections of an attention, and orders the head as ours."""
+        assert isinstance(model, PatchTST)
+        state = {_NAMES(name): value for name, value in checkpoint.state.items()}
+        join_sections(state, "qkv", ("q_proj", "k_proj", "v_proj"))
+        patches, dim = model.position.shape
+        head = state["head.weight"]
+        if head.shape[1] == dim:
+            head = (head / patches)[:, None].expand(-1, patches, -1)
+        # They put the channels of a patch side by side, the original and we the patches of a channel.
+        head = head.unflatten(1, (patches, dim)) if head.ndim == 2 else head
+        state["head.weight"] = torch.clone(head.transpose(1, 2).flatten(1))
+        return state
+
+
+adapter = HuggingFacePatchTST()

@@ -1,0 +1,148 @@
+"""ACEEMD at the ends of series, and the ACEFormer."""
+
+import math
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.interpolate import CubicSpline
+from torch.nn import functional as F
+
+from headway.core.errors import UserError
+from headway.core.mixers import FourierMixer, ProbSparseAttention, SelfAttention
+from headway.core.weights import from_pretrained, save_pretrained
+from headway.timeseries.layers.aliased_modes import (
+    AliasedEnvelopes,
+    Envelopes,
+    aceemd,
+    extrema,
+    natural_spline,
+    slow_part,
+)
+from headway.timeseries.layers.channel_distilling import ChannelDistilling
+from headway.timeseries.models import ACEFormer
+
+SIZES = {"context_length": 24, "horizon": 6, "dim": 16, "depth": 2, "heads": 2}
+
+
+def small(**options) -> ACEFormer:
+    torch.manual_seed(0)
+    return ACEFormer(**{"variates": 2, **SIZES, **options})
+
+
+def test_the_spline_is_the_natural_one() -> None:
+    places, values = np.array([0, 3, 7, 12]), np.array([1.0, -1.0, 2.0, 0.5])
+    expected = CubicSpline(places, values, bc_type="natural")(np.arange(13))
+    np.testing.assert_allclose(natural_spline(places, values, 13), expected, atol=1e-12)
+
+
+def test_envelopes_are_tied_to_what_they_are_called_by() -> None:
+    x = np.array([0.0, 2.0, 1.0, 0.0, 3.0, 2.5])
+    assert [found.tolist() for found in extrema(x, "extrema")] == [[1, 4], [3]]
+    assert [found.tolist() for found in extrema(x, "ends")] == [[0, 1, 4, 5], [0, 3, 5]]
+    upper, lower = extrema(x, "middles")
+    assert upper.tolist() == [0, 1, 2, 3, 4, 5]
+    assert lower.tolist() == [0, 2, 3, 4, 5]
+
+
+def test_a_fast_wave_is_taken_off_a_slow_one() -> None:
+    time = np.arange(200)
+    slow, fast = np.sin(2 * np.pi * time / 80), 0.5 * np.sin(2 * np.pi * time / 8)
+    found = slow_part(slow + fast, "ends")
+    error = ((found.upper + found.lower) / 2 - slow)[10:-10]
+    assert np.abs(error).max() < 0.1
+    line = 0.5 * time
+    assert np.array_equal(slow_part(line).upper, line)
+
+
+def test_at_the_ends_it_is_nearer_the_clean_series_than_plain_decomposition() -> None:
+    errors: dict[str, list[float]] = {"plain": [], "ours": [], "noisy": []}
+    for seed in range(30):
+        random, time = np.random.default_rng(seed), np.arange(60)
+        clean = np.sin(2 * np.pi * time / 25 + seed) + 0.02 * time
+        noisy = clean + 0.3 * random.standard_normal(60)
+        for name, found in (
+            ("plain", slow_part(noisy)),
+            ("ours", aceemd(noisy)),
+            ("noisy", Envelopes(noisy, noisy)),
+        ):
+            error = ((found.upper + found.lower) / 2 - clean)[[0, 1, 2, 3, -4, -3, -2, -1]]
+            errors[name].append(float((error**2).mean()))
+    mean = {name: float(np.mean(values)) for name, values in errors.items()}
+    assert mean["ours"] < 0.4 * mean["plain"]
+    assert mean["ours"] < 0.9 * mean["noisy"]
+    assert np.median(errors["ours"]) < 0.8 * np.median(errors["plain"])
+
+
+def test_the_model_reads_envelopes_of_each_window() -> None:
+    layer = AliasedEnvelopes()
+    x = torch.randn(2, 24, 3)
+    found = layer(x)
+    assert torch.equal(found[:, :, :3], x)
+    expected = aceemd(x[1, :, 2].double().numpy(), noise=0.1, pairs=1)
+    np.testing.assert_allclose(found[1, :, 5].numpy(), expected.upper, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[1, :, 8].numpy(), expected.lower, rtol=1e-5, atol=1e-6)
+    model, plain = small().eval(), small(envelopes=None).eval()
+    state = model.state_dict()
+    state["embedding.values.weight"] = state["embedding.values.weight"][:, :2]
+    plain.load_state_dict(state)
+    x = torch.randn(2, 24, 2)
+    assert (model(x) - plain(x)).abs().max() > 1e-3
+
+
+def test_distilling_halves_channels_and_keeps_every_moment() -> None:
+    torch.manual_seed(0)
+    layer = ChannelDistilling(5, 6).double().eval()
+    x = torch.randn(2, 5, 6, dtype=torch.float64)
+    wrapped = torch.cat([x[:, -1:], x, x[:, :1]], dim=1)
+    weight, bias = layer.convolution.weight, layer.convolution.bias
+    hidden = sum(wrapped[:, k : k + 5] @ weight[:, :, k].T for k in range(3)) + bias
+    hidden = F.elu(hidden / math.sqrt(1 + 1e-5))
+    out = layer(x) - layer.position
+    for place in range(3):
+        near = hidden[:, :, max(0, 2 * place - 1) : 2 * place + 2]
+        torch.testing.assert_close(out[:, :, place], near.amax(dim=2))
+
+
+def test_every_level_is_told_the_places_anew() -> None:
+    model = small().eval()
+    x = torch.randn(1, 24, 2)
+    first = model(x)
+    for distilling in model.distillings:
+        with torch.no_grad():
+            kept = distilling.position.clone()
+            distilling.position.copy_(kept.mean(dim=0, keepdim=True).expand_as(kept))
+            assert (model(x) - first).abs().max() > 1e-4
+            distilling.position.copy_(kept)
+    torch.testing.assert_close(model(x), first)
+
+
+@pytest.mark.parametrize(("factor", "same"), [(100, True), (1, False)])
+def test_with_every_query_its_levels_attend_densely(factor: int, same: bool) -> None:
+    sparse = small(mixer=partial(ProbSparseAttention, factor=factor)).eval()
+    dense = small(mixer=SelfAttention).eval()
+    dense.load_state_dict(sparse.state_dict())
+    x = torch.randn(2, 24, 2)
+    assert torch.allclose(sparse(x), dense(x), atol=1e-5) == same
+
+
+def test_missing_values_do_not_matter_and_it_comes_back(tmp_path: Path) -> None:
+    model = small(mixer=FourierMixer, cross=FourierMixer).eval()
+    x, mask = torch.randn(2, 24, 2), torch.rand(2, 24, 2) > 0.3
+    first = model(x.masked_fill(~mask, torch.nan), mask=mask)
+    torch.testing.assert_close(first, model(x.masked_fill(~mask, 7.0), mask=mask))
+    first.square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+    again = from_pretrained(save_pretrained(model, tmp_path)).eval()
+    torch.testing.assert_close(again(x), model(x))
+
+
+def test_nonsense_is_refused_with_the_reason() -> None:
+    with pytest.raises(UserError, match="dim 18 cannot be halved 2 times"):
+        small(dim=18)
+    with pytest.raises(UserError, match="built for a horizon of 6, not 7"):
+        small().set_horizon(7)
+    with pytest.raises(UserError, match="alpha 2 must lie between 0 and 1"):
+        aceemd(np.arange(9.0), alpha=2)

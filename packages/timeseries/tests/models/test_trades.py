@@ -1,0 +1,92 @@
+"""Orders generated under the condition of orders and book."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from headway.core.errors import UserError
+from headway.core.generation.diffusion import CosineDiffusion
+from headway.core.mixers import FourierMixer
+from headway.core.weights import from_pretrained, save_pretrained
+from headway.timeseries.models import TRADES
+
+SIZES = {"order": 2, "book": 2, "past": 4, "future": 2, "dim": 32, "depth": 2, "heads": 2}
+
+
+def small(**options) -> TRADES:
+    torch.manual_seed(0)
+    process = partial(CosineDiffusion, steps=30)
+    return TRADES(**{**SIZES, "process": process, **options})
+
+
+def market(number: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Next orders follow the last imbalance of the book and the last order, but for noise."""
+    orders, books = torch.randn(2, number, 4, 2).unbind(0)
+    imbalance = (books[:, -1, :1] - books[:, -1, 1:]) / 2**0.5
+    sides = 0.9 * imbalance + 0.1 * torch.randn(number, 2)
+    sizes = 0.9 * orders[:, -1, 1:] + 0.1 * torch.randn(number, 2)
+    return torch.stack([sides, sizes], dim=2), orders, books
+
+
+def agreement(a: Tensor, b: Tensor) -> list[float]:
+    """Correlation of each number of an order."""
+    pairs = zip(a.flatten(0, 1).T, b.flatten(0, 1).T, strict=True)
+    return [float(torch.corrcoef(torch.stack(pair))[0, 1]) for pair in pairs]
+
+
+def test_orders_follow_the_book_and_the_orders_before() -> None:
+    model = small()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(250):
+        future, orders, books = market(64)
+        step = torch.randint(0, 30, (64,))
+        loss = model.loss(future, step, torch.randn_like(future), orders, books)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    future, orders, books = market(200)
+    made = model.eval().generate(orders, books, limit=4.0)
+    assert min(agreement(made, future)) > 0.7
+    # With the book of another moment the sides are another's, the sizes stay; and the other way round.
+    other = model.generate(orders, books.roll(1, dims=0), limit=4.0)
+    sides, sizes = agreement(other, future)
+    assert abs(sides) < 0.3
+    assert sizes > 0.7
+    other = model.generate(orders.roll(1, dims=0), books, limit=4.0)
+    sides, sizes = agreement(other, future)
+    assert sides > 0.7
+    assert abs(sizes) < 0.3
+
+
+def test_a_model_that_knows_the_noise_finds_the_orders() -> None:
+    model = small().double().eval()
+    future, orders, books = (part.double() for part in market(3))
+    x, step = torch.randn(3, 2, 2, dtype=torch.float64), torch.tensor([0, 10, 29])
+    noise = model.process.noise_in(x, step, future)
+    torch.testing.assert_close(model.process.start_of(x, step, noise), future)
+    model.forward = lambda noisy, at, *_: model.process.noise_in(noisy, at, future)  # type: ignore[method-assign]
+    made = model.generate(orders, books)
+    torch.testing.assert_close(made, future, atol=1e-6, rtol=1e-6)
+
+
+def test_another_mixer_comes_back_from_the_folder(tmp_path: Path) -> None:
+    model = small(mixer=FourierMixer).eval()
+    again = from_pretrained(save_pretrained(model, tmp_path)).eval()
+    future, orders, books = market(2)
+    step = torch.tensor([1, 20])
+    torch.testing.assert_close(again(future, step, orders, books), model(future, step, orders, books))
+    model.loss(future, step, torch.randn_like(future), orders, books).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_nonsense_is_refused_with_the_reason() -> None:
+    future, orders, books = market(2)
+    with pytest.raises(UserError, match=r"reads orders \(B, 4, 2\), got \(2, 3, 2\)"):
+        small()(future, torch.tensor([0, 0]), orders[:, 1:], books)
+    with pytest.raises(UserError, match="future must be at least 1, got 0"):
+        small(future=0)
+    with pytest.raises(UserError, match="dim 15 must be even"):
+        small(dim=15)

@@ -1,0 +1,62 @@
+"""Sines, the judge of generated windows, and the task that brings them together."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from headway.core.cli.main import main
+from headway.core.errors import UserError
+from headway.timeseries.metrics import discriminative_score
+from headway.timeseries.simulation.sines import Sines, sines
+
+
+def test_sines_are_what_they_are_called() -> None:
+    windows = sines(50, 24, 5, seed=1)
+    assert torch.equal(windows, sines(50, 24, 5, seed=1))
+    assert not torch.equal(windows, sines(50, 24, 5, seed=2))
+    # x[t + 1] + x[t - 1] = 2 cos(w) x[t], with one w for each series of a window.
+    middle = windows[:, 1:-1].double()
+    cosine = (windows[:, 2:] + windows[:, :-2]).double() / (2 * middle)
+    clear = middle.abs() > 0.2
+    for series in range(5):
+        found = cosine[0, clear[0, :, series], series]
+        if len(found):
+            assert found.std() < 1e-3
+            assert 0.99 < found.mean() <= 1 + 1e-4
+    assert windows[:, 0].min() >= 0
+    assert windows[:, 0].max() <= torch.sin(torch.tensor(0.1))
+
+
+def test_the_parts_share_no_window() -> None:
+    data = Sines(number=30, tests=10)
+    data.setup()
+    parts = [data.train_set, data.val_set, data.test_set]
+    rows = torch.cat([part.tensors[0] for part in parts]).flatten(1)
+    assert len(rows.unique(dim=0)) == 50
+    assert data.collate([data.train_set[0]])["x"].shape == (1, 24, 5)
+    with pytest.raises(UserError, match="number must be at least 1"):
+        Sines(number=0)
+
+
+def test_the_judge_knows_noise_from_sines_and_sines_not_from_sines() -> None:
+    real = (sines(300, 10, 4, seed=0) + 1) / 2
+    again = (sines(300, 10, 4, seed=1) + 1) / 2
+    assert discriminative_score(real, again, steps=250) < 0.1
+    noise = torch.rand(real.shape, generator=torch.Generator().manual_seed(0))
+    assert discriminative_score(real, noise, steps=400) > 0.4
+    with pytest.raises(UserError, match="cannot be compared"):
+        discriminative_score(real, real[:, :-1])
+
+
+def test_the_recipe_trains_and_is_judged(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("HEADWAY_RUNS", str(tmp_path))
+    words = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu", "--model.judge_steps", "3"]
+    sizes = ["--data.number", "64", "--data.tests", "10", "--data.batch_size", "32"]
+    small = ["--model.backbone.dim", "16", "--model.steps", "5"]
+    assert main(["fit", "-c", "timeseries/diffusion_ts_sines", *words, *sizes, *small]) == 0
+    [run] = (tmp_path / "timeseries" / "diffusion_ts_sines").glob("*")
+    capsys.readouterr()
+    assert main(["test", "-m", str(run), "--json"]) == 0
+    assert '"test_discriminative": ' in capsys.readouterr().out
+    assert (run / "pictures" / "test_generated.png").stat().st_size > 10_000
