@@ -78,3 +78,19 @@ def test_another_horizon_gets_new_layers(tmp_path: Path) -> None:
     longer = from_pretrained(save_pretrained(model, tmp_path), horizon=9)
     assert longer(torch.randn(1, 30, 2)).shape == (1, 9, 2)
     assert "trend.weight" in longer.load_report.reinitialised
+
+
+@pytest.mark.parametrize("columns", [3, 64])
+@pytest.mark.parametrize("steps", [5, 256, 257])
+def test_the_trend_is_the_average_with_repeated_ends(steps: int, columns: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, steps, columns, dtype=torch.float64, requires_grad=True)
+    season, trend = SeriesDecomposition(7)(x)
+    padded = torch.cat([x[:, :1].expand(-1, 3, -1), x, x[:, -1:].expand(-1, 3, -1)], dim=1)
+    wanted = torch.stack([padded[:, t : t + 7].mean(dim=1) for t in range(steps)], dim=1)
+    torch.testing.assert_close(trend, wanted)
+    torch.testing.assert_close(season, x - wanted)
+    weight = torch.randn_like(wanted)
+    (found,) = torch.autograd.grad(trend, x, weight, retain_graph=True)
+    (expected,) = torch.autograd.grad(wanted, x, weight)
+    torch.testing.assert_close(found, expected)

@@ -182,8 +182,12 @@ def circular_correlation(query: Tensor, key: Tensor) -> Tensor:
     """
     tokens = query.shape[1]
     if tokens <= _SHORT:
-        products = query @ key.transpose(1, 2)
-        return products.flatten(1)[:, _diagonals(tokens, query.device)].sum(dim=-1)
+        products = key @ query.transpose(1, 2)
+        # Row t of the products, written twice in a row, begins one place later than row t - 1: what
+        # stands below each other is a wrapped diagonal.
+        twice = torch.cat([products, products], dim=2)
+        shape = (len(products), tokens, tokens)
+        return twice.as_strided(shape, (2 * tokens**2, 2 * tokens + 1, 1)).sum(dim=1)
     # One transform back: the sum over the channels can be taken before.
     spectrum = torch.fft.rfft(query, dim=1) * torch.fft.rfft(key, dim=1).conj()
     return torch.fft.irfft(spectrum.sum(dim=-1), n=tokens, dim=1)
@@ -198,14 +202,8 @@ def roll_and_add(value: Tensor, lags: Tensor, weights: Tensor) -> Tensor:
     tokens = value.shape[1]
     kernel = value.new_zeros(len(value), tokens).scatter_add(1, lags, weights.to(value.dtype))
     if tokens <= _SHORT:
-        places = torch.arange(tokens, device=value.device)
-        steps = (places - places[:, None]) % tokens
-        return kernel[:, steps] @ value
+        # Row t of the matrix is the kernel, rolled on by t.
+        rolled = torch.cat([kernel, kernel], dim=1)[:, 1:].unfold(1, tokens, 1).flip(1)
+        return rolled @ value
     spectrum = torch.fft.rfft(value, dim=1) * torch.fft.rfft(kernel, dim=1).conj()[..., None]
     return torch.fft.irfft(spectrum, n=tokens, dim=1)
-
-
-def _diagonals(tokens: int, device: torch.device) -> Tensor:
-    """Returns the places of a flat square matrix on each of its wrapped diagonals, (N, N)."""
-    places = torch.arange(tokens, device=device)
-    return (places + places[:, None]) % tokens * tokens + places

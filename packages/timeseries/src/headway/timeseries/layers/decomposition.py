@@ -1,11 +1,19 @@
 """Series as trend and season."""
 
+import functools
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from headway.core.errors import UserError
 from headway.core.module import Module
+from headway.core.ops.attention.request import readable
+
+# Steps up to which a product with a matrix is faster than pooling, whose gradient is slow.
+_SHORT = 256
+# Columns up to which one product over all items is faster than one per item.
+_FEW = 64
 
 
 class SeriesDecomposition(Module):
@@ -37,7 +45,31 @@ class SeriesDecomposition(Module):
         reach = self.window // 2
         if not reach:
             return torch.zeros_like(x), x
+        if x.shape[1] <= _SHORT:
+            averages = _kept_averages if readable(x) else _averages
+            matrix = averages(x.shape[1], reach, x.dtype, x.device)
+            if x.shape[2] < _FEW:
+                trend = (x.transpose(1, 2) @ matrix.T).transpose(1, 2)
+            else:
+                trend = matrix @ x
+            return x - trend, trend
         ends = x[:, :1].expand(-1, reach, -1), x[:, -1:].expand(-1, reach, -1)
         padded = torch.cat([ends[0], x, ends[1]], dim=1)
         trend = F.avg_pool1d(padded.transpose(1, 2), self.window, 1).transpose(1, 2)
         return x - trend, trend
+
+
+def _averages(steps: int, reach: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The moving average as a matrix, (L, L)."""
+    places = torch.arange(steps, device=device)
+    near = places[:, None] + torch.arange(-reach, reach + 1, device=device)
+    shares = torch.full(near.shape, 1.0 / near.shape[1], dtype=dtype, device=device)
+    zeros = torch.zeros(steps, steps, dtype=dtype, device=device)
+    return zeros.scatter_add(1, near.clamp(0, steps - 1), shares)
+
+
+@functools.lru_cache(maxsize=8)
+def _kept_averages(steps: int, reach: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    # An inference tensor could not be saved for the gradients of a later call.
+    with torch.inference_mode(False):
+        return _averages(steps, reach, dtype, device)
