@@ -77,7 +77,9 @@ def test_another_mixer_comes_back_from_the_folder(tmp_path: Path) -> None:
     again = from_pretrained(save_pretrained(model, tmp_path)).eval()
     future, orders, books = market(2)
     step = torch.tensor([1, 20])
-    torch.testing.assert_close(again(future, step, orders, books), model(future, step, orders, books))
+    torch.testing.assert_close(
+        again(future, step, orders, books), model(future, step, orders, books)
+    )
     model.loss(future, step, torch.randn_like(future), orders, books).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 

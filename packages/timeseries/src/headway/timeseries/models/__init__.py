@@ -11,6 +11,7 @@ from headway.timeseries.models.informer import Informer
 from headway.timeseries.models.itransformer import ITransformer
 from headway.timeseries.models.lmuformer import LMUFormer
 from headway.timeseries.models.patchtst import PatchTST
+from headway.timeseries.models.pde_transformer import PDETransformer
 from headway.timeseries.models.pretrained import pretrained
 from headway.timeseries.models.samformer import SAMformer
 from headway.timeseries.models.simple import Naive, NLinear, SeasonalNaive
@@ -32,6 +33,7 @@ __all__ = [
     "LMUFormer",
     "NLinear",
     "Naive",
+    "PDETransformer",
     "PatchTST",
     "SAMformer",
     "SeasonalNaive",

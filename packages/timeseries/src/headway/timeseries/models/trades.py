@@ -24,7 +24,7 @@ Process = partial(CosineDiffusion, steps=100)
     id=394,
     name="TRADES",
     paper="https://arxiv.org/abs/2502.07071",
-    claim="orders are generated under the condition of past orders and of the book: another book, other orders",
+    claim="orders are generated under the condition of past orders and the book: another book, other orders",
     test="packages/timeseries/tests/models/test_trades.py",
 )
 class TRADES(Module):
@@ -80,9 +80,7 @@ class TRADES(Module):
             raise UserError(f"dim {dim} must be even: half of it are sines of the step")
         self.order, self.book, self.past, self.future, self.dim = order, book, past, future, dim
         self.process = process()
-        self.order_embedding = nn.Sequential(
-            nn.Linear(order, dim), nn.SiLU(), nn.Linear(dim, dim)
-        )
+        self.order_embedding = nn.Sequential(nn.Linear(order, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.book_embedding = nn.Sequential(nn.Linear(book, dim), nn.SiLU(), nn.Linear(dim, dim))
         # What is noisy has no book yet, and tokens must tell which they are.
         self.unknown = nn.Parameter(0.02 * torch.randn(dim))
