@@ -7,6 +7,7 @@ from headway.timeseries.models.informer import Informer
 from headway.timeseries.models.itransformer import ITransformer
 from headway.timeseries.models.patchtst import PatchTST
 from headway.timeseries.models.pretrained import pretrained
+from headway.timeseries.models.probabilistic import QuantileForecaster, StudentTForecaster
 from headway.timeseries.models.samformer import SAMformer
 from headway.timeseries.models.simple import Naive, NLinear, SeasonalNaive
 
@@ -19,8 +20,10 @@ __all__ = [
     "NLinear",
     "Naive",
     "PatchTST",
+    "QuantileForecaster",
     "SAMformer",
     "SeasonalNaive",
+    "StudentTForecaster",
     "list_models",
     "pretrained",
 ]

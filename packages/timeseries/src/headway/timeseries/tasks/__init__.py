@@ -1,5 +1,21 @@
 """What models of time series are trained for."""
 
 from headway.timeseries.tasks.forecasting import Forecasting
+from headway.timeseries.tasks.losses import (
+    AbsoluteError,
+    FittingLoss,
+    ForecastLoss,
+    QuantileLoss,
+    SquaredError,
+    StudentTLoss,
+)
 
-__all__ = ["Forecasting"]
+__all__ = [
+    "AbsoluteError",
+    "FittingLoss",
+    "ForecastLoss",
+    "Forecasting",
+    "QuantileLoss",
+    "SquaredError",
+    "StudentTLoss",
+]
