@@ -6,20 +6,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from headway.core.errors import UserError
-from headway.core.training import DataModule
-from headway.core.training.loader import Seeded
+from headway.timeseries.data.base import WindowData
 from headway.timeseries.data.borders import find_borders
 from headway.timeseries.data.clock import calendar_marks
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.table import SeriesTable, read_table
-from headway.timeseries.data.windows import Batch, Units, WindowBatches, Windows
+from headway.timeseries.data.windows import Units, Windows
 
 
-class ForecastingData(DataModule):
-    """Windows of the series of a CSV file, wide (stamps, a column per series) or long (unique_id, ds, y).
+class ForecastingData(WindowData):
+    """Windows of the series of a file, wide (stamps, a column per series) or long (unique_id, ds, y).
 
     Series are scaled by mean and deviation of the training part. Every window of a part counts, the last
     incomplete batch included; validation and test windows read their context from the part before.
@@ -65,6 +63,10 @@ class ForecastingData(DataModule):
         eval_batch_size: int | None = None,
     ) -> None:
         super().__init__(
+            context_length=context_length,
+            horizon=horizon,
+            period=period,
+            marks=marks,
             batch_size=batch_size,
             workers=workers,
             seed=seed,
@@ -73,10 +75,8 @@ class ForecastingData(DataModule):
             eval_batch_size=eval_batch_size,
         )
         self.path = path
-        self.context_length, self.horizon = context_length, horizon
         self.borders = parse_borders(borders)
-        self.columns, self.with_marks = columns, marks
-        self.targets, self.period = targets, period
+        self.columns, self.targets = columns, targets
         self.table: SeriesTable | None = None
         self.scaler: Scaler | None = None
 
@@ -84,8 +84,8 @@ class ForecastingData(DataModule):
         """Reads, scales and cuts the file, once."""
         if self.table is not None:
             return
-        length = self._of_model("context_length", self.context_length)
-        horizon = self._of_model("horizon", self.horizon)
+        length = self.of_model("context_length", self.context_length)
+        horizon = self.of_model("horizon", self.horizon)
         table = read_table(self.path)
         chosen = _places(table, self.columns)
         names, values = tuple(table.names[i] for i in chosen), table.values[:, chosen]
@@ -128,12 +128,6 @@ class ForecastingData(DataModule):
             "targets": self.targets,
         }
 
-    def seeded(self, data: Dataset[Any]) -> Seeded:
-        """Lets windows be cut a batch at a time."""
-        if isinstance(data, Windows):
-            return WindowBatches(data, seed=self.seed)
-        return super().seeded(data)
-
     def _units(self, train: NDArray[np.float64]) -> Units:
         assert self.scaler is not None
         seasonal = None
@@ -145,20 +139,6 @@ class ForecastingData(DataModule):
             scale=torch.from_numpy(self.scaler.std).float(),
             seasonal=seasonal,
         )
-
-    @staticmethod
-    def collate(batch: Batch) -> Batch:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Leaves the batch as the data set made it."""
-        return batch
-
-    def _of_model(self, name: str, own: int | None) -> int:
-        if own is not None:
-            return own
-        task = getattr(self.trainer, "lightning_module", None)
-        length = getattr(getattr(task, "backbone", None), name, None)
-        if length is None:
-            raise UserError(f"{name} is not known; give data.{name} in steps")
-        return length
 
 
 def parse_borders(borders: str | Sequence[float]) -> str | tuple[float, ...]:

@@ -64,8 +64,8 @@ def _wide(frame: Any, name: str) -> SeriesTable:
             f"has the columns {list(frame.columns)}; expected one of stamps and one for each series, "
             f"or {', '.join(LONG[0])}",
         )
-    stamps = _stamps(frame.iloc[:, 0], name)
-    values = [_numbers(frame[column], name) for column in frame.columns[1:]]
+    stamps = read_stamps(frame.iloc[:, 0], name)
+    values = [read_numbers(frame[column], name) for column in frame.columns[1:]]
     return SeriesTable(
         name=name,
         stamps=stamps,
@@ -79,9 +79,9 @@ def _wide(frame: Any, name: str) -> SeriesTable:
 
 def _long(frame: Any, columns: tuple[str, str, str], name: str) -> SeriesTable:
     identity, time, target = columns
-    stamps = pd.Series(_stamps(frame[time], name))
+    stamps = pd.Series(read_stamps(frame[time], name))
     tidy = pd.DataFrame(
-        {"id": frame[identity].astype(str), "ds": stamps, "y": _numbers(frame[target], name)}
+        {"id": frame[identity].astype(str), "ds": stamps, "y": read_numbers(frame[target], name)}
     )
     repeated = tidy.duplicated(["id", "ds"]).to_numpy()
     if repeated.any():
@@ -103,13 +103,28 @@ def _long(frame: Any, columns: tuple[str, str, str], name: str) -> SeriesTable:
     )
 
 
-def _stamps(column: Any, name: str) -> pd.Index:
+def read_stamps(column: Any, name: str) -> pd.Index:
+    """Returns a column of stamps, moments or whole numbers.
+
+    Raises:
+        InputError: If one is missing or no stamp, or if they are of several time zones.
+    """
     missing = column.isna().to_numpy()
     if missing.any():
         raise InputError(name, f"row {int(np.argmax(missing)) + FIRST_ROW} has no stamp")
     if pd.api.types.is_integer_dtype(column):
         return pd.Index(column.to_numpy())
-    stamps: Any = pd.to_datetime(column.astype(str), errors="coerce", format="ISO8601")
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return pd.DatetimeIndex(column)
+    try:
+        stamps: Any = pd.to_datetime(column.astype(str), errors="coerce", format="ISO8601")
+    except ValueError:
+        # pandas has no type for these; a change to summer time looks like this, too.
+        raise InputError(
+            name,
+            f"column {column.name!r} has stamps of several time zones, or some without one; write all of "
+            "them in one zone, such as UTC",
+        ) from None
     wrong = stamps.isna().to_numpy()
     if wrong.any():
         place = int(np.argmax(wrong))
@@ -121,7 +136,12 @@ def _stamps(column: Any, name: str) -> pd.Index:
     return pd.DatetimeIndex(stamps)
 
 
-def _numbers(column: Any, name: str) -> NDArray[np.float64]:
+def read_numbers(column: Any, name: str) -> NDArray[np.float64]:
+    """Returns a column of numbers, NaN where a value is missing.
+
+    Raises:
+        InputError: If a value is no number.
+    """
     numbers: Any = pd.to_numeric(column, errors="coerce")
     values = numbers.to_numpy(dtype=np.float64)
     wrong = (numbers.isna() & column.notna()).to_numpy() | np.isinf(values)

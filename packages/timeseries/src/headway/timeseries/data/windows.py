@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -125,7 +126,7 @@ class Windows(Dataset[Batch]):
 class WindowBatches(Seeded):
     """Whole batches of windows; they draw nothing, so no generator needs a seed."""
 
-    data: Windows
+    data: Any  # Windows or PanelWindows
 
     def __getitems__(self, places: list[int | tuple[int, int]]) -> Batch:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Returns the collated batch of some places, which are indices or (epoch, index)."""

@@ -15,10 +15,14 @@ from headway.core.cli.counts import Counts, Policy
 from headway.core.cli.progress import with_progress
 from headway.core.errors import InputError, UserError
 from headway.core.files import save_figure
+from headway.core.training.invalid import InvalidItems
+from headway.timeseries.data.frames import read_frame, write_frame
+from headway.timeseries.data.panel import panel_of
 from headway.timeseries.data.table import SeriesTable, read_table, write_table
 from headway.timeseries.metrics import interval_levels
-from headway.timeseries.pictures import forecast_figure
+from headway.timeseries.pictures import forecast_figure, panel_figure
 from headway.timeseries.verbs.loading import Predictor, load_predictor
+from headway.timeseries.verbs.panels import forecast_panel, panel_covariates
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +45,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PERCENT",
         help="intervals to write and draw, such as 80 or 50 90",
     )
+    parser.add_argument(
+        "--future",
+        type=Path,
+        metavar="FILE",
+        help="the future covariates of a panel: unique_id, ds, ...",
+    )
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the forecast here")
 
 
@@ -58,7 +68,11 @@ def run(args: argparse.Namespace) -> int:
     places = outputs(args.inputs, args.out)
     predictor = load_predictor(args.checkpoint, args.device)
     horizon = args.horizon or predictor.model.horizon
-    if horizon > predictor.model.horizon:
+    panel = bool(predictor.notes.get("panel"))
+    future: Any = None if args.future is None else read_frame(args.future)
+    if future is not None and not panel:
+        raise UserError("--future is for models that were trained on a panel (PanelData)")
+    if not panel and horizon > predictor.model.horizon:
         print(
             f"the model forecasts {predictor.model.horizon} steps; for the rest of {horizon} it "
             "reads its own forecasts",
@@ -68,6 +82,12 @@ def run(args: argparse.Namespace) -> int:
     plot = args.plot
     for path, out in with_progress(places, "forecasting"):
         try:
+            if panel:
+                frame = _panel(predictor, path, horizon, percents, future, args, counts)
+                write_frame(frame, out)
+                _draw_panel(frame, plot, path, percents)
+                plot = None
+                continue
             table = read_table(path)
             future, values, intervals = forecast(
                 predictor,
@@ -105,6 +125,46 @@ def run(args: argparse.Namespace) -> int:
     else:
         counts.report(f"series forecast over {horizon} steps, written to {args.out}")
     return 0 if counts.done else 1
+
+
+def _panel(
+    predictor: Predictor,
+    path: Path,
+    horizon: int,
+    percents: Sequence[float],
+    future: pd.DataFrame | None,
+    args: argparse.Namespace,
+    counts: Counts,
+) -> pd.DataFrame:
+    """Returns the forecasts of a long file, each series from its own end."""
+    invalid = InvalidItems("raise" if args.on_invalid == "raise" else "skip", "series")
+    panel = panel_of(
+        read_frame(path), str(path), covariates=panel_covariates(predictor), invalid=invalid
+    )
+    for error in invalid.errors:
+        counts.refuse(error, args.on_invalid)
+    return forecast_panel(
+        predictor,
+        panel,
+        horizon,
+        percents=percents,
+        future=future,
+        on_invalid=args.on_invalid,
+        counts=counts,
+    )
+
+
+def _draw_panel(
+    frame: pd.DataFrame,
+    plot: Path | None,
+    path: Path,
+    percents: Sequence[float],
+) -> None:
+    """Draws the first series of a panel's forecast with what is known of them."""
+    if plot is None:
+        return
+    history = panel_of(read_frame(path), str(path), invalid=InvalidItems("skip", "series"))
+    save_figure(panel_figure(history, frame, percents), plot)
 
 
 def outputs(inputs: list[Path], out: Path) -> list[tuple[Path, Path]]:
