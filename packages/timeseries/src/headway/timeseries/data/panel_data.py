@@ -131,7 +131,9 @@ class PanelData(WindowData):
         parts: dict[str, PanelWindows | None] = {}
         for name in ("train", "val", "test"):
             spans = np.array([border.part(name, length) for border in borders])
-            empty = name == "val" and all(b.val == b.train for b in borders)
+            # A share of 0 asks for no such part.
+            share = {"train": 1.0, "val": self.borders[1], "test": self.borders[2]}[name]
+            empty = not share
             parts[name] = (
                 None
                 if empty

@@ -83,7 +83,7 @@ def forecast_panel(
     if not usable:
         raise InputError(panel.name, "has no series that can be forecast")
     levels = [level for percent in percents for level in interval_levels(percent)]
-    points, quantiles = _answers(predictor, panel, usable, np.stack(known_future), levels)
+    points, quantiles = answers(predictor, panel, usable, np.stack(known_future), levels)
     counts.done += len(usable)
     return _long(panel, usable, points[:, :horizon], quantiles[:, :horizon], percents)
 
@@ -138,7 +138,7 @@ def _check(panel: Panel, place: int, length: int) -> None:
         raise InputError(name, f"has no value in the last {length} steps that the model reads")
 
 
-def _answers(
+def answers(
     predictor: Predictor,
     panel: Panel,
     usable: Sequence[int],
