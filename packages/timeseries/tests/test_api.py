@@ -1,5 +1,6 @@
 """``headway.timeseries.Forecaster``, and models beside simple ones on a panel."""
 
+import json
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from headway.core.cli.main import main
 from headway.core.errors import UserError
 from headway.core.training import Adam
 from headway.timeseries import Forecaster
@@ -140,3 +142,24 @@ def test_autoets_and_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         candidates.auto_ets(24)
     with pytest.raises(UserError, match="series s0 has 200 steps, the backtest leaves out 240"):
         cut(panel, 240)
+
+
+def test_the_verb_compares_on_a_panel(tmp_path, capsys) -> None:
+    frame = pd.concat([series(3), series(1, 60).assign(unique_id="short")])
+    path, out = tmp_path / "panel.csv", tmp_path / "scores.csv"
+    frame.to_csv(path, index=False)
+    small(folder=tmp_path / "run").fit(series(3).groupby("unique_id").head(250))
+    words = ["backtest", str(path), "--panel", "--horizon", "12", "-m", str(tmp_path / "run")]
+    words += ["--simple", "naive", "lightgbm", "--context-length", "48", "--windows", "2"]
+    assert main(words) == 2
+    assert "series short: has 60 steps, at least 144 are needed" in capsys.readouterr().err
+    words += ["--on-invalid", "skip", "-o", str(out), "--plot", str(tmp_path / "p.png")]
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [row["model"] for row in told["scores"]][1:] == ["seasonal naive", "naive", "LightGBM"]
+    assert len(told["skipped"]) == 1
+    assert "is best (MASE" in told["verdict"]
+    assert len(pd.read_csv(out)) == 4
+    assert (tmp_path / "p.png").stat().st_size > 1000
+    assert main(["backtest", str(path), "--simple", "autoets"]) == 2
+    assert "--simple autoets is for panels" in capsys.readouterr().err

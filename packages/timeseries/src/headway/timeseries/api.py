@@ -12,6 +12,7 @@ from headway.core.training import Adam, OptimizerFactory, RunRecorder, ScheduleF
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.timeseries.data.panel import Covariates, Panel, panel_of
 from headway.timeseries.data.panel_data import PanelData
+from headway.timeseries.data.table import read_stamps
 from headway.timeseries.models.base import Forecaster as Model
 from headway.timeseries.tasks import Forecasting, ForecastLoss
 from headway.timeseries.verbs.loading import Predictor, load_predictor
@@ -169,22 +170,17 @@ class Forecaster:
         if windows < 1:
             raise UserError(f"windows {windows} is below 1")
         panel, horizon = self._panel(frame), self.model.horizon
+        rows: Any = frame.copy()
         identity, time, target = panel.columns
         ends = {name: panel.stamps(k) for k, name in enumerate(panel.names)}
-        rows = frame.assign(
-            **{
-                identity: frame[identity].astype(str),
-                time: pd.to_datetime(frame[time])
-                if isinstance(panel.clock, pd.DatetimeIndex)
-                else frame[time],
-            }
-        )
+        rows[identity] = rows[identity].astype(str)
+        rows[time] = read_stamps(rows[time], "frame")
         last = {name: stamps[-1 - windows * horizon] for name, stamps in ends.items()}
         self.fit(rows[rows[time] <= rows[identity].map(last)])
         future = rows if self.covariates.future else None
-        parts = []
+        parts: list[Any] = []
         for back in range(windows, 0, -1):
-            found = forecast_panel(
+            found: Any = forecast_panel(
                 self._fitted(), cut(panel, back * horizon), horizon, percents=level, future=future
             )
             cutoff = {name: stamps[-1 - back * horizon] for name, stamps in ends.items()}

@@ -19,6 +19,7 @@ from headway.timeseries.verbs.loading import Predictor
 from headway.timeseries.verbs.panels import answers
 
 REFERENCE = "seasonal naive"
+CALIBRATION = 5  # stretches whose errors become quantiles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,9 @@ def checkpoint(predictor: Predictor, whole: Panel) -> Candidate:
         places = range(len(panel.names))
         calibrated = "conformal" in predictor.notes
         levels = LEVELS if calibrated or not _is_point(predictor) else ()
-        points, quantiles = answers(predictor, panel, places, whole.future[rows], levels)
+        points, quantiles = answers(
+            predictor, panel, places, whole.future[rows].astype(float), levels
+        )
         return points[:, :horizon], quantiles[:, :horizon] if levels else None
 
     return forecast
@@ -124,7 +127,7 @@ def backtest_panel(
     horizon: int,
     windows: int,
     period: int,
-    calibration: int = 5,
+    calibration: int = CALIBRATION,
     seed: int = 0,
 ) -> list[PanelScores]:
     """Lets every model forecast the last ``windows`` stretches of every series.
@@ -187,7 +190,9 @@ def backtest_panel(
     return rows
 
 
-def training_part(panel: Panel, horizon: int, windows: int, calibration: int = 5) -> Panel:
+def training_part(
+    panel: Panel, horizon: int, windows: int, calibration: int = CALIBRATION
+) -> Panel:
     """Returns what lies before all stretches that are calibrated on or scored."""
     return cut(panel, horizon * (windows + calibration))
 
