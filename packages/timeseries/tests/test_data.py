@@ -149,7 +149,7 @@ def test_every_window_of_a_part_is_there_once(make_csv) -> None:
     assert len(module.test_set) == 40 - 6 + 1
     batches = list(module.test_dataloader())
     assert sum(len(batch["x"]) for batch in batches) == 35
-    assert set(batches[0]) == {"x", "y", "marks", "future_marks"}
+    assert set(batches[0]) == {"x", "y", "marks", "future_marks", "centre", "scale"}
     last = batches[-1]
     np.testing.assert_allclose(last["y"][-1], scaled[194:200], rtol=1e-5)
     np.testing.assert_allclose(last["x"][-1], scaled[182:194], rtol=1e-5)
@@ -160,7 +160,7 @@ def test_every_window_of_a_part_is_there_once(make_csv) -> None:
 def test_missing_values_come_as_masks(make_csv) -> None:
     module = data(make_csv(holes=[(5, "a"), (13, "b")]), marks=False, shuffle=False)
     batch = module.train_set.batch([0, 1])
-    assert set(batch) == {"x", "y", "mask", "y_mask"}
+    assert set(batch) == {"x", "y", "mask", "y_mask", "centre", "scale"}
     assert torch.nonzero(~batch["mask"]).tolist() == [[0, 5, 0], [1, 4, 0], [1, 12 - 0, 1]][:2]
     assert torch.nonzero(~batch["y_mask"]).tolist() == [[0, 1, 1], [1, 0, 1]]
     assert batch["x"].isfinite().all()

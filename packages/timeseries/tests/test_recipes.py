@@ -206,3 +206,77 @@ def test_a_mixer_that_makes_no_sense_is_refused(
 ) -> None:
     assert main(with_mixer(tmp_path, mixer, arguments)) == 2
     assert said in capsys.readouterr().err
+
+
+WRAPPED = {"QuantileForecaster": "QuantileLoss", "StudentTForecaster": "StudentTLoss"}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPED)
+def test_any_forecaster_becomes_probabilistic_in_a_recipe(
+    wrapper: str, tmp_path: Path, capsys
+) -> None:
+    inner = {"class_path": "headway.timeseries.models.NLinear"}
+    inner["init_args"] = {"context_length": 24, "horizon": 12}
+    backbone = {
+        "class_path": f"headway.timeseries.models.{wrapper}",
+        "init_args": {"backbone": inner},
+    }
+    loss = {"class_path": f"headway.timeseries.tasks.{WRAPPED[wrapper]}"}
+    config = tmp_path / "probabilistic.yaml"
+    config.write_text(
+        yaml.safe_dump({"model": {"init_args": {"loss": loss, "backbone": backbone}}})
+    )
+    path = ett(tmp_path, 300, "abc")
+    words = ["-c", f"{config}", "--data.path", str(path), "--data.borders", "0.6 0.2 0.2"]
+    words += ["--data.targets", '["b"]', "--data.period", "24", "--trainer.max_epochs", "2"]
+    assert main(["fit", "-c", "timeseries/nlinear_ett", *words]) == 0
+    run = tmp_path / "runs" / "probabilistic" / "1"
+    capsys.readouterr()
+    assert main(["test", "-m", str(run), "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert {"test_crps", "test_wql", "test_mase", "test_coverage_80"} <= set(scores)
+    assert 0.3 < scores["test_coverage_80"] <= 1
+    # One series is scored: its two errors differ by its own deviation.
+    scale = json.loads((run / "model" / "preprocessing.json").read_text())["std"][1]
+    assert scores["test_mae_original"] == pytest.approx(scale * scores["test_mae"], rel=1e-4)
+    out, plot = tmp_path / "f.csv", tmp_path / "f.png"
+    words = ["-o", str(out), "--level", "80", "50", "--plot", str(plot)]
+    assert main(["forecast", "-m", str(run), str(path), *words]) == 0
+    frame = pd.read_csv(out)
+    assert list(frame.columns[6:11]) == ["b", "b-lo-50", "b-hi-50", "b-lo-80", "b-hi-80"]
+    assert frame[["a", "c", "a-lo-80"]].isna().all().all()
+    assert (frame["b-lo-80"] <= frame["b-lo-50"]).all()
+    assert (frame["b-lo-50"] < frame["b"]).all()
+    assert (frame["b"] < frame["b-hi-50"]).all()
+    assert plot.stat().st_size > 1000
+
+
+def test_a_run_of_points_is_calibrated_on_its_validation_part(tmp_path: Path, capsys) -> None:
+    path = ett(tmp_path, 900, "abc")
+    sizes = ["--model.backbone.context_length", "48", "--model.backbone.horizon", "6"]
+    run = fit("nlinear_ett", path, *sizes, "--trainer.max_steps", "60")
+    kept = json.loads((run / "model" / "preprocessing.json").read_text())["conformal"]
+    assert kept["windows"] == 180 - 6 + 1
+    out = tmp_path / "f.csv"
+    forecast = ["forecast", "-m", str(run), str(path), "-o", str(out), "--overwrite"]
+    assert main([*forecast, "--level", "80"]) == 0
+    frame = pd.read_csv(out)
+    notes = json.loads((run / "model" / "preprocessing.json").read_text())
+    for place, name in enumerate("abc"):
+        width = (
+            np.array(kept["series"][str(place)][kept["percents"].index(80)]) * notes["std"][place]
+        )
+        np.testing.assert_allclose(frame[f"{name}-hi-80"] - frame[name], width, rtol=1e-6)
+        np.testing.assert_allclose(frame[name] - frame[f"{name}-lo-80"], width, rtol=1e-6)
+    capsys.readouterr()
+    for words, said in (
+        (["--level", "80", "--horizon", "9"], "gives intervals for its own horizon of 6 steps"),
+        (["--level", "99.5"], "calibrated for intervals of up to 99 percent"),
+        (["--level", "120"], "--level 120 is no percent of an interval"),
+    ):
+        assert main([*forecast, *words]) == 2
+        assert said in capsys.readouterr().err
+    notes.pop("conformal")
+    (run / "model" / "preprocessing.json").write_text(json.dumps(notes))
+    assert main([*forecast, "--level", "80"]) == 2
+    assert "has no calibrated intervals" in capsys.readouterr().err

@@ -11,6 +11,8 @@ from headway.core.heads import (
     ClassificationHead,
     MaxPooling,
     QuantileHead,
+    StudentT,
+    StudentTHead,
     TokenAveragePooling,
     TokenPooling,
 )
@@ -131,3 +133,25 @@ def test_quantiles_never_cross() -> None:
     assert (out.diff(dim=-1) >= 0).all()
     with pytest.raises(UserError, match="rise strictly"):
         QuantileHead(8, 1, quantiles=[0.9, 0.1])
+
+
+def test_student_t_is_that_of_torch_and_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    head = StudentTHead(8, 3).double()
+    answer = head(3 * torch.randn(4, 5, 8, dtype=torch.float64))
+    assert answer.loc.shape == (4, 5, 3)
+    assert (answer.df > 2).all()
+    y = torch.randn(4, 5, 3, dtype=torch.float64)
+    torch.testing.assert_close(
+        answer.log_prob(y), torch.distributions.StudentT(*answer).log_prob(y)
+    )
+    levels = [0.02, 0.1, 0.5, 0.7, 0.975]
+    with torch.no_grad():
+        known = stats.t.ppf(levels, *(part[..., None].numpy() for part in answer))
+        found = answer.quantiles(levels)
+        tails = stats.t.ppf(0.02, 3.0) / StudentT(*torch.tensor([3.0, 0.0, 1.0])).quantiles([0.02])
+    torch.testing.assert_close(found, torch.from_numpy(known), rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(tails, torch.ones(1), rtol=1e-4, atol=0)
+    torch.testing.assert_close(found[..., 2], answer.loc)
+    answer.log_prob(y).mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())

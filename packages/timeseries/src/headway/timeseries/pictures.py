@@ -39,12 +39,28 @@ def windows_figure(windows: Sequence[Any], names: Sequence[str]) -> "Figure":
 
 
 def forecast_figure(
-    stamps: Any, values: Any, future: Any, forecast: Any, names: Sequence[str], title: str = ""
+    stamps: Any,
+    values: Any,
+    future: Any,
+    forecast: Any,
+    names: Sequence[str],
+    *,
+    title: str = "",
+    intervals: Mapping[float, tuple[Any, Any]] | None = None,
 ) -> "Figure":
     """Draws the end of each series and its forecast.
 
+    Args:
+        stamps: Of the values.
+        values: The past.
+        future: Stamps of the forecast.
+        forecast: NaN for a series that is not drawn.
+        names: Of the series.
+        title: Of the picture.
+        intervals: Percent -> lower and upper ends.
+
     Shape:
-        values: (T, N). forecast: (H, N).
+        values: (T, N). forecast, ends of intervals: (H, N).
     """
     shown = [i for i in range(len(names)) if not np.isnan(forecast[:, i]).all()][:MOST]
     figure = _figure(9, 1.7 * max(1, len(shown)) + 0.6)
@@ -55,7 +71,58 @@ def forecast_figure(
     for axes, series in zip(grid[:, 0], shown, strict=False):
         axes.plot(stamps[-past:], values[-past:, series], color="0.4", lw=1, label="known")
         axes.plot(future, forecast[:, series], color="tab:red", lw=1.3, label="forecast")
+        for percent, (lower, upper) in sorted((intervals or {}).items(), reverse=True):
+            axes.fill_between(
+                future,
+                lower[:, series],
+                upper[:, series],
+                color="tab:red",
+                alpha=0.18,
+                lw=0,
+                label=f"{percent:g} % interval",
+            )
         axes.set_ylabel(names[series], size=8)
+        axes.tick_params(labelsize=7)
+    grid[0, 0].legend(fontsize=7, loc="upper left")
+    return figure
+
+
+def panel_figure(panel: Any, frame: Any, percents: Sequence[float] = ()) -> "Figure":
+    """Draws the end of the first series of a panel, and their forecasts.
+
+    Args:
+        panel: The ``Panel`` that was continued.
+        frame: Its forecasts, long.
+        percents: Of the intervals in the frame.
+    """
+    identity, time, target = panel.columns
+    places = {name: place for place, name in enumerate(panel.names)}
+    groups = list(frame.groupby(identity, sort=False))[:MOST]
+    figure = _figure(9, 1.7 * max(1, len(groups)) + 0.6)
+    grid = figure.subplots(max(1, len(groups)), 1, squeeze=False)
+    for axes, (series, part) in zip(grid[:, 0], groups, strict=False):
+        place = places[str(series)]
+        past = min(len(panel.series(place)), CONTEXT * len(part))
+        axes.plot(
+            panel.stamps(place)[-past:],
+            panel.series(place)[-past:],
+            color="0.4",
+            lw=1,
+            label="known",
+        )
+        axes.plot(part[time], part[target], color="tab:red", lw=1.3, label="forecast")
+        for percent in sorted(percents, reverse=True):
+            lower, upper = (part[f"{target}-{end}-{percent:g}"] for end in ("lo", "hi"))
+            axes.fill_between(
+                part[time],
+                lower,
+                upper,
+                color="tab:red",
+                alpha=0.18,
+                lw=0,
+                label=f"{percent:g} % interval",
+            )
+        axes.set_ylabel(series, size=8)
         axes.tick_params(labelsize=7)
     grid[0, 0].legend(fontsize=7, loc="upper left")
     return figure

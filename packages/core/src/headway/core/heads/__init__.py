@@ -10,6 +10,7 @@ from headway.core.heads.pooling import (
     TokenPooling,
 )
 from headway.core.heads.regression import QuantileHead, RegressionHead
+from headway.core.heads.student_t import StudentT, StudentTHead
 from headway.core.heads.token import TokenHead
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "PoolingLayer",
     "QuantileHead",
     "RegressionHead",
+    "StudentT",
+    "StudentTHead",
     "TokenAveragePooling",
     "TokenHead",
     "TokenPooling",

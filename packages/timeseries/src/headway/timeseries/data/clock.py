@@ -25,7 +25,7 @@ def step_of(stamps: pd.Index, name: str) -> Any:
     """
     if len(stamps) < 2:
         raise InputError(name, f"has {len(stamps)} rows; a step of time needs at least 2")
-    values = stamps.to_numpy()
+    values = moments(stamps)
     steps = values[1:] - values[:-1]
     zero = np.zeros((), dtype=steps.dtype)
     for wrong, problem in ((steps == zero, "is the same stamp as"), (steps < zero, "is before")):
@@ -59,6 +59,13 @@ def step_of(stamps: pd.Index, name: str) -> Any:
     return frequency
 
 
+def moments(stamps: pd.Index) -> NDArray[Any]:
+    """Returns stamps as numbers or as moments of one time zone, whose differences are true ones."""
+    if isinstance(stamps, pd.DatetimeIndex) and stamps.tz is not None:
+        stamps = stamps.tz_convert("UTC").tz_localize(None)
+    return stamps.to_numpy()
+
+
 def _frequency(stamps: pd.DatetimeIndex) -> str | None:
     with warnings.catch_warnings():
         # pandas announces that it will return an offset; both are understood here.
@@ -88,7 +95,7 @@ def calendar_marks(stamps: pd.Index) -> NDArray[np.float32]:
     """
     if not isinstance(stamps, pd.DatetimeIndex) or len(stamps) < 2:
         return np.zeros((len(stamps), 0), dtype=np.float32)
-    seconds = float(np.median(np.diff(stamps.to_numpy()) / np.timedelta64(1, "s")))
+    seconds = float(np.median(np.diff(moments(stamps)) / np.timedelta64(1, "s")))
     week = stamps.isocalendar().week.to_numpy(dtype=float)
     marks = {
         "second": (stamps.second / 59, seconds < 60),

@@ -5,20 +5,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from numpy.typing import NDArray
 
 from headway.core.errors import UserError
-from headway.core.training import DataModule
-from headway.core.training.loader import Seeded
+from headway.timeseries.data.base import WindowData
 from headway.timeseries.data.borders import find_borders
 from headway.timeseries.data.clock import calendar_marks
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.table import SeriesTable, read_table
-from headway.timeseries.data.windows import Batch, WindowBatches, Windows
+from headway.timeseries.data.windows import Units, Windows
 
 
-class ForecastingData(DataModule):
-    """Windows of the series of a CSV file, wide (stamps, a column per series) or long (unique_id, ds, y).
+class ForecastingData(WindowData):
+    """Windows of the series of a file, wide (stamps, a column per series) or long (unique_id, ds, y).
 
     Series are scaled by mean and deviation of the training part. Every window of a part counts, the last
     incomplete batch included; validation and test windows read their context from the part before.
@@ -28,7 +27,10 @@ class ForecastingData(DataModule):
         context_length: Steps that the model reads; the model's own if None.
         horizon: Steps that it forecasts; the model's own if None.
         borders: Shares of training, validation and test, or ``ett_hour`` or ``ett_minute``.
-        columns: Which series to use; all if None.
+        columns: Which series to read; all if None.
+        targets: Which of them to forecast; all if None. With one target among many columns, all go in and
+            one comes out.
+        period: Steps of a season, such as 24 for hours of a day; with it MASE is logged.
         marks: Whether the model is given calendar marks.
         batch_size: Windows of a batch.
         workers: Processes that load.
@@ -50,6 +52,8 @@ class ForecastingData(DataModule):
         horizon: int | None = None,
         borders: str | list[float] = "0.7 0.1 0.2",
         columns: list[str] | None = None,
+        targets: list[str] | None = None,
+        period: int | None = None,
         marks: bool = True,
         batch_size: int = 32,
         workers: int = 0,
@@ -59,6 +63,10 @@ class ForecastingData(DataModule):
         eval_batch_size: int | None = None,
     ) -> None:
         super().__init__(
+            context_length=context_length,
+            horizon=horizon,
+            period=period,
+            marks=marks,
             batch_size=batch_size,
             workers=workers,
             seed=seed,
@@ -67,9 +75,8 @@ class ForecastingData(DataModule):
             eval_batch_size=eval_batch_size,
         )
         self.path = path
-        self.context_length, self.horizon = context_length, horizon
         self.borders = parse_borders(borders)
-        self.columns, self.with_marks = columns, marks
+        self.columns, self.targets = columns, targets
         self.table: SeriesTable | None = None
         self.scaler: Scaler | None = None
 
@@ -77,20 +84,23 @@ class ForecastingData(DataModule):
         """Reads, scales and cuts the file, once."""
         if self.table is not None:
             return
-        length = self._of_model("context_length", self.context_length)
-        horizon = self._of_model("horizon", self.horizon)
+        length = self.of_model("context_length", self.context_length)
+        horizon = self.of_model("horizon", self.horizon)
         table = read_table(self.path)
         chosen = _places(table, self.columns)
         names, values = tuple(table.names[i] for i in chosen), table.values[:, chosen]
         borders = find_borders(len(values), self.borders)
         self.scaler = Scaler.fit(values[: borders.train], names)
         known = ~np.isnan(values)
+        targets = chosen_targets(names, self.targets, table.name)
         marks = calendar_marks(table.stamps) if self.with_marks else np.zeros((0, 0))
         scaled = np.where(known, self.scaler.forward(values), 0.0)
         shared = {
             "values": torch.from_numpy(scaled).float(),
             "mask": None if known.all() else torch.from_numpy(known),
             "marks": torch.from_numpy(marks) if marks.shape[1] else None,
+            "targets": targets,
+            "units": self._units(values[: borders.train]),
             "context_length": length,
             "horizon": horizon,
         }
@@ -115,27 +125,20 @@ class ForecastingData(DataModule):
             "context_length": self.length,
             "horizon": self.steps,
             "marks": self.with_marks,
+            "targets": self.targets,
         }
 
-    def seeded(self, data: Dataset[Any]) -> Seeded:
-        """Lets windows be cut a batch at a time."""
-        if isinstance(data, Windows):
-            return WindowBatches(data, seed=self.seed)
-        return super().seeded(data)
-
-    @staticmethod
-    def collate(batch: Batch) -> Batch:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Leaves the batch as the data set made it."""
-        return batch
-
-    def _of_model(self, name: str, own: int | None) -> int:
-        if own is not None:
-            return own
-        task = getattr(self.trainer, "lightning_module", None)
-        length = getattr(getattr(task, "backbone", None), name, None)
-        if length is None:
-            raise UserError(f"{name} is not known; give data.{name} in steps")
-        return length
+    def _units(self, train: NDArray[np.float64]) -> Units:
+        assert self.scaler is not None
+        seasonal = None
+        if self.period is not None:
+            error = seasonal_errors(train, self.period) / self.scaler.std
+            seasonal = torch.from_numpy(error).float()
+        return Units(
+            centre=torch.from_numpy(self.scaler.mean).float(),
+            scale=torch.from_numpy(self.scaler.std).float(),
+            seasonal=seasonal,
+        )
 
 
 def parse_borders(borders: str | Sequence[float]) -> str | tuple[float, ...]:
@@ -146,6 +149,45 @@ def parse_borders(borders: str | Sequence[float]) -> str | tuple[float, ...]:
         return tuple(float(share) for share in borders.replace(",", " ").split())
     except ValueError:
         return borders
+
+
+def seasonal_errors(train: NDArray[np.float64], period: int) -> NDArray[np.float64]:
+    """Returns the mean absolute error of repeating the last period, of each series; 0 if it is too short.
+
+    Shape:
+        train: (T, N), NaN where missing. Output: (N,).
+
+    Raises:
+        UserError: If the period is below 1.
+    """
+    if period < 1:
+        raise UserError(f"period {period} is below 1 step; 24 is a day of hours")
+    if len(train) <= period:
+        return np.zeros(train.shape[1])
+    error = np.abs(train[period:] - train[:-period])
+    count = np.maximum((~np.isnan(error)).sum(axis=0), 1)
+    return np.nansum(error, axis=0) / count
+
+
+def chosen_targets(
+    names: Sequence[str], targets: Sequence[str] | None, source: str
+) -> torch.Tensor | None:
+    """Returns which series are to be forecast, or None for all.
+
+    Raises:
+        UserError: If a target is none of the series.
+    """
+    if targets is None:
+        return None
+    for name in targets:
+        if name not in names:
+            raise UserError(
+                f"target {name!r} is none of the series that are read from {source}: "
+                f"{', '.join(names[:10])}"
+            )
+    if not targets:
+        raise UserError("targets is empty; name at least one series, or leave it out for all")
+    return torch.tensor([name in targets for name in names])
 
 
 def _places(table: SeriesTable, columns: list[str] | None) -> list[int]:

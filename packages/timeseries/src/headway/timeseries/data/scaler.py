@@ -1,7 +1,7 @@
 """Series scaled by the statistics of their training part."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -29,17 +29,27 @@ class Scaler:
     std: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, values: NDArray[np.float64], names: Sequence[str]) -> Self:
+    def fit(cls, values: NDArray[Any], names: Sequence[str]) -> Self:
         """Measures the training part; a series that never changes is only centred.
 
         Shape:
             values: (T, N), NaN where missing.
         """
-        known = ~np.isnan(values)
-        count = np.maximum(known.sum(axis=0), 1)
-        mean = np.where(known, values, 0.0).sum(axis=0) / count
-        centred = np.where(known, values - mean, 0.0)
-        std = np.sqrt((centred**2).sum(axis=0) / count)
+        return cls._of(*_statistics(values.astype(np.float64, copy=False)), names)
+
+    @classmethod
+    def of_parts(cls, parts: Iterable[NDArray[Any]], names: Sequence[str]) -> Self:
+        """Measures series of different lengths.
+
+        Shape:
+            parts: (T,) each, NaN where missing.
+        """
+        found = [_statistics(part.astype(float)[:, None]) for part in parts]
+        mean, std = (np.concatenate(each) for each in zip(*found, strict=True))
+        return cls._of(mean, std, names)
+
+    @classmethod
+    def _of(cls, mean: NDArray[np.float64], std: NDArray[np.float64], names: Sequence[str]) -> Self:
         # What summing leaves of a constant is no deviation.
         constant = std <= 1e-12 * np.maximum(np.abs(mean), 1.0)
         if constant.any():
@@ -75,14 +85,36 @@ class Scaler:
             names: Of the series of the file.
             values: Of the file, (T, N).
         """
-        own = cls.fit(values, names)
+        return cls.fit(values, names).known(notes)
+
+    def known(self, notes: Mapping[str, Any]) -> Self:
+        """Returns this scaler with the statistics of a trained model for the series that it knows.
+
+        Args:
+            notes: Contents of ``preprocessing.json``; a model without a scaler takes series as they are.
+        """
         if "mean" not in notes:
-            # A model without a scaler takes series as they are.
-            return cls(names=tuple(names), mean=np.zeros(len(names)), std=np.ones(len(names)))
+            size = len(self.names)
+            return type(self)(names=self.names, mean=np.zeros(size), std=np.ones(size))
         known = {name: place for place, name in enumerate(notes["names"])}
-        mean, std = own.mean.copy(), own.std.copy()
-        for place, name in enumerate(names):
+        mean, std = self.mean.copy(), self.std.copy()
+        for place, name in enumerate(self.names):
             if name in known:
                 mean[place] = notes["mean"][known[name]]
                 std[place] = notes["std"][known[name]]
-        return cls(names=tuple(names), mean=mean, std=std)
+        return type(self)(names=self.names, mean=mean, std=std)
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Self:
+        """Returns what ``as_dict`` wrote."""
+        mean, std = np.array(kept["mean"], dtype=float), np.array(kept["std"], dtype=float)
+        return cls(names=tuple(kept["names"]), mean=mean, std=std)
+
+
+def _statistics(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns mean and deviation over time; (N,) each."""
+    known = ~np.isnan(values)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, values, 0.0).sum(axis=0) / count
+    centred = np.where(known, values - mean, 0.0)
+    return mean, np.sqrt((centred**2).sum(axis=0) / count)

@@ -1,5 +1,6 @@
 """Series in files: wide (a column of stamps, a column per series) and long (unique_id, ds, y)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from headway.core.errors import InputError
-from headway.core.files import atomic_write
 from headway.timeseries.data.clock import FIRST_ROW, step_of
+from headway.timeseries.data.frames import read_frame, write_frame
 
 # Names of the three columns of a long file, here and elsewhere.
 LONG = (("unique_id", "ds", "y"), ("item_id", "timestamp", "target"))
@@ -43,20 +44,13 @@ class SeriesTable:
 
 
 def read_table(path: str | Path) -> SeriesTable:
-    """Reads a CSV file; the names of its columns tell its form.
+    """Reads a CSV or parquet file; the names of its columns tell its form.
 
     Raises:
         InputError: If it cannot be read, a value is no number, or time is irregular; it names the row.
     """
     name = str(path)
-    try:
-        frame = pd.read_csv(path)
-    except FileNotFoundError:
-        raise InputError(name, "there is no such file") from None
-    except IsADirectoryError:
-        raise InputError(name, "is a folder, expected a CSV file") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(name, f"is no CSV file: {str(error).strip()}") from None
+    frame = read_frame(path)
     for columns in LONG:
         if set(columns) <= set(frame.columns):
             return _long(frame, columns, name)
@@ -70,8 +64,8 @@ def _wide(frame: Any, name: str) -> SeriesTable:
             f"has the columns {list(frame.columns)}; expected one of stamps and one for each series, "
             f"or {', '.join(LONG[0])}",
         )
-    stamps = _stamps(frame.iloc[:, 0], name)
-    values = [_numbers(frame[column], name) for column in frame.columns[1:]]
+    stamps = read_stamps(frame.iloc[:, 0], name)
+    values = [read_numbers(frame[column], name) for column in frame.columns[1:]]
     return SeriesTable(
         name=name,
         stamps=stamps,
@@ -85,9 +79,9 @@ def _wide(frame: Any, name: str) -> SeriesTable:
 
 def _long(frame: Any, columns: tuple[str, str, str], name: str) -> SeriesTable:
     identity, time, target = columns
-    stamps = pd.Series(_stamps(frame[time], name))
+    stamps = pd.Series(read_stamps(frame[time], name))
     tidy = pd.DataFrame(
-        {"id": frame[identity].astype(str), "ds": stamps, "y": _numbers(frame[target], name)}
+        {"id": frame[identity].astype(str), "ds": stamps, "y": read_numbers(frame[target], name)}
     )
     repeated = tidy.duplicated(["id", "ds"]).to_numpy()
     if repeated.any():
@@ -109,13 +103,28 @@ def _long(frame: Any, columns: tuple[str, str, str], name: str) -> SeriesTable:
     )
 
 
-def _stamps(column: Any, name: str) -> pd.Index:
+def read_stamps(column: Any, name: str) -> pd.Index:
+    """Returns a column of stamps, moments or whole numbers.
+
+    Raises:
+        InputError: If one is missing or no stamp, or if they are of several time zones.
+    """
     missing = column.isna().to_numpy()
     if missing.any():
         raise InputError(name, f"row {int(np.argmax(missing)) + FIRST_ROW} has no stamp")
     if pd.api.types.is_integer_dtype(column):
         return pd.Index(column.to_numpy())
-    stamps: Any = pd.to_datetime(column.astype(str), errors="coerce", format="ISO8601")
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return pd.DatetimeIndex(column)
+    try:
+        stamps: Any = pd.to_datetime(column.astype(str), errors="coerce", format="ISO8601")
+    except ValueError:
+        # pandas has no type for these; a change to summer time looks like this, too.
+        raise InputError(
+            name,
+            f"column {column.name!r} has stamps of several time zones, or some without one; write all of "
+            "them in one zone, such as UTC",
+        ) from None
     wrong = stamps.isna().to_numpy()
     if wrong.any():
         place = int(np.argmax(wrong))
@@ -127,7 +136,12 @@ def _stamps(column: Any, name: str) -> pd.Index:
     return pd.DatetimeIndex(stamps)
 
 
-def _numbers(column: Any, name: str) -> NDArray[np.float64]:
+def read_numbers(column: Any, name: str) -> NDArray[np.float64]:
+    """Returns a column of numbers, NaN where a value is missing.
+
+    Raises:
+        InputError: If a value is no number.
+    """
     numbers: Any = pd.to_numeric(column, errors="coerce")
     values = numbers.to_numpy(dtype=np.float64)
     wrong = (numbers.isna() & column.notna()).to_numpy() | np.isinf(values)
@@ -142,26 +156,40 @@ def _numbers(column: Any, name: str) -> NDArray[np.float64]:
 
 
 def write_table(
-    path: Path, table: SeriesTable, stamps: pd.Index, values: NDArray[np.float64]
+    path: Path,
+    table: SeriesTable,
+    stamps: pd.Index,
+    values: NDArray[np.float64],
+    others: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> None:
     """Writes values at further stamps in the form of ``table``, the file whole or not at all.
 
+    Args:
+        path: CSV, or parquet by its extension.
+        table: What the values continue.
+        stamps: Of the values.
+        values: Forecasts.
+        others: Further columns by what is appended to their names, such as ``-lo-80``.
+
     Shape:
-        values: (H, N); a column of NaN is left out of a long file.
+        values, others: (H, N); a column of NaN is left out of a long file.
     """
+    others = dict(others or {})
     if table.form == "wide":
-        frame = pd.DataFrame(values, columns=list(table.names))
-        frame.insert(0, table.columns[0], stamps)
+        columns: dict[str, Any] = {table.columns[0]: stamps}
+        for place, series in enumerate(table.names):
+            columns[series] = values[:, place]
+            columns |= {series + name: other[:, place] for name, other in others.items()}
+        frame = pd.DataFrame(columns)
     else:
         identity, time, target = table.columns
         known = np.atleast_1d(~np.isnan(values).all(axis=0))
         names = [name for name, there in zip(table.names, known, strict=True) if there]
-        frame = pd.DataFrame(
-            {
-                identity: np.repeat(names, len(stamps)),
-                time: np.tile(stamps.to_numpy(), len(names)),
-                target: values[:, known].T.ravel(),
-            }
-        )
-    with atomic_write(path, "w") as file:
-        frame.to_csv(file, index=False, lineterminator="\n")
+        columns = {
+            identity: np.repeat(names, len(stamps)),
+            time: np.tile(stamps.to_numpy(), len(names)),
+            target: values[:, known].T.ravel(),
+        }
+        columns |= {target + name: other[:, known].T.ravel() for name, other in others.items()}
+        frame = pd.DataFrame(columns)
+    write_frame(frame, path)

@@ -13,6 +13,7 @@ from headway.timeseries.models.lmuformer import LMUFormer
 from headway.timeseries.models.patchtst import PatchTST
 from headway.timeseries.models.pde_transformer import PDETransformer
 from headway.timeseries.models.pretrained import pretrained
+from headway.timeseries.models.probabilistic import QuantileForecaster, StudentTForecaster
 from headway.timeseries.models.samformer import SAMformer
 from headway.timeseries.models.simple import Naive, NLinear, SeasonalNaive
 from headway.timeseries.models.swin_lstm import SwinLSTM
@@ -35,8 +36,10 @@ __all__ = [
     "Naive",
     "PDETransformer",
     "PatchTST",
+    "QuantileForecaster",
     "SAMformer",
     "SeasonalNaive",
+    "StudentTForecaster",
     "SwinLSTM",
     "Transformer",
     "list_models",

@@ -26,6 +26,10 @@ class Forecaster(Module):
     # Series and calendar marks of models that are built for a number of them; see `check_marks`.
     variates: int
     marks: int = 0
+    # Which covariates the model reads: some of "historical", "future", "static".
+    covariates: frozenset[str] = frozenset()
+    # Levels of the quantiles that it answers with; None for points and distributions.
+    quantiles: tuple[float, ...] | None = None
 
     def __init__(self, *, context_length: int, horizon: int) -> None:
         super().__init__()

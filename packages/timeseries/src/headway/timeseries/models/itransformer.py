@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from headway.core.blocks import PostNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
@@ -29,8 +30,8 @@ class ITransformer(Forecaster):
 
     Each window of a series is normalised, embedded as one token, and exchanges information with the
     other series; a linear layer reads its future from its token. The number of series is free, and
-    their order does not matter. Calendar marks become tokens of their own (of the window; the future
-    ones are not read).
+    their order does not matter. Calendar marks and covariates become tokens of their own, and so does each
+    static feature. Of the future of a mark or covariate nothing is read unless ``future`` is set.
 
     Args:
         context_length: Steps that the model reads.
@@ -45,9 +46,12 @@ class ITransformer(Forecaster):
         normalize: Whether each window is centred and scaled by its own statistics, and the forecast
             back.
         dropout: Probability of dropping a channel of an embedded token in training.
+        future: Whether the future of marks and covariates is read: it is added to the token of its past.
+        static: Number of static features.
 
     Shape:
-        x, mask: (B, context_length, N). marks: (B, context_length, M). Output: (B, horizon, N). A series
+        x, mask: (B, context_length, N). marks: (B, context_length, M). future_marks: (B, horizon, K), of the
+        first K marks. static: (B, static). Output: (B, horizon, N). A series
         of which nothing was observed is padding: it changes no other one.
 
     Source:
@@ -68,6 +72,8 @@ class ITransformer(Forecaster):
         block: BlockFactory = PostNormBlock,
         normalize: bool = True,
         dropout: float = 0.0,
+        future: bool = False,
+        static: int = 0,
     ) -> None:
         super().__init__(context_length=context_length, horizon=horizon)
         self.normalization = WindowNorm() if normalize else None
@@ -75,7 +81,11 @@ class ITransformer(Forecaster):
         self.encoder = Encoder(
             dim, depth, heads, mixer=mixer, feedforward=feedforward, norm=norm, block=block
         )
+        self.future = nn.Linear(horizon, dim, bias=False) if future else None
+        self.static = StaticTokens(static, dim) if static else None
         self.head = nn.Linear(dim, horizon)
+        kinds = {"historical": True, "future": future, "static": bool(static)}
+        self.covariates = frozenset(kind for kind, read in kinds.items() if read)
 
     def forward(
         self,
@@ -87,17 +97,21 @@ class ITransformer(Forecaster):
         static: Tensor | None = None,
     ) -> Tensor:
         """Returns the forecast."""
-        self.check(x, static)
+        self.check(x, static if self.static is None else None)
         series = x.shape[2]
         statistics = None
         if self.normalization is not None:
             x, statistics = self.normalization(x, mask)
         elif mask is not None:
             x = x.masked_fill(~mask, 0.0)
-        tokens, _ = self.encoder(
-            self.embedding(_beside(x, marks)),
-            series_layout(mask, 0 if marks is None else marks.shape[2]),
-        )
+        tokens = self.embedding(_beside(x, marks))
+        if self.future is not None and future_marks is not None:
+            ahead = self.future(future_marks.to(x.dtype).transpose(1, 2))
+            behind = tokens.shape[1] - series - ahead.shape[1]
+            tokens = tokens + nn.functional.pad(ahead, (0, 0, series, behind))
+        if self.static is not None:
+            tokens = torch.cat([tokens, self.static(static)], dim=1)
+        tokens, _ = self.encoder(tokens, series_layout(mask, tokens.shape[1] - series))
         forecast = self.head(tokens[:, :series]).transpose(1, 2)
         if self.normalization is not None and statistics is not None:
             forecast = self.normalization.inverse(forecast, statistics)
@@ -107,6 +121,40 @@ class ITransformer(Forecaster):
         """Forecasts another number of steps from now on, with a new head."""
         super().set_horizon(horizon)
         self.head = new_head(self.head, horizon)
+        if self.future is not None:
+            old = self.future.weight
+            self.future = nn.Linear(horizon, len(old), bias=False).to(old.device, old.dtype)
+
+
+class StaticTokens(nn.Module):
+    """One token for each static feature: a learned direction times its value, and a learned place.
+
+    Args:
+        features: Number of features.
+        dim: Channels of a token.
+
+    Shape:
+        static: (B, features). Output: (B, features, dim).
+
+    Raises:
+        UserError: If the features are not there, or of another number.
+    """
+
+    def __init__(self, features: int, dim: int) -> None:
+        super().__init__()
+        self.direction = nn.Parameter(torch.empty(features, dim).uniform_(-0.1, 0.1))
+        self.place = nn.Parameter(torch.empty(features, dim).uniform_(-0.1, 0.1))
+
+    def forward(self, static: Tensor | None) -> Tensor:
+        """Returns the tokens."""
+        features = len(self.direction)
+        if static is None or static.shape[1] != features:
+            given = "none" if static is None else static.shape[1]
+            raise UserError(
+                f"this model was built for {features} static features, got {given}; build it with "
+                "static= their number"
+            )
+        return static.to(self.direction.dtype)[..., None] * self.direction + self.place
 
 
 def _beside(x: Tensor, marks: Tensor | None) -> Tensor:

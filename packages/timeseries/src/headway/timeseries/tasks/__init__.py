@@ -2,5 +2,22 @@
 
 from headway.timeseries.tasks.forecasting import Forecasting
 from headway.timeseries.tasks.generation import GenerateSeries
+from headway.timeseries.tasks.losses import (
+    AbsoluteError,
+    FittingLoss,
+    ForecastLoss,
+    QuantileLoss,
+    SquaredError,
+    StudentTLoss,
+)
 
-__all__ = ["Forecasting", "GenerateSeries"]
+__all__ = [
+    "AbsoluteError",
+    "FittingLoss",
+    "ForecastLoss",
+    "Forecasting",
+    "GenerateSeries",
+    "QuantileLoss",
+    "SquaredError",
+    "StudentTLoss",
+]

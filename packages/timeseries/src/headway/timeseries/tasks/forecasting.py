@@ -1,7 +1,6 @@
 """Forecasting of the next steps."""
 
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,18 +9,26 @@ from torchmetrics import MeanMetric
 from headway.core.errors import UserError
 from headway.core.files import save_figure
 from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
-from headway.core.training.run_folder import RunFolder
+from headway.timeseries.models.probabilistic import point_forecast
 from headway.timeseries.pictures import windows_figure
+from headway.timeseries.tasks.calibration import Residuals
+from headway.timeseries.tasks.losses import FittingLoss, ForecastLoss
+from headway.timeseries.tasks.scores import KINDS, known_mean, scores
 
 SHOWN = 3
 
 
 class Forecasting(Task):
-    """Trains ``backbone(x, mask=, marks=, future_marks=) -> forecast``.
+    """Trains ``backbone(x, mask=, marks=, future_marks=, static=) -> forecast``.
 
-    It logs ``train_loss`` and, for ``val`` and ``test``, ``mse`` and ``mae`` of scaled series over every
-    window, step and series, as published tables have them. Missing values count nowhere. The run's
-    ``pictures`` folder gets forecasts of the test part in the units of the file.
+    A forecast is a point, quantiles or a distribution for every step and series. The task logs
+    ``train_loss`` and, for ``val`` and ``test``, the scores of ``tasks.scores``: ``mse`` and ``mae`` of
+    scaled series over every window, step and series, as published tables have them, the same in the units
+    of the series (``mse_original``, ``mae_original``), ``crps`` and coverage of a probabilistic forecast.
+    Missing values, and series that are no target, count nowhere.
+
+    The run's ``pictures`` folder gets forecasts of the test part in the units of the file. What a model of
+    points missed on the validation part goes to ``preprocessing.json`` as conformal intervals.
 
     Args:
         backbone: A forecaster.
@@ -30,7 +37,8 @@ class Forecasting(Task):
         finetune: Freezes or injects parameters before training.
         layer_decay: Ratio of the learning rates of neighbouring depths.
         ema: Decay of the running average of the weights.
-        loss: ``mse`` or ``mae``.
+        loss: What is made small; None for what fits the forecast: squared error of points, quantile loss,
+            negative log-likelihood of a distribution.
 
     Shape:
         A batch is a dictionary as ``Windows`` makes it.
@@ -48,7 +56,7 @@ class Forecasting(Task):
         finetune: Strategy | None = None,
         layer_decay: float | None = None,
         ema: float | None = None,
-        loss: Literal["mse", "mae"] = "mse",
+        loss: ForecastLoss | None = None,
     ) -> None:
         super().__init__(
             backbone=backbone,
@@ -58,14 +66,16 @@ class Forecasting(Task):
             layer_decay=layer_decay,
             ema=ema,
         )
-        self.loss = loss
+        self.loss: ForecastLoss = loss if loss is not None else FittingLoss()
+        self.quantiles: tuple[float, ...] | None = getattr(backbone, "quantiles", None)
         self.scores = nn.ModuleDict(
-            {f"{split}_{kind}": MeanMetric() for split in ("val", "test") for kind in ERRORS}
+            {f"{split}_{kind}": MeanMetric() for split in ("val", "test") for kind in KINDS}
         )
+        self.residuals = Residuals()
         self._shown: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def setup(self, stage: str) -> None:
-        """Checks that model and data speak of the same windows."""
+        """Checks that model and data speak of the same windows and covariates."""
         super().setup(stage)
         data: Any = getattr(self.trainer, "datamodule", None)
         for name, found in (
@@ -78,86 +88,105 @@ class Forecasting(Task):
                     f"the data have {name} {found} and the model {own}; set the model's {name} to "
                     f"{found}, or leave data.{name} out"
                 )
+        check_covariates(self.backbone, getattr(data, "covariates", {}))
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Returns what the data module says, and the conformal intervals of a model of points."""
+        notes = super().preprocessing()
+        intervals = self.residuals.intervals()
+        return notes if intervals is None else {**notes, "conformal": intervals}
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         """Returns the loss."""
-        loss = mean_error(self.loss, self._forecast(batch), batch)[0]
-        self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True)
+        mask = batch.get("y_mask")
+        y = batch["y"] if mask is None else batch["y"].masked_fill(~mask, 0.0)
+        loss, _ = known_mean(self.loss(self._forecast(batch), y, self.quantiles), mask)
+        self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(y))
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        """Forgets what was missed with earlier weights."""
+        self.residuals.clear()
+
     def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
-        """Adds a batch to the scores."""
-        self._score(batch, "val")
+        """Adds a batch to the scores, and to what intervals are made of."""
+        answer = self._score(batch, "val")
+        if self.quantiles is None and isinstance(answer, Tensor):
+            error = (answer - batch["y"]).abs()
+            self.residuals.add(error, batch.get("y_mask"), batch.get("item"))
 
     def test_step(self, batch: dict[str, Tensor], index: int) -> None:
         """Adds a batch to the scores."""
-        forecast = self._score(batch, "test")
+        forecast = point_forecast(self._score(batch, "test"), self.quantiles)
         if len(self._shown) < SHOWN:
             # One window of a batch: neighbours look alike.
-            x, y = batch["x"][0].clone(), batch["y"][0].clone()
-            if "mask" in batch:
-                x[~batch["mask"][0]] = torch.nan
-                y[~batch["y_mask"][0]] = torch.nan
-            self._shown.append((x.cpu(), y.cpu(), forecast[0].float().cpu()))
+            window = {name: batch[name][0].clone() for name in ("x", "y")}
+            for name, mask in (("x", "mask"), ("y", "y_mask")):
+                if mask in batch:
+                    window[name][~batch[mask][0]] = torch.nan
+            parts = [window["x"], window["y"], forecast[0].float()]
+            if "scale" in batch:
+                parts = [part * batch["scale"][0] + batch["centre"][0] for part in parts]
+            x, y, said = (part.cpu() for part in parts)
+            self._shown.append((x, y, said))
 
-    def predict_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        """Returns scaled forecasts, (B, H, N)."""
+    def predict_step(self, batch: dict[str, Tensor], index: int) -> Any:
+        """Returns scaled forecasts as the model gives them."""
         return self._forecast(batch)
 
     def on_test_epoch_start(self) -> None:
         """Forgets the windows of the last test."""
         self._shown = []
 
-    def on_test_end(self) -> None:
-        """Draws forecasts."""
+    def draw(self, split: str) -> None:
+        """Draws forecasts of the test part."""
+        folder = self.pictures
         data: Any = getattr(self.trainer, "datamodule", None)
-        scaler = getattr(data, "scaler", None)
-        if not self.trainer.is_global_zero or not self._shown or scaler is None:
+        names = getattr(data, "series", None)
+        if split != "test" or folder is None or not self._shown or names is None:
             return
-        windows = [
-            tuple(scaler.inverse(part.double().numpy()) for part in window)
-            for window in self._shown
-        ]
-        folder = RunFolder(Path(self.trainer.default_root_dir)).pictures
-        save_figure(windows_figure(windows, scaler.names), folder / "test_forecasts.png")
+        windows = [tuple(part.numpy() for part in window) for window in self._shown]
+        shown = windows[0][0].shape[1]
+        names = names if len(names) == shown else [f"series {k + 1}" for k in range(shown)]
+        save_figure(windows_figure(windows, names), folder / "test_forecasts.png")
 
-    def _forecast(self, batch: dict[str, Tensor]) -> Tensor:
+    def _forecast(self, batch: dict[str, Tensor]) -> Any:
         return self.backbone(
             batch["x"],
             mask=batch.get("mask"),
             marks=batch.get("marks"),
             future_marks=batch.get("future_marks"),
+            static=batch.get("static"),
         )
 
-    def _score(self, batch: dict[str, Tensor], split: str) -> Tensor:
-        forecast = self._forecast(batch)
-        for kind in ERRORS:
-            value, count = mean_error(kind, forecast, batch)
+    def _score(self, batch: dict[str, Tensor], split: str) -> Any:
+        answer = self._forecast(batch)
+        for kind, value, weight in scores(answer, batch, self.quantiles):
             score: Any = self.scores[f"{split}_{kind}"]
-            score.update(value, count)
-            self.log(f"{split}_{kind}", score, prog_bar=True, batch_size=len(forecast))
-        return forecast
+            score.update(value, weight)
+            self.log(
+                f"{split}_{kind}",
+                score,
+                prog_bar=kind in ("mse", "mae"),
+                batch_size=len(batch["y"]),
+            )
+        return answer
 
 
-ERRORS = {"mse": torch.square, "mae": torch.abs}
-
-
-def mean_error(kind: str, forecast: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Returns the mean error over known values, and how many there are.
+def check_covariates(model: nn.Module, given: Any) -> None:
+    """Raises if the data have covariates that a model cannot read.
 
     Args:
-        kind: ``mse`` or ``mae``.
-        forecast: What the model said.
-        batch: With ``y`` and, where values are missing, ``y_mask``.
+        model: A forecaster.
+        given: Kind of covariate -> names of the columns.
 
-    Shape:
-        forecast: (B, H, N). Output: (), ().
+    Raises:
+        UserError: It names the model, the kind and the columns.
     """
-    mask = batch.get("y_mask")
-    if mask is None:
-        error = ERRORS[kind](forecast - batch["y"])
-        return error.mean(), torch.tensor(error.numel(), device=error.device)
-    # Before the error is taken: what stands in the place of a missing value may be NaN.
-    difference = (forecast - batch["y"]).masked_fill(~mask, 0.0)
-    count = mask.sum()
-    return ERRORS[kind](difference).sum() / count.clamp_min(1), count
+    able = getattr(model, "covariates", frozenset())
+    for kind, names in given.items():
+        if names and kind not in able:
+            raise UserError(
+                f"{type(model).__name__} does not read {kind} covariates ({', '.join(names)}); leave "
+                f"data.{kind} out, or use ITransformer, which does"
+            )

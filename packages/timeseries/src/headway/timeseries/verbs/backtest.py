@@ -19,6 +19,8 @@ from headway.timeseries.models import Naive, SeasonalNaive
 from headway.timeseries.pictures import backtest_figure
 from headway.timeseries.verbs.least_squares import fit_nlinear
 from headway.timeseries.verbs.loading import Predictor, as_predictor, load_predictor
+from headway.timeseries.verbs.panel_report import SIMPLE as OF_PANELS
+from headway.timeseries.verbs.panel_report import run_panel
 from headway.timeseries.verbs.rolling import Scores, rolling_origin
 
 SIMPLE = ("naive", "seasonal", "nlinear")
@@ -48,18 +50,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--simple",
         nargs="*",
-        choices=SIMPLE,
+        choices=OF_PANELS,
         default=list(SIMPLE),
-        help=f"simple models to compare with (all: {' '.join(SIMPLE)})",
+        help=f"simple models to compare with ({' '.join(SIMPLE)}); with --panel also autoets, lightgbm",
+    )
+    parser.add_argument(
+        "--panel",
+        action="store_true",
+        help="a long file whose series differ in length, each by itself; scores with intervals",
+    )
+    parser.add_argument(
+        "--windows", type=int, default=5, help="with --panel: last stretches of each series (5)"
     )
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the errors here")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints one row per model and horizon, and says where a simple model wins."""
-    check_positive(args, "context_length", "period", "stride")
+    check_positive(args, "context_length", "period", "stride", "windows")
     if args.plot is not None and args.plot.exists() and not args.overwrite:
         raise UserError(f"{args.plot} exists; choose another place, or add --overwrite")
+    if args.panel:
+        return run_panel(args)
+    for name in args.simple:
+        if name not in SIMPLE:
+            raise UserError(f"--simple {name} is for panels; add --panel and give a long file")
     trained = [load_predictor(source, args.device) for source in args.checkpoint or []]
     horizons = sorted(set(args.horizon or [p.model.horizon for p in trained] or [24]))
     if min(horizons) < 1:

@@ -1,28 +1,55 @@
-"""Continues the series of CSV files."""
+"""Continues the series of files."""
 
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from headway.core.cli.counts import Counts, Policy
 from headway.core.cli.progress import with_progress
 from headway.core.errors import InputError, UserError
 from headway.core.files import save_figure
+from headway.core.training.invalid import InvalidItems
+from headway.timeseries.data.frames import read_frame, write_frame
+from headway.timeseries.data.panel import panel_of
 from headway.timeseries.data.table import SeriesTable, read_table, write_table
-from headway.timeseries.pictures import forecast_figure
+from headway.timeseries.metrics import interval_levels
+from headway.timeseries.pictures import forecast_figure, panel_figure
 from headway.timeseries.verbs.loading import Predictor, load_predictor
+from headway.timeseries.verbs.panels import forecast_panel, panel_covariates
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``headway forecast``."""
     parser.add_argument(
-        "inputs", nargs="+", type=Path, metavar="FILE", help="CSV, wide or unique_id, ds, y"
+        "inputs",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="CSV or parquet, wide or unique_id, ds, y",
     )
     parser.add_argument(
         "--horizon", type=int, help="steps to forecast (default: as many as the model was made for)"
+    )
+    parser.add_argument(
+        "--level",
+        type=float,
+        nargs="+",
+        default=[],
+        metavar="PERCENT",
+        help="intervals to write and draw, such as 80 or 50 90",
+    )
+    parser.add_argument(
+        "--future",
+        type=Path,
+        metavar="FILE",
+        help="the future covariates of a panel: unique_id, ds, ...",
     )
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the forecast here")
 
@@ -33,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("forecast with what? -m takes a run folder, a checkpoint or a hub id")
     if args.horizon is not None and args.horizon < 1:
         raise UserError(f"--horizon {args.horizon} is below 1")
+    percents = check_percents(args.level)
     if args.out is None:
         raise UserError("where does the forecast go? -o FILE.csv (a folder for several files)")
     if args.plot is not None and args.plot.exists() and not args.overwrite:
@@ -40,7 +68,11 @@ def run(args: argparse.Namespace) -> int:
     places = outputs(args.inputs, args.out)
     predictor = load_predictor(args.checkpoint, args.device)
     horizon = args.horizon or predictor.model.horizon
-    if horizon > predictor.model.horizon:
+    panel = bool(predictor.notes.get("panel"))
+    future: Any = None if args.future is None else read_frame(args.future)
+    if future is not None and not panel:
+        raise UserError("--future is for models that were trained on a panel (PanelData)")
+    if not panel and horizon > predictor.model.horizon:
         print(
             f"the model forecasts {predictor.model.horizon} steps; for the rest of {horizon} it "
             "reads its own forecasts",
@@ -50,17 +82,41 @@ def run(args: argparse.Namespace) -> int:
     plot = args.plot
     for path, out in with_progress(places, "forecasting"):
         try:
+            if panel:
+                frame = _panel(predictor, path, horizon, percents, future, args, counts)
+                write_frame(frame, out)
+                _draw_panel(frame, plot, path, percents)
+                plot = None
+                continue
             table = read_table(path)
-            future, values = forecast(
-                predictor, table, horizon, on_invalid=args.on_invalid, counts=counts
+            future, values, intervals = forecast(
+                predictor,
+                table,
+                horizon,
+                percents=percents,
+                on_invalid=args.on_invalid,
+                counts=counts,
             )
         except InputError as error:
             counts.refuse(error, args.on_invalid)
             continue
-        write_table(out, table, future, values)
+        columns = {
+            f"-{end}-{percent:g}": values
+            for percent, ends in intervals.items()
+            for end, values in zip(("lo", "hi"), ends, strict=True)
+        }
+        write_table(out, table, future, values, columns)
         if plot is not None:
             title = f"{path.name}: {horizon} steps by {type(predictor.model).__name__}"
-            figure = forecast_figure(table.stamps, table.values, future, values, table.names, title)
+            figure = forecast_figure(
+                table.stamps,
+                table.values,
+                future,
+                values,
+                table.names,
+                title=title,
+                intervals=intervals,
+            )
             save_figure(figure, plot)
             plot = None  # of the first file
     if args.json:
@@ -69,6 +125,46 @@ def run(args: argparse.Namespace) -> int:
     else:
         counts.report(f"series forecast over {horizon} steps, written to {args.out}")
     return 0 if counts.done else 1
+
+
+def _panel(
+    predictor: Predictor,
+    path: Path,
+    horizon: int,
+    percents: Sequence[float],
+    future: pd.DataFrame | None,
+    args: argparse.Namespace,
+    counts: Counts,
+) -> pd.DataFrame:
+    """Returns the forecasts of a long file, each series from its own end."""
+    invalid = InvalidItems("raise" if args.on_invalid == "raise" else "skip", "series")
+    panel = panel_of(
+        read_frame(path), str(path), covariates=panel_covariates(predictor), invalid=invalid
+    )
+    for error in invalid.errors:
+        counts.refuse(error, args.on_invalid)
+    return forecast_panel(
+        predictor,
+        panel,
+        horizon,
+        percents=percents,
+        future=future,
+        on_invalid=args.on_invalid,
+        counts=counts,
+    )
+
+
+def _draw_panel(
+    frame: pd.DataFrame,
+    plot: Path | None,
+    path: Path,
+    percents: Sequence[float],
+) -> None:
+    """Draws the first series of a panel's forecast with what is known of them."""
+    if plot is None:
+        return
+    history = panel_of(read_frame(path), str(path), invalid=InvalidItems("skip", "series"))
+    save_figure(panel_figure(history, frame, percents), plot)
 
 
 def outputs(inputs: list[Path], out: Path) -> list[tuple[Path, Path]]:
@@ -84,20 +180,36 @@ def outputs(inputs: list[Path], out: Path) -> list[tuple[Path, Path]]:
     return [(path, out / path.name) for path in inputs]
 
 
+def check_percents(percents: Sequence[float]) -> list[float]:
+    """Returns the percents of intervals in order.
+
+    Raises:
+        UserError: If one is not between 0 and 100.
+    """
+    for percent in percents:
+        if not 0 < percent < 100:
+            raise UserError(f"--level {percent:g} is no percent of an interval; use 80, say")
+    return sorted(set(percents))
+
+
 def forecast(
     predictor: Predictor,
     table: SeriesTable,
     horizon: int,
     *,
+    percents: Sequence[float] = (),
     on_invalid: Policy = "raise",
     counts: Counts | None = None,
-):
-    """Continues the series of a table.
+) -> tuple[pd.Index, NDArray[np.float64], dict[float, tuple[Any, Any]]]:
+    """Continues the series of a table: stamps, values, and percent -> lower and upper ends.
+
+    Series that are no target of the model are left empty.
 
     Args:
         predictor: The model.
         table: The series.
         horizon: Steps.
+        percents: Of intervals.
         on_invalid: What to do with a series that has no known value in the context; left out, its
             column is empty.
         counts: Is told what became of each series.
@@ -126,6 +238,17 @@ def forecast(
         counts.refuse(error, on_invalid)
     if unknown.all():
         raise InputError(table.name, f"no series has a value in its last {length} rows")
-    future, values = predictor.continue_table(table, horizon)
+    levels = [level for percent in percents for level in interval_levels(percent)]
+    future, values, quantiles = predictor.continue_table(table, horizon, levels)
+    targets = predictor.notes.get("targets")
+    if targets is not None:
+        # Series that were not there in training are read, not forecast.
+        silent = ~np.isin(table.names, targets)
+        values[:, silent], quantiles[:, silent] = np.nan, np.nan
+        unknown = unknown | silent
     counts.done += int((~unknown).sum())
-    return future, values
+    intervals = {
+        percent: (quantiles[..., 2 * k], quantiles[..., 2 * k + 1])
+        for k, percent in enumerate(percents)
+    }
+    return future, values, intervals

@@ -11,6 +11,7 @@ from headway.core.cli.progress import with_progress
 from headway.core.errors import UserError
 from headway.timeseries.data.borders import Borders
 from headway.timeseries.data.clock import following
+from headway.timeseries.data.forecasting import seasonal_errors
 from headway.timeseries.data.protocol import FULL, counted_windows
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.table import SeriesTable
@@ -74,7 +75,7 @@ def rolling_origin(
     origins = np.arange(first, last + 1, stride)
     origins = origins[: counted_windows(protocol, len(origins))]
     scaler = Scaler.fit(table.values[: borders.train], table.names)
-    seasonal = _seasonal_errors(table.values[: borders.train], period)
+    seasonal = seasonal_errors(table.values[: borders.train], period)
     ahead = sliding_window_view(table.values, horizon, axis=0)
     scores = []
     for predictor in predictors:
@@ -120,17 +121,8 @@ def _forecasts(
         both = sliding_window_view(marks, length + horizon, axis=0)[origins - length]
         marks = np.ascontiguousarray(both.transpose(0, 2, 1))
     scaler = predictor.scaler(table)
-    return predictor.windows(context.transpose(0, 2, 1), scaler, marks)
+    return predictor.answer(context.transpose(0, 2, 1), scaler, marks)[0]
 
 
 def _chunks(origins: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return [origins[place : place + BATCH] for place in range(0, len(origins), BATCH)]
-
-
-def _seasonal_errors(train: NDArray[np.float64], period: int) -> NDArray[np.float64]:
-    """Returns the mean absolute error of repeating the last period in the training part, (N,)."""
-    if len(train) <= period:
-        return np.zeros(train.shape[1])
-    error = np.abs(train[period:] - train[:-period])
-    count = np.maximum((~np.isnan(error)).sum(axis=0), 1)
-    return np.nansum(error, axis=0) / count

@@ -1,0 +1,78 @@
+"""What data modules of windows have in common."""
+
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from headway.core.errors import UserError
+from headway.core.training import DataModule
+from headway.core.training.loader import Seeded
+from headway.timeseries.data.panel_windows import PanelWindows
+from headway.timeseries.data.windows import Batch, WindowBatches, Windows
+
+
+class WindowData(DataModule):
+    """Batches of windows, cut a batch at a time.
+
+    Args:
+        context_length: Steps that the model reads; the model's own if None.
+        horizon: Steps that it forecasts; the model's own if None.
+        period: Steps of a season, such as 24 for hours of a day; with it MASE is logged.
+        marks: Whether the model is given calendar marks.
+        batch_size: Windows of a batch.
+        workers: Processes that load.
+        seed: Of the order.
+        shuffle: Whether the training windows come in a new order every epoch.
+        drop_last: Leaves out the last training batch when it is smaller.
+        eval_batch_size: Windows of a batch of validation, test and prediction.
+    """
+
+    def __init__(
+        self,
+        *,
+        context_length: int | None,
+        horizon: int | None,
+        period: int | None,
+        marks: bool,
+        batch_size: int,
+        workers: int,
+        seed: int,
+        shuffle: bool,
+        drop_last: bool,
+        eval_batch_size: int | None,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size,
+            workers=workers,
+            seed=seed,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            eval_batch_size=eval_batch_size,
+        )
+        self.context_length, self.horizon = context_length, horizon
+        self.period, self.with_marks = period, marks
+
+    def seeded(self, data: Dataset[Any]) -> Seeded:
+        """Lets windows be cut a batch at a time."""
+        if isinstance(data, Windows | PanelWindows):
+            return WindowBatches(data, seed=self.seed)
+        return super().seeded(data)
+
+    @staticmethod
+    def collate(batch: Batch) -> Batch:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Leaves the batch as the data set made it."""
+        return batch
+
+    def of_model(self, name: str, own: int | None) -> int:
+        """Returns a length of the windows: the data's own, or that of the model in training.
+
+        Raises:
+            UserError: If neither says it.
+        """
+        if own is not None:
+            return own
+        task = getattr(self.trainer, "lightning_module", None)
+        length = getattr(getattr(task, "backbone", None), name, None)
+        if length is None:
+            raise UserError(f"{name} is not known; give data.{name} in steps")
+        return length

@@ -1,0 +1,238 @@
+"""Forecasts of a panel: every series from its own end, with covariates."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from headway.core.cli.counts import Counts, Policy
+from headway.core.errors import InputError, UserError
+from headway.core.heads import StudentT
+from headway.timeseries.data.clock import calendar_marks
+from headway.timeseries.data.intervals import conformal_offsets
+from headway.timeseries.data.panel import Covariates, Panel
+from headway.timeseries.data.panel_data import scale_covariates
+from headway.timeseries.data.scaler import Scaler
+from headway.timeseries.data.table import read_numbers, read_stamps
+from headway.timeseries.metrics import interval_levels
+from headway.timeseries.models.probabilistic import point_forecast, quantile_forecast
+from headway.timeseries.verbs.loading import Predictor
+
+BATCH = 256
+
+
+def panel_covariates(predictor: Predictor) -> Covariates:
+    """Returns which columns the model was trained with."""
+    columns = predictor.notes.get("covariates", {}).get("columns", {})
+    return Covariates(**{kind: tuple(names) for kind, names in columns.items()})
+
+
+def forecast_panel(
+    predictor: Predictor,
+    panel: Panel,
+    horizon: int,
+    *,
+    percents: Sequence[float] = (),
+    future: pd.DataFrame | None = None,
+    on_invalid: Policy = "raise",
+    counts: Counts | None = None,
+) -> pd.DataFrame:
+    """Continues the series of a panel.
+
+    Args:
+        predictor: The model, trained on a panel.
+        panel: The series.
+        horizon: Steps, at most those of the model.
+        percents: Of intervals.
+        future: The future covariates: series, stamp, and their columns.
+        on_invalid: What to do with a series that cannot be forecast; it is left out.
+        counts: Is told what became of each series.
+
+    Returns:
+        A long frame with the columns of the panel and, for a percent of 80, ``y-lo-80`` and ``y-hi-80``.
+
+    Raises:
+        InputError: If a series is too short, has no known value, or lacks a future covariate.
+        UserError: If the horizon is longer than the model's.
+    """
+    counts = counts or Counts("series")
+    own = predictor.model.horizon
+    if horizon > own:
+        raise UserError(
+            f"{predictor.name} forecasts {own} steps of a panel, asked were {horizon}; train or fine-tune "
+            f"one with horizon {horizon} (headway fit -c timeseries/finetune), or ask for at most {own}"
+        )
+    step = predictor.notes.get("step")
+    if step is not None and step != panel.step:
+        raise InputError(
+            panel.name, f"has a step of {panel.step}, the model was trained on steps of {step}"
+        )
+    ahead = _Future(panel, future)
+    usable, known_future = [], []
+    for place, series in enumerate(panel.names):
+        try:
+            _check(panel, place, predictor.context_length)
+            known_future.append(ahead.of(place, own))
+            usable.append(place)
+        except InputError as error:
+            named = InputError(f"{panel.name}, series {series}", error.reason)
+            counts.refuse(named, on_invalid)
+    if not usable:
+        raise InputError(panel.name, "has no series that can be forecast")
+    levels = [level for percent in percents for level in interval_levels(percent)]
+    points, quantiles = answers(predictor, panel, usable, np.stack(known_future), levels)
+    counts.done += len(usable)
+    return _long(panel, usable, points[:, :horizon], quantiles[:, :horizon], percents)
+
+
+class _Future:
+    """The future covariates of a panel, by series and stamp."""
+
+    def __init__(self, panel: Panel, frame: pd.DataFrame | None) -> None:
+        self.panel, self.columns = panel, list(panel.covariates.future)
+        self.found: dict[str, pd.DataFrame] = {}
+        if not self.columns:
+            return
+        if frame is None:
+            raise UserError(
+                f"the model reads the future covariates {', '.join(self.columns)}; give their values with "
+                "--future FILE"
+            )
+        identity, time, _ = panel.columns
+        for column in (identity, time, *self.columns):
+            if column not in frame.columns:
+                raise UserError(f"the frame of the future has no column {column!r}")
+        values = {column: read_numbers(frame[column], "future") for column in self.columns}
+        tidy: Any = pd.DataFrame(values, index=read_stamps(frame[time], "future"))
+        for series, part in tidy.groupby(frame[identity].astype(str).to_numpy()):
+            self.found[str(series)] = part[~part.index.duplicated(keep="last")]
+
+    def of(self, place: int, horizon: int) -> NDArray[np.float64]:
+        """Returns the covariates of the next steps of a series, (H, Kf)."""
+        stamps = self.panel.after(place, horizon)
+        if not self.columns:
+            return np.zeros((horizon, 0))
+        empty = pd.DataFrame(columns=self.columns, index=stamps[:0], dtype=float)
+        part = self.found.get(self.panel.names[place], empty).reindex(stamps)
+        missing: Any = part.isna()
+        if missing.to_numpy().any():
+            column = next(c for c in self.columns if missing[c].any())
+            raise InputError(
+                self.panel.names[place],
+                f"has no {column!r} at {stamps[int(np.argmax(missing[column]))]}; a future covariate is "
+                f"needed at all {horizon} steps that the model forecasts",
+            )
+        return part.to_numpy(dtype=float)
+
+
+def _check(panel: Panel, place: int, length: int) -> None:
+    name, values = panel.names[place], panel.series(place)
+    if len(values) < length:
+        raise InputError(
+            name, f"has {len(values)} steps, the model reads {length} (its context_length)"
+        )
+    if np.isnan(values[-length:]).all():
+        raise InputError(name, f"has no value in the last {length} steps that the model reads")
+
+
+def answers(
+    predictor: Predictor,
+    panel: Panel,
+    usable: Sequence[int],
+    future: NDArray[np.float64],
+    levels: Sequence[float],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns points (S, H) and quantiles (S, H, levels) in the units of the series."""
+    notes, length, own = predictor.notes, predictor.context_length, predictor.model.horizon
+    names = [panel.names[k] for k in usable]
+    scaler = panel_scaler(notes, panel, usable)
+    context = np.stack([panel.series(k)[-length:] for k in usable]).astype(float)
+    x = (context - scaler.mean[:, None]) / scaler.std[:, None]
+    ends = np.stack(
+        [np.arange(panel.offsets[k + 1] - length, panel.offsets[k + 1]) for k in usable]
+    )
+    kept = notes.get("covariates", {})
+
+    def scaled(kind: str, values: NDArray[Any]) -> NDArray[np.float32]:
+        if not values.shape[-1]:
+            return values.astype(np.float32)
+        return scale_covariates(Scaler.from_dict(kept[kind]), values)
+
+    past, ahead = [scaled("future", panel.future[ends])], [scaled("future", future)]
+    if notes.get("marks"):
+        stamps = [panel.stamps(k)[-length:].append(panel.after(k, own)) for k in usable]
+        marks = np.stack([calendar_marks(each) for each in stamps])
+        past.insert(0, marks[:, :length])
+        ahead.insert(0, marks[:, length:])
+    past.append(scaled("historical", panel.historical[ends]))
+    inputs = {
+        "marks": np.concatenate(past, axis=2),
+        "future_marks": np.concatenate(ahead, axis=2),
+        "static": scaled("static", panel.static[list(usable)]),
+    }
+    points, quantiles = [], []
+    for start in range(0, len(usable), BATCH):
+        part = slice(start, start + BATCH)
+        point, spread = _ask(predictor, x[part], {k: v[part] for k, v in inputs.items()}, levels)
+        points.append(point)
+        quantiles.append(spread)
+    point, spread = np.concatenate(points), np.concatenate(quantiles)
+    if levels and np.isnan(spread).all():
+        offsets = conformal_offsets(notes, names, levels, predictor.name)
+        spread = point[..., None] + offsets.transpose(1, 0, 2)
+    mean, std = scaler.mean[:, None], scaler.std[:, None]
+    return point * std + mean, spread * std[..., None] + mean[..., None]
+
+
+@torch.inference_mode()
+def _ask(
+    predictor: Predictor, x: NDArray[Any], inputs: dict[str, NDArray[Any]], levels: Sequence[float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns scaled points (B, H) and quantiles (B, H, levels), NaN from a model of points."""
+    known = ~np.isnan(x)
+    options = {
+        name: torch.from_numpy(values).float().to(predictor.device)
+        for name, values in inputs.items()
+        if values.shape[-1]
+    }
+    if not known.all():
+        options["mask"] = torch.from_numpy(known)[..., None].to(predictor.device)
+    given = torch.from_numpy(np.where(known, x, 0.0)).float()[..., None].to(predictor.device)
+    answer = predictor.model(given, **options)
+    own = predictor.model.quantiles
+    point = point_forecast(answer, own)[..., 0].double().cpu().numpy()
+    if levels and (own is not None or isinstance(answer, StudentT)):
+        return point, quantile_forecast(answer, own, levels)[:, :, 0].double().cpu().numpy()
+    return point, np.full((*point.shape, len(levels)), np.nan)
+
+
+def panel_scaler(notes: dict[str, Any], panel: Panel, usable: Sequence[int]) -> Scaler:
+    """Returns the scaler of a trained model for series of a panel; a new series is scaled by itself."""
+    names = [panel.names[k] for k in usable]
+    own = Scaler.of_parts((panel.series(k) for k in usable), names)
+    return own.known(notes)
+
+
+def _long(
+    panel: Panel,
+    usable: Sequence[int],
+    points: NDArray[np.float64],
+    quantiles: NDArray[np.float64],
+    percents: Sequence[float],
+) -> pd.DataFrame:
+    identity, time, target = panel.columns
+    steps = points.shape[1]
+    stamps = [panel.after(k, steps) for k in usable]
+    joined = stamps[0].append(stamps[1:]) if len(stamps) > 1 else stamps[0]
+    columns: dict[str, Any] = {
+        identity: np.repeat([panel.names[k] for k in usable], steps),
+        time: joined,
+        target: points.ravel(),
+    }
+    for place, percent in enumerate(percents):
+        for end, name in enumerate(("lo", "hi")):
+            columns[f"{target}-{name}-{percent:g}"] = quantiles[..., 2 * place + end].ravel()
+    return pd.DataFrame(columns)
