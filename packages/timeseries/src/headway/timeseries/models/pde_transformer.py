@@ -1,6 +1,7 @@
 """PDE-Transformer: the next fields of any equation on a grid, each field in tokens of its own."""
 
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -124,13 +125,13 @@ class PDETransformer(Module):
                 tokens, layout = self.merging[level - 1](tokens.flatten(0, 1), layout)
                 tokens = tokens.unflatten(0, (items, number))
                 grids.append((layout.grid[0], layout.grid[1]))
-            for block in blocks:
+            for block in cast(nn.ModuleList, blocks):
                 tokens = block(tokens, known[level], Layout(grid=grids[level]))
         for level in reversed(range(self.levels - 1)):
             coarse = self.expanding[level](tokens.flatten(0, 1), grids[level + 1])
             both = [coarse.unflatten(0, (items, number)), kept[level]]
             tokens = self.joining[level](torch.cat(both, dim=3))
-            for block in self.up[level]:
+            for block in cast(nn.ModuleList, self.up[level]):
                 tokens = block(tokens, known[level], Layout(grid=grids[level]))
         change = self.head(self.norm(tokens)).flatten(0, 1).unflatten(1, grid)
         return x + fields_of(change, self.patch).unflatten(0, (items, number))
