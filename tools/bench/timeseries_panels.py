@@ -39,9 +39,9 @@ PROFILES = "simbench/networks/1-complete_data-mixed-all-0-sw/LoadProfile.csv"
 def simbench(path: str, series: int, days: int) -> pd.DataFrame:
     with zipfile.ZipFile(path) as file:
         frame = pd.read_csv(io.BytesIO(file.read(PROFILES)), sep=";")
-    wide = frame.drop(columns="time")
+    wide: Any = frame.drop(columns="time")
     # Hours by position: the stamps have changes to summer time.
-    hourly: Any = wide.groupby(np.arange(len(wide)) // 4).mean().iloc[-24 * days :]
+    hourly = wide.groupby(np.arange(len(wide)) // 4).mean().iloc[-24 * days :]
     chosen = hourly.columns[np.linspace(0, hourly.shape[1] - 1, series).astype(int)]
     hourly = hourly[chosen].assign(ds=pd.date_range("2016-01-01", periods=len(hourly), freq="h"))
     return hourly.melt("ds", var_name="unique_id", value_name="y")[["unique_id", "ds", "y"]]
