@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import panel
 from peers import itransformer
+from wide_tables import panel
 
 import headway.timeseries
 from headway.core.cli.main import main

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import panel
+from wide_tables import panel
 
 from headway.core.cli.main import main
 from headway.core.weights import save_pretrained
