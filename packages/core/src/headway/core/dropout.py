@@ -12,7 +12,7 @@ class Dropout(nn.Dropout):
         p: Probability of each element, in [0, 1).
 
     Shape:
-        x: any. Output: the same.
+        input: any. Output: the same.
 
     Raises:
         UserError: The probability is out of range.
@@ -24,6 +24,6 @@ class Dropout(nn.Dropout):
     def __init__(self, p: float = 0.5) -> None:
         super().__init__(p)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Drops in training; does nothing otherwise."""
-        return dropout(x, self.p, training=self.training)
+        return dropout(input, self.p, training=self.training)

@@ -81,6 +81,7 @@ def backward(
     in_kernel = wanted.table and plain.table is not None
     dense = wanted.bias or (wanted.table and not in_kernel)
     gradients.parts = _parts(problem, plain.bias if dense else None, in_kernel)
+    entries = None
     if in_kernel:
         entries = torch.zeros(gradients.parts, problem.heads, problem.entries)
         gradients.table = entries.data_ptr()
@@ -95,7 +96,7 @@ def backward(
             others["table"] = _table_sums(request, sums)
     else:
         run(*arguments)
-    if in_kernel and request.table is not None:
+    if entries is not None and request.table is not None:
         others["table"] = entries.sum(dim=0).T.to(request.table.dtype)
     if request.alibi_slopes is not None and slopes is not None:
         others["slopes"] = slopes.sum(dim=0).to(request.alibi_slopes.dtype)
