@@ -49,6 +49,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python tools/bench/deformable.py
 	$(BIN)/python tools/bench/vision.py
 	$(BIN)/python tools/bench/swin.py
+	$(BIN)/python tools/bench/timeseries.py
 
 kernels: $(VENV)/.dev
 	$(BIN)/python tools/kernels/audit.py
