@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from aot import Case
 
+from headway.core.ops.kernels.tiles import Tile, tile_for
+
 TYPES = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32"}
 OPS = sorted(module.name for module in pkgutil.iter_modules(__path__))
 
@@ -26,3 +28,9 @@ def cases(
     """
     for op in ops:
         yield from importlib.import_module(f"cases.{op}").cases(arches, dtypes, widths)
+
+
+def tile_in_table(op: str, kernel: str, arch: int | str, dtype: str, width: int) -> Tile:
+    """What a launch would take; AMD's architectures take the tiles of sm_80."""
+    number = arch if isinstance(arch, int) else 80
+    return tile_for(op, kernel, arch=number, single=dtype == "float32", width=width)

@@ -7,10 +7,10 @@ from typing import Any
 import triton
 from aot import Case
 
-from cases import TYPES
+from cases import TYPES, tile_in_table
 from headway.core.ops.decode.triton.kernels import merge_kernel, split_kernel
 from headway.core.ops.decode.triton.launch import SPLIT
-from headway.core.ops.kernels.tiles import Tile, tile_for
+from headway.core.ops.kernels.tiles import Tile
 
 KERNELS: dict[str, Any] = {"split": split_kernel, "merge": merge_kernel}
 # The typical shape: items times heads of keys, keys, queries per head of keys.
@@ -43,8 +43,7 @@ def case(
     if kernel == "merge":
         tile = Tile(16, 0, 4, 3)
     elif tile is None:
-        number = arch if isinstance(arch, int) else 80
-        tile = tile_for("decode", kernel, arch=number, single=single, width=width)
+        tile = tile_in_table("decode", kernel, arch, dtype, width)
     block = max(16, triton.next_power_of_2(width))
     constants: dict[str, Any] = {
         "GROUPS": _GROUPS,

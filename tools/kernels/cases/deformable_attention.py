@@ -6,10 +6,10 @@ from typing import Any
 
 from aot import Case
 
-from cases import TYPES
+from cases import TYPES, tile_in_table
 from headway.core.ops.deformable_attention.triton.backward import gradient_kernel, value_kernel
 from headway.core.ops.deformable_attention.triton.forward import forward_kernel
-from headway.core.ops.kernels.tiles import Tile, tile_for
+from headway.core.ops.kernels.tiles import Tile
 
 KERNELS: dict[str, Any] = {
     "forward": forward_kernel,
@@ -43,9 +43,7 @@ def cases(
 def case(kernel: str, arch: int | str, dtype: str, width: int, *, tile: Tile | None = None) -> Case:
     """One kernel, with the tile of the table unless another is given."""
     if tile is None:
-        number = arch if isinstance(arch, int) else 80
-        single = dtype == "float32"
-        tile = tile_for("deformable_attention", kernel, arch=number, single=single, width=width)
+        tile = tile_in_table("deformable_attention", kernel, arch, dtype, width)
     function = KERNELS[kernel]
     constants = {"D": width, "BLOCK_D": width, "BLOCK_T": tile.t, "BLOCK_S": tile.s}
     signature = {name: _type(name, dtype) for name in function.arg_names}

@@ -7,8 +7,8 @@ from typing import Any
 
 from aot import Case
 
-from cases import TYPES
-from headway.core.ops.kernels.tiles import Tile, tile_for
+from cases import TYPES, tile_in_table
+from headway.core.ops.kernels.tiles import Tile
 from headway.core.ops.neighbourhood.triton.backward import key_value_kernel, query_kernel
 from headway.core.ops.neighbourhood.triton.forward import forward_kernel
 from headway.core.ops.neighbourhood.triton.launch import tile_shape
@@ -61,9 +61,7 @@ def case(
 ) -> Case:
     """One kernel, with the tile of the table unless another is given."""
     if tile is None:
-        number = arch if isinstance(arch, int) else 80
-        single = dtype == "float32"
-        tile = tile_for("neighbourhood", kernel, arch=number, single=single, width=width)
+        tile = tile_in_table("neighbourhood", kernel, arch, dtype, width)
     function = KERNELS[kernel]
     query_y, query_x, key_y, key_x = tile_shape(tile, _SIDE if picture else 1)
     high = _WINDOW if picture else 1

@@ -7,8 +7,8 @@ from typing import Any
 import triton
 from aot import Case
 
-from cases import TYPES
-from headway.core.ops.kernels.tiles import Tile, tile_for
+from cases import TYPES, tile_in_table
+from headway.core.ops.kernels.tiles import Tile
 from headway.core.ops.probsparse.triton.measure import measure_kernel
 
 KERNELS: dict[str, Any] = {"measure": measure_kernel}
@@ -39,8 +39,7 @@ def case(
     """The kernel, with the tile of the table unless another is given."""
     single = dtype == "float32"
     if tile is None:
-        number = arch if isinstance(arch, int) else 80
-        tile = tile_for("probsparse", kernel, arch=number, single=single, width=width)
+        tile = tile_in_table("probsparse", kernel, arch, dtype, width)
     constants: dict[str, Any] = {
         "D": width,
         "BLOCK_D": max(16, triton.next_power_of_2(width)),

@@ -6,8 +6,8 @@ from typing import Any
 
 from aot import Case
 
-from cases import TYPES
-from headway.core.ops.kernels.tiles import Tile, tile_for
+from cases import TYPES, tile_in_table
+from headway.core.ops.kernels.tiles import Tile
 from headway.core.ops.window_attention.triton.backward import backward_kernel
 from headway.core.ops.window_attention.triton.forward import forward_kernel
 from headway.core.ops.window_attention.triton.launch import block_of, shares_of
@@ -40,9 +40,7 @@ def case(
 ) -> Case:
     """One kernel, with the tile of the table unless another is given."""
     if tile is None:
-        number = arch if isinstance(arch, int) else 80
-        single = dtype == "float32"
-        tile = tile_for("window_attention", kernel, arch=number, single=single, width=width)
+        tile = tile_in_table("window_attention", kernel, arch, dtype, width)
     function = KERNELS[kernel]
     constants: dict[str, Any] = {
         "S": _SIZE,

@@ -1,5 +1,6 @@
 """What data modules of windows have in common."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -76,3 +77,16 @@ class WindowData(DataModule):
         if length is None:
             raise UserError(f"{name} is not known; give data.{name} in steps")
         return length
+
+    def use(
+        self,
+        parts: Mapping[str, Windows | PanelWindows | None],
+        series: Sequence[str],
+        length: int,
+        horizon: int,
+    ) -> None:
+        """Takes the windows of ``train``, ``val`` and ``test``, and what they are made of."""
+        self.train_set, self.val_set = parts["train"], parts["val"]
+        self.test_set = self.predict_set = parts["test"]
+        self.series = tuple(series)
+        self.length, self.steps = length, horizon

@@ -109,10 +109,8 @@ class ForecastingData(WindowData):
             start, end = borders.part(name, length)
             empty = name == "val" and borders.val == borders.train
             parts[name] = None if empty else Windows(**shared, start=start, end=end, name=name)
-        self.train_set, self.val_set = parts["train"], parts["val"]
-        self.test_set = self.predict_set = parts["test"]
-        self.table, self.series = table, names
-        self.length, self.steps = length, horizon
+        self.use(parts, names, length, horizon)
+        self.table = table
 
     def preprocessing(self) -> dict[str, Any]:
         """Returns the scaler, the step of time and the lengths of a window."""

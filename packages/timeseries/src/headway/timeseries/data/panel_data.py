@@ -129,27 +129,21 @@ class PanelData(WindowData):
         )
         rows = self._rows(panel, train, horizon)
         parts: dict[str, PanelWindows | None] = {}
-        for name in ("train", "val", "test"):
+        for name, share in zip(("train", "val", "test"), (1.0, *self.borders[1:]), strict=True):
+            if not share:
+                parts[name] = None
+                continue
             spans = np.array([border.part(name, length) for border in borders])
-            # A share of 0 asks for no such part.
-            share = {"train": 1.0, "val": self.borders[1], "test": self.borders[2]}[name]
-            empty = not share
-            parts[name] = (
-                None
-                if empty
-                else PanelWindows(
-                    rows,
-                    starts=spans[:, 0],
-                    ends=spans[:, 1],
-                    context_length=length,
-                    horizon=horizon,
-                    name=name,
-                )
+            parts[name] = PanelWindows(
+                rows,
+                starts=spans[:, 0],
+                ends=spans[:, 1],
+                context_length=length,
+                horizon=horizon,
+                name=name,
             )
-        self.train_set, self.val_set = parts["train"], parts["val"]
-        self.test_set = self.predict_set = parts["test"]
-        self.panel, self.series = panel, panel.names
-        self.length, self.steps = length, horizon
+        self.use(parts, panel.names, length, horizon)
+        self.panel = panel
 
     @property
     def covariates(self) -> dict[str, list[str]]:

@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PostNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
-from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import AutoCorrelation, AutoCorrelationCross
 from headway.core.stacks.stack import Stack, mixer_for
 from headway.core.systems import system
 from headway.timeseries.layers import SeriesDecomposition, SeriesEmbedding
 from headway.timeseries.layers.seasonal import SeasonalNorm, SeasonalPart, TrendDecoderBlock
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.encoder_decoder import EncoderDecoderForecaster
 
 PlainMLP = partial(MLP, bias=False)
 
@@ -27,7 +27,7 @@ PlainMLP = partial(MLP, bias=False)
     claim="each block takes the trend off the sequence; the trends are added up beside it and forecast alone",
     test="packages/timeseries/tests/models/test_autoformer.py",
 )
-class Autoformer(Forecaster):
+class Autoformer(EncoderDecoderForecaster):
     """An encoder of the season, and a decoder that continues season and trend apart.
 
     The decoder begins with the season of the last ``start`` steps followed by zeros, and with their trend
@@ -80,17 +80,17 @@ class Autoformer(Forecaster):
         marks: int = 0,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(context_length=context_length, horizon=horizon)
-        if not 1 <= start <= context_length:
-            raise UserError(f"start {start} must lie between 1 and context_length {context_length}")
-        self.variates, self.start, self.marks = variates, start, marks
+        super().__init__(
+            variates=variates,
+            context_length=context_length,
+            horizon=horizon,
+            start=start,
+            dim=dim,
+            embedding=partial(SeriesEmbedding, positions=False),
+            marks=marks,
+            dropout=dropout,
+        )
         self.decomposition = SeriesDecomposition(window)
-        self.embedding = SeriesEmbedding(
-            variates, dim, marks=marks, dropout=dropout, positions=False
-        )
-        self.decoder_embedding = SeriesEmbedding(
-            variates, dim, marks=marks, dropout=dropout, positions=False
-        )
         seasonal = partial(SeasonalPart, window=window)
         blocks = [
             PostNormBlock(
@@ -133,11 +133,8 @@ class Autoformer(Forecaster):
         season = torch.cat([season[:, -self.start :], torch.zeros_like(mean)], dim=1)
         trend = torch.cat([trend[:, -self.start :], mean], dim=1)
         memory, _ = self.encoder(self.embedding(x, marks))
-        asked = None
-        if marks is not None and future_marks is not None:
-            asked = torch.cat([marks[:, -self.start :], future_marks], dim=1)
-        tokens = self.decoder_embedding(season, asked)
-        for block in self.decoder:
+        tokens = self.decoder_embedding(season, self.asked_marks(marks, future_marks))
+        for block in cast(nn.ModuleList, self.decoder):
             tokens, taken = block(tokens, memory)
             trend = trend + taken
         forecast = trend + self.head(self.norm(tokens))

@@ -42,7 +42,7 @@ class EncoderDecoderForecaster(Forecaster):
     """
 
     encoder: Stack
-    decoder: Stack
+    decoder: nn.Module
     head: nn.Linear
 
     def __init__(
@@ -81,10 +81,7 @@ class EncoderDecoderForecaster(Forecaster):
             x = x.masked_fill(~mask, 0.0)
         future = x.new_zeros(x.shape[0], self.horizon, self.variates)
         asked = torch.cat([x[:, -self.start :], future], dim=1)
-        asked_marks = None
-        if self.marks:
-            known, coming = cast(Tensor, marks), cast(Tensor, future_marks)
-            asked_marks = torch.cat([known[:, -self.start :], coming], dim=1)
+        asked_marks = self.asked_marks(marks, future_marks)
         memory, memory_layout = self.encoder(self.embedding(x, marks))
         tokens, _ = self.decoder(
             self.decoder_embedding(asked, asked_marks),
@@ -92,3 +89,10 @@ class EncoderDecoderForecaster(Forecaster):
             context_layout=memory_layout,
         )
         return self.head(tokens[:, -self.horizon :])
+
+    def asked_marks(self, marks: Tensor | None, future_marks: Tensor | None) -> Tensor | None:
+        """Returns the marks of what the decoder reads; None for a model without."""
+        if not self.marks:
+            return None
+        known, coming = cast(Tensor, marks), cast(Tensor, future_marks)
+        return torch.cat([known[:, -self.start :], coming], dim=1)

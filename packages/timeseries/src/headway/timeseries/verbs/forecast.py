@@ -17,7 +17,7 @@ from headway.core.errors import InputError, UserError
 from headway.core.files import save_figure
 from headway.core.training.invalid import InvalidItems
 from headway.timeseries.data.frames import read_frame, write_frame
-from headway.timeseries.data.panel import panel_of
+from headway.timeseries.data.panel import Panel, panel_of
 from headway.timeseries.data.table import SeriesTable, read_table, write_table
 from headway.timeseries.metrics import interval_levels
 from headway.timeseries.pictures import forecast_figure, panel_figure
@@ -83,13 +83,14 @@ def run(args: argparse.Namespace) -> int:
     for path, out in with_progress(places, "forecasting"):
         try:
             if panel:
-                frame = _panel(predictor, path, horizon, percents, future, args, counts)
+                series, frame = _panel(predictor, path, horizon, percents, future, args, counts)
                 write_frame(frame, out)
-                _draw_panel(frame, plot, path, percents)
-                plot = None
+                if plot is not None:
+                    save_figure(panel_figure(series, frame, percents), plot)
+                    plot = None  # of the first file
                 continue
             table = read_table(path)
-            future, values, intervals = forecast(
+            stamps, values, intervals = forecast(
                 predictor,
                 table,
                 horizon,
@@ -105,13 +106,13 @@ def run(args: argparse.Namespace) -> int:
             for percent, ends in intervals.items()
             for end, values in zip(("lo", "hi"), ends, strict=True)
         }
-        write_table(out, table, future, values, columns)
+        write_table(out, table, stamps, values, columns)
         if plot is not None:
             title = f"{path.name}: {horizon} steps by {type(predictor.model).__name__}"
             figure = forecast_figure(
                 table.stamps,
                 table.values,
-                future,
+                stamps,
                 values,
                 table.names,
                 title=title,
@@ -135,15 +136,15 @@ def _panel(
     future: pd.DataFrame | None,
     args: argparse.Namespace,
     counts: Counts,
-) -> pd.DataFrame:
-    """Returns the forecasts of a long file, each series from its own end."""
+) -> tuple[Panel, pd.DataFrame]:
+    """Returns the series of a long file, and their forecasts, each from its own end."""
     invalid = InvalidItems("raise" if args.on_invalid == "raise" else "skip", "series")
     panel = panel_of(
         read_frame(path), str(path), covariates=panel_covariates(predictor), invalid=invalid
     )
     for error in invalid.errors:
         counts.refuse(error, args.on_invalid)
-    return forecast_panel(
+    frame = forecast_panel(
         predictor,
         panel,
         horizon,
@@ -152,19 +153,7 @@ def _panel(
         on_invalid=args.on_invalid,
         counts=counts,
     )
-
-
-def _draw_panel(
-    frame: pd.DataFrame,
-    plot: Path | None,
-    path: Path,
-    percents: Sequence[float],
-) -> None:
-    """Draws the first series of a panel's forecast with what is known of them."""
-    if plot is None:
-        return
-    history = panel_of(read_frame(path), str(path), invalid=InvalidItems("skip", "series"))
-    save_figure(panel_figure(history, frame, percents), plot)
+    return panel, frame
 
 
 def outputs(inputs: list[Path], out: Path) -> list[tuple[Path, Path]]:
@@ -224,11 +213,7 @@ def forecast(
             table.name,
             f"has {len(table.stamps)} rows, the model reads {length} (its context_length)",
         )
-    step = predictor.notes.get("step")
-    if step is not None and step != table.step:
-        raise InputError(
-            table.name, f"has a step of {table.step}, the model was trained on steps of {step}"
-        )
+    predictor.check_step(table.name, table.step)
     unknown = np.isnan(table.values[-length:]).all(axis=0)
     for place in np.flatnonzero(unknown):
         error = InputError(

@@ -1,6 +1,6 @@
 """A trained forecaster with what its series must go through."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from headway.core.cli.device import choose_device
-from headway.core.errors import UserError
+from headway.core.errors import InputError, UserError
 from headway.core.heads import StudentT
 from headway.timeseries.data.clock import calendar_marks, following
 from headway.timeseries.data.intervals import conformal_offsets
@@ -50,7 +50,6 @@ class Predictor:
         marks = calendar_marks(stamps) if self.notes.get("marks") else None
         return marks if marks is not None and marks.shape[1] else None
 
-    @torch.inference_mode()
     def answer(
         self,
         x: NDArray[np.float64],
@@ -73,29 +72,60 @@ class Predictor:
             UserError: If the model has neither quantiles nor calibrated intervals.
         """
         length = self.context_length
-        known = ~np.isnan(x)
-        scaled = np.where(known, scaler.forward(x), 0.0)
-        options: dict[str, Any] = {}
-        if not known.all():
-            options["mask"] = torch.from_numpy(known).to(self.device)
-        if marks is not None:
-            both = torch.from_numpy(marks).to(self.device)
-            options |= {"marks": both[:, :length], "future_marks": both[:, length:]}
-        inputs = torch.from_numpy(scaled).float().to(self.device)
-        answer = self.model(inputs, **options)
-        own = self.model.quantiles
-        point = point_forecast(answer, own).double().cpu().numpy()
+        inputs = (
+            {} if marks is None else {"marks": marks[:, :length], "future_marks": marks[:, length:]}
+        )
+        point, quantiles = self.ask(scaler.forward(x), inputs, levels)
         if not levels:
             quantiles = np.empty((*point.shape, 0))
-        elif own is not None or isinstance(answer, StudentT):
-            quantiles = quantile_forecast(answer, own, levels).double().cpu().numpy()
-        else:
+        elif quantiles is None:
             quantiles = point[..., None] + conformal_offsets(
                 self.notes, scaler.names, levels, self.name
             )
         return scaler.inverse(point), np.moveaxis(
             scaler.inverse(np.moveaxis(quantiles, -1, 0)), 0, -1
         )
+
+    @torch.inference_mode()
+    def ask(
+        self, x: NDArray[np.float64], inputs: Mapping[str, NDArray[Any]], levels: Sequence[float]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Forecasts scaled windows: points, and quantiles, which models of points do not give.
+
+        Args:
+            x: Windows with NaN where a value is missing.
+            inputs: What else the model reads, by name.
+            levels: Of the quantiles.
+
+        Shape:
+            x: (B, L, N). Output: (B, H, N), (B, H, N, levels).
+        """
+        known = ~np.isnan(x)
+        options = {
+            name: torch.from_numpy(values).float().to(self.device)
+            for name, values in inputs.items()
+        }
+        if not known.all():
+            options["mask"] = torch.from_numpy(known).to(self.device)
+        given = torch.from_numpy(np.where(known, x, 0.0)).float().to(self.device)
+        answer = self.model(given, **options)
+        own = self.model.quantiles
+        point = point_forecast(answer, own).double().cpu().numpy()
+        if levels and (own is not None or isinstance(answer, StudentT)):
+            return point, quantile_forecast(answer, own, levels).double().cpu().numpy()
+        return point, None
+
+    def check_step(self, name: str, step: str) -> None:
+        """Raises if the steps of a file are not those that the model was trained on.
+
+        Raises:
+            InputError: If they differ.
+        """
+        trained = self.notes.get("step")
+        if trained is not None and trained != step:
+            raise InputError(
+                name, f"has a step of {step}, the model was trained on steps of {trained}"
+            )
 
     def continue_table(
         self, table: SeriesTable, horizon: int, levels: Sequence[float] = ()

@@ -5,12 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from headway.core.cli.counts import Counts, Policy
 from headway.core.errors import InputError, UserError
-from headway.core.heads import StudentT
 from headway.timeseries.data.clock import calendar_marks
 from headway.timeseries.data.intervals import conformal_offsets
 from headway.timeseries.data.panel import Covariates, Panel
@@ -18,7 +16,6 @@ from headway.timeseries.data.panel_data import scale_covariates
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.table import read_numbers, read_stamps
 from headway.timeseries.metrics import interval_levels
-from headway.timeseries.models.probabilistic import point_forecast, quantile_forecast
 from headway.timeseries.verbs.loading import Predictor
 
 BATCH = 256
@@ -65,11 +62,7 @@ def forecast_panel(
             f"{predictor.name} forecasts {own} steps of a panel, asked were {horizon}; train or fine-tune "
             f"one with horizon {horizon} (headway fit -c timeseries/finetune), or ask for at most {own}"
         )
-    step = predictor.notes.get("step")
-    if step is not None and step != panel.step:
-        raise InputError(
-            panel.name, f"has a step of {panel.step}, the model was trained on steps of {step}"
-        )
+    predictor.check_step(panel.name, panel.step)
     ahead = _Future(panel, future)
     usable, known_future = [], []
     for place, series in enumerate(panel.names):
@@ -173,40 +166,25 @@ def answers(
         "future_marks": np.concatenate(ahead, axis=2),
         "static": scaled("static", panel.static[list(usable)]),
     }
+    inputs = {name: values for name, values in inputs.items() if values.shape[-1]}
     points, quantiles = [], []
     for start in range(0, len(usable), BATCH):
         part = slice(start, start + BATCH)
-        point, spread = _ask(predictor, x[part], {k: v[part] for k, v in inputs.items()}, levels)
-        points.append(point)
-        quantiles.append(spread)
-    point, spread = np.concatenate(points), np.concatenate(quantiles)
-    if levels and np.isnan(spread).all():
+        own_inputs = {name: values[part] for name, values in inputs.items()}
+        point, spread = predictor.ask(x[part, :, None], own_inputs, levels)
+        points.append(point[:, :, 0])
+        quantiles.append(None if spread is None else spread[:, :, 0])
+    point = np.concatenate(points)
+    given = [spread for spread in quantiles if spread is not None]
+    if given:
+        spread = np.concatenate(given)
+    elif levels:
         offsets = conformal_offsets(notes, names, levels, predictor.name)
         spread = point[..., None] + offsets.transpose(1, 0, 2)
+    else:
+        spread = np.empty((*point.shape, 0))
     mean, std = scaler.mean[:, None], scaler.std[:, None]
     return point * std + mean, spread * std[..., None] + mean[..., None]
-
-
-@torch.inference_mode()
-def _ask(
-    predictor: Predictor, x: NDArray[Any], inputs: dict[str, NDArray[Any]], levels: Sequence[float]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns scaled points (B, H) and quantiles (B, H, levels), NaN from a model of points."""
-    known = ~np.isnan(x)
-    options = {
-        name: torch.from_numpy(values).float().to(predictor.device)
-        for name, values in inputs.items()
-        if values.shape[-1]
-    }
-    if not known.all():
-        options["mask"] = torch.from_numpy(known)[..., None].to(predictor.device)
-    given = torch.from_numpy(np.where(known, x, 0.0)).float()[..., None].to(predictor.device)
-    answer = predictor.model(given, **options)
-    own = predictor.model.quantiles
-    point = point_forecast(answer, own)[..., 0].double().cpu().numpy()
-    if levels and (own is not None or isinstance(answer, StudentT)):
-        return point, quantile_forecast(answer, own, levels)[:, :, 0].double().cpu().numpy()
-    return point, np.full((*point.shape, len(levels)), np.nan)
 
 
 def panel_scaler(notes: dict[str, Any], panel: Panel, usable: Sequence[int]) -> Scaler:
