@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from headway.core.errors import UserError
 from headway.core.module import Module
-from headway.core.ops.attention.request import readable
+from headway.core.ops.tracing import readable
 
 # Steps up to which a product with a matrix is faster than pooling, whose gradient is slow.
 _SHORT = 256

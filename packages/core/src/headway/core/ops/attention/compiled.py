@@ -8,8 +8,9 @@ from torch import Tensor
 from headway.core.ops import native
 from headway.core.ops.attention import operator
 from headway.core.ops.attention.native import launch
-from headway.core.ops.attention.request import Request, readable
+from headway.core.ops.attention.request import Request
 from headway.core.ops.attention.twice import multiplies_bfloat16
+from headway.core.ops.tracing import readable
 
 _DTYPES = (torch.float32, torch.bfloat16)
 # Multiplications of queries with keys below which other costs than the kernel's decide.

@@ -12,6 +12,7 @@ from headway.core.ops.attention.relative_checks import (
     check_relative,
     shape_text,
 )
+from headway.core.ops.tracing import readable
 
 Causal = Literal[False, "bottom-right", "top-left"]
 Window = tuple[int | None, int | None]
@@ -234,16 +235,6 @@ def make_request(
         relative_query=relative_query,
         relative_key=relative_key,
         distance_key=distance_key,
-    )
-
-
-def readable(numbers: Tensor) -> bool:
-    """Whether the values can be looked at; doing so would stall a GPU and break a trace."""
-    return (
-        numbers.is_cpu
-        and type(numbers) is Tensor
-        and not torch.compiler.is_compiling()
-        and not torch._C._are_functorch_transforms_active()
     )
 
 

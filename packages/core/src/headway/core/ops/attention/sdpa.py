@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
-from headway.core.ops.attention.request import Request, readable, same_size
+from headway.core.ops.attention.request import Request, same_size
 from headway.core.ops.attention.scores import added, allowed, valid_keys
 from headway.core.ops.attention.twice import scaled_dot_product
+from headway.core.ops.tracing import readable
 
 # Multiplications of queries with keys in one item from which calls for single items pay off.
 _LARGE = 2**20

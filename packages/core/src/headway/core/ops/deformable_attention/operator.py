@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from headway.core.ops.attention.request import readable
 from headway.core.ops.deformable_attention import reference
 from headway.core.ops.deformable_attention.native import launch
 from headway.core.ops.kernels import interpreted
 from headway.core.ops.kernels.operators import fold_into_batch
+from headway.core.ops.tracing import readable
 
 _INPUTS = 3
 

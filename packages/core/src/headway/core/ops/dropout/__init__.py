@@ -5,9 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headway.core.errors import UserError
-from headway.core.ops.attention.request import readable
 from headway.core.ops.dropout import native
 from headway.core.ops.dropout.operator import seeded_dropout
+from headway.core.ops.tracing import readable
 
 __all__ = ["dropout", "seeded_dropout"]
 

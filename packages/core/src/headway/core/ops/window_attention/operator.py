@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from headway.core.ops.attention.request import readable
 from headway.core.ops.kernels import interpreted
 from headway.core.ops.kernels.operators import autocast, loop_over_batch
+from headway.core.ops.tracing import readable
 from headway.core.ops.window_attention import reference
 from headway.core.ops.window_attention.memory import empty_outputs
 from headway.core.ops.window_attention.native import launch
