@@ -1,5 +1,6 @@
 """What models of time series are trained for."""
 
+from headway.timeseries.tasks.fields import PredictFields
 from headway.timeseries.tasks.forecasting import Forecasting
 from headway.timeseries.tasks.generation import GenerateSeries
 from headway.timeseries.tasks.losses import (
@@ -10,6 +11,7 @@ from headway.timeseries.tasks.losses import (
     SquaredError,
     StudentTLoss,
 )
+from headway.timeseries.tasks.operators import LearnOperator
 
 __all__ = [
     "AbsoluteError",
@@ -17,6 +19,8 @@ __all__ = [
     "ForecastLoss",
     "Forecasting",
     "GenerateSeries",
+    "LearnOperator",
+    "PredictFields",
     "QuantileLoss",
     "SquaredError",
     "StudentTLoss",
