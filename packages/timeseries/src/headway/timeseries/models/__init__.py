@@ -17,6 +17,7 @@ from headway.timeseries.models.probabilistic import QuantileForecaster, StudentT
 from headway.timeseries.models.samformer import SAMformer
 from headway.timeseries.models.simple import Naive, NLinear, SeasonalNaive
 from headway.timeseries.models.swin_lstm import SwinLSTM
+from headway.timeseries.models.timesfm import TimesFM
 from headway.timeseries.models.trades import TRADES
 from headway.timeseries.models.transformer import Transformer
 
@@ -41,6 +42,7 @@ __all__ = [
     "SeasonalNaive",
     "StudentTForecaster",
     "SwinLSTM",
+    "TimesFM",
     "Transformer",
     "list_models",
     "pretrained",
