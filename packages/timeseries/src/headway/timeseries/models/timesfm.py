@@ -77,7 +77,7 @@ class ResidualLayers(Module):
     id=None,
     name="TimesFM",
     paper="https://arxiv.org/abs/2310.10688",
-    claim="a causal decoder over patches; what is missing at the start of a context is as if it were not there",
+    claim="a causal decoder over patches; what is missing at the start of a window is as if not there",
     test="packages/timeseries/tests/models/test_timesfm.py",
 )
 class TimesFM(Forecaster):
