@@ -121,8 +121,10 @@ class GenerationData(DataModule):
             np.arange(start, min(start + self.block, rows)) for start in range(0, rows, self.block)
         ]
         order = np.random.default_rng(self.seed).permutation(len(blocks))
-        ends = np.round(np.cumsum(self.shares) * len(blocks)).astype(int)
-        return [[blocks[k] for k in sorted(part)] for part in np.split(order, ends[:2])]
+        # A short file has at least one block for each part that is asked for.
+        _, val, test = (max(round(share * len(blocks)), int(share > 0)) for share in self.shares)
+        ends = [len(blocks) - test - val, len(blocks) - test]
+        return [[blocks[k] for k in sorted(part)] for part in np.split(order, ends)]
 
     def _windows(
         self, scaled: NDArray[np.float64], blocks: list[NDArray[np.int64]]
