@@ -12,7 +12,6 @@ from headway.timeseries.models.itransformer import ITransformer
 from headway.timeseries.models.lmuformer import LMUFormer
 from headway.timeseries.models.patchtst import PatchTST
 from headway.timeseries.models.pde_transformer import PDETransformer
-from headway.timeseries.models.phase_transformer import PhaseTransformer
 from headway.timeseries.models.pretrained import pretrained
 from headway.timeseries.models.probabilistic import QuantileForecaster, StudentTForecaster
 from headway.timeseries.models.samformer import SAMformer
@@ -37,7 +36,6 @@ __all__ = [
     "Naive",
     "PDETransformer",
     "PatchTST",
-    "PhaseTransformer",
     "QuantileForecaster",
     "SAMformer",
     "SeasonalNaive",
