@@ -20,6 +20,9 @@ domain = Domain(
         "forecast": Verb(
             module="headway.timeseries.verbs.forecast", help="continue the series of CSV files"
         ),
+        "generate": Verb(
+            module="headway.timeseries.verbs.generate", help="make up windows of series"
+        ),
         "backtest": Verb(
             module="headway.timeseries.verbs.backtest",
             help="compare models and simple ones on the past of a file",

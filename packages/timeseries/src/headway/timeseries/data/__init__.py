@@ -1,6 +1,7 @@
 """Series from files, as windows."""
 
 from headway.timeseries.data.forecasting import ForecastingData
+from headway.timeseries.data.generation import GenerationData
 from headway.timeseries.data.gluonts import panel_of_entries, read_entries
 from headway.timeseries.data.panel import Covariates, Panel, panel_of
 from headway.timeseries.data.panel_data import PanelData
@@ -10,6 +11,7 @@ from headway.timeseries.data.table import SeriesTable, read_table, write_table
 __all__ = [
     "Covariates",
     "ForecastingData",
+    "GenerationData",
     "Panel",
     "PanelData",
     "Scaler",
