@@ -68,7 +68,9 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
         GenerationData(path=path, block=10)
     with pytest.raises(UserError, match="shares are three parts of 1"):
         GenerationData(path=path, shares=(0.9, 0.2, 0.1))
-    with pytest.raises(InputError, match="no block of 240 steps with values of every series is left"):
+    with pytest.raises(
+        InputError, match="no block of 240 steps with values of every series is left"
+    ):
         GenerationData(path=path).setup()
     with pytest.raises(UserError, match="no series 'x'"):
         GenerationData(path=path, columns=["x"]).setup()

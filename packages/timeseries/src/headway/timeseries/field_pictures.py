@@ -91,6 +91,31 @@ def points_figure(items: Sequence[tuple[Any, Any, Any]]) -> "Figure":
     return figure
 
 
+def distributions_figure(real: Any, made: Any, names: Sequence[str]) -> "Figure":
+    """Draws the distribution of each number, real and generated.
+
+    Shape:
+        real: (M, K). made: (N, K).
+    """
+    figure = _figure(2.6 * len(names), 2.6)
+    grid = figure.subplots(1, len(names), squeeze=False)
+    for axes, place in zip(grid[0], range(len(names)), strict=True):
+        ends = np.quantile(real[:, place], [0.005, 0.995]) + np.array([-0.5, 0.5])
+        for values, color, label in ((real, "0.4", "real"), (made, "tab:red", "generated")):
+            axes.hist(
+                values[:, place],
+                bins=np.linspace(*ends, 40),
+                density=True,
+                color=color,
+                alpha=0.5,
+                label=label,
+            )
+        axes.set_title(names[place], size=9)
+        axes.tick_params(labelsize=6)
+    grid[0, 0].legend(fontsize=7)
+    return figure
+
+
 def _figure(width: float, height: float) -> "Figure":
     # Not pyplot: it keeps figures alive and asks for a display.
     from matplotlib.figure import Figure

@@ -61,7 +61,9 @@ class GenerationData(DataModule):
         if not 1 <= length <= block:
             raise UserError(f"length {length} must be at least 1 and at most block {block}")
         if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
-            raise UserError(f"shares are three parts of 1, such as [0.8, 0.1, 0.1]; got {list(shares)}")
+            raise UserError(
+                f"shares are three parts of 1, such as [0.8, 0.1, 0.1]; got {list(shares)}"
+            )
         if tests is not None and tests < 1:
             raise UserError(f"tests must be at least 1 window, got {tests}")
         self.path, self.columns, self.length, self.block = path, columns, length, block

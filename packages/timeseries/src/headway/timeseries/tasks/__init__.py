@@ -12,12 +12,14 @@ from headway.timeseries.tasks.losses import (
     StudentTLoss,
 )
 from headway.timeseries.tasks.operators import LearnOperator
+from headway.timeseries.tasks.orders import GenerateOrders
 
 __all__ = [
     "AbsoluteError",
     "FittingLoss",
     "ForecastLoss",
     "Forecasting",
+    "GenerateOrders",
     "GenerateSeries",
     "LearnOperator",
     "PredictFields",
