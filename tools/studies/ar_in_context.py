@@ -13,13 +13,14 @@ Source: Zhou et al. 2025, https://arxiv.org/abs/2510.09776.
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from headway.core.blocks.block import MixerFactory
 from headway.core.feedforward import MLP
 from headway.core.mixers import LinearAttention, SelfAttention
 from headway.core.stacks import Encoder
@@ -162,7 +163,7 @@ class Probe(nn.Module):
     def __init__(
         self,
         order: int,
-        mixer: Callable[..., nn.Module],
+        mixer: MixerFactory,
         *,
         dim: int = 32,
         depth: int = 2,
@@ -185,9 +186,7 @@ class Probe(nn.Module):
         return self.head(tokens[:, -1])[:, 0].to(context.dtype)
 
 
-def train_probe(
-    series: Tensor, order: int, mixer: Callable[..., nn.Module], *, steps: int
-) -> Forecast:
+def train_probe(series: Tensor, order: int, mixer: MixerFactory, *, steps: int) -> Forecast:
     """Trains a probe on the last value of the series."""
     torch.manual_seed(0)
     model = Probe(order, mixer)
@@ -231,7 +230,7 @@ def contestants(series: Tensor, order: int, steps: int) -> dict[str, Forecast]:
     }
 
 
-def table(rows: dict[str, Sequence[float]], head: Sequence[object]) -> str:
+def table(rows: Mapping[str, Sequence[float]], head: Sequence[object]) -> str:
     """Returns a table in Markdown, four digits."""
     lines = ["| | " + " | ".join(map(str, head)) + " |", "|---" * (len(head) + 1) + "|"]
     lines += [

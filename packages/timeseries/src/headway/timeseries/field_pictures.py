@@ -100,11 +100,11 @@ def distributions_figure(real: Any, made: Any, names: Sequence[str]) -> "Figure"
     figure = _figure(2.6 * len(names), 2.6)
     grid = figure.subplots(1, len(names), squeeze=False)
     for axes, place in zip(grid[0], range(len(names)), strict=True):
-        ends = np.quantile(real[:, place], [0.005, 0.995]) + np.array([-0.5, 0.5])
+        low, high = np.quantile(real[:, place], [0.005, 0.995])
         for values, color, label in ((real, "0.4", "real"), (made, "tab:red", "generated")):
             axes.hist(
                 values[:, place],
-                bins=np.linspace(*ends, 40),
+                bins=np.linspace(low - 0.5, high + 0.5, 40),
                 density=True,
                 color=color,
                 alpha=0.5,

@@ -80,7 +80,7 @@ class PatchTST(Forecaster):
         norm: Callable[[int], nn.Module] = MaskedBatchNorm,
         block: BlockFactory = PostNormBlock,
         centre: Literal["mean", "last"] = "mean",
-        normalization: Callable[[str], WindowNorm] = WindowNorm,
+        normalization: Callable[[Literal["mean", "last"]], WindowNorm] = WindowNorm,
         dropout: float = 0.0,
         head_dropout: float = 0.0,
     ) -> None:

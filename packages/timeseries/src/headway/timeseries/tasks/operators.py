@@ -99,7 +99,7 @@ class LearnOperator(Task):
         """Draws solutions of the test part in the plane."""
         if split != "test" or self.pictures is None or not self._shown:
             return
-        items = [tuple(part.numpy() for part in item) for item in self._shown]
+        items = [(at.numpy(), truth.numpy(), said.numpy()) for at, truth, said in self._shown]
         if items[0][0].shape[1] == 2:
             save_figure(points_figure(items), self.pictures / "test_points.png")
 
