@@ -1,7 +1,10 @@
 """What models of time series are trained for."""
 
+from headway.timeseries.tasks.anomalies import DetectAnomalies
+from headway.timeseries.tasks.classification import ClassifySeries
 from headway.timeseries.tasks.forecasting import Forecasting
 from headway.timeseries.tasks.generation import GenerateSeries
+from headway.timeseries.tasks.imputation import ImputeSeries
 from headway.timeseries.tasks.losses import (
     AbsoluteError,
     FittingLoss,
@@ -13,10 +16,13 @@ from headway.timeseries.tasks.losses import (
 
 __all__ = [
     "AbsoluteError",
+    "ClassifySeries",
+    "DetectAnomalies",
     "FittingLoss",
     "ForecastLoss",
     "Forecasting",
     "GenerateSeries",
+    "ImputeSeries",
     "QuantileLoss",
     "SquaredError",
     "StudentTLoss",
