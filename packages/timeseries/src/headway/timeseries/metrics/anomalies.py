@@ -102,3 +102,41 @@ def moving_zscore(values: NDArray[np.float64], window: int) -> NDArray[np.float6
     total = np.where(usable, distance, 0.0).sum(axis=1)
     scores[window:] = total / np.maximum(usable.sum(axis=1), 1)
     return scores
+
+
+def nearest_window(
+    train: NDArray[np.float64], values: NDArray[np.float64], length: int, most: int = 4096
+) -> NDArray[np.float64]:
+    """Returns how far each step's windows are from the nearest window of the training part: a simple score.
+
+    The squared distance of a window counts for all of its steps; a step has the mean over its windows. A
+    missing value is read as the mean of its scaled series.
+
+    Args:
+        train: Scaled, NaN where missing.
+        values: Scaled, NaN where missing.
+        length: Steps of a window.
+        most: Training windows that are compared with, evenly spaced; all if there are no more.
+
+    Shape:
+        train: (S, N). values: (T, N). Output: (T,).
+    """
+    view = np.lib.stride_tricks.sliding_window_view
+
+    def windows(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return view(np.nan_to_num(x), length, axis=0).reshape(len(x) - length + 1, -1)
+
+    known = windows(train)
+    known = known[np.unique(np.linspace(0, len(known) - 1, min(most, len(known))).astype(int))]
+    size = (known**2).sum(axis=1)
+    asked = windows(values)
+    distance = np.empty(len(asked))
+    for part in np.array_split(np.arange(len(asked)), max(1, len(asked) // 1024)):
+        found = asked[part]
+        squares = (found**2).sum(axis=1)[:, None] + size - 2 * found @ known.T
+        distance[part] = np.maximum(squares.min(axis=1), 0.0)
+    # The sum over the windows of a step is a difference of running sums.
+    total = np.concatenate([[0.0], np.cumsum(distance)])
+    steps = np.arange(len(values))
+    first, last = np.maximum(steps - length + 1, 0), np.minimum(steps, len(distance) - 1)
+    return (total[last + 1] - total[first]) / (last + 1 - first)

@@ -13,14 +13,15 @@ from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
-from headway.timeseries.layers import SeriesEmbedding, WindowNorm
+from headway.timeseries.layers import SeriesEmbedding, WindowNorm, interpolated
 from headway.timeseries.models.base import Forecaster
 
 
 class MomentEncoder(Forecaster):
     """Reconstructs a window: one token for each moment, blocks of any mixer, one answer for each token.
 
-    The window is normalised by its known values; a token knows which of its values are missing.
+    The window is normalised by its known values. A missing value is read as the straight line between its known
+    neighbours, the token is told that it is missing, and the answer is what the line lacks.
 
     Args:
         variates: Series.
@@ -76,9 +77,14 @@ class MomentEncoder(Forecaster):
         self.check(x, static)
         self.check_marks(x, marks, future_marks)
         x, statistics = self.normalization(x, mask)
-        known = torch.ones_like(x) if mask is None else mask.to(x.dtype)
+        known = torch.ones_like(x)
+        if mask is not None:
+            x, known = interpolated(x, mask), mask.to(x.dtype)
         tokens, _ = self.encoder(self.embedding(torch.cat([x, known], dim=2), marks))
-        return self.normalization.inverse(self.head(tokens), statistics)
+        answer = self.head(tokens)
+        if mask is not None:
+            answer = answer + x.masked_fill(mask, 0.0)
+        return self.normalization.inverse(answer, statistics)
 
     def set_horizon(self, horizon: int) -> None:
         """Raises unless the horizon stays: an answer belongs to a moment of the window."""

@@ -11,7 +11,13 @@ from headway.core.errors import UserError
 from headway.core.files import save_figure
 from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
 from headway.timeseries.data.whole_windows import WholeWindows
-from headway.timeseries.metrics.anomalies import f1, moving_zscore, point_adjusted, ranking
+from headway.timeseries.metrics.anomalies import (
+    f1,
+    moving_zscore,
+    nearest_window,
+    point_adjusted,
+    ranking,
+)
 from headway.timeseries.metrics.step_scores import StepScores
 from headway.timeseries.models.reconstruction import check_reconstructs, reconstruct
 from headway.timeseries.pictures import anomaly_figure
@@ -29,8 +35,9 @@ class DetectAnomalies(Task):
     ``test_average_precision`` of the scores, ``test_f1`` of the flags, and ``test_f1_point_adjusted``, which
     counts a labelled stretch as found as a whole once one of its steps is flagged. The last flatters;
     ``test_f1_point_adjusted_random`` is what random flags in the same number get, the mean of ten draws. The
-    areas of a moving z-score over a window of the same length (``test_roc_auc_zscore``,
-    ``test_average_precision_zscore``) stand beside those of the model.
+    areas of two simple scores stand beside those of the model: the distance to the nearest training window of
+    the same length (``test_roc_auc_nearest``, ``test_average_precision_nearest``), and a moving z-score over
+    as many steps (``_zscore``).
 
     Args:
         backbone: A forecaster whose horizon is its context length.
@@ -141,20 +148,26 @@ class DetectAnomalies(Task):
         scores = self._scores()
         flagged = scores > float(self.threshold)
         found = ranking(scores, truth)
-        simple = ranking(moving_zscore(self._values(), data.length), truth)
+        values = self._values("test")
+        simple = {
+            "nearest": nearest_window(self._values("train"), values, data.length),
+            "zscore": moving_zscore(values, data.length),
+        }
         random = np.random.default_rng(0)
         chance = [f1(point_adjusted(random.permutation(flagged), truth), truth) for _ in range(10)]
-        values = {
+        logged = {
             "roc_auc": found.roc_auc,
             "average_precision": found.average_precision,
-            "roc_auc_zscore": simple.roc_auc,
-            "average_precision_zscore": simple.average_precision,
             "f1": f1(flagged, truth),
             "f1_point_adjusted": f1(point_adjusted(flagged, truth), truth),
             "f1_point_adjusted_random": float(np.mean(chance)),
             "flagged": float(flagged.mean()),
         }
-        for name, value in values.items():
+        for name, steps in simple.items():
+            areas = ranking(steps, truth)
+            logged[f"roc_auc_{name}"] = areas.roc_auc
+            logged[f"average_precision_{name}"] = areas.average_precision
+        for name, value in logged.items():
             self.log(f"test_{name}", torch.tensor(value, dtype=torch.float32))
 
     def predict_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
@@ -173,7 +186,7 @@ class DetectAnomalies(Task):
         labels = getattr(data, "test_labels", None)
         figure = anomaly_figure(
             np.arange(len(scores)),
-            self._values(),
+            self._values("test"),
             scores,
             float(self.threshold),
             data.series,
@@ -200,10 +213,10 @@ class DetectAnomalies(Task):
         scores = self._of("test").compute().cpu().numpy()
         return np.nan_to_num(scores, nan=0.0)
 
-    def _values(self) -> Any:
-        """Returns the scaled values of the test part, NaN where missing."""
-        windows: Any = getattr(self.trainer, "datamodule", None)
-        windows = windows.test_set
+    def _values(self, split: str) -> Any:
+        """Returns the scaled values of a part, NaN where missing."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        windows: WholeWindows = getattr(data, f"{split}_set")
         rows = slice(windows.start, windows.end)
         values = windows.values[rows].double().numpy().copy()
         if windows.mask is not None:
