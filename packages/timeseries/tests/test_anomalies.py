@@ -61,9 +61,12 @@ def test_simple_scores_are_those_of_loops() -> None:
         assert found[t] == pytest.approx(np.nanmean(distance), rel=1e-5)
     assert (found[:8] == 0).all()
     train, test = random.normal(size=(30, 2)), random.normal(size=(25, 2))
-    test[5:15] = train[12:22]
+    test[5:16] = train[12:23]
     distances = np.array(
-        [min(((test[i : i + 6] - train[k : k + 6]) ** 2).sum() for k in range(25)) for i in range(20)]
+        [
+            min(((test[i : i + 6] - train[k : k + 6]) ** 2).sum() for k in range(25))
+            for i in range(20)
+        ]
     )
     expected = [distances[max(0, t - 5) : min(t, 19) + 1].mean() for t in range(25)]
     np.testing.assert_allclose(nearest_window(train, test, 6), expected, rtol=1e-9, atol=1e-9)
@@ -96,21 +99,27 @@ def series(rows: int, broken: range | None, seed: int) -> pd.DataFrame:
     return pd.DataFrame({"step": time, "a": 50 + 9 * values, "b": other, "bad": label})
 
 
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HEADWAY_RUNS", str(tmp_path / "runs"))
-    series(500, None, 0).to_csv(tmp_path / "train.csv", index=False)
-    series(400, range(201, 216), 1).to_csv(tmp_path / "test.csv", index=False)
-    words = ["--data.path", str(tmp_path / "train.csv"), "--data.test", str(tmp_path / "test.csv")]
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run in ``run``, and the files that it was trained and tested on."""
+    folder = tmp_path_factory.mktemp("anomalies")
+    series(500, None, 0).to_csv(folder / "train.csv", index=False)
+    series(400, range(201, 216), 1).to_csv(folder / "test.csv", index=False)
+    words = ["--data.path", str(folder / "train.csv"), "--data.test", str(folder / "test.csv")]
     words += ["--data.labels", "bad", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "8"]
     words += ["--model.backbone.context_length", "24", "--model.backbone.horizon", "24"]
     words += ["--model.optimizer.lr", "0.005", "--model.backbone.patch", "6"]
-    words += ["--model.backbone.stride", "6", "--model.backbone.dim", "4", "--model.backbone.heads", "2"]
+    words += ["--model.backbone.stride", "6", "--model.backbone.dim", "4"]
+    words += ["--model.backbone.heads", "2", "--runs", str(folder / "runs")]
     assert main(["fit", "-c", "timeseries/anomalies_ucr", *words]) == 0
-    return tmp_path / "runs" / "timeseries" / "anomalies_ucr" / "1"
+    (folder / "runs" / "timeseries" / "anomalies_ucr" / "1").rename(folder / "run")
+    return folder
 
 
-def test_a_stuck_sensor_is_found_and_the_verb_says_the_same(run: Path, tmp_path: Path, capsys) -> None:
+def test_a_stuck_sensor_is_found_and_the_verb_says_the_same(
+    folder: Path, tmp_path: Path, capsys
+) -> None:
+    run = folder / "run"
     capsys.readouterr()
     assert main(["test", "-m", str(run), "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
@@ -121,7 +130,7 @@ def test_a_stuck_sensor_is_found_and_the_verb_says_the_same(run: Path, tmp_path:
     assert notes["names"] == ["a", "b"]
     assert notes["labels"] == "bad"
     out, plot = tmp_path / "scores.csv", tmp_path / "scores.png"
-    path = tmp_path / "test.csv"
+    path = folder / "test.csv"
     detect = ["detect-anomalies", "-m", str(run), "-o", str(out)]
     assert main([*detect, str(path), "--plot", str(plot)]) == 0
     assert f"above {notes['threshold']:.6g}" in capsys.readouterr().err
@@ -145,8 +154,8 @@ def test_a_stuck_sensor_is_found_and_the_verb_says_the_same(run: Path, tmp_path:
     assert np.flatnonzero(pd.read_csv(out).score.isna()).tolist() == [300]
 
 
-def test_bad_files_are_named(run: Path, tmp_path: Path, capsys) -> None:
-    detect = ["detect-anomalies", "-m", str(run), "-o", str(tmp_path / "o.csv")]
+def test_bad_files_are_named(folder: Path, tmp_path: Path, capsys) -> None:
+    detect = ["detect-anomalies", "-m", str(folder / "run"), "-o", str(tmp_path / "o.csv")]
     frame = series(60, None, 0)
     frame["bad"] = frame.bad.astype(object)
     frame.loc[4, "bad"] = 7
@@ -163,7 +172,7 @@ def test_bad_files_are_named(run: Path, tmp_path: Path, capsys) -> None:
     assert "series b: has no value" in capsys.readouterr().err
     assert main([*detect, str(tmp_path / "dead.csv"), "--on-invalid", "skip"]) == 0
     assert pd.read_csv(tmp_path / "o.csv").score.notna().all()
-    words = ["--data.path", str(tmp_path / "train.csv"), "--data.labels", "wrong"]
+    words = ["--data.path", str(folder / "train.csv"), "--data.labels", "wrong"]
     fit = ["fit", "-c", "timeseries/anomalies_ucr", *words, "--data.borders", "0.6 0.2 0.2"]
-    assert main([*fit, "--trainer.accelerator", "cpu"]) == 2
+    assert main([*fit, "--runs", str(tmp_path)]) == 2
     assert "no column 'wrong' of labels" in capsys.readouterr().err

@@ -130,7 +130,7 @@ MODELS = {
 
 
 def gradients(model: torch.nn.Module, logits: torch.Tensor) -> list[torch.Tensor]:
-    return [g for g in torch.autograd.grad(logits.square().sum(), list(model.parameters()))]
+    return list(torch.autograd.grad(logits.square().sum(), list(model.parameters())))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -219,7 +219,8 @@ def test_a_recipe_learns_and_its_run_classifies(
     test = write(tmp_path / "test.ts", cases(40, 1))
     words = ["--data.path", str(train), "--data.test", str(test), *QUICK, *RECIPES[recipe]]
     words += ["--model.backbone.features", "2", "--model.backbone.num_classes", "2"]
-    assert main(["fit", "-c", f"timeseries/{recipe}", *words, "--trainer.max_epochs", "10"]) == 0
+    words += ["--trainer.max_epochs", "10", "--model.optimizer.lr", "0.004"]
+    assert main(["fit", "-c", f"timeseries/{recipe}", *words]) == 0
     run = tmp_path / "runs" / "timeseries" / recipe / "1"
     capsys.readouterr()
     assert main(["test", "-m", str(run), "--json"]) == 0

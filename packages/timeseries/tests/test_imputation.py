@@ -27,6 +27,7 @@ from headway.timeseries.models import (
     Transformer,
 )
 from headway.timeseries.models.reconstruction import check_reconstructs, reconstruct
+from headway.timeseries.pictures import stretches
 
 LENGTH = 24
 SMALL = {"context_length": LENGTH, "dim": 16, "heads": 2, "depth": 1}
@@ -90,7 +91,9 @@ def holes(rows: int = 300) -> pd.DataFrame:
 @pytest.fixture
 def data(tmp_path: Path) -> ImputationData:
     holes().to_csv(tmp_path / "holes.csv", index=False)
-    found = ImputationData(path=str(tmp_path / "holes.csv"), context_length=LENGTH, ratios=[0.2, 0.6])
+    found = ImputationData(
+        path=str(tmp_path / "holes.csv"), context_length=LENGTH, ratios=[0.2, 0.6]
+    )
     found.setup()
     return found
 
@@ -127,10 +130,9 @@ def test_blocks_are_stretches_of_their_length() -> None:
     generator = torch.Generator().manual_seed(0)
     hidden = HideBlocks(7)((7000, 2), 0.25, generator)
     assert hidden.float().mean() == pytest.approx(0.25, abs=0.02)
-    edges = np.diff(hidden[:, 0].int().numpy())
-    lengths = np.flatnonzero(edges == -1)[1:] - np.flatnonzero(edges == 1)[: (edges == -1).sum()][1:]
-    assert len(lengths) > 50
-    assert (lengths % 7 == 0).all()
+    inner = stretches(hidden[:, 0].numpy())[1:-1]
+    assert len(inner) > 50
+    assert all((last + 1 - first) % 7 == 0 for first, last in inner)
     single = HidePoints()((7000, 2), 0.25, generator)
     assert np.diff(single[:, 0].int().numpy()).astype(bool).mean() == pytest.approx(0.375, abs=0.03)
 
@@ -152,7 +154,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "runs" / "timeseries" / "imputation_ett" / "1"
 
 
-def test_it_learns_what_lines_cannot_say_and_fills_a_file(run: Path, tmp_path: Path, capsys) -> None:
+def test_it_learns_what_lines_cannot_say_and_fills_a_file(
+    run: Path, tmp_path: Path, capsys
+) -> None:
     capsys.readouterr()
     assert main(["test", "-m", str(run), "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+
 def prediction_grid(
     images: Sequence[Any],
     predictions: Sequence[str],

@@ -107,13 +107,13 @@ def read_ts(path: str | Path, invalid: InvalidItems | None = None) -> LabelledSe
     )
 
 
-def _read_header(
-    lines: list[tuple[int, str]], name: str
-) -> tuple[_Header, list[tuple[int, str]]]:
+def _read_header(lines: list[tuple[int, str]], name: str) -> tuple[_Header, list[tuple[int, str]]]:
     header = _Header()
     for place, (number, line) in enumerate(lines):
         if not line.startswith("@"):
-            raise InputError(name, f"line {number} is no line of a .ts header: it begins with @ or #")
+            raise InputError(
+                name, f"line {number} is no line of a .ts header: it begins with @ or #"
+            )
         key, _, value = line[1:].partition(" ")
         key, words = key.lower(), value.split()
         if key == "data":
@@ -180,7 +180,9 @@ def _read_case(line: str, header: _Header) -> tuple[NDArray[np.float64], int | N
     channels = [_values(part, place) for place, part in enumerate(parts, start=1)]
     lengths = sorted({len(channel) for channel in channels})
     if len(lengths) > 1:
-        raise ValueError(f"the channels have different lengths, {lengths[0]} to {lengths[-1]} steps")
+        raise ValueError(
+            f"the channels have different lengths, {lengths[0]} to {lengths[-1]} steps"
+        )
     wanted = 1 if header.univariate else header.dimensions
     if wanted is not None and len(channels) != wanted:
         raise ValueError(f"has {len(channels)} channels, expected {wanted}")

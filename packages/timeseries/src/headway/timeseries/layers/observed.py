@@ -59,8 +59,8 @@ def interpolated(x: Tensor, mask: Tensor) -> Tensor:
     x = x.masked_fill(~mask, 0.0)
     last = length - 1
     start, end = (x.gather(1, place.clamp(0, last)) for place in (left, right))
-    share = (steps - left) / (right - left).clamp_min(1)
-    line = start + share.to(x.dtype) * (end - start)
+    share = (steps - left).to(x.dtype) / (right - left).clamp_min(1)
+    line = start + share * (end - start)
     return torch.where(mask, x, line).masked_fill(~mask.any(dim=1, keepdim=True), 0.0)
 
 

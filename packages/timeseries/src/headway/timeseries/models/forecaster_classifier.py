@@ -45,7 +45,9 @@ class ForecasterClassifier(Module):
                 f"ForecasterClassifier reads a forecaster of points, got a {type(backbone).__name__}"
             )
         if backbone.marks:
-            raise UserError("series with classes have no calendar; build the forecaster with marks=0")
+            raise UserError(
+                "series with classes have no calendar; build the forecaster with marks=0"
+            )
         self.backbone = backbone
         self.features, self.num_classes = features, num_classes
         width = backbone.horizon * features

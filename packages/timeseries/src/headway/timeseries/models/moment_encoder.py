@@ -20,8 +20,8 @@ from headway.timeseries.models.base import Forecaster
 class MomentEncoder(Forecaster):
     """Reconstructs a window: one token for each moment, blocks of any mixer, one answer for each token.
 
-    The window is normalised by its known values. A missing value is read as the straight line between its known
-    neighbours, the token is told that it is missing, and the answer is what the line lacks.
+    The window is normalised by its known values. A missing value is read as the straight line between its
+    known neighbours, the token is told that it is missing, and the answer is what the line lacks.
 
     Args:
         variates: Series.

@@ -110,8 +110,8 @@ def load_classifier(source: str, device: str | None = None) -> SeriesClassificat
     model, notes = from_pretrained(source), read_preprocessing(source)
     if "classes" not in notes or "mean" not in notes:
         raise UserError(
-            f"{source} holds a {type(model).__name__} that was not trained to classify series; train one with "
-            f"headway fit -c {RECIPE}"
+            f"{source} holds a {type(model).__name__} that was not trained to classify series; train one "
+            f"with headway fit -c {RECIPE}"
         )
     place = choose_device(device)
     return SeriesClassification(

@@ -53,9 +53,7 @@ def run(args: argparse.Namespace) -> int:
     frame = pd.DataFrame({**columns, "score": scores, "flagged": flagged.astype(int)})
     write_frame(frame, args.out)
     if args.plot is not None:
-        figure = anomaly_figure(
-            table.stamps, table.values, scores, threshold, table.names, labels
-        )
+        figure = anomaly_figure(table.stamps, table.values, scores, threshold, table.names, labels)
         save_figure(figure, args.plot)
     counts.done = int((~np.isnan(scores)).sum())
     found = int(flagged.sum())
@@ -63,9 +61,7 @@ def run(args: argparse.Namespace) -> int:
         content = {"out": str(args.out), "scored": counts.done, "flagged": found}
         print(json.dumps({**content, "threshold": threshold, **counts.as_dict()}))
     else:
-        counts.report(
-            f"steps scored, {found} of them above {threshold:.6g}, written to {args.out}"
-        )
+        counts.report(f"steps scored, {found} of them above {threshold:.6g}, written to {args.out}")
     return 0 if counts.done else 1
 
 
@@ -92,8 +88,8 @@ def score_steps(
 ) -> NDArray[np.float64]:
     """Returns the score of each step, NaN where no series has a value.
 
-    It is the squared error of the scaled values, averaged over all windows that hold a step and over its known
-    series.
+    It is the squared error of the scaled values, averaged over all windows that hold a step and over its
+    known series.
 
     Args:
         model: The model.

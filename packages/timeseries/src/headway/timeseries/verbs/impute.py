@@ -59,8 +59,8 @@ def impute(
 ) -> NDArray[np.float64]:
     """Returns the values of a table with the missing ones filled; the known ones are the same.
 
-    A missing value is the mean of what the model says in all windows, half a window apart, in which its series
-    is known somewhere.
+    A missing value is the mean of what the model says in all windows, half a window apart, in which its
+    series is known somewhere.
 
     Args:
         model: The model.
@@ -106,9 +106,7 @@ def impute(
     return filled
 
 
-def write_filled(
-    source: Path, out: Path, table: SeriesTable, filled: NDArray[np.float64]
-) -> None:
+def write_filled(source: Path, out: Path, table: SeriesTable, filled: NDArray[np.float64]) -> None:
     """Writes a file with its missing values filled; everything else of a CSV stays as it is, to the letter.
 
     Rows that a series of a long file lacks between its first and its last one are added at the end.
