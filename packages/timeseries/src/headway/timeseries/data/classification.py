@@ -88,7 +88,8 @@ class ClassificationData(DataModule):
         )
         if not 0 <= val < 1:
             raise UserError(f"val {val:g} is no share of the training file; use 0.2, or 0 for none")
-        self.path, self.test, self.val, self.on_invalid = path, test, val, on_invalid
+        self.path, self.test, self.val = path, test, val
+        self.on_invalid: OnInvalid = on_invalid
         self.scaler: Scaler | None = None
 
     def setup(self, stage: str | None = None) -> None:

@@ -86,7 +86,7 @@ class ReconstructionData(WindowData):
 
     def preprocessing(self) -> dict[str, Any]:
         """Returns the scaler, the step of time and the length of a window."""
-        self.setup()
+        self.setup("fit")
         assert self.scaler is not None
         return {
             **self.scaler.as_dict(),

@@ -154,7 +154,8 @@ class DetectAnomalies(Task):
             "zscore": moving_zscore(values, data.length),
         }
         random = np.random.default_rng(0)
-        chance = [f1(point_adjusted(random.permutation(flagged), truth), truth) for _ in range(10)]
+        drawn = [flagged[random.permutation(len(flagged))] for _ in range(10)]
+        chance = [f1(point_adjusted(steps, truth), truth) for steps in drawn]
         logged = {
             "roc_auc": found.roc_auc,
             "average_precision": found.average_precision,
@@ -163,8 +164,8 @@ class DetectAnomalies(Task):
             "f1_point_adjusted_random": float(np.mean(chance)),
             "flagged": float(flagged.mean()),
         }
-        for name, steps in simple.items():
-            areas = ranking(steps, truth)
+        for name, score in simple.items():
+            areas = ranking(score, truth)
             logged[f"roc_auc_{name}"] = areas.roc_auc
             logged[f"average_precision_{name}"] = areas.average_precision
         for name, value in logged.items():

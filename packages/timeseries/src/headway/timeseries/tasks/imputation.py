@@ -97,8 +97,8 @@ class ImputeSeries(Task):
             x = batch["x"][-1].clone()
             if "mask" in batch:
                 x[~batch["mask"][-1]] = torch.nan
-            shown = (x, batch["hidden"][-1], answer[-1].float())
-            self._shown.append(tuple(part.cpu() for part in shown))
+            hidden, found = batch["hidden"][-1].cpu(), answer[-1].float().cpu()
+            self._shown.append((x.cpu(), hidden, found))
 
     def predict_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         """Returns scaled reconstructions."""
