@@ -268,6 +268,22 @@ def stretches(steps: Any) -> list[tuple[int, int]]:
     return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
+def made_figure(windows: Any, names: Sequence[str]) -> "Figure":
+    """Draws generated windows over each other, series below each other.
+
+    Shape:
+        windows: (M, L, N).
+    """
+    shown = min(windows.shape[2], MOST)
+    figure = _figure(6, 1.5 * shown + 0.6)
+    grid = figure.subplots(shown, 1, squeeze=False, sharex=True)
+    for row in range(shown):
+        grid[row, 0].plot(windows[:40, :, row].T, color="tab:red", lw=0.7, alpha=0.4)
+        grid[row, 0].set_ylabel(names[row], size=8)
+        grid[row, 0].tick_params(labelsize=7)
+    return figure
+
+
 def _figure(width: float, height: float) -> "Figure":
     # Not pyplot: it keeps figures alive and asks for a display.
     from matplotlib.figure import Figure

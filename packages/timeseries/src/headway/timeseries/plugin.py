@@ -28,6 +28,9 @@ domain = Domain(
         "classify": Verb(
             module="headway.timeseries.verbs.classify", help="predict the classes of series (.ts)"
         ),
+        "generate": Verb(
+            module="headway.timeseries.verbs.generate", help="make up windows of series"
+        ),
         "backtest": Verb(
             module="headway.timeseries.verbs.backtest",
             help="compare models and simple ones on the past of a file",

@@ -2,6 +2,7 @@
 
 from headway.timeseries.data.classification import ClassificationData
 from headway.timeseries.data.forecasting import ForecastingData
+from headway.timeseries.data.generation import GenerationData
 from headway.timeseries.data.gluonts import panel_of_entries, read_entries
 from headway.timeseries.data.hiding import HideBlocks, HidePoints, Hiding
 from headway.timeseries.data.panel import Covariates, Panel, panel_of
@@ -16,6 +17,7 @@ __all__ = [
     "ClassificationData",
     "Covariates",
     "ForecastingData",
+    "GenerationData",
     "HideBlocks",
     "HidePoints",
     "Hiding",

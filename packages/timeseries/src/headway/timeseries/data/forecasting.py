@@ -189,10 +189,10 @@ def chosen_targets(
 
 
 def chosen_places(table: SeriesTable, columns: list[str] | None) -> list[int]:
-    """Returns where the named series of a table are; all of them if None.
+    """Returns the places of the named series of a file, of all if None.
 
     Raises:
-        UserError: If the table lacks one.
+        UserError: If the file has no such series.
     """
     if columns is None:
         return list(range(len(table.names)))
