@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
 from headway.timeseries.data.clock import following, moments, step_of
-from headway.timeseries.data.table import LONG, read_numbers, read_stamps
+from headway.timeseries.data.table import LONG, SeriesTable, read_numbers, read_stamps
 
 log = logging.getLogger(__name__)
 KINDS = ("historical", "future", "static")
@@ -97,20 +97,61 @@ class Panel:
             return self
         rows = [np.arange(self.offsets[k], self.offsets[k + 1]) for k in wanted]
         chosen = np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
-        return Panel(
-            name=self.name,
-            columns=self.columns,
-            clock=self.clock,
-            step=self.step,
+        return replace(
+            self,
             names=tuple(self.names[k] for k in wanted),
             first=self.first[list(wanted)],
             offsets=np.cumsum([0, *map(len, rows)]),
             values=self.values[chosen],
-            covariates=self.covariates,
             historical=self.historical[chosen],
             future=self.future[chosen],
             static=self.static[list(wanted)],
         )
+
+
+def cut(panel: Panel, steps: int) -> Panel:
+    """Returns the panel without the last steps of every series.
+
+    Raises:
+        UserError: If nothing of a series would be left.
+    """
+    if steps == 0:
+        return panel
+    if (panel.lengths <= steps).any():
+        place = int(np.argmin(panel.lengths))
+        raise UserError(
+            f"{panel.name}, series {panel.names[place]} has {panel.lengths[place]} steps, {steps} are to be "
+            "left out; take fewer windows, a shorter horizon, or leave the series out"
+        )
+    rows = np.concatenate(
+        [np.arange(a, b - steps) for a, b in zip(panel.offsets, panel.offsets[1:], strict=False)]
+    )
+    return replace(
+        panel,
+        offsets=panel.offsets - steps * np.arange(len(panel.offsets)),
+        values=panel.values[rows],
+        historical=panel.historical[rows],
+        future=panel.future[rows],
+    )
+
+
+def panel_of_table(table: SeriesTable) -> Panel:
+    """Returns the series of a table one behind the other."""
+    rows, series = table.values.shape
+    empty = np.zeros((rows * series, 0), dtype=np.float32)
+    return Panel(
+        name=table.name,
+        columns=LONG[0],
+        clock=table.stamps,
+        step=table.step,
+        names=table.names,
+        first=np.zeros(series, dtype=np.int64),
+        offsets=rows * np.arange(series + 1),
+        values=table.values.T.astype(np.float32).ravel(),
+        historical=empty,
+        future=empty,
+        static=np.zeros((series, 0), dtype=np.float32),
+    )
 
 
 def panel_of(
