@@ -37,7 +37,7 @@ from headway.timeseries.verbs.rolling import REFERENCE, backtest, verdict
 
 HORIZON, CONTEXT, PERIOD = 24, 168, 24
 CALIBRATION, WEEK = 28, 7
-VALIDATED = 12  # batches of 16 windows of all series
+VALIDATED = 8  # batches of 16 windows of all series
 PROFILES = "simbench/networks/1-complete_data-mixed-all-0-sw/LoadProfile.csv"
 
 
@@ -121,11 +121,17 @@ def simple(
     }
     found = {name: candidates.of_model(one, panel, train) for name, one in made.items()}
     found["AutoETS"] = candidates.auto_ets(
-        panel, PERIOD, history=14 * PERIOD, forms=forms, refit=2 * WEEK
+        panel, PERIOD, history=14 * PERIOD, forms=forms, refit=10_000
     )
     if only is None or "LightGBM" in only:
         found["LightGBM"] = candidates.light_gbm(
-            panel, train, context_length=CONTEXT, period=PERIOD, horizon=HORIZON, seed=seed
+            panel,
+            train,
+            context_length=CONTEXT,
+            period=PERIOD,
+            horizon=HORIZON,
+            rows=50_000,
+            seed=seed,
         )
     return found
 
@@ -139,8 +145,8 @@ def main() -> None:
     parser.add_argument("--hold-out", type=int, default=0, help="last days that nobody sees (0)")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--steps", type=int, default=80, help="batches of an epoch (80)")
-    parser.add_argument("--batch", type=int, default=4, help="windows of all series (4)")
-    parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=2, help="windows of all series (2)")
+    parser.add_argument("--dim", type=int, default=32)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--forms", default="ZZZ", help="of AutoETS: error, trend, season (ZZZ)")
     parser.add_argument("--seed", type=int, default=0)

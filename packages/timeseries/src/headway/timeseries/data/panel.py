@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,14 @@ from numpy.typing import NDArray
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
 from headway.timeseries.data.clock import following, moments, step_of
-from headway.timeseries.data.table import LONG, SeriesTable, read_numbers, read_stamps
+from headway.timeseries.data.frames import read_frame
+from headway.timeseries.data.table import (
+    LONG,
+    SeriesTable,
+    read_numbers,
+    read_stamps,
+    table_of,
+)
 
 log = logging.getLogger(__name__)
 KINDS = ("historical", "future", "static")
@@ -152,6 +160,40 @@ def panel_of_table(table: SeriesTable) -> Panel:
         future=empty,
         static=np.zeros((series, 0), dtype=np.float32),
     )
+
+
+def read_panel(
+    path: str | Path,
+    *,
+    covariates: Covariates | None = None,
+    invalid: InvalidItems | None = None,
+) -> Panel:
+    """Reads a CSV or parquet file, long (unique_id, ds, y) or wide (stamps, a column per series).
+
+    Args:
+        path: The file.
+        covariates: Which columns are covariates; a wide file has none.
+        invalid: What to do with a series that cannot be used; by default it raises.
+
+    Raises:
+        InputError: If the file, or a series of it, cannot be used.
+        UserError: If covariates of a wide file are asked for.
+    """
+    frame = read_frame(path)
+    if any(set(columns) <= set(frame.columns) for columns in LONG):
+        return panel_of(frame, str(path), covariates=covariates, invalid=invalid)
+    wanted = [name for names in (covariates or Covariates()).as_dict().values() for name in names]
+    if wanted:
+        raise UserError(
+            f"the covariates {', '.join(wanted)} are columns of a long file; {path} is wide: write it as "
+            f"{', '.join(LONG[0])}, {', '.join(wanted)}"
+        )
+    return panel_of_table(table_of(frame, str(path)))
+
+
+def side_by_side(panel: Panel) -> bool:
+    """Returns whether all series begin and end together."""
+    return bool((panel.first == panel.first[0]).all() and (panel.lengths == panel.lengths[0]).all())
 
 
 def panel_of(

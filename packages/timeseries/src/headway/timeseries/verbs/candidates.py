@@ -165,9 +165,10 @@ def light_gbm(
     for place in able:
         values = panel.series(place)[: train[place]].astype(float)
         windows = sliding_window_view(values, lags + horizon)
-        drawn = windows[random.integers(len(windows), size=each)]
-        step = random.integers(horizon, size=each)
-        truth = drawn[np.arange(each), lags + step]
+        number = min(each, len(windows) * horizon)
+        drawn = windows[random.integers(len(windows), size=number)]
+        step = random.integers(horizon, size=number)
+        truth = drawn[np.arange(number), lags + step]
         there = ~np.isnan(truth) & ~np.isnan(drawn[:, :lags]).all(axis=1)
         window = filled(drawn[there, :lags])
         inputs.append(_features(window, step[there], period))

@@ -68,7 +68,7 @@ def last_stretches(
     )
 
 
-def test_part(
+def across_test_part(
     panel: Panel, borders: Borders, horizon: int, *, stride: int = 1, protocol: str = FULL
 ) -> Origins:
     """Returns the origins of the test part of series that lie side by side.

@@ -28,6 +28,7 @@ class Recalibration:
         self.kept, self.levels = kept, levels
         self.ends: list[NDArray[np.int64]] = []
         self.errors: list[NDArray[np.float32]] = []
+        self._known = 0
         self._state, self._offsets = (-1, -1), np.zeros(0)
 
     def add(self, end: NDArray[np.int64], error: NDArray[np.float64]) -> None:
@@ -46,11 +47,15 @@ class Recalibration:
     def state(self, known: NDArray[np.int64]) -> tuple[int, int]:
         """Returns which errors count at an origin: the first, and the one behind the last.
 
+        Args:
+            known: Steps of each series that are known there; no fewer than at the origin asked before.
+
         Shape:
             known: (S,).
         """
-        last = sum(bool((end <= known).all()) for end in self.ends)
-        return max(0, last - self.kept), last
+        while self._known < len(self.ends) and (self.ends[self._known] <= known).all():
+            self._known += 1
+        return max(0, self._known - self.kept), self._known
 
     def offsets(self, state: tuple[int, int]) -> NDArray[np.float64]:
         """Returns how far each quantile moves, (S, H, levels), in units of the sizes; NaN without errors."""

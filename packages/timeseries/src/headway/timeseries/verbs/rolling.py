@@ -239,8 +239,8 @@ class _Sums:
         there = ~np.isnan(truth)
         y = np.nan_to_num(truth)
         spread = given + self.size[:, None, None] * self.lately.offsets(state)
-        # Corrected one by one, neighbours may cross.
-        spread = np.sort(spread, axis=-1)
+        if given.shape[-1] > 1:
+            spread = np.sort(spread, axis=-1)  # corrected one by one, neighbours may cross
         certain = torch.from_numpy(y), torch.from_numpy(spread)
         crps = crps_from_quantiles(*certain, LEVELS).numpy()
         inside = coverage(certain[0], certain[1][..., 0], certain[1][..., -1]).numpy()
