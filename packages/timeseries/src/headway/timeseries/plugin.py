@@ -4,7 +4,7 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="timeseries",
-    help="Forecasting with iTransformer, PatchTST, Autoformer, Informer, SAMformer and simple models.",
+    help="Forecasting, imputation, anomalies and classes with iTransformer, PatchTST and many others.",
     adapters=(
         "headway.timeseries.weights.hugging_face:adapter",
         "headway.timeseries.weights.neuralforecast:adapter",
@@ -19,6 +19,16 @@ domain = Domain(
     verbs={
         "forecast": Verb(
             module="headway.timeseries.verbs.forecast", help="continue the series of CSV files"
+        ),
+        "impute": Verb(
+            module="headway.timeseries.verbs.impute", help="fill the missing values of a file"
+        ),
+        "detect-anomalies": Verb(
+            module="headway.timeseries.verbs.detect_anomalies",
+            help="score and flag the steps of a file",
+        ),
+        "classify": Verb(
+            module="headway.timeseries.verbs.classify", help="predict the classes of series (.ts)"
         ),
         "generate": Verb(
             module="headway.timeseries.verbs.generate", help="make up windows of series"
