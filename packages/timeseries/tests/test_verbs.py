@@ -11,6 +11,7 @@ from wide_tables import panel
 
 from headway.core.cli.main import main
 from headway.core.weights import save_pretrained
+from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.table import read_table
 from headway.timeseries.models import ITransformer, Naive, NLinear
 from headway.timeseries.verbs.least_squares import fit_nlinear
@@ -139,9 +140,9 @@ def test_it_says_plainly_where_a_simple_model_wins(
     assert f"this simple model beats {trained}" in said.out
     assert plot.stat().st_size > 1000
     table = pd.read_csv(out)
-    assert set(table.model) == {str(trained), "naive", "seasonal naive", "nlinear"}
+    assert set(table.model) == {str(trained), "naive", "seasonal naive", "NLinear"}
     best = table[table.horizon == 24].sort_values("mse").model.iloc[0]
-    assert best == "nlinear"
+    assert best == "NLinear"
     naive = table[(table.model == "seasonal naive") & (table.horizon == 6)]
     assert 0.5 < naive.mase.iloc[0] < 2
     assert backtest(tmp_path / "scores.csv", "--horizon", 6) == 2
@@ -169,12 +170,14 @@ def test_nlinear_by_least_squares_is_the_best_linear_map() -> None:
     time = np.arange(400)
     values = np.stack([np.sin(time / 5), 3 + np.cos(time / 9) + 0.05 * time], axis=1)
     values += random.normal(0, 1e-3, values.shape)
-    model = fit_nlinear(values[:300], context_length=20, horizon=5, ridge=1e-8)
+    scaler = Scaler.fit(values[:300], ["a", "b"])
+    parts = [values[:300, 0], values[100:300, 1], values[:9, 1]]  # the last is too short for a window
+    three = Scaler.of_parts([values[:300, 0], values[:300, 1], values[:300, 1]], ["a", "b", "c"])
+    model = fit_nlinear(parts, three, context_length=20, horizon=5, ridge=1e-8)
     assert isinstance(model, NLinear)
-    x = torch.from_numpy(values[None, 320:340]).float()
-    torch.testing.assert_close(
-        model(x)[0].detach().double(), torch.from_numpy(values[340:345]), atol=0.1, rtol=0
-    )
+    x = torch.from_numpy(scaler.forward(values[None, 320:340])).float()
+    expected = torch.from_numpy(scaler.forward(values[340:345]))
+    torch.testing.assert_close(model(x)[0].detach().double(), expected, atol=0.05, rtol=0)
 
 
 def test_marks_of_the_future_follow_the_rollout(make_csv) -> None:

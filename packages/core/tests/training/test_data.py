@@ -48,6 +48,17 @@ def test_items_leave_the_generators_of_training_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_an_order_of_millions_is_no_list() -> None:
+    tracemalloc.start()
+    found = [index for index, _ in zip(EpochOrder(10**6, seed=1), range(5000), strict=False)]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # A million Python numbers take 40 MB.
+    assert peak < 2e6
+    assert len(set(found)) == 5000
+    assert found == list(EpochOrder(10**6, seed=1))[:5000]
+
+
 def test_ranks_share_an_epoch_and_count_no_evaluation_item_twice():
     orders = [list(EpochOrder(10, seed=1, rank=rank, world=3)) for rank in range(3)]
     assert {len(order) for order in orders} == {4}

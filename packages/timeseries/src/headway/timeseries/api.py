@@ -10,13 +10,12 @@ import pandas as pd
 from headway.core.errors import UserError
 from headway.core.training import Adam, OptimizerFactory, RunRecorder, ScheduleFactory
 from headway.core.training.invalid import InvalidItems, OnInvalid
-from headway.timeseries.data.panel import Covariates, Panel, panel_of
+from headway.timeseries.data.panel import Covariates, Panel, cut, panel_of
 from headway.timeseries.data.panel_data import PanelData
 from headway.timeseries.data.table import read_stamps
 from headway.timeseries.models.base import Forecaster as Model
 from headway.timeseries.tasks import Forecasting, ForecastLoss
 from headway.timeseries.verbs.loading import Predictor, load_predictor
-from headway.timeseries.verbs.panel_backtest import cut
 from headway.timeseries.verbs.panels import forecast_panel
 
 

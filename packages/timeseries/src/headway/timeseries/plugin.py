@@ -11,6 +11,8 @@ domain = Domain(
         "headway.timeseries.weights.neuralforecast_autoformer:adapter",
         "headway.timeseries.weights.neuralforecast_simple:linear",
         "headway.timeseries.weights.neuralforecast_simple:patchtst",
+        "headway.timeseries.weights.samformer:adapter",
+        "headway.timeseries.weights.timesfm:adapter",
     ),
     models="headway.timeseries.models:list_models",
     requires=("lightning", "pandas"),

@@ -107,7 +107,7 @@ class ForecastingData(WindowData):
         parts: dict[str, Windows | None] = {}
         for name in ("train", "val", "test"):
             start, end = borders.part(name, length)
-            empty = name == "val" and borders.val == borders.train
+            empty = {"val": borders.val == borders.train, "test": borders.test == borders.val}.get(name)
             parts[name] = None if empty else Windows(**shared, start=start, end=end, name=name)
         self.use(parts, names, length, horizon)
         self.table = table

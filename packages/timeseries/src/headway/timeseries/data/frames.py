@@ -25,8 +25,7 @@ def read_frame(path: str | Path, columns: list[str] | None = None) -> pd.DataFra
     parquet = Path(path).suffix in PARQUET
     try:
         if parquet:
-            need_pyarrow()
-            frame: Any = pd.read_parquet(path, columns=columns)
+            frame = _read_parquet(path, columns)
             # A column of stamps that was the index of the frame.
             return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
         return pd.read_csv(path, usecols=columns)
@@ -39,6 +38,19 @@ def read_frame(path: str | Path, columns: list[str] | None = None) -> pd.DataFra
     except (OSError, ValueError) as error:
         kind = "parquet" if parquet else "CSV"
         raise InputError(name, f"is no {kind} file: {str(error).strip().splitlines()[0]}") from None
+
+
+def _read_parquet(path: str | Path, columns: list[str] | None) -> Any:
+    """Reads words as categories, and column by column: a panel repeats a name at every step."""
+    need_pyarrow()
+    import pyarrow
+    import pyarrow.parquet
+
+    types = pyarrow.parquet.read_schema(path)
+    words = [field.name for field in types if field.type in (pyarrow.string(), pyarrow.large_string())]
+    table = pyarrow.parquet.read_table(path, columns=columns, read_dictionary=words)
+    # Every column leaves the table when it has become one of the frame.
+    return table.to_pandas(split_blocks=True, self_destruct=True)
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:

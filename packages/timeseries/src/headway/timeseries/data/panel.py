@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,14 @@ from numpy.typing import NDArray
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
 from headway.timeseries.data.clock import following, moments, step_of
-from headway.timeseries.data.table import LONG, read_numbers, read_stamps
+from headway.timeseries.data.frames import read_frame
+from headway.timeseries.data.table import (
+    LONG,
+    SeriesTable,
+    read_numbers,
+    read_stamps,
+    table_of,
+)
 
 log = logging.getLogger(__name__)
 KINDS = ("historical", "future", "static")
@@ -97,20 +105,95 @@ class Panel:
             return self
         rows = [np.arange(self.offsets[k], self.offsets[k + 1]) for k in wanted]
         chosen = np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
-        return Panel(
-            name=self.name,
-            columns=self.columns,
-            clock=self.clock,
-            step=self.step,
+        return replace(
+            self,
             names=tuple(self.names[k] for k in wanted),
             first=self.first[list(wanted)],
             offsets=np.cumsum([0, *map(len, rows)]),
             values=self.values[chosen],
-            covariates=self.covariates,
             historical=self.historical[chosen],
             future=self.future[chosen],
             static=self.static[list(wanted)],
         )
+
+
+def cut(panel: Panel, steps: int) -> Panel:
+    """Returns the panel without the last steps of every series.
+
+    Raises:
+        UserError: If nothing of a series would be left.
+    """
+    if steps == 0:
+        return panel
+    if (panel.lengths <= steps).any():
+        place = int(np.argmin(panel.lengths))
+        raise UserError(
+            f"{panel.name}, series {panel.names[place]} has {panel.lengths[place]} steps, {steps} are to be "
+            "left out; take fewer windows, a shorter horizon, or leave the series out"
+        )
+    rows = np.concatenate(
+        [np.arange(a, b - steps) for a, b in zip(panel.offsets, panel.offsets[1:], strict=False)]
+    )
+    return replace(
+        panel,
+        offsets=panel.offsets - steps * np.arange(len(panel.offsets)),
+        values=panel.values[rows],
+        historical=panel.historical[rows],
+        future=panel.future[rows],
+    )
+
+
+def panel_of_table(table: SeriesTable) -> Panel:
+    """Returns the series of a table one behind the other."""
+    rows, series = table.values.shape
+    empty = np.zeros((rows * series, 0), dtype=np.float32)
+    return Panel(
+        name=table.name,
+        columns=LONG[0],
+        clock=table.stamps,
+        step=table.step,
+        names=table.names,
+        first=np.zeros(series, dtype=np.int64),
+        offsets=rows * np.arange(series + 1),
+        values=table.values.T.astype(np.float32).ravel(),
+        historical=empty,
+        future=empty,
+        static=np.zeros((series, 0), dtype=np.float32),
+    )
+
+
+def read_panel(
+    path: str | Path,
+    *,
+    covariates: Covariates | None = None,
+    invalid: InvalidItems | None = None,
+) -> Panel:
+    """Reads a CSV or parquet file, long (unique_id, ds, y) or wide (stamps, a column per series).
+
+    Args:
+        path: The file.
+        covariates: Which columns are covariates; a wide file has none.
+        invalid: What to do with a series that cannot be used; by default it raises.
+
+    Raises:
+        InputError: If the file, or a series of it, cannot be used.
+        UserError: If covariates of a wide file are asked for.
+    """
+    frame = read_frame(path)
+    if any(set(columns) <= set(frame.columns) for columns in LONG):
+        return panel_of(frame, str(path), covariates=covariates, invalid=invalid)
+    wanted = [name for names in (covariates or Covariates()).as_dict().values() for name in names]
+    if wanted:
+        raise UserError(
+            f"the covariates {', '.join(wanted)} are columns of a long file; {path} is wide: write it as "
+            f"{', '.join(LONG[0])}, {', '.join(wanted)}"
+        )
+    return panel_of_table(table_of(frame, str(path)))
+
+
+def side_by_side(panel: Panel) -> bool:
+    """Returns whether all series begin and end together."""
+    return bool((panel.first == panel.first[0]).all() and (panel.lengths == panel.lengths[0]).all())
 
 
 def panel_of(

@@ -49,8 +49,19 @@ def read_table(path: str | Path) -> SeriesTable:
     Raises:
         InputError: If it cannot be read, a value is no number, or time is irregular; it names the row.
     """
-    name = str(path)
-    frame = read_frame(path)
+    return table_of(read_frame(path), str(path))
+
+
+def table_of(frame: pd.DataFrame, name: str) -> SeriesTable:
+    """Returns the series of a frame; the names of its columns tell its form.
+
+    Args:
+        frame: Wide or long.
+        name: For messages.
+
+    Raises:
+        InputError: If a value is no number, or time is irregular; it names the row.
+    """
     for columns in LONG:
         if set(columns) <= set(frame.columns):
             return _long(frame, columns, name)

@@ -10,9 +10,10 @@ from headway.timeseries.layers.observed import (
     series_layout,
     zero_unknown,
 )
-from headway.timeseries.layers.window_norm import WindowNorm
+from headway.timeseries.layers.window_norm import AffineWindowNorm, WindowNorm
 
 __all__ = [
+    "AffineWindowNorm",
     "ChannelAttention",
     "InvertedEmbedding",
     "SeriesDecomposition",

@@ -21,6 +21,7 @@ from headway.timeseries.models.samformer import SAMformer
 from headway.timeseries.models.series_classifier import SeriesClassifier
 from headway.timeseries.models.simple import Naive, NLinear, SeasonalNaive
 from headway.timeseries.models.swin_lstm import SwinLSTM
+from headway.timeseries.models.timesfm import TimesFM
 from headway.timeseries.models.trades import TRADES
 from headway.timeseries.models.transformer import Transformer
 
@@ -49,6 +50,7 @@ __all__ = [
     "SeriesClassifier",
     "StudentTForecaster",
     "SwinLSTM",
+    "TimesFM",
     "Transformer",
     "list_models",
     "pretrained",

@@ -2,6 +2,7 @@
 
 from headway.timeseries.tasks.anomalies import DetectAnomalies
 from headway.timeseries.tasks.classification import ClassifySeries
+from headway.timeseries.tasks.fields import PredictFields
 from headway.timeseries.tasks.forecasting import Forecasting
 from headway.timeseries.tasks.generation import GenerateSeries
 from headway.timeseries.tasks.imputation import ImputeSeries
@@ -13,6 +14,8 @@ from headway.timeseries.tasks.losses import (
     SquaredError,
     StudentTLoss,
 )
+from headway.timeseries.tasks.operators import LearnOperator
+from headway.timeseries.tasks.orders import GenerateOrders
 
 __all__ = [
     "AbsoluteError",
@@ -21,8 +24,11 @@ __all__ = [
     "FittingLoss",
     "ForecastLoss",
     "Forecasting",
+    "GenerateOrders",
     "GenerateSeries",
     "ImputeSeries",
+    "LearnOperator",
+    "PredictFields",
     "QuantileLoss",
     "SquaredError",
     "StudentTLoss",

@@ -1,4 +1,4 @@
-"""Compares models on the past of a file, from every moment of its test part."""
+"""Compares models on the past of a file, wide or long, from many origins."""
 
 import argparse
 import csv
@@ -11,26 +11,36 @@ from typing import Any
 from headway.core.cli.counts import check_positive
 from headway.core.errors import UserError
 from headway.core.files import atomic_write, save_figure
+from headway.core.training.invalid import InvalidItems
 from headway.timeseries.data.borders import find_borders
 from headway.timeseries.data.forecasting import parse_borders
+from headway.timeseries.data.panel import (
+    Covariates,
+    Panel,
+    check_series,
+    read_panel,
+    side_by_side,
+)
 from headway.timeseries.data.protocol import FULL
-from headway.timeseries.data.table import SeriesTable, read_table
-from headway.timeseries.models import Naive, SeasonalNaive
 from headway.timeseries.pictures import backtest_figure
-from headway.timeseries.verbs.least_squares import fit_nlinear
-from headway.timeseries.verbs.loading import Predictor, as_predictor, load_predictor
-from headway.timeseries.verbs.panel_report import SIMPLE as OF_PANELS
-from headway.timeseries.verbs.panel_report import run_panel
-from headway.timeseries.verbs.rolling import Scores, rolling_origin
+from headway.timeseries.verbs import candidates
+from headway.timeseries.verbs.candidates import Candidate
+from headway.timeseries.verbs.loading import Predictor, load_predictor
+from headway.timeseries.verbs.origins import STRETCHES, Origins, across_test_part, last_stretches
+from headway.timeseries.verbs.panels import panel_covariates
+from headway.timeseries.verbs.rolling import REFERENCE, Scores, backtest, verdict
 
-SIMPLE = ("naive", "seasonal", "nlinear")
+SIMPLE = ("naive", "seasonal", "nlinear", "autoets", "lightgbm")
+USUAL = ("naive", "seasonal", "nlinear")
 MANY_CHECKPOINTS = True  # -m may be given several times
-COLUMNS = ("model", "horizon", "windows", "mse", "mae", "mase")
+WINDOWS = 5  # stretches of series that do not lie side by side
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``headway backtest``."""
-    parser.add_argument("input", type=Path, metavar="FILE", help="CSV, wide or unique_id, ds, y")
+    parser.add_argument(
+        "input", type=Path, metavar="FILE", help="CSV or parquet, wide or unique_id, ds, y"
+    )
     parser.add_argument(
         "--horizon", type=int, nargs="+", help="steps (default: those of the models, or 24)"
     )
@@ -39,7 +49,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--period", type=int, default=24, help="of the seasonal naive model (24)")
     parser.add_argument(
-        "--borders", default="0.7 0.1 0.2", help="ett_hour, ett_minute, or three shares"
+        "--borders",
+        default="0.7 0.1 0.2",
+        help="of training, validation and test: ett_hour, ett_minute, or three shares",
     )
     parser.add_argument("--stride", type=int, default=1, help="steps between origins (1: all)")
     parser.add_argument(
@@ -48,118 +60,171 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="full: every test window counts; legacy-drop-last:32: as tables made with batches of 32",
     )
     parser.add_argument(
+        "--windows",
+        type=int,
+        help="score the last stretches of each series instead of the test part of --borders; "
+        f"{WINDOWS} where the series do not begin and end together",
+    )
+    parser.add_argument(
         "--simple",
         nargs="*",
-        choices=OF_PANELS,
-        default=list(SIMPLE),
-        help=f"simple models to compare with ({' '.join(SIMPLE)}); with --panel also autoets, lightgbm",
-    )
-    parser.add_argument(
-        "--panel",
-        action="store_true",
-        help="a long file whose series differ in length, each by itself; scores with intervals",
-    )
-    parser.add_argument(
-        "--windows", type=int, default=5, help="with --panel: last stretches of each series (5)"
+        choices=SIMPLE,
+        default=list(USUAL),
+        help=f"simple models to compare with ({' '.join(USUAL)})",
     )
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the errors here")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints one row per model and horizon, and says where a simple model wins."""
-    check_positive(args, "context_length", "period", "stride", "windows")
+    check_positive(args, "context_length", "period", "stride")
+    if args.windows is not None and args.windows < 1:
+        raise UserError(f"--windows {args.windows} is below 1")
     if args.plot is not None and args.plot.exists() and not args.overwrite:
         raise UserError(f"{args.plot} exists; choose another place, or add --overwrite")
-    if args.panel:
-        return run_panel(args)
-    for name in args.simple:
-        if name not in SIMPLE:
-            raise UserError(f"--simple {name} is for panels; add --panel and give a long file")
+    if not args.simple and not args.checkpoint:
+        raise UserError("nothing to compare: give models with -m, or --simple naive")
     trained = [load_predictor(source, args.device) for source in args.checkpoint or []]
     horizons = sorted(set(args.horizon or [p.model.horizon for p in trained] or [24]))
     if min(horizons) < 1:
         raise UserError(f"--horizon {min(horizons)} is below 1")
-    table = read_table(args.input)
+    invalid = InvalidItems("raise" if args.on_invalid == "raise" else "skip", "series")
+    panel = read_panel(args.input, covariates=_covariates(trained), invalid=invalid)
+    if args.windows is None and not side_by_side(panel):
+        args.windows = WINDOWS
+    if args.windows is not None and (args.protocol != FULL or args.stride != 1):
+        raise UserError(
+            "--protocol and --stride are for the test part of --borders; leave out --windows, and give series "
+            "that begin and end together"
+        )
+    context = max([args.context_length, *(p.context_length for p in trained)])
+    panel = _checked(panel, args, invalid, context, max(horizons))
     rows: list[Scores] = []
     for horizon in horizons:
-        able = [p for p in trained if p.model.horizon >= horizon]
-        for predictor in (p for p in trained if p.model.horizon < horizon):
-            print(
-                f"{predictor.name} forecasts {predictor.model.horizon} steps and is left out of "
-                f"horizon {horizon}",
-                file=sys.stderr,
-            )
-        borders = find_borders(len(table.values), parse_borders(args.borders))
-        simple = simple_models(args, table, borders.train, horizon)
-        rows += rolling_origin(
-            [*able, *simple],
-            table,
-            borders,
-            horizon=horizon,
-            period=args.period,
-            stride=args.stride,
-            protocol=args.protocol,
-        )
+        origins = _origins(panel, args, horizon)
+        models = _models(panel, origins, trained, args, horizon)
+        if len(models) == 1 and "seasonal" not in args.simple:
+            continue  # no model but the reference, which nobody asked for
+        found = backtest(panel, models, origins, horizon=horizon, period=args.period)
+        rows += [r for r in found if r.model != REFERENCE or "seasonal" in args.simple]
     if not rows:
-        raise UserError("nothing to compare: give models with -m, or --simple naive")
-    _report(rows, args)
+        raise UserError(
+            f"no model forecasts {max(horizons)} steps; ask for a shorter --horizon, or add --simple naive"
+        )
+    _report(rows, verdict(rows, [p.name for p in trained]), len(panel.names), args, invalid)
     return 0
 
 
-def simple_models(
-    args: argparse.Namespace, table: SeriesTable, train: int, horizon: int
-) -> list[Predictor]:
-    """Returns the simple models that were asked for; NLinear is fitted on the training part."""
-    sizes = {"context_length": args.context_length, "horizon": horizon}
-    made: dict[str, Any] = {}
+def _covariates(trained: Sequence[Predictor]) -> Covariates:
+    needed = [panel_covariates(predictor) for predictor in trained]
+    if any(one != needed[0] for one in needed):
+        raise UserError("the models read different covariates; compare them one by one")
+    return needed[0] if needed else Covariates()
+
+
+def _checked(
+    panel: Panel, args: argparse.Namespace, invalid: InvalidItems, context: int, horizon: int
+) -> Panel:
+    """Returns the panel without series that cannot be used, if the policy allows."""
+    if args.windows is None:
+        shortest, why = context + horizon, f"context {context} + horizon {horizon}"
+    else:
+        stretches = args.windows + STRETCHES
+        shortest = context + horizon * (stretches + 1)
+        why = f"context {context} + horizon {horizon} before {stretches} stretches of {horizon}"
+    panel = check_series(panel, invalid, shortest, why)
+    invalid.log(len(panel.names) + len(invalid.errors))
+    return panel
+
+
+def _origins(panel: Panel, args: argparse.Namespace, horizon: int) -> Origins:
+    if args.windows is not None:
+        return last_stretches(panel, horizon, args.windows)
+    borders = find_borders(int(panel.lengths[0]), parse_borders(args.borders))
+    return across_test_part(panel, borders, horizon, stride=args.stride, protocol=args.protocol)
+
+
+def _models(
+    panel: Panel,
+    origins: Origins,
+    trained: Sequence[Predictor],
+    args: argparse.Namespace,
+    horizon: int,
+) -> dict[str, Candidate]:
+    """Returns what is compared over one horizon; the reference of skill is always there."""
+    context, train, first = args.context_length, origins.train, int(origins.scored.min())
+    able = []
+    for predictor in trained:
+        own = predictor.model.horizon
+        if own < horizon:
+            print(
+                f"{predictor.name} forecasts {own} steps and is left out of horizon {horizon}",
+                file=sys.stderr,
+            )
+            continue
+        able.append(predictor)
+    for name, reads in ((p.name, p.context_length) for p in able):
+        if reads > first:
+            raise UserError(
+                f"{name} reads {reads} rows, but only {first} lie before the test part; give a longer file "
+                "or other borders"
+            )
+    simple: dict[str, Any] = {}
     if "naive" in args.simple:
-        made["naive"] = Naive(**sizes)
-    if "seasonal" in args.simple:
-        made["seasonal naive"] = SeasonalNaive(period=args.period, **sizes)
+        simple["naive"] = candidates.naive(context, horizon)
+    simple[REFERENCE] = candidates.seasonal_naive(context, horizon, args.period)
     if "nlinear" in args.simple:
-        made["nlinear"] = fit_nlinear(table.values[:train], **sizes)
-    return [as_predictor(model, {}, args.device, name=name) for name, model in made.items()]
+        simple["NLinear"] = candidates.nlinear(panel, train, context, horizon)
+    found = {p.name: p for p in able} | simple
+    models = {name: candidates.of_model(one, panel, train) for name, one in found.items()}
+    if "autoets" in args.simple:
+        models["AutoETS"] = candidates.auto_ets(panel, args.period)
+    if "lightgbm" in args.simple:
+        models["LightGBM"] = candidates.light_gbm(
+            panel, train, context_length=context, period=args.period, horizon=horizon
+        )
+    return models
 
 
-def verdict(rows: Sequence[Scores], simple: Sequence[str]) -> list[str]:
-    """Says for each horizon which model has the least MSE, plainly where it is a simple one."""
-    lines = []
-    for horizon in sorted({row.horizon for row in rows}):
-        here = sorted((r for r in rows if r.horizon == horizon), key=lambda r: r.mse)
-        best = here[0]
-        line = f"horizon {horizon}: {best.model} is best (MSE {best.mse:.4f})"
-        trained = [row for row in here if row.model not in simple]
-        if best.model in simple and trained:
-            line += f"; this simple model beats {trained[0].model} ({trained[0].mse:.4f})"
-        lines.append(line)
-    return lines
-
-
-def _report(rows: Sequence[Scores], args: argparse.Namespace) -> None:
-    table = [[getattr(row, column) for column in COLUMNS] for row in rows]
+def _report(
+    rows: Sequence[Scores],
+    lines: Sequence[str],
+    series: int,
+    args: argparse.Namespace,
+    invalid: InvalidItems,
+) -> None:
+    found = [row.as_dict() for row in rows]
     if args.out is not None:
         with atomic_write(args.out, "w") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerows([COLUMNS, *table])
+            writer = csv.DictWriter(file, list(found[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(found)
     if args.plot is not None:
         errors: dict[str, dict[int, float]] = {}
         for row in rows:
-            errors.setdefault(row.model, {})[row.horizon] = row.mse
-        save_figure(backtest_figure(errors, "MSE of scaled series"), args.plot)
-    lines = verdict(rows, ("naive", "seasonal naive", "nlinear"))
+            errors.setdefault(row.model, {})[row.horizon] = row.mase
+        save_figure(backtest_figure(errors, "MASE"), args.plot)
     if args.json:
-        found = [dict(zip(COLUMNS, line, strict=True)) for line in table]
-        print(json.dumps({"scores": found, "verdict": lines}, indent=2))
+        skipped = [{"name": e.name, "reason": e.reason} for e in invalid.errors]
+        print(json.dumps({"scores": found, "verdict": lines, "skipped": skipped}, indent=2))
         return
     width = max(len(row.model) for row in rows)
-    print(f"{'model':<{width}}  horizon  windows     MSE     MAE    MASE")
+    print(
+        f"{'model':<{width}}  horizon  windows     MSE     MAE  MASE (95 %)                CRPS     WQL  "
+        "skill (95 %)               in 80 %"
+    )
     for row in rows:
+        mase, skill = (
+            f"{value:7.4f} ({ends[0]:7.4f} to {ends[1]:7.4f})"
+            for value, ends in ((row.mase, row.mase_interval), (row.skill, row.skill_interval))
+        )
         print(
-            f"{row.model:<{width}}  {row.horizon:>7}  {row.windows:>7}  "
-            f"{row.mse:.4f}  {row.mae:.4f}  {row.mase:.4f}"
+            f"{row.model:<{width}}  {row.horizon:>7}  {row.windows:>7}  {row.mse:.4f}  {row.mae:.4f}  "
+            f"{mase}  {row.crps:.4f}  {row.wql:.4f}  {skill}  {row.coverage:.3f}"
         )
     print(
-        "MSE, MAE: of series scaled by the training part. MASE: error over that of repeating the last "
-        f"{args.period} steps in the training part"
+        f"{series} series, {len(invalid.errors)} left out. MSE, MAE: of series scaled by the training part. "
+        f"MASE, CRPS: error over that of repeating the last {args.period} steps in the training part. Skill: "
+        f"against the {REFERENCE} forecast. 95 %: whole series and blocks of time resampled"
     )
     print("\n".join(lines))

@@ -1,5 +1,7 @@
 """NLinear fitted in one step: it is linear, so its best weights are known."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
@@ -11,21 +13,27 @@ from headway.timeseries.models.simple import NLinear
 
 
 def fit_nlinear(
-    train: NDArray[np.float64], *, context_length: int, horizon: int, ridge: float = 1e-3
+    parts: Sequence[NDArray[np.float64]],
+    scaler: Scaler,
+    *,
+    context_length: int,
+    horizon: int,
+    ridge: float = 1e-3,
 ) -> NLinear:
     """Fits NLinear by least squares over all windows of all series.
 
-    Windows with a missing value are left out. Every series is scaled by its own deviation, so that none
-    decides alone.
+    Windows with a missing value are left out. The model is made for scaled series, so that none decides
+    alone.
 
     Args:
-        train: The training part.
+        parts: The training part of each series.
+        scaler: Of the series.
         context_length: Steps that the model reads.
         horizon: Steps that it forecasts.
         ridge: Penalty of the squared weights, as a share of the mean squared input.
 
     Shape:
-        train: (T, N), NaN where missing.
+        parts: (T,) each, NaN where missing.
 
     Raises:
         UserError: If the training part has no whole window.
@@ -34,19 +42,20 @@ def fit_nlinear(
     size = context_length + 1
     gram, cross = np.zeros((size, size)), np.zeros((size, horizon))
     found = 0
-    if len(train) >= length:
-        scaled = Scaler.fit(train, [str(k) for k in range(train.shape[1])]).forward(train)
-        for series in scaled.T:  # one at a time: all windows of all series would not fit
-            windows = sliding_window_view(series, length)
-            windows = windows[~np.isnan(windows).any(axis=1)]
-            moved = windows - windows[:, context_length - 1 : context_length]
-            x = np.concatenate([moved[:, :context_length], np.ones((len(moved), 1))], axis=1)
-            gram += x.T @ x
-            cross += x.T @ moved[:, context_length:]
-            found += len(windows)
+    # One at a time: all windows of all series would not fit.
+    for part, mean, std in zip(parts, scaler.mean, scaler.std, strict=True):
+        if len(part) < length:
+            continue
+        windows = sliding_window_view((part - mean) / std, length)
+        windows = windows[~np.isnan(windows).any(axis=1)]
+        moved = windows - windows[:, context_length - 1 : context_length]
+        x = np.concatenate([moved[:, :context_length], np.ones((len(moved), 1))], axis=1)
+        gram += x.T @ x
+        cross += x.T @ moved[:, context_length:]
+        found += len(windows)
     if not found:
         raise UserError(
-            f"the training part has {len(train)} rows and no whole window of context_length "
+            f"the training part has {max(map(len, parts))} rows and no whole window of context_length "
             f"{context_length} + horizon {horizon} = {length} to fit NLinear on; give a longer file, "
             "shorter windows, or --simple naive seasonal"
         )

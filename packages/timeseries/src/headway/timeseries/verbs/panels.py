@@ -9,16 +9,12 @@ from numpy.typing import NDArray
 
 from headway.core.cli.counts import Counts, Policy
 from headway.core.errors import InputError, UserError
-from headway.timeseries.data.clock import calendar_marks
 from headway.timeseries.data.intervals import conformal_offsets
 from headway.timeseries.data.panel import Covariates, Panel
-from headway.timeseries.data.panel_data import scale_covariates
-from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.table import read_numbers, read_stamps
 from headway.timeseries.metrics import interval_levels
+from headway.timeseries.verbs.contexts import Contexts
 from headway.timeseries.verbs.loading import Predictor
-
-BATCH = 256
 
 
 def panel_covariates(predictor: Predictor) -> Covariates:
@@ -76,9 +72,21 @@ def forecast_panel(
     if not usable:
         raise InputError(panel.name, "has no series that can be forecast")
     levels = [level for percent in percents for level in interval_levels(percent)]
-    points, quantiles = answers(predictor, panel, usable, np.stack(known_future), levels)
+    panel = panel.only(usable)
+    ends = panel.lengths
+    contexts = Contexts(predictor, panel, ends, np.stack(known_future))
+    points, quantiles = (
+        None if part is None else part[0] for part in contexts.answers(ends[None], levels)
+    )
+    assert points is not None
+    if not levels:
+        quantiles = np.empty((*points.shape, 0))
+    elif quantiles is None:
+        offsets = conformal_offsets(predictor.notes, panel.names, levels, predictor.name)
+        widths = contexts.scaler.std[:, None, None] * offsets.transpose(1, 0, 2)
+        quantiles = points[..., None] + widths
     counts.done += len(usable)
-    return _long(panel, usable, points[:, :horizon], quantiles[:, :horizon], percents)
+    return _long(panel, points[:, :horizon], quantiles[:, :horizon], percents)
 
 
 class _Future:
@@ -131,82 +139,18 @@ def _check(panel: Panel, place: int, length: int) -> None:
         raise InputError(name, f"has no value in the last {length} steps that the model reads")
 
 
-def answers(
-    predictor: Predictor,
-    panel: Panel,
-    usable: Sequence[int],
-    future: NDArray[np.float64],
-    levels: Sequence[float],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns points (S, H) and quantiles (S, H, levels) in the units of the series."""
-    notes, length, own = predictor.notes, predictor.context_length, predictor.model.horizon
-    names = [panel.names[k] for k in usable]
-    scaler = panel_scaler(notes, panel, usable)
-    context = np.stack([panel.series(k)[-length:] for k in usable]).astype(float)
-    x = (context - scaler.mean[:, None]) / scaler.std[:, None]
-    ends = np.stack(
-        [np.arange(panel.offsets[k + 1] - length, panel.offsets[k + 1]) for k in usable]
-    )
-    kept = notes.get("covariates", {})
-
-    def scaled(kind: str, values: NDArray[Any]) -> NDArray[np.float32]:
-        if not values.shape[-1]:
-            return values.astype(np.float32)
-        return scale_covariates(Scaler.from_dict(kept[kind]), values)
-
-    past, ahead = [scaled("future", panel.future[ends])], [scaled("future", future)]
-    if notes.get("marks"):
-        stamps = [panel.stamps(k)[-length:].append(panel.after(k, own)) for k in usable]
-        marks = np.stack([calendar_marks(each) for each in stamps])
-        past.insert(0, marks[:, :length])
-        ahead.insert(0, marks[:, length:])
-    past.append(scaled("historical", panel.historical[ends]))
-    inputs = {
-        "marks": np.concatenate(past, axis=2),
-        "future_marks": np.concatenate(ahead, axis=2),
-        "static": scaled("static", panel.static[list(usable)]),
-    }
-    inputs = {name: values for name, values in inputs.items() if values.shape[-1]}
-    points, quantiles = [], []
-    for start in range(0, len(usable), BATCH):
-        part = slice(start, start + BATCH)
-        own_inputs = {name: values[part] for name, values in inputs.items()}
-        point, spread = predictor.ask(x[part, :, None], own_inputs, levels)
-        points.append(point[:, :, 0])
-        quantiles.append(None if spread is None else spread[:, :, 0])
-    point = np.concatenate(points)
-    given = [spread for spread in quantiles if spread is not None]
-    if given:
-        spread = np.concatenate(given)
-    elif levels:
-        offsets = conformal_offsets(notes, names, levels, predictor.name)
-        spread = point[..., None] + offsets.transpose(1, 0, 2)
-    else:
-        spread = np.empty((*point.shape, 0))
-    mean, std = scaler.mean[:, None], scaler.std[:, None]
-    return point * std + mean, spread * std[..., None] + mean[..., None]
-
-
-def panel_scaler(notes: dict[str, Any], panel: Panel, usable: Sequence[int]) -> Scaler:
-    """Returns the scaler of a trained model for series of a panel; a new series is scaled by itself."""
-    names = [panel.names[k] for k in usable]
-    own = Scaler.of_parts((panel.series(k) for k in usable), names)
-    return own.known(notes)
-
-
 def _long(
     panel: Panel,
-    usable: Sequence[int],
     points: NDArray[np.float64],
     quantiles: NDArray[np.float64],
     percents: Sequence[float],
 ) -> pd.DataFrame:
     identity, time, target = panel.columns
     steps = points.shape[1]
-    stamps = [panel.after(k, steps) for k in usable]
+    stamps = [panel.after(k, steps) for k in range(len(panel.names))]
     joined = stamps[0].append(stamps[1:]) if len(stamps) > 1 else stamps[0]
     columns: dict[str, Any] = {
-        identity: np.repeat([panel.names[k] for k in usable], steps),
+        identity: np.repeat(panel.names, steps),
         time: joined,
         target: points.ravel(),
     }

@@ -1,128 +1,262 @@
-"""Forecasts from every origin of a test part, and their errors."""
+"""Models beside each other on the past of a panel: rolling origins, scores, and how sure they are."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+import torch
 from numpy.typing import NDArray
 
 from headway.core.cli.progress import with_progress
 from headway.core.errors import UserError
-from headway.timeseries.data.borders import Borders
-from headway.timeseries.data.clock import following
 from headway.timeseries.data.forecasting import seasonal_errors
-from headway.timeseries.data.protocol import FULL, counted_windows
+from headway.timeseries.data.panel import Panel
 from headway.timeseries.data.scaler import Scaler
-from headway.timeseries.data.table import SeriesTable
-from headway.timeseries.verbs.loading import Predictor
+from headway.timeseries.metrics import coverage, crps_from_quantiles
+from headway.timeseries.models.probabilistic import LEVELS
+from headway.timeseries.verbs.candidates import Candidate
+from headway.timeseries.verbs.origins import Origins
+from headway.timeseries.verbs.recalibration import Recalibration
+from headway.timeseries.verbs.resampling import BlockBootstrap, ends, usual_block
 
-BATCH = 128
+REFERENCE = "seasonal naive"
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Errors of one model over one horizon.
+    """Scores of one model over all series and origins; intervals are pairs of ends, 95 percent.
 
     Args:
         model: Its name.
         horizon: Steps.
         windows: Origins.
+        series: Series that MASE, CRPS and coverage are taken over: those that change from one period to
+            the next.
         mse: Mean squared error of series scaled by the training part.
         mae: Mean absolute error of the same.
-        mase: Mean over the series of the absolute error divided by that of the seasonal naive forecast
-            in the training part.
+        mase: Absolute error over that of the seasonal naive forecast in the training part.
+        mase_interval: Of it, whole series and blocks of time resampled.
+        crps: Continuous ranked probability score over the same.
+        crps_interval: Of it.
+        skill: 1 minus MASE over that of the seasonal naive forecast here.
+        skill_interval: Of it.
+        wql: Weighted quantile loss: summed over summed absolute values.
+        coverage: Share of values in the intervals of 80 percent.
+        coverage_interval: Of it.
+        seconds: Process CPU time of its forecasts, calibration included.
     """
 
     model: str
     horizon: int
     windows: int
+    series: int
     mse: float
     mae: float
     mase: float
+    mase_interval: tuple[float, float]
+    crps: float
+    crps_interval: tuple[float, float]
+    skill: float
+    skill_interval: tuple[float, float]
+    wql: float
+    coverage: float
+    coverage_interval: tuple[float, float]
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns it as JSON values; what is not known is None."""
+        found = asdict(self)
+        return {
+            name: None if isinstance(value, float) and math.isnan(value) else value
+            for name, value in found.items()
+        }
 
 
-def rolling_origin(
-    predictors: Sequence[Predictor],
-    table: SeriesTable,
-    borders: Borders,
+def backtest(
+    panel: Panel,
+    candidates: Mapping[str, Candidate],
+    origins: Origins,
     *,
     horizon: int,
     period: int,
-    stride: int = 1,
-    protocol: str = FULL,
+    block: int | None = None,
+    seed: int = 0,
 ) -> list[Scores]:
     """Lets every model forecast from the same origins.
 
+    The quantiles of every model are corrected by what it missed lately (``Recalibration``), so a model of
+    points has some, too.
+
     Args:
-        predictors: The models, of this horizon or a longer one.
-        table: The series.
-        borders: Of the file; the test part is forecast.
+        panel: The series.
+        candidates: Name -> model; ``REFERENCE`` is what skill compares with.
+        origins: Where forecasts start.
         horizon: Steps.
         period: Of the seasonal naive forecast that MASE compares with.
-        stride: Steps between origins.
-        protocol: Which origins count; see ``counted_windows``.
+        block: Neighbouring origins that are resampled together; ``usual_block`` if None.
+        seed: Of the resampling.
 
     Raises:
-        UserError: If the test part is shorter than the horizon, or lies too early for a context.
+        UserError: If no series changes from one period to the next.
     """
-    first, last = borders.val, borders.test - horizon
-    if last < first:
+    train = [panel.series(k)[:n].astype(float) for k, n in enumerate(origins.train)]
+    size = np.array([seasonal_errors(part[:, None], period)[0] for part in train])
+    if not (size > 0).any():
         raise UserError(
-            f"the test part has {borders.test - borders.val} rows, the horizon is {horizon}; give a "
-            "longer file, a shorter horizon, or other borders"
+            f"no series of {panel.name} changes from one period of {period} steps to the next; give "
+            "another --period, or longer series"
         )
-    origins = np.arange(first, last + 1, stride)
-    origins = origins[: counted_windows(protocol, len(origins))]
-    scaler = Scaler.fit(table.values[: borders.train], table.names)
-    seasonal = seasonal_errors(table.values[: borders.train], period)
-    ahead = sliding_window_view(table.values, horizon, axis=0)
-    scores = []
-    for predictor in predictors:
-        if predictor.context_length > first:
-            raise UserError(
-                f"{predictor.name} reads {predictor.context_length} rows, but only {first} lie before "
-                "the test part; give a longer file or other borders"
+    deviation = Scaler.of_parts(train, panel.names).std
+    count = len(origins.scored)
+    block = block or usual_block(count, -(-horizon // origins.stride))
+    draws = BlockBootstrap(count, len(panel.names), block, seed)
+    sums, spent = {}, {}
+    for name, model in candidates.items():
+        start = time.process_time()
+        sums[name] = _Sums(panel, origins, horizon, size, deviation).of(model, name)
+        spent[name] = time.process_time() - start
+    base = sums.get(REFERENCE)
+    return [
+        _scores(name, found, base, draws, horizon, int((size > 0).sum()), spent[name])
+        for name, found in sums.items()
+    ]
+
+
+def verdict(rows: Sequence[Scores], trained: Sequence[str]) -> list[str]:
+    """Says for each horizon which model has the least MASE, plainly where it is a simple one."""
+    lines = []
+    for horizon in sorted({row.horizon for row in rows}):
+        here = sorted((r for r in rows if r.horizon == horizon), key=lambda r: r.mase)
+        best, mine = here[0], [row for row in here if row.model in trained]
+        line = f"horizon {horizon}: {best.model} is best (MASE {best.mase:.4f})"
+        if mine and best.model not in trained:
+            line += f"; this simple model beats {mine[0].model} ({mine[0].mase:.4f})"
+        for row in mine:
+            if not row.skill_interval[0] > 0:
+                line += f"; {row.model} has no sure skill against {REFERENCE}"
+        lines.append(line)
+    return lines
+
+
+def _scores(
+    name: str,
+    found: dict[str, Floats],
+    base: dict[str, Floats] | None,
+    draws: BlockBootstrap,
+    horizon: int,
+    series: int,
+    seconds: float,
+) -> Scores:
+    def ratio(above: str, below: str) -> float:
+        total = found[below].sum()
+        return float(found[above].sum() / total) if total else math.nan
+
+    mase, mase_all = ratio("error", "usable"), draws.means(found["error"], found["usable"])
+    skill, skill_all = math.nan, np.full(1, math.nan)
+    if base is not None:
+        reference = base["error"].sum() / base["usable"].sum()
+        reference_all = draws.means(base["error"], base["usable"])
+        if reference > 0:
+            skill, skill_all = 1 - mase / reference, 1 - mase_all / reference_all
+    return Scores(
+        model=name,
+        horizon=horizon,
+        windows=len(found["known"]),
+        series=series,
+        mse=ratio("squared", "known"),
+        mae=ratio("absolute", "known"),
+        mase=mase,
+        mase_interval=ends(mase_all),
+        crps=ratio("crps", "usable"),
+        crps_interval=ends(draws.means(found["crps"], found["usable"])),
+        skill=float(skill),
+        skill_interval=ends(skill_all),
+        wql=ratio("loss", "size"),
+        coverage=ratio("inside", "usable"),
+        coverage_interval=ends(draws.means(found["inside"], found["usable"])),
+        seconds=seconds,
+    )
+
+
+class _Sums:
+    """Sums of what one model misses, by origin and series."""
+
+    def __init__(
+        self, panel: Panel, origins: Origins, horizon: int, size: Floats, deviation: Floats
+    ) -> None:
+        self.panel, self.origins, self.horizon = panel, origins, horizon
+        self.usable = size > 0
+        self.size = np.where(self.usable, size, 1.0)
+        self.deviation = deviation
+        self.lately = Recalibration(len(origins.calibration), LEVELS)
+        most = 2**24 // (len(panel.names) * horizon * len(LEVELS))
+        self.chunk = int(np.clip(most, 1, 128))
+
+    def of(self, model: Candidate, name: str) -> dict[str, Floats]:
+        """Returns the sums, (O, S) each."""
+        for part in self._chunks(self.origins.calibration):
+            self._remember(part, *model(part, self.horizon))
+        found: list[dict[str, Floats]] = []
+        done = 0
+        for part in with_progress(
+            self._chunks(self.origins.scored), f"{name}, {self.horizon} steps"
+        ):
+            points, quantiles = model(part, self.horizon)
+            turns = (np.arange(len(part)) + done) % self.origins.every == 0
+            spread = None if quantiles is None else quantiles[turns]
+            self._remember(part[turns], points[turns], spread)
+            done += len(part)
+            given = points[..., None] if quantiles is None else quantiles
+            states = [self.lately.state(known) for known in part]
+            for state in dict.fromkeys(states):
+                here = np.array([one == state for one in states])
+                found.append(self._missed(part[here], points[here], given[here], state))
+        return {key: np.concatenate([one[key] for one in found]) for key in found[0]}
+
+    def _chunks(self, known: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        return [known[k : k + self.chunk] for k in range(0, len(known), self.chunk)]
+
+    def _truth(self, known: NDArray[np.int64]) -> Floats:
+        rows = (self.panel.offsets[:-1] + known)[..., None] + np.arange(self.horizon)
+        return self.panel.values[rows].astype(float)
+
+    def _remember(
+        self, known: NDArray[np.int64], points: Floats, quantiles: Floats | None
+    ) -> None:
+        said = points[..., None] if quantiles is None else quantiles
+        errors = (self._truth(known)[..., None] - said) / self.size[:, None, None]
+        for one, error in zip(known, errors, strict=True):
+            self.lately.add(one + self.horizon, error)
+
+    def _missed(
+        self, known: NDArray[np.int64], points: Floats, given: Floats, state: tuple[int, int]
+    ) -> dict[str, Floats]:
+        truth = self._truth(known)
+        there = ~np.isnan(truth)
+        y = np.nan_to_num(truth)
+        spread = given + self.size[:, None, None] * self.lately.offsets(state)
+        if given.shape[-1] > 1:
+            spread = np.sort(spread, axis=-1)  # corrected one by one, neighbours may cross
+        certain = torch.from_numpy(y), torch.from_numpy(spread)
+        crps = crps_from_quantiles(*certain, LEVELS).numpy()
+        inside = coverage(certain[0], certain[1][..., 0], certain[1][..., -1]).numpy()
+        error = np.abs(points - y)
+        counted = there & self.usable[:, None]
+        return {
+            name: np.where(where, values, 0.0).sum(axis=2)
+            for name, values, where in (
+                ("known", np.ones_like(y), there),
+                ("usable", np.ones_like(y), counted),
+                ("squared", (error / self.deviation[:, None]) ** 2, there),
+                ("absolute", error / self.deviation[:, None], there),
+                ("error", error / self.size[:, None], counted),
+                ("crps", crps / self.size[:, None], counted),
+                ("inside", inside, counted),
+                ("loss", crps, there),
+                ("size", np.abs(y), there),
             )
-        sums = np.zeros((3, len(table.names)))
-        for part in with_progress(_chunks(origins), f"{predictor.name}, {horizon} steps"):
-            truth = ahead[part].transpose(0, 2, 1)
-            error = _forecasts(predictor, table, part)[:, :horizon] - truth
-            known = ~np.isnan(truth)
-            sums[0] += np.where(known, (error / scaler.std) ** 2, 0.0).sum(axis=(0, 1))
-            sums[1] += np.where(known, np.abs(error), 0.0).sum(axis=(0, 1))
-            sums[2] += known.sum(axis=(0, 1))
-        squared, absolute, count = sums
-        there = (count > 0) & (seasonal > 0)
-        mase = (absolute[there] / count[there] / seasonal[there]).mean() if there.any() else np.nan
-        scores.append(
-            Scores(
-                model=predictor.name,
-                horizon=horizon,
-                windows=len(origins),
-                mse=float(squared.sum() / count.sum()),
-                mae=float((absolute / scaler.std).sum() / count.sum()),
-                mase=float(mase),
-            )
-        )
-    return scores
-
-
-def _forecasts(
-    predictor: Predictor, table: SeriesTable, origins: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Returns what a model says at some origins, (B, H, N)."""
-    length, horizon = predictor.context_length, predictor.model.horizon
-    context = sliding_window_view(table.values, length, axis=0)[origins - length]
-    # A longer horizon than asked for may end behind the file; its marks are needed all the same.
-    stamps = table.stamps.append(following(table.stamps, table.step, horizon))
-    marks = predictor.marks(stamps)
-    if marks is not None:
-        both = sliding_window_view(marks, length + horizon, axis=0)[origins - length]
-        marks = np.ascontiguousarray(both.transpose(0, 2, 1))
-    scaler = predictor.scaler(table)
-    return predictor.answer(context.transpose(0, 2, 1), scaler, marks)[0]
-
-
-def _chunks(origins: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    return [origins[place : place + BATCH] for place in range(0, len(origins), BATCH)]
+        }
