@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -60,3 +62,36 @@ def test_the_recipe_trains_and_is_judged(tmp_path: Path, monkeypatch, capsys) ->
     assert main(["test", "-m", str(run), "--json"]) == 0
     assert '"test_discriminative": ' in capsys.readouterr().out
     assert (run / "pictures" / "test_generated.png").stat().st_size > 10_000
+
+
+def test_a_file_is_learned_and_windows_are_written_in_its_units(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("HEADWAY_RUNS", str(tmp_path / "runs"))
+    file = tmp_path / "wide.csv"
+    rows = np.arange(700)
+    values = {"a": 500 + 100 * np.sin(rows / 4), "b": -3 + np.cos(rows / 4)}
+    stamps = pd.date_range("2024-01-01", periods=700, freq="h")
+    pd.DataFrame({"date": stamps, **values}).to_csv(file, index=False)
+    words = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu", "--data.path", str(file)]
+    small = ["--model.backbone.dim", "16", "--model.backbone.features", "2", "--model.steps", "5"]
+    small += ["--model.judge_steps", "3", "--data.batch_size", "16"]
+    assert main(["fit", "-c", "timeseries/diffusion_ts_ett", *words, *small]) == 0
+    [run] = (tmp_path / "runs" / "timeseries" / "diffusion_ts_ett").glob("*")
+    out, plot = tmp_path / "made.csv", tmp_path / "made.png"
+    ask = ["generate", "-m", str(run), "-n", "5", "--steps", "4", "--batch-size", "3"]
+    assert main([*ask, "-o", str(out), "--plot", str(plot)]) == 0
+    frame = pd.read_csv(out)
+    assert list(frame.columns) == ["window", "step", "a", "b"]
+    assert frame.window.tolist() == np.repeat(range(5), 24).tolist()
+    assert frame.step.tolist() == list(range(24)) * 5
+    # Sampling keeps to -1 ... 1, which are the least and the largest value of the training part.
+    assert frame.a.between(400 - 1e-6, 600 + 1e-6).all()
+    assert frame.a.std() > 10
+    assert frame.b.between(-4 - 1e-6, -2 + 1e-6).all()
+    assert plot.stat().st_size > 1000
+    capsys.readouterr()
+    assert main([*ask, "-o", str(out)]) == 2
+    assert "exists" in capsys.readouterr().err
+    assert main([*ask, "-o", str(out), "--overwrite"]) == 0
+    pd.testing.assert_frame_equal(pd.read_csv(out), frame)

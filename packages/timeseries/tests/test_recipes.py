@@ -20,7 +20,14 @@ RECIPES = sorted(
     path.stem for path in (Path(headway.timeseries.__file__).parent / "recipes").glob("*.yaml")
 )
 # Tested where what they do is.
-OTHERS = {"finetune", "diffusion_ts_sines"}
+OTHERS = {
+    "finetune",
+    "diffusion_ts_sines",
+    "imputation_ett",
+    "anomalies_ucr",
+    "lsfan_motions",
+    "transformer_vowels",
+}
 SMALL = {
     "itransformer_ett": ["--model.backbone.dim", "16", "--model.backbone.heads", "2"],
     "informer_ett": ["--model.backbone.dim", "16", "--model.backbone.heads", "2"],

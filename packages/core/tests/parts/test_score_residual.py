@@ -2,11 +2,17 @@
 
 import pytest
 import torch
+from torch.func import functional_call
 
 from headway.core.cache import KeyValueCache, ScoreCache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
-from headway.core.mixers import PoolingMixer, ScoreResidualAttention, SelfAttention
+from headway.core.mixers import (
+    PoolingMixer,
+    ScoreResidualAttention,
+    SelfAttention,
+    score_residual_attention,
+)
 from headway.core.mixers.score_residual_attention import shared_scores
 from headway.core.stacks import Encoder
 
@@ -27,10 +33,37 @@ def test_scores_are_added_before_the_softmax_and_handed_on() -> None:
     plain = SelfAttention(8, 2).double()
     plain.load_state_dict(first.state_dict())
     torch.testing.assert_close(y, plain(x))
-    torch.testing.assert_close(memory.scores, scores_of(first, x))
+    torch.testing.assert_close(memory.scores(), scores_of(first, x))
     plain.load_state_dict(second.state_dict())
     torch.testing.assert_close(second(y, cache=memory), plain(y, bias=scores_of(first, x)))
-    torch.testing.assert_close(memory.scores, scores_of(first, x) + scores_of(second, y))
+    torch.testing.assert_close(memory.scores(), scores_of(first, x) + scores_of(second, y))
+
+
+@pytest.mark.parametrize("widest", [256, 8, 4])
+def test_joined_queries_and_keys_give_the_published_sum_of_scores(monkeypatch, widest) -> None:
+    monkeypatch.setattr(score_residual_attention, "WIDEST", widest)
+    torch.manual_seed(0)
+    stack = Encoder(8, 4, 2, mixer=ScoreResidualAttention).double()
+    x = torch.randn(2, 5, 8, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(2, 1, 5, 5, dtype=torch.float64)
+    memory = shared_scores(stack, 2)
+    found = stack(x, cache=memory, bias=bias)[0]
+
+    # By hand: plain attention, with the scores of all layers before as a bias.
+    hidden, before = x, bias
+    for block in stack.blocks:
+        tokens, mixer = block.mixer.norm(hidden), block.mixer.function
+        plain = SelfAttention(8, 2).double()
+        weights = dict(mixer.named_parameters())
+        hidden = hidden + functional_call(plain, weights, (tokens,), {"bias": before})
+        before = before + bias + scores_of(mixer, tokens)
+        hidden = hidden + block.feedforward.function(block.feedforward.norm(hidden))
+    torch.testing.assert_close(found, stack.norm(hidden))
+    weights = [x, *stack.parameters()]
+    gradients = torch.autograd.grad(found.square().sum(), weights)
+    wanted = torch.autograd.grad(stack.norm(hidden).square().sum(), weights)
+    for one, other in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_in_a_stack_they_travel_for_one_pass() -> None:

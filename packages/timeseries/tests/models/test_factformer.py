@@ -61,11 +61,18 @@ def test_it_learns_a_step_that_single_places_cannot() -> None:
 
 def test_it_goes_on_in_time_with_what_it_made() -> None:
     torch.manual_seed(0)
-    model = FactFormer(channels=3, **SIZES).eval()
-    x = torch.randn(2, 3, 4, 6)
-    found = model.follow(x, 2)
-    torch.testing.assert_close(found[:, 0], model(x))
-    torch.testing.assert_close(found[:, 1], model(torch.cat([x[:, 1:], model(x)], dim=1)))
+    model = FactFormer(channels=4, outputs=2, **SIZES).eval()
+    frames = torch.randn(2, 3, 2, 4, 6)
+    found = model.rollout(frames, 2)
+    first = model(frames[:, 1:].flatten(1, 2))
+    torch.testing.assert_close(found[:, 0], first)
+    torch.testing.assert_close(found[:, 1], model(torch.cat([frames[:, 2], first], dim=1)))
+    with pytest.raises(
+        UserError, match="not a number of whole frames of 2 fields up to the 1 given"
+    ):
+        model.rollout(frames[:, :1], 1)
+    with pytest.raises(UserError, match="ask for at least 1 frame"):
+        model.rollout(frames, 0)
 
 
 @pytest.mark.parametrize(

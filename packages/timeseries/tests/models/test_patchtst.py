@@ -26,7 +26,13 @@ def small(**options) -> PatchTST:
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"res_attention": False}, {"revin_subtract_last": False}, {"stride": 5, "patch_len": 7}],
+    [
+        {},
+        {"res_attention": False},
+        {"revin_subtract_last": False},
+        {"stride": 5, "patch_len": 7},
+        {"revin_affine": True},
+    ],
     ids=str,
 )
 def test_forecasts_and_gradients_equal_the_peers(
@@ -132,9 +138,11 @@ def test_nonsense_is_refused_with_the_reason(tmp_path: Path) -> None:
         small(patch=30)
     with pytest.raises(UserError, match=r"reads windows \(B, 24, N\), got \(1, 23, 2\)"):
         small()(torch.zeros(1, 23, 2))
-    affine = peer("PatchTST", h=5, input_size=40, revin_affine=True, hidden_size=16, n_heads=2)
-    affine.save(str(tmp_path / "PatchTST_0.ckpt"))
-    with pytest.raises(UserError, match="revin_affine=True"):
+    layer = peer(
+        "PatchTST", h=5, input_size=40, batch_normalization=True, hidden_size=16, n_heads=2
+    )
+    layer.save(str(tmp_path / "PatchTST_0.ckpt"))
+    with pytest.raises(UserError, match="batch_normalization=True"):
         from_pretrained(tmp_path / "PatchTST_0.ckpt")
 
 

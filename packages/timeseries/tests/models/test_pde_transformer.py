@@ -12,9 +12,12 @@ from headway.core.errors import UserError
 from headway.core.mixers import FourierMixer, TokenMixer, WindowAttention
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.layers.conditioned import PatchExpanding, fields_of, patches_of
+from headway.timeseries.layers.field_tokens import MixedFields, SeparateFields
 from headway.timeseries.models import PDETransformer
 from headway.timeseries.simulation.flows import advection_diffusion, random_fields
 
+Three = partial(SeparateFields, kinds=3)
+Mixed = partial(MixedFields, fields=3)
 Windows = (partial(WindowAttention, window=4), partial(WindowAttention, window=4, shift=2))
 
 
@@ -33,7 +36,7 @@ class Alone(TokenMixer):
 
 def small(*, awake: bool = True, **options) -> PDETransformer:
     torch.manual_seed(0)
-    sizes = {"kinds": 3, "patch": 2, "dim": 16, "levels": 2, "heads": 2, "mixer": Windows}
+    sizes = {"channels": Three, "patch": 2, "dim": 16, "levels": 2, "heads": 2, "mixer": Windows}
     model = PDETransformer(**{**sizes, **options})
     if awake:
         # Gates start at 0: without this every block is the identity.
@@ -103,9 +106,8 @@ def test_cutting_and_joining_keep_every_place() -> None:
 
 def error(**options) -> float:
     torch.manual_seed(0)
-    model = small(awake=False, dim=32, kinds=1, levels=2, **options)
+    model = small(awake=False, dim=32, levels=2, **options)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    kinds = torch.tensor([0])
 
     def flows(number: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
         start = random_fields(number, (16, 16), smoothness=2.5, seed=seed)
@@ -117,18 +119,87 @@ def error(**options) -> float:
 
     for step in range(120):
         x, y, late = flows(16, step)
-        loss = (model(x, kinds, late) - y).square().mean()
+        loss = (model(x, None, late) - y).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     x, y, late = flows(64, 1000)
     with torch.no_grad():
-        return float((model(x, kinds, late) - y).square().mean() / (x - y).square().mean())
+        return float((model(x, None, late) - y).square().mean() / (x - y).square().mean())
 
 
 def test_it_learns_a_flow_over_two_times() -> None:
     # The field that stays as it is has an error of 1.
     assert error() < 0.5
+
+
+class Counted(TokenMixer):
+    """Counts the tokens that it is given."""
+
+    supports: ClassVar[frozenset[str]] = frozenset()
+    seen = 0
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+
+    def mix(self, x: Tensor, layout: object, **others: object) -> Tensor:
+        Counted.seen += x.shape[0] * x.shape[1]
+        return x
+
+
+def tokens_of(**options) -> int:
+    Counted.seen = 0
+    x, _, conditions = given()
+    small(mixer=Counted, **options)(x, None, conditions)
+    return Counted.seen
+
+
+def test_mixed_fields_cost_fewer_tokens_and_have_an_order() -> None:
+    assert tokens_of() == 3 * tokens_of(channels=Mixed)
+    model = small(channels=Mixed).eval()
+    assert not any("fields" in name for name, _ in model.named_parameters())
+    x, kinds, conditions = given()
+    found = model(x, None, conditions)
+    order = torch.tensor([2, 0, 1])
+    assert (model(x[:, order], None, conditions) - found[:, order]).abs().max() > 1e-2
+    # Every field hears of the others in the token that they share.
+    other = x.clone()
+    other[:, 2] += torch.randn(2, 16, 16)
+    assert (model(other, None, conditions) - found)[:, 0].abs().max() > 1e-3
+    with pytest.raises(
+        UserError, match="built for 3 fields in a fixed order, without kinds; got 2"
+    ):
+        model(x[:, :2], None, conditions)
+    with pytest.raises(UserError, match="got 3 fields and their kinds"):
+        model(x, kinds, conditions)
+
+
+@pytest.mark.parametrize("channels", [Three, Mixed])
+def test_tokens_become_the_fields_that_they_were(channels) -> None:
+    torch.manual_seed(0)
+    layer = channels(2, 12)
+    x = torch.randn(2, 3, 4, 6)
+    with torch.no_grad():
+        # The embedding writes all places down, the head reads them again.
+        for part in (layer.embedding, layer.head):
+            part.weight.copy_(torch.eye(*part.weight.shape))
+            part.bias.zero_()
+        if layer.separate:
+            layer.kind.weight.zero_()
+        tokens, grid = layer(x, None)
+        assert tokens.shape == (2, 3 if layer.separate else 1, 6, 12)
+        torch.testing.assert_close(layer.inverse(tokens, grid), x)
+
+
+def test_a_film_goes_on_with_one_field_of_each_kind() -> None:
+    model = small().eval()
+    x, kinds, conditions = given()
+    first = model(x, kinds, conditions)
+    found = model.rollout(x[:, None], 2, conditions)
+    torch.testing.assert_close(found[:, 0], first)
+    torch.testing.assert_close(found[:, 1], model(first, kinds, conditions))
+    with pytest.raises(UserError, match="needs conditions"):
+        model.rollout(x[:, None], 1)
 
 
 def test_another_mixer_comes_back_from_the_folder(tmp_path: Path) -> None:
@@ -146,5 +217,7 @@ def test_nonsense_is_refused_with_the_reason() -> None:
         small()(x, kinds, conditions)
     with pytest.raises(UserError, match="3 fields need as many kinds"):
         small()(x[..., :12], kinds[:2], conditions)
+    with pytest.raises(UserError, match=r"2 items need conditions \(2, 1\), got \(2, 2\)"):
+        small()(x[..., :12], kinds, torch.zeros(2, 2))
     with pytest.raises(UserError, match="levels must be at least 1"):
         small(levels=0)

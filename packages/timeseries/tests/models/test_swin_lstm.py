@@ -116,6 +116,8 @@ def test_it_goes_on_with_its_own_frames() -> None:
     torch.testing.assert_close(both[:, :1], first)
     torch.testing.assert_close(both[:, 1], model(torch.cat([frames, first], dim=1))[:, 0])
     torch.testing.assert_close(model.follow(frames)[:, -1:], first)
+    torch.testing.assert_close(model.rollout(frames, 2), both)
+    torch.testing.assert_close(model.next_frame(frames), both[:, 0])
 
 
 def test_it_comes_back_from_its_folder(tmp_path: Path) -> None:

@@ -235,21 +235,37 @@ class CacheGroup(Cache):
 class ScoreCache(Cache):
     """The scores of the attention before, which the next one adds to its own (RealFormer).
 
-    It belongs to one pass of a stack: all of its blocks share it, in order, and it begins empty.
+    It belongs to one pass of a stack: all of its blocks share it, in order, and it begins empty. A sum of
+    products of queries and keys is the product of longer ones, so it keeps queries and keys side by side and
+    no scores; beside them a bias, for what else was added.
     """
 
     def __init__(self, batch: int, device: torch.device | None = None) -> None:
-        self.scores: Tensor | None = None
+        self.query: Tensor | None = None
+        self.key: Tensor | None = None
+        self.bias: Tensor | None = None
         self.lengths = torch.zeros(batch, dtype=torch.int64, device=device)
+
+    def scores(self) -> Tensor | None:
+        """Returns the sum of all scores, (B, H, T, S); None in the beginning."""
+        if self.query is None or self.key is None:
+            return self.bias
+        groups = self.query.shape[1] // self.key.shape[1]
+        key = self.key.repeat_interleave(groups, dim=1) if groups > 1 else self.key
+        scores = self.query @ key.transpose(-2, -1)
+        return scores if self.bias is None else scores + self.bias
 
     def reset(self, rows: Tensor | None = None) -> None:
         """Forgets the scores; they are those of a whole batch, so single rows cannot be forgotten."""
         if rows is not None:
             raise CacheError("scores cannot be reset row by row; reset them whole")
-        self.scores = None
+        self.query = self.key = self.bias = None
 
     def select(self, rows: Tensor) -> None:
         """Keeps the given rows in the given order."""
-        if self.scores is not None:
-            self.scores = self.scores[rows]
+        batch = len(self.lengths)
+        if self.query is not None and self.key is not None:
+            self.query, self.key = self.query[rows], self.key[rows]
+        if self.bias is not None and len(self.bias) == batch:
+            self.bias = self.bias[rows]
         self.lengths = self.lengths[rows]

@@ -166,6 +166,124 @@ def generated_figure(real: Any, made: Any) -> "Figure":
     return figure
 
 
+def imputation_figure(windows: Sequence[Any], names: Sequence[str]) -> "Figure":
+    """Draws windows side by side: what was known, what was hidden, and what was found in its place.
+
+    Args:
+        windows: Triples (x (L, N), hidden (L, N), answer (L, N)), x NaN where nobody knows it.
+        names: Of the series.
+    """
+    shown = min(len(names), MOST)
+    figure = _figure(4.2 * len(windows), 1.6 * shown + 0.6)
+    grid = figure.subplots(shown, len(windows), squeeze=False)
+    for column, (x, hidden, answer) in enumerate(windows):
+        for row in range(shown):
+            axes = grid[row, column]
+            at = np.flatnonzero(hidden[:, row])
+            axes.plot(np.where(hidden[:, row], np.nan, x[:, row]), color="0.4", lw=1, label="known")
+            axes.plot(at, x[at, row], "o", color="tab:blue", ms=3, label="hidden")
+            axes.plot(at, answer[at, row], "x", color="tab:red", ms=4, label="found")
+            axes.tick_params(labelsize=7)
+            if column == 0:
+                axes.set_ylabel(names[row], size=8)
+    grid[0, 0].legend(fontsize=7, loc="upper left")
+    return figure
+
+
+def filled_figure(stamps: Any, values: Any, filled: Any, names: Sequence[str]) -> "Figure":
+    """Draws series and what was put where a value was missing.
+
+    Args:
+        stamps: Of the rows.
+        values: NaN where a value was missing.
+        filled: The same with the missing values found.
+        names: Of the series.
+
+    Shape:
+        values, filled: (T, N).
+    """
+    gaps = np.isnan(values)
+    shown = [i for i in range(len(names)) if gaps[:, i].any()][:MOST] or [0]
+    figure = _figure(9, 1.7 * len(shown) + 0.6)
+    grid = figure.subplots(len(shown), 1, squeeze=False, sharex=True)
+    for axes, series in zip(grid[:, 0], shown, strict=True):
+        missing = gaps[:, series]
+        axes.plot(stamps, values[:, series], color="0.4", lw=1, label="known")
+        axes.plot(stamps[missing], filled[missing, series], ".", color="tab:red", label="filled in")
+        axes.set_ylabel(names[series], size=8)
+        axes.tick_params(labelsize=7)
+    grid[0, 0].legend(fontsize=7, loc="upper left")
+    return figure
+
+
+def anomaly_figure(
+    stamps: Any,
+    values: Any,
+    scores: Any,
+    threshold: float,
+    names: Sequence[str],
+    labels: Any | None = None,
+) -> "Figure":
+    """Draws series above their anomaly score; what is flagged is marked, and what was labelled.
+
+    Args:
+        stamps: Of the rows.
+        values: Of the series.
+        scores: Of the rows, NaN without one.
+        threshold: Scores above it are flagged.
+        names: Of the series.
+        labels: True where an anomaly is known; None if nobody knows.
+
+    Shape:
+        values: (T, N). scores, labels: (T,).
+    """
+    shown = min(len(names), MOST)
+    figure = _figure(9, 1.6 * (shown + 1) + 0.6)
+    grid = figure.subplots(shown + 1, 1, squeeze=False, sharex=True)[:, 0]
+    for series in range(shown):
+        grid[series].plot(stamps, values[:, series], color="0.3", lw=0.8)
+        grid[series].set_ylabel(names[series], size=8)
+    grid[-1].plot(stamps, scores, color="tab:blue", lw=0.8)
+    grid[-1].axhline(threshold, color="tab:red", lw=0.8, ls="--", label="threshold")
+    grid[-1].set_ylabel("score", size=8)
+    marked = [(np.nan_to_num(scores, nan=-np.inf) > threshold, "tab:red", "flagged")]
+    if labels is not None:
+        marked.append((labels, "tab:green", "labelled"))
+    for axes in grid:
+        axes.tick_params(labelsize=7)
+        for steps, color, name in marked:
+            for place, (first, last) in enumerate(stretches(steps)):
+                label = name if not place else None
+                axes.axvspan(
+                    stamps[first], stamps[last], color=color, alpha=0.25, lw=1, label=label
+                )
+    grid[-1].legend(fontsize=7, loc="upper left")
+    return figure
+
+
+def stretches(steps: Any) -> list[tuple[int, int]]:
+    """Returns first and last place of each run of True, (T,)."""
+    edges = np.diff(np.concatenate([[0], np.asarray(steps, dtype=np.int8), [0]]))
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
+    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+
+def made_figure(windows: Any, names: Sequence[str]) -> "Figure":
+    """Draws generated windows over each other, series below each other.
+
+    Shape:
+        windows: (M, L, N).
+    """
+    shown = min(windows.shape[2], MOST)
+    figure = _figure(6, 1.5 * shown + 0.6)
+    grid = figure.subplots(shown, 1, squeeze=False, sharex=True)
+    for row in range(shown):
+        grid[row, 0].plot(windows[:40, :, row].T, color="tab:red", lw=0.7, alpha=0.4)
+        grid[row, 0].set_ylabel(names[row], size=8)
+        grid[row, 0].tick_params(labelsize=7)
+    return figure
+
+
 def _figure(width: float, height: float) -> "Figure":
     # Not pyplot: it keeps figures alive and asks for a display.
     from matplotlib.figure import Figure

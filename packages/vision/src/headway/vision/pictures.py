@@ -1,4 +1,4 @@
-"""Pictures for people: confusion matrices and predictions on test images."""
+"""Pictures for people: predictions on test images, and what they rest on."""
 
 import math
 from collections.abc import Sequence
@@ -10,34 +10,6 @@ from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# More classes than this make numbers and names unreadable.
-READABLE = 20
-
-
-def confusion_figure(matrix: Tensor, classes: Sequence[str], title: str = "") -> "Figure":
-    """Draws how often each class was taken for which, as shares of the true class.
-
-    Shape:
-        matrix: (K, K), rows are true classes.
-    """
-    counts = matrix.double().numpy()
-    shares = counts / counts.sum(1, keepdims=True).clip(min=1)
-    side = max(4.0, min(0.55 * len(classes) + 2, 16.0))
-    figure = _figure(side, side)
-    axes = figure.add_subplot()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="predicted", ylabel="true", title=title)
-    if len(classes) <= READABLE:
-        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-        axes.set_yticks(range(len(classes)), classes)
-        for (row, column), count in np.ndenumerate(counts):
-            if count:
-                colour = "white" if shares[row, column] > 0.5 else "black"
-                axes.text(
-                    column, row, f"{count:.0f}", ha="center", va="center", color=colour, size=7
-                )
-    return figure
 
 
 def prediction_grid(

@@ -8,11 +8,12 @@ from torch import Tensor
 from headway.core.cache import Cache, CacheGroup, ScoreCache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
-from headway.core.mixers.scores import key_padding
+from headway.core.mixers.scores import attend, key_padding
 from headway.core.mixers.self_attention import SelfAttention, add_bias
-from headway.core.ops.dropout import dropout
 from headway.core.systems import system
-from headway.core.taps import tap
+
+# Channels of a head up to which queries and keys are joined: as wide as fused kernels go.
+WIDEST = 256
 
 
 @system(
@@ -26,7 +27,9 @@ class ScoreResidualAttention(SelfAttention):
     """Self-attention that adds the scores of the layer before to its own, and hands on the sum.
 
     The scores travel in a ``ScoreCache`` that all blocks of a stack share for one pass; see
-    ``shared_scores``. Without one this is plain self-attention. Arguments are those of ``SelfAttention``.
+    ``shared_scores``. Queries and keys of all layers so far stand side by side there, so that fused attention
+    adds the scores up and none are stored, until heads are wider than 256 channels: then what came before
+    becomes a bias. Without one this is plain self-attention. Arguments are those of ``SelfAttention``.
 
     Shape:
         x: (B, N, dim). Output: (B, N, dim).
@@ -69,17 +72,16 @@ class ScoreResidualAttention(SelfAttention):
         query, key, value = self._split(x)
         if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
-        scores = query @ key.transpose(-2, -1) * self.head_dim**-0.5
-        before = add_bias(bias, cache.scores)
-        cache.scores = scores = scores if before is None else scores + before
-        hidden = _hidden(layout, mask, x.shape[1])
-        if hidden is not None:
-            scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
-        weights = scores.softmax(dim=-1)
-        if hidden is not None:
-            weights = weights.masked_fill(hidden, 0.0)
-        tap(self, "weights", weights)
-        out = dropout(weights, self.dropout, training=self.training) @ value
+        query = query * self.head_dim**-0.5
+        if cache.query is not None and cache.key is not None:
+            if cache.query.shape[-1] + self.head_dim > WIDEST:
+                cache.bias, cache.query, cache.key = cache.scores(), None, None
+            else:
+                query = torch.cat([cache.query, query], dim=-1)
+                key = torch.cat([cache.key, key], dim=-1)
+        cache.query, cache.key, cache.bias = query, key, add_bias(bias, cache.bias)
+        options = {"bias": cache.bias, "scale": 1.0, **key_padding(layout, mask)}
+        out = attend(self, query, key, value, self.dropout, options)
         return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
 
     def _plain(
@@ -127,14 +129,3 @@ def shared_scores(stack: torch.nn.Module, batch: int) -> CacheGroup | None:
         }
         blocks.append(CacheGroup(mixers))
     return CacheGroup(blocks) if any(group.caches for group in blocks) else None
-
-
-def _hidden(layout: Layout, mask: Tensor | None, tokens: int) -> Tensor | None:
-    """Returns True where a query may not attend, or None."""
-    padding = key_padding(layout, mask)
-    seen = padding["mask"]
-    if padding.get("lengths") is not None:
-        real = layout.token_mask(tokens)
-        assert real is not None
-        seen = real[:, None, None, :] if seen is None else seen & real[:, None, None, :]
-    return None if seen is None else ~seen

@@ -1,15 +1,28 @@
 """Series from files, as windows."""
 
+from headway.timeseries.data.classification import ClassificationData
 from headway.timeseries.data.forecasting import ForecastingData
+from headway.timeseries.data.generation import GenerationData
 from headway.timeseries.data.gluonts import panel_of_entries, read_entries
+from headway.timeseries.data.hiding import HideBlocks, HidePoints, Hiding
 from headway.timeseries.data.panel import Covariates, Panel, panel_of
 from headway.timeseries.data.panel_data import PanelData
+from headway.timeseries.data.reconstruction import AnomalyData, ImputationData
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.table import SeriesTable, read_table, write_table
+from headway.timeseries.data.ts_file import LabelledSeries, read_ts
 
 __all__ = [
+    "AnomalyData",
+    "ClassificationData",
     "Covariates",
     "ForecastingData",
+    "GenerationData",
+    "HideBlocks",
+    "HidePoints",
+    "Hiding",
+    "ImputationData",
+    "LabelledSeries",
     "Panel",
     "PanelData",
     "Scaler",
@@ -18,5 +31,6 @@ __all__ = [
     "panel_of_entries",
     "read_entries",
     "read_table",
+    "read_ts",
     "write_table",
 ]

@@ -87,7 +87,7 @@ class ForecastingData(WindowData):
         length = self.of_model("context_length", self.context_length)
         horizon = self.of_model("horizon", self.horizon)
         table = read_table(self.path)
-        chosen = _places(table, self.columns)
+        chosen = chosen_places(table, self.columns)
         names, values = tuple(table.names[i] for i in chosen), table.values[:, chosen]
         borders = find_borders(len(values), self.borders)
         self.scaler = Scaler.fit(values[: borders.train], names)
@@ -188,7 +188,12 @@ def chosen_targets(
     return torch.tensor([name in targets for name in names])
 
 
-def _places(table: SeriesTable, columns: list[str] | None) -> list[int]:
+def chosen_places(table: SeriesTable, columns: list[str] | None) -> list[int]:
+    """Returns the places of the named series of a file, of all if None.
+
+    Raises:
+        UserError: If the file has no such series.
+    """
     if columns is None:
         return list(range(len(table.names)))
     missing = [name for name in columns if name not in table.names]

@@ -83,11 +83,17 @@ class ConvolutionalEmbedding(Module):
         self.norms = nn.ModuleList(MaskedBatchNorm(dim) for _ in range(depth))
         self.position = CausalConvolution(dim, dim, window)
 
-    def forward(self, x: Tensor, caches: list[RecurrentCache] | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        caches: list[RecurrentCache] | None = None,
+        layout: Layout | None = None,
+    ) -> Tensor:
         """Returns the tokens."""
+        real = layout.token_mask(x.shape[1]) if layout is not None else None
         own = iter(caches) if caches is not None else None
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = norm(convolution(x, next(own) if own is not None else None).relu())
+            x = norm(convolution(x, next(own) if own is not None else None).relu(), real)
         return x + self.position(x, next(own) if own is not None else None)
 
     def init_cache(self, batch: int) -> list[RecurrentCache]:

@@ -42,7 +42,7 @@ class FieldBlock(Module):
         dim: Channels of a token.
         heads: Heads of the mixers.
         mixer: Builds the mixer of the places, ``(dim, heads)``.
-        fields: Builds the mixer of the fields, ``(dim, heads)``.
+        fields: Builds the mixer of the fields, ``(dim, heads)``; None where all fields share their tokens.
         feedforward: Builds the feed-forward, ``(dim)``.
 
     Shape:
@@ -58,12 +58,12 @@ class FieldBlock(Module):
         heads: int,
         *,
         mixer: MixerFactory,
-        fields: MixerFactory,
+        fields: MixerFactory | None,
         feedforward: FeedForwardFactory,
     ) -> None:
         super().__init__()
         self.mixer = ConditionedBranch(dim, mixer(dim, heads))
-        self.fields = ConditionedBranch(dim, fields(dim, heads))
+        self.fields = None if fields is None else ConditionedBranch(dim, fields(dim, heads))
         self.feedforward = ConditionedBranch(dim, feedforward(dim))
 
     def forward(self, x: Tensor, condition: Tensor, layout: Layout) -> Tensor:
@@ -71,9 +71,10 @@ class FieldBlock(Module):
         items, fields, places = x.shape[:3]
         own = condition.repeat_interleave(fields, dim=0)
         x = self.mixer(x.flatten(0, 1), own, layout).unflatten(0, (items, fields))
-        across = x.transpose(1, 2).flatten(0, 1)
-        across = self.fields(across, condition.repeat_interleave(places, dim=0), Layout())
-        x = across.unflatten(0, (items, places)).transpose(1, 2)
+        if self.fields is not None:
+            across = x.transpose(1, 2).flatten(0, 1)
+            across = self.fields(across, condition.repeat_interleave(places, dim=0), Layout())
+            x = across.unflatten(0, (items, places)).transpose(1, 2)
         return self.feedforward(x.flatten(0, 1), own, layout).unflatten(0, (items, fields))
 
 

@@ -40,6 +40,49 @@ def last_observed(x: Tensor, mask: Tensor | None) -> Tensor:
     return found.masked_fill(place == 0, 0.0)
 
 
+def interpolated(x: Tensor, mask: Tensor) -> Tensor:
+    """Returns the windows with straight lines between observed values.
+
+    Before the first observed value of a series it is repeated, behind the last one that is; a series
+    without any is 0.
+
+    Shape:
+        x, mask: (B, L, N). Output: the same.
+    """
+    length = x.shape[1]
+    steps = torch.arange(length, device=x.device)[:, None]
+    before = torch.where(mask, steps, -1).cummax(dim=1).values
+    after = torch.where(mask, steps, length).flip(1).cummin(dim=1).values.flip(1)
+    # At an end there is one neighbour alone, which then stands on both sides.
+    left = torch.where(before < 0, after, before)
+    right = torch.where(after == length, before, after)
+    x = x.masked_fill(~mask, 0.0)
+    last = length - 1
+    start, end = (x.gather(1, place.clamp(0, last)) for place in (left, right))
+    share = (steps - left).to(x.dtype) / (right - left).clamp_min(1)
+    line = start + share * (end - start)
+    return torch.where(mask, x, line).masked_fill(~mask.any(dim=1, keepdim=True), 0.0)
+
+
+def zero_unknown(x: Tensor, mask: Tensor | None, lengths: Tensor | None) -> Tensor:
+    """Returns series with zeros where a value is missing and behind their ends.
+
+    Args:
+        x: Series; what stands in the place of missing values and padding does not matter.
+        mask: True where a value was observed; None if all were.
+        lengths: Steps of each series; None if all are real.
+
+    Shape:
+        x, mask: (B, T, N). lengths: (B,).
+    """
+    if mask is not None:
+        x = x.masked_fill(~mask, 0.0)
+    if lengths is None:
+        return x
+    real = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+    return x.masked_fill(~real[..., None], 0.0)
+
+
 def series_layout(mask: Tensor | None, others: int = 0) -> Layout:
     """Returns the layout of series as tokens: one without any value is padding.
 

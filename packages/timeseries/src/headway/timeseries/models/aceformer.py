@@ -41,6 +41,7 @@ class ACEFormer(Forecaster):
         mixer: Builds the mixers of the levels, ``(dim, heads)``.
         cross: Builds the mixers behind them, ``(dim, heads)``.
         feedforward: Builds the feed-forwards, ``(dim)``.
+        normalization: Builds what normalises the window.
         dropout: Probability of dropping a channel of an embedded token in training.
 
     Shape:
@@ -68,6 +69,7 @@ class ACEFormer(Forecaster):
         mixer: MixerFactory = ProbSparseAttention,
         cross: MixerFactory = CrossAttention,
         feedforward: FeedForwardFactory = MLP,
+        normalization: Callable[[], WindowNorm] = WindowNorm,
         dropout: float = 0.0,
     ) -> None:
         super().__init__(context_length=context_length, horizon=horizon)
@@ -76,7 +78,7 @@ class ACEFormer(Forecaster):
                 f"dim {dim} cannot be halved {depth} times; use a multiple of {2**depth}"
             )
         self.variates = variates
-        self.normalization = WindowNorm()
+        self.normalization = normalization()
         self.envelopes = envelopes() if envelopes is not None else None
         inputs = variates * (self.envelopes.factor if self.envelopes is not None else 1)
         self.embedding = SeriesEmbedding(inputs, dim, bias=True, dropout=dropout)

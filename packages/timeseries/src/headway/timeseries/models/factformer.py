@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
@@ -11,11 +10,11 @@ from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.layout import Layout
 from headway.core.mixers import FactorizedAttention
-from headway.core.module import Module
 from headway.core.positions import Rotary
 from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
+from headway.timeseries.models.simulator import Simulator
 
 Factorized = partial(FactorizedAttention, position=Rotary)
 
@@ -28,8 +27,8 @@ Factorized = partial(FactorizedAttention, position=Rotary)
     "single places cannot",
     test="packages/timeseries/tests/models/test_factformer.py",
 )
-class FactFormer(Module):
-    """Maps fields on a grid to fields on it; applied to its own output it goes on in time.
+class FactFormer(Simulator):
+    """Maps fields on a grid to fields on it; ``rollout`` applies it to its own output and goes on in time.
 
     It adds what it computes to the last ``outputs`` channels that it read.
 
@@ -85,11 +84,16 @@ class FactFormer(Module):
         change = self.head(tokens).transpose(1, 2).unflatten(2, grid)
         return x[:, -self.outputs :] + change
 
-    def follow(self, x: Tensor, steps: int) -> Tensor:
-        """Returns what it makes of its own output again and again, (B, steps, outputs, *grid)."""
-        found = []
-        for _ in range(steps):
-            following = self(x)
-            found.append(following)
-            x = torch.cat([x[:, self.outputs :], following], dim=1)
-        return torch.stack(found, dim=1)
+    def next_frame(self, frames: Tensor, conditions: Tensor | None = None) -> Tensor:
+        """Returns the fields after the last frames; the model reads ``channels / outputs`` of them.
+
+        Shape:
+            frames: (B, T, outputs, *grid). Output: (B, outputs, *grid).
+        """
+        reads = self.channels // self.outputs
+        if frames.shape[1] < reads or self.channels % self.outputs:
+            raise UserError(
+                f"this FactFormer reads {self.channels} channels, which is not a number of whole frames of "
+                f"{self.outputs} fields up to the {frames.shape[1]} given"
+            )
+        return self(frames[:, -reads:].flatten(1, 2))

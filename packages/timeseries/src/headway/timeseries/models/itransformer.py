@@ -45,6 +45,7 @@ class ITransformer(Forecaster):
         block: Builds a block, ``(dim, heads, ...)``.
         normalize: Whether each window is centred and scaled by its own statistics, and the forecast
             back.
+        normalization: Builds what does it.
         dropout: Probability of dropping a channel of an embedded token in training.
         future: Whether the future of marks and covariates is read: it is added to the token of its past.
         static: Number of static features.
@@ -71,12 +72,13 @@ class ITransformer(Forecaster):
         norm: Callable[[int], nn.Module] = LayerNorm,
         block: BlockFactory = PostNormBlock,
         normalize: bool = True,
+        normalization: Callable[[], WindowNorm] = WindowNorm,
         dropout: float = 0.0,
         future: bool = False,
         static: int = 0,
     ) -> None:
         super().__init__(context_length=context_length, horizon=horizon)
-        self.normalization = WindowNorm() if normalize else None
+        self.normalization = normalization() if normalize else None
         self.embedding = InvertedEmbedding(context_length, dim, dropout=dropout)
         self.encoder = Encoder(
             dim, depth, heads, mixer=mixer, feedforward=feedforward, norm=norm, block=block

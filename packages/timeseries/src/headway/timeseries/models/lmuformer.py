@@ -9,12 +9,15 @@ from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.blocks.residual import NormFactory
 from headway.core.cache import CacheGroup, RecurrentCache
 from headway.core.errors import UserError
+from headway.core.heads import AveragePooling
+from headway.core.layout import Layout
 from headway.core.mixers import LegendreMemory
 from headway.core.module import Module
 from headway.core.norms import LayerNorm
 from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
+from headway.timeseries.layers import zero_unknown
 from headway.timeseries.layers.causal_convolution import (
     ConvolutionalChannelMixer,
     ConvolutionalEmbedding,
@@ -60,7 +63,7 @@ class LMUFormer(Module):
         window: Steps that each of them sees.
 
     Shape:
-        x: (B, N, features), any N. Output: (B, num_classes).
+        x, mask: (B, N, features), any N. lengths: (B,). Output: (B, num_classes).
 
     Source:
         Liu et al. 2024, https://arxiv.org/abs/2402.04882 (without spikes). The norm behind a memory is
@@ -98,23 +101,38 @@ class LMUFormer(Module):
             final_norm=False,
         )
         self.head = nn.Linear(dim, num_classes)
+        self.num_classes = num_classes
+        self.average = AveragePooling(num_classes)
 
-    def forward(self, x: Tensor, *, stream: Stream | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        lengths: Tensor | None = None,
+        mask: Tensor | None = None,
+        stream: Stream | None = None,
+    ) -> Tensor:
         """Returns the logits, the average over all steps so far.
 
         Args:
             x: The sequence, or the next piece of it, of any length.
+            lengths: Steps of each right-padded sequence; None if all are real.
+            mask: True where a value was observed; None if all were.
             stream: What was remembered of earlier pieces; from ``init_stream``.
         """
         if x.ndim != 3 or x.shape[2] != self.features or not x.shape[1]:
             raise UserError(
                 f"this LMUFormer reads sequences (B, N, {self.features}), got {tuple(x.shape)}"
             )
-        tokens = self.embedding(x, None if stream is None else stream.embedding)
-        tokens, _ = self.encoder(tokens, cache=None if stream is None else stream.blocks)
+        if stream is not None and lengths is not None:
+            raise UserError("pieces of a stream have no padding; give each its own length")
+        x = zero_unknown(x, mask, lengths)
+        layout = Layout(lengths=lengths) if lengths is not None else None
+        tokens = self.embedding(x, None if stream is None else stream.embedding, layout)
+        tokens, _ = self.encoder(tokens, layout, cache=None if stream is None else stream.blocks)
         logits = self.head(tokens)
         if stream is None:
-            return logits.mean(dim=1)
+            return self.average(logits, layout)
         stream.total.state = stream.total.state + logits.sum(dim=1)
         stream.total.lengths = stream.total.lengths + x.shape[1]
         return stream.total.state / stream.total.lengths[:, None]

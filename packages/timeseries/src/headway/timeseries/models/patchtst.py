@@ -50,6 +50,7 @@ class PatchTST(Forecaster):
         norm: Builds the norms, ``(dim)``.
         block: Builds a block, ``(dim, heads, ...)``.
         centre: What the window is centred by, its ``mean`` or its ``last`` value.
+        normalization: Builds what normalises the window, ``(centre)``.
         dropout: Probability of dropping a channel of an embedded token in training.
         head_dropout: Probability of dropping a step of the normalised forecast in training.
 
@@ -79,6 +80,7 @@ class PatchTST(Forecaster):
         norm: Callable[[int], nn.Module] = MaskedBatchNorm,
         block: BlockFactory = PostNormBlock,
         centre: Literal["mean", "last"] = "mean",
+        normalization: Callable[[Literal["mean", "last"]], WindowNorm] = WindowNorm,
         dropout: float = 0.0,
         head_dropout: float = 0.0,
     ) -> None:
@@ -96,7 +98,7 @@ class PatchTST(Forecaster):
         patches = spare // stride + 1
         # Without repeats the newest steps are all read.
         self.first = 0 if repeats else spare % stride
-        self.normalization = WindowNorm(centre)
+        self.normalization = normalization(centre)
         self.embedding = nn.Linear(patch, dim)
         self.position = nn.Parameter(torch.empty(patches, dim).uniform_(-0.02, 0.02))
         self.dropout = Dropout(dropout)

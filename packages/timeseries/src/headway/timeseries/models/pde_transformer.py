@@ -1,5 +1,6 @@
-"""PDE-Transformer: the next fields of any equation on a grid, each field in tokens of its own."""
+"""PDE-Transformer: the next fields of any equation on a grid."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import cast
 
@@ -11,17 +12,13 @@ from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention, WindowAttention
-from headway.core.module import Module
 from headway.core.norms import LayerNorm
 from headway.core.resample import PatchMerging
 from headway.core.stacks.stack import mixer_for
 from headway.core.systems import system
-from headway.timeseries.layers.conditioned import (
-    FieldBlock,
-    PatchExpanding,
-    fields_of,
-    patches_of,
-)
+from headway.timeseries.layers.conditioned import FieldBlock, PatchExpanding
+from headway.timeseries.layers.field_tokens import FieldTokens, SeparateFields
+from headway.timeseries.models.simulator import Simulator
 
 Plain = partial(WindowAttention, window=8)
 Shifted = partial(WindowAttention, window=8, shift=4)
@@ -35,11 +32,11 @@ Shifted = partial(WindowAttention, window=8, shift=4)
     "them; what is known of the equation enters every norm",
     test="packages/timeseries/tests/models/test_pde_transformer.py",
 )
-class PDETransformer(Module):
+class PDETransformer(Simulator):
     """Shifted windows in a U: down to coarser grids, up again, each level joined with its counterpart.
 
     Args:
-        kinds: Kinds of fields that it knows (velocity along an axis, density ...).
+        channels: Builds what makes tokens of fields, ``(patch, dim)``: ``SeparateFields`` or ``MixedFields``.
         conditions: Numbers that describe the equation (time step, viscosity ...).
         patch: Side of a patch, a divisor of height and width.
         dim: Channels of a token on the finest grid.
@@ -47,23 +44,24 @@ class PDETransformer(Module):
         levels: Grids, each half as fine as the one before.
         heads: Heads of the mixers on the finest grid; doubled at each level.
         mixer: Builds the mixers of the places, ``(dim, heads)``; a sequence is cycled over the depth.
-        fields: Builds the mixers of the fields, ``(dim, heads)``.
+        fields: Builds the mixers that join separate fields, ``(dim, heads)``; mixed ones need none.
         feedforward: Builds the feed-forwards, ``(dim)``.
 
     Shape:
-        x: (B, C, H, W). kinds: (C,), whole numbers. conditions: (B, conditions). Output: the same as x.
+        x: (B, C, H, W). kinds: (C,), whole numbers, of separate fields; without, there is one field of each
+        kind. conditions: (B, conditions). Output: the same as x.
 
     Raises:
         UserError: If a size is below 1.
 
     Source:
-        Holzschuh et al. 2025, https://arxiv.org/abs/2505.24717 (the variant with separate channels).
+        Holzschuh et al. 2025, https://arxiv.org/abs/2505.24717.
     """
 
     def __init__(
         self,
         *,
-        kinds: int = 1,
+        channels: Callable[[int, int], FieldTokens] = SeparateFields,
         conditions: int = 1,
         patch: int = 4,
         dim: int = 96,
@@ -75,14 +73,13 @@ class PDETransformer(Module):
         feedforward: FeedForwardFactory = MLP,
     ) -> None:
         super().__init__()
-        sizes = {"kinds": kinds, "patch": patch, "depth": depth, "levels": levels}
+        sizes = {"patch": patch, "depth": depth, "levels": levels}
         for name, value in (*sizes.items(), ("conditions", conditions)):
             if value < 1:
                 raise UserError(f"{name} must be at least 1, got {value}")
-        self.kinds, self.conditions, self.patch, self.levels = kinds, conditions, patch, levels
+        self.conditions, self.patch, self.levels = conditions, patch, levels
         widths = [dim * 2**level for level in range(levels)]
-        self.embedding = nn.Linear(patch**2, dim)
-        self.kind = nn.Embedding(kinds, dim)
+        self.channels = channels(patch, dim)
         self.condition = nn.ModuleList(
             nn.Sequential(nn.Linear(conditions, width), nn.SiLU(), nn.Linear(width, width))
             for width in widths
@@ -94,7 +91,7 @@ class PDETransformer(Module):
                     widths[level],
                     heads * 2**level,
                     mixer=mixer_for(mixer, place),
-                    fields=fields,
+                    fields=fields if self.channels.separate else None,
                     feedforward=feedforward,
                 )
                 for place in range(depth)
@@ -106,16 +103,12 @@ class PDETransformer(Module):
         self.expanding = nn.ModuleList(PatchExpanding(width) for width in widths[1:])
         self.joining = nn.ModuleList(nn.Linear(2 * width, width) for width in widths[:-1])
         self.norm = LayerNorm(dim)
-        self.head = nn.Linear(dim, patch**2)
 
-    def forward(self, x: Tensor, kinds: Tensor, conditions: Tensor) -> Tensor:
+    def forward(self, x: Tensor, kinds: Tensor | None, conditions: Tensor) -> Tensor:
         """Returns the next fields."""
-        self.check(x, kinds, conditions)
-        items, number = x.shape[:2]
-        patches = patches_of(x.flatten(0, 1), self.patch)
-        grid = (patches.shape[1], patches.shape[2])
-        tokens = self.embedding(patches).flatten(1, 2).unflatten(0, (items, number))
-        tokens = tokens + self.kind(kinds)[None, :, None]
+        self.check(x, conditions)
+        tokens, grid = self.channels(x, kinds)
+        items, number = tokens.shape[:2]
         known = [layer(conditions) for layer in self.condition]
         grids, kept = [grid], []
         for level, blocks in enumerate(self.down):
@@ -133,19 +126,23 @@ class PDETransformer(Module):
             tokens = self.joining[level](torch.cat(both, dim=3))
             for block in cast(nn.ModuleList, self.up[level]):
                 tokens = block(tokens, known[level], Layout(grid=grids[level]))
-        change = self.head(self.norm(tokens)).flatten(0, 1).unflatten(1, grid)
-        return x + fields_of(change, self.patch).unflatten(0, (items, number))
+        return x + self.channels.inverse(self.norm(tokens), grid)
 
-    def check(self, x: Tensor, kinds: Tensor, conditions: Tensor) -> None:
-        """Raises if fields, kinds and conditions do not fit each other and the model."""
+    def next_frame(self, frames: Tensor, conditions: Tensor | None = None) -> Tensor:
+        """Returns the fields after the last frame, one of each kind."""
+        if conditions is None:
+            raise UserError(f"PDETransformer needs conditions (B, {self.conditions}), got none")
+        return self(frames[:, -1], None, conditions)
+
+    def check(self, x: Tensor, conditions: Tensor) -> None:
+        """Raises if fields and conditions do not fit each other and the model."""
         side = self.patch * 2 ** (self.levels - 1)
         if x.ndim != 4 or x.shape[2] % side or x.shape[3] % side:
             raise UserError(
                 f"PDETransformer with patch {self.patch} and {self.levels} levels reads fields "
                 f"(B, C, H, W) whose sides are multiples of {side}, got {tuple(x.shape)}"
             )
-        if kinds.shape != (x.shape[1],) or conditions.shape != (len(x), self.conditions):
+        if conditions.shape != (len(x), self.conditions):
             raise UserError(
-                f"{x.shape[1]} fields need as many kinds and ({len(x)}, {self.conditions}) conditions, got "
-                f"{tuple(kinds.shape)} and {tuple(conditions.shape)}"
+                f"{len(x)} items need conditions ({len(x)}, {self.conditions}), got {tuple(conditions.shape)}"
             )

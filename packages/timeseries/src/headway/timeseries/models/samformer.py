@@ -1,5 +1,7 @@
 """SAMformer: one layer of attention among series, trained towards flat minima."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from headway.core.blocks.block import MixerFactory
@@ -20,13 +22,15 @@ class SAMformer(Forecaster):
     """Normalised windows, one layer of attention among the series, one linear layer to the future.
 
     Train it with the optimiser ``SAM`` (``headway.core.training``): with plain Adam the attention stays
-    where it began, says the paper. The number of series is free, so the normalisation learns nothing.
+    where it began, says the paper. The number of series is free unless the normalisation is an
+    ``AffineWindowNorm`` that learns for each of them, as in the authors' code.
 
     Args:
         context_length: Steps that the model reads.
         horizon: Steps that it forecasts.
         heads: Heads of the mixer.
         mixer: Builds the mixer of the series, ``(context_length, heads)``.
+        normalization: Builds what normalises the window.
 
     Shape:
         x, mask: (B, context_length, N). Output: (B, horizon, N). A series of which nothing was observed is
@@ -43,9 +47,10 @@ class SAMformer(Forecaster):
         horizon: int = 96,
         heads: int = 1,
         mixer: MixerFactory = ChannelAttention,
+        normalization: Callable[[], WindowNorm] = WindowNorm,
     ) -> None:
         super().__init__(context_length=context_length, horizon=horizon)
-        self.normalization = WindowNorm()
+        self.normalization = normalization()
         self.mixer = mixer(context_length, heads)
         self.head = nn.Linear(context_length, horizon)
 

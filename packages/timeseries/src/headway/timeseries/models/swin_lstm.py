@@ -7,10 +7,10 @@ from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.layout import Layout
-from headway.core.module import Module
 from headway.core.norms import LayerNorm
 from headway.core.systems import system
 from headway.timeseries.layers.swin_cell import Plain, Shifted, State, SwinLSTMCell
+from headway.timeseries.models.simulator import Simulator
 
 
 @system(
@@ -21,7 +21,7 @@ from headway.timeseries.layers.swin_cell import Plain, Shifted, State, SwinLSTMC
     "places cannot",
     test="packages/timeseries/tests/models/test_swin_lstm.py",
 )
-class SwinLSTM(Module):
+class SwinLSTM(Simulator):
     """Reads frames one after the other, and goes on with its own predictions.
 
     Args:
@@ -93,6 +93,14 @@ class SwinLSTM(Module):
         self.check(frames, 1)
         states: list[State | None] = [None] * len(self.cells)
         return torch.stack([self._next(frame, states) for frame in frames.unbind(1)], dim=1)
+
+    def next_frame(self, frames: Tensor, conditions: Tensor | None = None) -> Tensor:
+        """Returns the frame after the given ones."""
+        return self(frames)[:, 0]
+
+    def rollout(self, frames: Tensor, steps: int, conditions: Tensor | None = None) -> Tensor:
+        """Returns the frames that follow; the states go on, no frame is read twice."""
+        return self(frames, steps)
 
     def _next(self, frame: Tensor, states: list[State | None]) -> Tensor:
         """Returns the frame after this one, and moves the states."""

@@ -175,7 +175,14 @@ def load_predictor(source: str, device: str | None = None, *, name: str | None =
     model = from_pretrained(source)
     if not isinstance(model, Forecaster):
         raise UserError(f"{source} holds a {type(model).__name__}, which is no forecaster")
-    return as_predictor(model, read_preprocessing(source), device, name=name or str(source))
+    notes = read_preprocessing(source)
+    if "task" in notes:
+        verb = {"imputation": "impute", "anomalies": "detect-anomalies"}.get(notes["task"])
+        raise UserError(
+            f"{source} was trained for {notes['task']} and answers with the window that it reads; use "
+            f"headway {verb}"
+        )
+    return as_predictor(model, notes, device, name=name or str(source))
 
 
 def as_predictor(

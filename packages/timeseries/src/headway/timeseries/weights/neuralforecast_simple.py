@@ -11,6 +11,7 @@ from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import ScoreResidualAttention, SelfAttention
 from headway.core.weights.checkpoint import Checkpoint
+from headway.timeseries.layers import AffineWindowNorm, WindowNorm
 from headway.timeseries.models.dlinear import DLinear
 from headway.timeseries.models.patchtst import PatchTST
 from headway.timeseries.models.simple import NLinear
@@ -18,6 +19,9 @@ from headway.timeseries.weights.notes import hyper_parameters
 
 DLINEAR, NLINEAR = "linear_trend.weight", "linear.weight"
 PATCHTST = "model.backbone.W_P.weight"
+REVIN = "model.revin_layer.affine_weight"
+# One gain and one bias: every series is a window of its own there.
+AFFINE = partial(AffineWindowNorm, variates=1)
 
 
 class Linear:
@@ -73,7 +77,6 @@ class PatchTSTWeights:
             )
         for name, value in (
             ("revin", True),
-            ("revin_affine", False),
             ("batch_normalization", False),
         ):
             if notes.get(name, value) != value:
@@ -101,6 +104,7 @@ class PatchTSTWeights:
             mixer=partial(ScoreResidualAttention if scores else SelfAttention, **options),
             feedforward=partial(MLP, hidden_dim=hidden, dropout=dropout),
             centre="last" if notes.get("revin_subtract_last") else "mean",
+            normalization=AFFINE if REVIN in state else WindowNorm,
             dropout=dropout,
             head_dropout=float(notes.get("head_dropout", 0.0)),
         )
@@ -145,6 +149,8 @@ _INSIDE = {
 
 def to_patchtst(name: str) -> tuple[str, ...]:
     """Returns the published names of one of our parameters; a fused projection has several."""
+    if name.startswith("normalization."):
+        return (REVIN if name.endswith("gain") else "model.revin_layer.affine_bias",)
     if name == "position":
         return ("model.backbone.W_pos",)
     part, _, kind = name.rpartition(".")

@@ -17,8 +17,8 @@ from torchmetrics.classification import (
 from headway.core.errors import UserError
 from headway.core.files import save_figure
 from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training.confusion import confusion_figure
 from headway.vision.metrics.per_class import write_per_class
-from headway.vision.pictures import confusion_figure
 from headway.vision.tasks.distillation import Distillation
 from headway.vision.tasks.losses import ClassificationLoss
 from headway.vision.tasks.mixing import Mixing

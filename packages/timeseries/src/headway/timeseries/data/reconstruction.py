@@ -1,0 +1,332 @@
+"""The data of tasks whose models answer with the window that they read: imputation and anomalies."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from headway.core.errors import InputError, UserError
+from headway.core.training.loader import Seeded
+from headway.timeseries.data.base import WindowData
+from headway.timeseries.data.borders import find_borders
+from headway.timeseries.data.clock import calendar_marks
+from headway.timeseries.data.forecasting import chosen_places, parse_borders
+from headway.timeseries.data.hiding import (
+    EveryRatio,
+    HiddenBatches,
+    HiddenWindows,
+    HidePoints,
+    Hiding,
+)
+from headway.timeseries.data.scaler import Scaler
+from headway.timeseries.data.table import SeriesTable, read_table
+from headway.timeseries.data.whole_windows import WholeWindows
+from headway.timeseries.data.windows import WindowBatches
+
+RATIOS = (0.125, 0.25, 0.375, 0.5)
+
+
+class ReconstructionData(WindowData):
+    """Windows of the series of a file, scaled by mean and deviation of the training part.
+
+    Args:
+        path: The file, wide (stamps, a column per series) or long (unique_id, ds, y).
+        context_length: Steps of a window; the model's own if None.
+        borders: Shares of training, validation and test, or ``ett_hour`` or ``ett_minute``.
+        columns: Which series to read; all if None.
+        marks: Whether the model is given calendar marks.
+        batch_size: Windows of a batch.
+        workers: Processes that load.
+        seed: Of the order.
+        shuffle: Whether the training windows come in a new order every epoch.
+        drop_last: Leaves out the last training batch when it is smaller.
+        eval_batch_size: Windows of a batch of validation, test and prediction.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        context_length: int | None,
+        borders: str | list[float],
+        columns: list[str] | None,
+        marks: bool,
+        batch_size: int,
+        workers: int,
+        seed: int,
+        shuffle: bool,
+        drop_last: bool,
+        eval_batch_size: int | None,
+    ) -> None:
+        super().__init__(
+            context_length=context_length,
+            horizon=None,
+            period=None,
+            marks=marks,
+            batch_size=batch_size,
+            workers=workers,
+            seed=seed,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            eval_batch_size=eval_batch_size,
+        )
+        self.path, self.columns = path, columns
+        self.borders = parse_borders(borders)
+        self.scaler: Scaler | None = None
+
+    def seeded(self, data: Dataset[Any]) -> Seeded:
+        """Lets windows be cut a batch at a time."""
+        if isinstance(data, WholeWindows):
+            return WindowBatches(data, seed=self.seed)
+        if isinstance(data, HiddenWindows):
+            return HiddenBatches(data, seed=self.seed)
+        return super().seeded(data)
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Returns the scaler, the step of time and the length of a window."""
+        self.setup("fit")
+        assert self.scaler is not None
+        return {
+            **self.scaler.as_dict(),
+            "step": self.step,
+            "context_length": self.length,
+            "marks": self.with_marks,
+        }
+
+    def read(self, columns: list[str] | None, overlap: int) -> dict[str, WholeWindows | None]:
+        """Reads and cuts the file: windows of ``train``, ``val`` and ``test``, None for an empty part.
+
+        Args:
+            columns: Which series to read.
+            overlap: Rows before validation and test that their windows may read.
+        """
+        table = read_table(self.path)
+        chosen = chosen_places(table, columns)
+        self.series = tuple(table.names[place] for place in chosen)
+        self.length = self.of_model("context_length", self.context_length)
+        self.step = table.step
+        borders = find_borders(len(table.values), self.borders)
+        self.scaler = Scaler.fit(table.values[: borders.train, chosen], self.series)
+        ends = {"train": borders.train, "val": borders.val, "test": borders.test}
+        starts = {"train": 0, "val": borders.train, "test": borders.val}
+        shared = self.tensors(table)
+        parts: dict[str, WholeWindows | None] = {}
+        for name, end in ends.items():
+            start = starts[name]
+            if start == end and name != "train":
+                parts[name] = None
+                continue
+            start = start if name == "train" else max(0, start - overlap)
+            parts[name] = WholeWindows(
+                **shared, start=start, end=end, context_length=self.length, name=name
+            )
+        return parts
+
+    def tensors(self, table: SeriesTable) -> dict[str, Any]:
+        """Returns scaled values, what is known of them, and marks, as windows are cut from them."""
+        assert self.scaler is not None
+        values = table.values[:, chosen_places(table, list(self.series))]
+        known = ~np.isnan(values)
+        scaled = np.where(known, self.scaler.forward(values), 0.0)
+        marks = calendar_marks(table.stamps) if self.with_marks else np.zeros((0, 0))
+        return {
+            "values": torch.from_numpy(scaled).float(),
+            "mask": None if known.all() else torch.from_numpy(known),
+            "marks": torch.from_numpy(marks) if marks.shape[1] else None,
+        }
+
+    def take(self, parts: Mapping[str, Dataset[Any] | None]) -> None:
+        """Takes the windows of ``train``, ``val`` and ``test``."""
+        self.train_set, self.val_set = parts["train"], parts["val"]
+        self.test_set = self.predict_set = parts["test"]
+
+
+class ImputationData(ReconstructionData):
+    """Windows of which some known values are hidden, for a model to find again.
+
+    A training window draws one of the ratios; validation and test show every window with each of them, the
+    same values hidden every time. What is hidden is a function of seed, epoch and index. Validation and
+    test windows read rows of the part before, as published tables have it. Values that are missing in the
+    file are never hidden, and never scored.
+
+    Args:
+        path: The file, wide (stamps, a column per series) or long (unique_id, ds, y).
+        context_length: Steps of a window; the model's own if None.
+        borders: Shares of training, validation and test, or ``ett_hour`` or ``ett_minute``.
+        columns: Which series to read; all if None.
+        ratios: Shares of the known values that are hidden.
+        hiding: Chooses the places: single values, or stretches of a series.
+        marks: Whether the model is given calendar marks.
+        batch_size: Windows of a batch.
+        workers: Processes that load.
+        seed: Of the order and of what is hidden.
+        shuffle: Whether the training windows come in a new order every epoch.
+        drop_last: Leaves out the last training batch when it is smaller.
+        eval_batch_size: Windows of a batch of validation, test and prediction.
+
+    Raises:
+        InputError: If the file cannot be used.
+        UserError: If a ratio is not between 0 and 1, or a part is too short for a window.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        context_length: int | None = None,
+        borders: str | list[float] = "0.7 0.1 0.2",
+        columns: list[str] | None = None,
+        ratios: list[float] | None = None,
+        hiding: Hiding | None = None,
+        marks: bool = False,
+        batch_size: int = 32,
+        workers: int = 0,
+        seed: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        eval_batch_size: int | None = None,
+    ) -> None:
+        super().__init__(
+            path=path,
+            context_length=context_length,
+            borders=borders,
+            columns=columns,
+            marks=marks,
+            batch_size=batch_size,
+            workers=workers,
+            seed=seed,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            eval_batch_size=eval_batch_size,
+        )
+        self.ratios = RATIOS if ratios is None else tuple(ratios)
+        for ratio in self.ratios or (0,):
+            if not 0 < ratio < 1:
+                raise UserError(f"ratios are shares between 0 and 1, such as 0.25; got {ratio:g}")
+        self.hiding = hiding if hiding is not None else HidePoints()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads, scales and cuts the file, once."""
+        if self.scaler is not None:
+            return
+        parts: dict[str, Dataset[Any] | None] = {}
+        overlap = self.of_model("context_length", self.context_length)
+        for name, windows in self.read(self.columns, overlap).items():
+            kind = HiddenWindows if name == "train" else EveryRatio
+            parts[name] = None if windows is None else kind(windows, self.hiding, self.ratios)
+        self.take(parts)
+
+
+class AnomalyData(ReconstructionData):
+    """Windows of series that are as they should be, and of a part in which anomalies are looked for.
+
+    Args:
+        path: The file to train on, wide (stamps, a column per series) or long (unique_id, ds, y).
+        test: The file to look for anomalies in; the last part of ``path`` if None.
+        labels: Column of 0 and 1 that says which steps are anomalies; it is no series. Without it the test
+            gives scores and pictures, and no metrics.
+        context_length: Steps of a window; the model's own if None.
+        borders: Shares of training, validation and test in ``path``; the validation part sets the threshold.
+        columns: Which series to read; all if None.
+        marks: Whether the model is given calendar marks.
+        batch_size: Windows of a batch.
+        workers: Processes that load.
+        seed: Of the order.
+        shuffle: Whether the training windows come in a new order every epoch.
+        drop_last: Leaves out the last training batch when it is smaller.
+        eval_batch_size: Windows of a batch of validation, test and prediction.
+
+    Raises:
+        InputError: If a file cannot be used, or a label is neither 0 nor 1.
+        UserError: If a part is too short for a window.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        test: str | None = None,
+        labels: str | None = None,
+        context_length: int | None = None,
+        borders: str | list[float] = "0.7 0.1 0.2",
+        columns: list[str] | None = None,
+        marks: bool = False,
+        batch_size: int = 32,
+        workers: int = 0,
+        seed: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        eval_batch_size: int | None = None,
+    ) -> None:
+        super().__init__(
+            path=path,
+            context_length=context_length,
+            borders=borders,
+            columns=columns,
+            marks=marks,
+            batch_size=batch_size,
+            workers=workers,
+            seed=seed,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            eval_batch_size=eval_batch_size,
+        )
+        self.test, self.labels = test, labels
+        self.test_labels: torch.Tensor | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads, scales and cuts the files, once."""
+        if self.scaler is not None:
+            return
+        table = read_table(self.path)
+        columns = self.columns
+        if columns is None and self.labels is not None:
+            columns = [name for name in table.names if name != self.labels]
+        # A window of the test part reads no row that was trained on.
+        parts = self.read(columns, 0)
+        if self.test is not None:
+            table = read_table(self.test)
+            if table.step != self.step:
+                raise InputError(
+                    table.name, f"has a step of {table.step}, {self.path} has {self.step}"
+                )
+            parts["test"] = WholeWindows(
+                **self.tensors(table),
+                start=0,
+                end=len(table.values),
+                context_length=self.length,
+                name="test",
+            )
+        windows = parts["test"]
+        if windows is not None and self.labels is not None:
+            found = labels_of(table, self.labels)[windows.start : windows.end]
+            self.test_labels = torch.from_numpy(found)
+        self.take(parts)
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Returns what other windows need, and the column that is no series."""
+        return {**super().preprocessing(), "labels": self.labels}
+
+
+def labels_of(table: SeriesTable, name: str) -> np.ndarray:
+    """Returns a column of 0 and 1 as truth values.
+
+    Raises:
+        UserError: If there is no such column.
+        InputError: If a value is another one; it names the row.
+    """
+    if name not in table.names:
+        raise UserError(
+            f"{table.name} has no column {name!r} of labels; it has {', '.join(table.names[:10])}"
+        )
+    values = table.values[:, table.names.index(name)]
+    wrong = ~np.isin(values, (0.0, 1.0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InputError(
+            table.name,
+            f"column {name!r} has {values[row]:g} at {table.stamps[row]}; a label is 0 or 1",
+        )
+    return values == 1.0

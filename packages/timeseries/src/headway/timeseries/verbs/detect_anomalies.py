@@ -1,0 +1,123 @@
+"""Scores every step of a file, and flags those that are unlike what a model has learned."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from headway.core.cli.counts import Counts, Policy
+from headway.core.errors import InputError, UserError
+from headway.core.files import save_figure
+from headway.timeseries.data.frames import write_frame
+from headway.timeseries.data.reconstruction import labels_of
+from headway.timeseries.data.table import SeriesTable, read_table
+from headway.timeseries.pictures import anomaly_figure
+from headway.timeseries.verbs.windows import Reconstructor, load_reconstructor, one_output
+
+RECIPE = "timeseries/anomalies_ucr"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``headway detect-anomalies``."""
+    parser.add_argument(
+        "input", type=Path, metavar="FILE", help="CSV or parquet, wide or unique_id, ds, y"
+    )
+    parser.add_argument(
+        "--threshold", type=float, help="flag scores above it (default: that of the model)"
+    )
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw series and scores here")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes one row for each step; returns 1 if none has a score."""
+    one_output(args, "detect anomalies")
+    model = load_reconstructor(args.checkpoint, args.device, "anomalies", RECIPE)
+    threshold = args.threshold if args.threshold is not None else model.notes.get("threshold")
+    if threshold is None:
+        raise UserError(
+            f"{args.checkpoint} was trained without a validation part and has no threshold; give --threshold"
+        )
+    table = read_table(args.input)
+    labels = None
+    column = model.notes.get("labels")
+    if column in table.names:
+        labels = labels_of(table, column)
+    counts = Counts("series")
+    table = without(table, column)
+    scores = score_steps(model, table, on_invalid=args.on_invalid, counts=counts)
+    flagged = np.nan_to_num(scores, nan=-np.inf) > threshold
+    columns = {table.columns[1 if table.form == "long" else 0]: table.stamps}
+    frame = pd.DataFrame({**columns, "score": scores, "flagged": flagged.astype(int)})
+    write_frame(frame, args.out)
+    if args.plot is not None:
+        figure = anomaly_figure(table.stamps, table.values, scores, threshold, table.names, labels)
+        save_figure(figure, args.plot)
+    counts.done = int((~np.isnan(scores)).sum())
+    found = int(flagged.sum())
+    if args.json:
+        content = {"out": str(args.out), "scored": counts.done, "flagged": found}
+        print(json.dumps({**content, "threshold": threshold, **counts.as_dict()}))
+    else:
+        counts.report(f"steps scored, {found} of them above {threshold:.6g}, written to {args.out}")
+    return 0 if counts.done else 1
+
+
+def without(table: SeriesTable, column: str | None) -> SeriesTable:
+    """Returns a table without the column of labels, if it has one."""
+    kept = [place for place, name in enumerate(table.names) if name != column]
+    return SeriesTable(
+        name=table.name,
+        stamps=table.stamps,
+        step=table.step,
+        names=tuple(table.names[place] for place in kept),
+        values=table.values[:, kept],
+        form=table.form,
+        columns=table.columns,
+    )
+
+
+def score_steps(
+    model: Reconstructor,
+    table: SeriesTable,
+    *,
+    on_invalid: Policy = "raise",
+    counts: Counts | None = None,
+) -> NDArray[np.float64]:
+    """Returns the score of each step, NaN where no series has a value.
+
+    It is the squared error of the scaled values, averaged over all windows that hold a step and over its
+    known series.
+
+    Args:
+        model: The model.
+        table: The series.
+        on_invalid: What to do with a series without any value; left out, the others are scored.
+        counts: Is told what became of each series.
+
+    Shape:
+        Output: (T,).
+
+    Raises:
+        InputError: If the table is shorter than a window, or has other steps of time than the model.
+    """
+    counts = counts or Counts("series")
+    model.check(table)
+    known = ~np.isnan(table.values)
+    for series in np.flatnonzero(~known.any(axis=0)):
+        error = InputError(f"{table.name}, series {table.names[series]}", "has no value")
+        counts.refuse(error, on_invalid)
+    scaler = model.predictor.scaler(table)
+    scaled = scaler.forward(table.values)
+    rows = len(known)
+    total, count = np.zeros(rows), np.zeros(rows)
+    starts = np.arange(rows - model.length + 1)
+    # A few thousand windows at once: all of them would hold the file context_length times.
+    for part in np.split(starts, range(4096, len(starts), 4096)):
+        windows = part[:, None] + np.arange(model.length)
+        error = model.answers(table, scaler, part) - scaled[windows]
+        np.add.at(total, windows, np.nansum(error**2, axis=2))
+        np.add.at(count, windows, known[windows].sum(axis=2))
+    return np.divide(total, count, out=np.full(rows, np.nan), where=count > 0)

@@ -1,0 +1,95 @@
+"""Makes up windows of series, writes them as a table, and draws them."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from headway.core.cli.counts import check_positive
+from headway.core.cli.device import choose_device
+from headway.core.cli.progress import progress_bar
+from headway.core.cli.verbs import refuse_to_overwrite
+from headway.core.errors import UserError
+from headway.core.files import save_figure
+from headway.timeseries.data.frames import write_frame
+from headway.timeseries.models.diffusion_ts import DiffusionTS
+from headway.timeseries.pictures import made_figure
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``headway generate``."""
+    parser.add_argument("-n", "--count", type=int, default=100, help="windows (100)")
+    parser.add_argument("--steps", type=int, help="steps of the sampler (default: all)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random draws (0)")
+    parser.add_argument("--batch-size", type=int, default=256, help="windows at a time (256)")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the windows here")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes one row per step of each window."""
+    check_positive(args, "count", "batch_size")
+    if args.checkpoint is None:
+        raise UserError("generate with what? -m takes a run folder, a checkpoint or a hub id")
+    if args.out is None:
+        raise UserError("where do the windows go? -o FILE.csv")
+    refuse_to_overwrite(args.plot, overwrite=args.overwrite)
+    model, notes = load(args.checkpoint, args.device)
+    names = notes.get("names") or [f"series {k + 1}" for k in range(model.features)]
+    windows = to_units(generate(model, args.count, args.steps, args.seed, args.batch_size), notes)
+    number, length, features = windows.shape
+    frame = pd.DataFrame(windows.reshape(-1, features), columns=pd.Index(names))
+    frame.insert(0, "window", np.repeat(np.arange(number), length))
+    frame.insert(1, "step", np.tile(np.arange(length), number))
+    write_frame(frame, args.out)
+    if args.plot is not None:
+        save_figure(made_figure(windows, names), args.plot)
+    if args.json:
+        print(json.dumps({"out": str(args.out), "windows": number, "steps": length}))
+    else:
+        print(f"{number} windows of {length} steps, written to {args.out}", file=sys.stderr)
+    return 0
+
+
+def load(source: str, device: str | None) -> tuple[DiffusionTS, dict[str, Any]]:
+    """Returns a model ready to generate, and what its numbers mean.
+
+    Raises:
+        UserError: If it generates no series.
+    """
+    from headway.core.weights import from_pretrained, read_preprocessing
+
+    model = from_pretrained(source)
+    if not isinstance(model, DiffusionTS):
+        raise UserError(
+            f"{source} is a {type(model).__name__}, which generates no series; train a DiffusionTS "
+            "(headway fit -c timeseries/diffusion_ts_ett)"
+        )
+    return model.eval().to(choose_device(device)), read_preprocessing(source)
+
+
+def generate(
+    model: DiffusionTS, number: int, steps: int | None, seed: int, batch_size: int
+) -> NDArray[np.float64]:
+    """Makes windows up, a batch at a time, (number, length, features), scaled."""
+    generator = torch.Generator(model.rest.weight.device).manual_seed(seed)
+    made = []
+    with progress_bar("generating", total=number) as advance:
+        for start in range(0, number, batch_size):
+            size = min(batch_size, number - start)
+            made.append(model.generate(size, steps=steps, generator=generator).cpu())
+            advance(size)
+    return torch.cat(made).double().numpy()
+
+
+def to_units(windows: NDArray[np.float64], notes: dict[str, Any]) -> NDArray[np.float64]:
+    """Returns windows in the units of the file that the model learned; as they are without one."""
+    if "low" not in notes:
+        return windows
+    low, high = np.array(notes["low"]), np.array(notes["high"])
+    return low + (windows + 1) / 2 * (high - low)
