@@ -211,6 +211,7 @@ QUICK = ["--trainer.accelerator", "cpu"]
 RECIPES = {
     "transformer_vowels": ["--model.backbone.dim", "16", "--model.backbone.heads", "2"],
     "lsfan_motions": [],
+    "lmuformer_motions": ["--model.backbone.dim", "16"],
 }
 
 

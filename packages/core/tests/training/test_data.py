@@ -1,3 +1,5 @@
+import tracemalloc
+
 import torch
 from headway_toy import ToyData
 

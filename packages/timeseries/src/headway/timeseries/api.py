@@ -133,7 +133,7 @@ class Forecaster:
         """Continues series.
 
         Args:
-            horizon: Steps; those of the model if None.
+            horizon: Steps; those of the model if None. Beyond them it reads its own forecasts.
             frame: The series; those of ``fit`` if None.
             future: The future covariates.
             level: Percents of intervals, such as [80].

@@ -1,7 +1,11 @@
 """What may be asked of tensors while a graph is made of them."""
 
+from typing import Any, TypeVar, cast
+
 import torch
 from torch import Tensor
+
+Function = TypeVar("Function")
 
 
 def readable(numbers: Tensor) -> bool:
@@ -12,3 +16,12 @@ def readable(numbers: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
     )
+
+
+def constant(function: Function) -> Function:
+    """Marks a function whose answer a tracer takes as it is, instead of following it.
+
+    As ``torch.compiler.assume_constant_result``, which loads the whole compiler to set this mark.
+    """
+    cast(Any, function)._dynamo_marked_constant = True
+    return function

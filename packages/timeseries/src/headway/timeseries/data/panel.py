@@ -143,6 +143,29 @@ def cut(panel: Panel, steps: int) -> Panel:
     )
 
 
+def continued(panel: Panel, values: NDArray[Any], future: NDArray[Any]) -> Panel:
+    """Returns the panel with further steps of every series; historical covariates are missing there.
+
+    Shape:
+        values: (S, H). future: (S, H, Kf).
+    """
+    steps = values.shape[1]
+
+    def joined(old: Floats, new: NDArray[Any]) -> Floats:
+        pairs = zip(panel.offsets[:-1], panel.offsets[1:], new.astype(np.float32), strict=True)
+        return np.concatenate([part for a, b, more in pairs for part in (old[a:b], more)])
+
+    unknown = np.full((*values.shape, panel.historical.shape[1]), np.nan)
+    return replace(
+        panel,
+        clock=panel.clock.append(following(panel.clock, panel.step, steps)),
+        offsets=panel.offsets + steps * np.arange(len(panel.offsets)),
+        values=joined(panel.values, values),
+        historical=joined(panel.historical, unknown),
+        future=joined(panel.future, future),
+    )
+
+
 def panel_of_table(table: SeriesTable) -> Panel:
     """Returns the series of a table one behind the other."""
     rows, series = table.values.shape

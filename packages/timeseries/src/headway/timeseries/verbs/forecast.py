@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     future: Any = None if args.future is None else read_frame(args.future)
     if future is not None and not panel:
         raise UserError("--future is for models that were trained on a panel (PanelData)")
-    if not panel and horizon > predictor.model.horizon:
+    if horizon > predictor.model.horizon:
         print(
             f"the model forecasts {predictor.model.horizon} steps; for the rest of {horizon} it "
             "reads its own forecasts",

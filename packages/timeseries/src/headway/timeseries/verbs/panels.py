@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from headway.core.cli.counts import Counts, Policy
 from headway.core.errors import InputError, UserError
 from headway.timeseries.data.intervals import conformal_offsets
-from headway.timeseries.data.panel import Covariates, Panel
+from headway.timeseries.data.panel import Covariates, Panel, continued
 from headway.timeseries.data.table import read_numbers, read_stamps
 from headway.timeseries.metrics import interval_levels
 from headway.timeseries.verbs.contexts import Contexts
@@ -38,8 +38,8 @@ def forecast_panel(
     Args:
         predictor: The model, trained on a panel.
         panel: The series.
-        horizon: Steps, at most those of the model.
-        percents: Of intervals.
+        horizon: Steps; beyond its own ones the model reads its own forecasts.
+        percents: Of intervals, over at most the steps of the model.
         future: The future covariates: series, stamp, and their columns.
         on_invalid: What to do with a series that cannot be forecast; it is left out.
         counts: Is told what became of each series.
@@ -49,22 +49,21 @@ def forecast_panel(
 
     Raises:
         InputError: If a series is too short, has no known value, or lacks a future covariate.
-        UserError: If the horizon is longer than the model's.
+        UserError: If the horizon is longer than the model's, and intervals are asked for or the model reads
+            historical covariates: what they are there nobody knows.
     """
     counts = counts or Counts("series")
     own = predictor.model.horizon
     if horizon > own:
-        raise UserError(
-            f"{predictor.name} forecasts {own} steps of a panel, asked were {horizon}; train or fine-tune "
-            f"one with horizon {horizon} (headway fit -c timeseries/finetune), or ask for at most {own}"
-        )
+        _check_rolling(predictor, panel, horizon, percents)
+    steps = own * -(-horizon // own)
     predictor.check_step(panel.name, panel.step)
     ahead = _Future(panel, future)
     usable, known_future = [], []
     for place, series in enumerate(panel.names):
         try:
             _check(panel, place, predictor.context_length)
-            known_future.append(ahead.of(place, own))
+            known_future.append(ahead.of(place, steps))
             usable.append(place)
         except InputError as error:
             named = InputError(f"{panel.name}, series {series}", error.reason)
@@ -73,20 +72,46 @@ def forecast_panel(
         raise InputError(panel.name, "has no series that can be forecast")
     levels = [level for percent in percents for level in interval_levels(percent)]
     panel = panel.only(usable)
-    ends = panel.lengths
-    contexts = Contexts(predictor, panel, ends, np.stack(known_future))
-    points, quantiles = (
-        None if part is None else part[0] for part in contexts.answers(ends[None], levels)
-    )
-    assert points is not None
+    later, learned = np.stack(known_future), panel.lengths
+    contexts = Contexts(predictor, panel, learned, later)
+    point, spread = contexts.answers(learned[None], levels)
+    points, longer = point[0], panel
+    while points.shape[1] < horizon:
+        done = points.shape[1]
+        longer = continued(longer, points[:, done - own :], later[:, done - own : done])
+        rest = Contexts(predictor, longer, learned, later[:, done:])
+        points = np.concatenate([points, rest.answers(longer.lengths[None], ())[0][0]], axis=1)
     if not levels:
         quantiles = np.empty((*points.shape, 0))
-    elif quantiles is None:
+    elif spread is not None:
+        quantiles = spread[0]
+    else:
         offsets = conformal_offsets(predictor.notes, panel.names, levels, predictor.name)
         widths = contexts.scaler.std[:, None, None] * offsets.transpose(1, 0, 2)
         quantiles = points[..., None] + widths
     counts.done += len(usable)
     return _long(panel, points[:, :horizon], quantiles[:, :horizon], percents)
+
+
+def _check_rolling(
+    predictor: Predictor, panel: Panel, horizon: int, percents: Sequence[float]
+) -> None:
+    own = predictor.model.horizon
+    remedy = (
+        f"ask for at most {own}, or train or fine-tune one with horizon {horizon} (headway fit -c "
+        "timeseries/finetune)"
+    )
+    if percents:
+        raise UserError(
+            f"{predictor.name} gives intervals for its own horizon of {own} steps, asked were {horizon}; leave "
+            f"out the level, {remedy}"
+        )
+    if panel.historical.shape[1]:
+        named = ", ".join(panel.covariates.historical)
+        raise UserError(
+            f"{predictor.name} forecasts {own} steps, asked were {horizon}; for the rest it would need the "
+            f"historical covariates {named}, which end with the series; {remedy}"
+        )
 
 
 class _Future:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from headway.core.ops import native
+from headway.core.ops.tracing import constant
 
 _SOURCE = Path(__file__).with_name("decode.cpp")
 # Vectors per head that the kernel is compiled for.
@@ -68,7 +69,7 @@ def decode_attention(
     return out
 
 
-@torch.compiler.assume_constant_result
+@constant
 def _built() -> tuple[str | None, int]:
     """Why there is no library, and the floats of a vector; a constant to the compiler of graphs."""
     reason = native.reason_against(_SOURCE)

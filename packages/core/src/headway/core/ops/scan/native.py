@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from headway.core.ops import native
+from headway.core.ops.tracing import constant
 
 _SOURCE = Path(__file__).with_name("scan.cpp")
 # Sizes of state that the kernel is compiled for.
@@ -69,7 +70,7 @@ def backward(
     return grad_u, grad_delta, grad_A.sum(dim=0), grad_B.sum(dim=1), grad_C.sum(dim=1), grad_state
 
 
-@torch.compiler.assume_constant_result
+@constant
 def _built() -> str | None:
     """Why there is no library; a constant to the compiler of graphs."""
     return native.reason_against(_SOURCE)

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from headway.core.ops import native
 from headway.core.ops.neighbourhood.geometry import Pair, sizes
+from headway.core.ops.tracing import constant
 
 SOURCE = Path(__file__).parent / "kernels.cpp"
 
 
 # A tracer takes the answer as it is, instead of following it into the compiler.
-@torch.compiler.assume_constant_result
+@constant
 def reason_against() -> str | None:
     """Why the kernels cannot be had here, or None."""
     return native.reason_against(SOURCE)

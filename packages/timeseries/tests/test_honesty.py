@@ -1,0 +1,132 @@
+"""Where nothing can be foretold no forecaster reports skill; a peek at the future shows at once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+import headway.timeseries.models as models
+from headway.timeseries.data import ForecastingData
+from headway.timeseries.models import Forecaster
+from headway.timeseries.models.probabilistic import point_forecast
+from headway.timeseries.tasks import FittingLoss
+
+LENGTH, HORIZON, ROWS = 32, 8, 20_000
+SIZES = {"context_length": LENGTH, "horizon": HORIZON}
+SMALL = {"dim": 16, "depth": 1, "heads": 2}
+DECODER = {"variates": 3, "decoder_depth": 1}
+MADE: dict[str, Callable[[], Forecaster]] = {
+    "ACEFormer": lambda: models.ACEFormer(**SIZES, **SMALL, **DECODER),
+    "Autoformer": lambda: models.Autoformer(**SIZES, **SMALL, **DECODER, start=16, marks=4),
+    "DLinear": lambda: models.DLinear(**SIZES),
+    "ITransformer": lambda: models.ITransformer(**SIZES, **SMALL, future=True),
+    "Informer": lambda: models.Informer(**SIZES, **SMALL, **DECODER, start=16, marks=4),
+    "NLinear": lambda: models.NLinear(**SIZES),
+    "Naive": lambda: models.Naive(**SIZES),
+    "PatchTST": lambda: models.PatchTST(**SIZES, **SMALL, patch=8, stride=8),
+    "QuantileForecaster": lambda: models.QuantileForecaster(
+        backbone=models.NLinear(**SIZES), hidden=16
+    ),
+    "SAMformer": lambda: models.SAMformer(**SIZES),
+    "SeasonalNaive": lambda: models.SeasonalNaive(**SIZES, period=24),
+    "StudentTForecaster": lambda: models.StudentTForecaster(
+        backbone=models.PatchTST(**SIZES, **SMALL, patch=8, stride=8), hidden=16
+    ),
+    "Transformer": lambda: models.Transformer(**SIZES, **SMALL, **DECODER, start=16, marks=4),
+}
+KINDS = ("walk", "shuffled")
+
+
+def test_every_forecaster_is_probed() -> None:
+    found = {name: getattr(models, name) for name in models.list_models()}
+    assert {name for name, kind in found.items() if issubclass(kind, Forecaster)} == set(MADE)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ForecastingData]:
+    """Random walks; and seasons, whose windows get futures that are not theirs."""
+    random, folder, found = np.random.default_rng(0), Path(tmp_path_factory.mktemp("probe")), {}
+    noise = random.normal(size=(ROWS, 3))
+    season = 3 * np.sin(2 * np.pi * (np.arange(ROWS)[:, None] + [0, 5, 9]) / 24) + noise
+    for kind, values in zip(KINDS, (noise.cumsum(axis=0), season), strict=True):
+        frame = pd.DataFrame(values, columns=list("abc"))
+        frame.insert(0, "date", pd.date_range("2024-01-01", periods=ROWS, freq="h"))
+        frame.to_csv(folder / f"{kind}.csv", index=False)
+        found[kind] = ForecastingData(path=str(folder / f"{kind}.csv"), **SIZES)
+        found[kind].setup()
+    return found
+
+
+def windows(part: object, places: Tensor, shuffle: bool, peek: int) -> dict[str, Tensor]:
+    """Windows; with the future of another one, moved to where this one ends, and ``peek`` steps of theirs."""
+    batch = part.batch(places.tolist())  # pyright: ignore[reportAttributeAccessIssue]
+    x, y = batch["x"], batch["y"]
+    if shuffle:
+        y = x[:, -1:] + (y - x[:, -1:]).roll(len(y) // 3 + 1, dims=0)
+    seen = torch.cat([x, y[:, :peek]], dim=1)[:, peek:]
+    return batch | {"x": seen, "y": y, "last": x[:, -1:]}
+
+
+def skill(
+    model: Forecaster, data: ForecastingData, shuffle: bool, *, peek: int = 0, steps: int = 60
+) -> tuple[float, float]:
+    """Trains for a while; returns skill against the last value, and its standard error.
+
+    The stretches that are scored share no step, so what the last value misses in one says nothing of
+    another.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def answer(batch: dict[str, Tensor]) -> Tensor:
+        return model(batch["x"], marks=batch["marks"], future_marks=batch["future_marks"])
+
+    parameters = list(model.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=3e-3) if parameters else None
+    assert data.train_set is not None
+    assert data.test_set is not None
+    for _ in range(steps if optimizer is not None else 0):
+        places = torch.randint(len(data.train_set), (48,), generator=generator)
+        batch = windows(data.train_set, places, shuffle, peek)
+        loss = FittingLoss()(answer(batch), batch["y"], model.quantiles).mean()
+        assert optimizer is not None
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    batch = windows(data.test_set, torch.arange(0, len(data.test_set), HORIZON), shuffle, peek)
+    with torch.inference_mode():
+        said = point_forecast(answer(batch), model.quantiles)
+    mine = (said - batch["y"]).abs().mean(dim=(1, 2))
+    naive = (batch["last"] - batch["y"]).abs().mean(dim=(1, 2))
+    gained = (naive - mine) / naive.mean()
+    return gained.mean().item(), gained.std().item() / len(gained) ** 0.5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", MADE)
+def test_no_forecaster_has_skill_where_there_is_none(
+    name: str, kind: str, data: dict[str, ForecastingData]
+) -> None:
+    torch.manual_seed(0)
+    found, error = skill(MADE[name](), data[kind], kind == "shuffled")
+    assert found <= 3 * error
+    assert error < 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_peek_at_the_future_is_found(kind: str, data: dict[str, ForecastingData]) -> None:
+    torch.manual_seed(0)
+    found, error = skill(models.NLinear(**SIZES), data[kind], kind == "shuffled", peek=2, steps=300)
+    assert found > 10 * error
+    assert found > 0.1
+
+
+def test_true_futures_give_skill(data: dict[str, ForecastingData]) -> None:
+    torch.manual_seed(0)
+    found, error = skill(models.NLinear(**SIZES), data["shuffled"], False, steps=300)
+    assert found > 10 * error
+    assert found > 0.3
