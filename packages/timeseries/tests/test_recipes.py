@@ -92,7 +92,7 @@ def test_a_recipe_trains_and_its_run_forecasts(recipe: str, tmp_path: Path, caps
 
 
 def test_aceformer_trains_on_one_series(tmp_path: Path) -> None:
-    path = ett(tmp_path, 300, "AB")
+    path = ett(tmp_path, 300, "B")
     run = fit("aceformer_ett", path, "--data.columns", '["B"]', "--data.batch_size", "4")
     out = tmp_path / "f.csv"
     assert main(["forecast", "-m", str(run), str(path), "-o", str(out)]) == 0
