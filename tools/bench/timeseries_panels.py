@@ -70,9 +70,7 @@ def models(dim: int) -> dict[str, Forecaster]:
     sizes = {"context_length": CONTEXT, "horizon": HORIZON}
     return {
         "iTransformer": ITransformer(**sizes, dim=2 * dim, depth=2, heads=4, dropout=0.1),
-        "PatchTST": PatchTST(
-            **sizes, dim=dim, depth=2, heads=4, patch=24, stride=12, dropout=0.1
-        ),
+        "PatchTST": PatchTST(**sizes, dim=dim, depth=2, heads=4, patch=24, stride=12, dropout=0.1),
     }
 
 
@@ -181,7 +179,9 @@ def main() -> None:
         f"{len(panel.names)} series, {rows[0].series} of them change from day to day; "
         f"{args.windows} days, {np.isnan(panel.values).mean():.1%} of the values are missing"
     )
-    print("| model | MASE (95 %) | CRPS (95 %) | skill (95 %) | in 80 % (95 %) | CPU s: training, forecasts |")
+    print(
+        "| model | MASE (95 %) | CRPS (95 %) | skill (95 %) | in 80 % (95 %) | CPU s: training, forecasts |"
+    )
     print("|---|---|---|---|---|---|")
     for row in rows:
         mase, crps, skill, inside = (

@@ -123,9 +123,7 @@ class Contexts:
         rows = self.panel.offsets[items, None] + np.maximum(steps, 0)
         return np.where(steps < 0, np.nan, self.panel.values[rows].astype(float))
 
-    def _inputs(
-        self, items: NDArray[np.int64], ends: NDArray[np.int64]
-    ) -> dict[str, NDArray[Any]]:
+    def _inputs(self, items: NDArray[np.int64], ends: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         panel, length = self.panel, self.length
         steps = np.maximum(ends[:, None] + np.arange(-length, self.horizon), 0)
         inside = np.minimum(steps, panel.lengths[items, None] - 1)
@@ -138,9 +136,7 @@ class Contexts:
         if panel.future.shape[1]:
             found = panel.future[rows].astype(float)
             if self.ahead is not None:
-                beyond = np.clip(
-                    steps - panel.lengths[items, None], 0, self.ahead.shape[1] - 1
-                )
+                beyond = np.clip(steps - panel.lengths[items, None], 0, self.ahead.shape[1] - 1)
                 later = (steps > inside)[..., None]
                 found = np.where(later, self.ahead[items[:, None], beyond], found)
             found = self._scaled("future", found)
