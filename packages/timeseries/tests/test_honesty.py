@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,9 @@ from headway.timeseries.models.probabilistic import point_forecast
 from headway.timeseries.tasks import FittingLoss
 
 LENGTH, HORIZON, ROWS = 32, 8, 20_000
-SIZES = {"context_length": LENGTH, "horizon": HORIZON}
-SMALL = {"dim": 16, "depth": 1, "heads": 2}
-DECODER = {"variates": 3, "decoder_depth": 1}
+SIZES: Any = {"context_length": LENGTH, "horizon": HORIZON}
+SMALL: Any = {"dim": 16, "depth": 1, "heads": 2}
+DECODER: Any = {"variates": 3, "decoder_depth": 1}
 MADE: dict[str, Callable[[], Forecaster]] = {
     "ACEFormer": lambda: models.ACEFormer(**SIZES, **SMALL, **DECODER),
     "Autoformer": lambda: models.Autoformer(**SIZES, **SMALL, **DECODER, start=16, marks=4),

@@ -58,7 +58,7 @@ class Contexts:
     def answers(
         self, known: NDArray[np.int64], levels: Sequence[float]
     ) -> tuple[Floats, Floats | None]:
-        """Forecasts all series from some origins, in their units: points, and quantiles if the model has them.
+        """Forecasts all series from some origins: points, and quantiles if the model has them.
 
         Args:
             known: Steps of each series that are known; nothing behind them is read but future covariates.
