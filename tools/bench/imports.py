@@ -1,6 +1,6 @@
 """What it costs to import headway.timeseries, against torch: process CPU time, interleaved, least of several.
 
-    python tools/bench/imports.py [--rounds 5]
+python tools/bench/imports.py [--rounds 5]
 """
 
 import argparse

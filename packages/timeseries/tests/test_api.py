@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
 from panels import series
 
 from headway.core.errors import UserError

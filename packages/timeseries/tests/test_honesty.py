@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,10 @@ from headway.timeseries.models import Forecaster
 from headway.timeseries.models.probabilistic import point_forecast
 from headway.timeseries.tasks import FittingLoss
 
-LENGTH, HORIZON, ROWS = 32, 8, 20_000
-SIZES = {"context_length": LENGTH, "horizon": HORIZON}
-SMALL = {"dim": 16, "depth": 1, "heads": 2}
-DECODER = {"variates": 3, "decoder_depth": 1}
+LENGTH, HORIZON, ROWS = 32, 8, 16_000
+SIZES: Any = {"context_length": LENGTH, "horizon": HORIZON}
+SMALL: Any = {"dim": 16, "depth": 1, "heads": 2}
+DECODER: Any = {"variates": 3, "decoder_depth": 1}
 MADE: dict[str, Callable[[], Forecaster]] = {
     "ACEFormer": lambda: models.ACEFormer(**SIZES, **SMALL, **DECODER),
     "Autoformer": lambda: models.Autoformer(**SIZES, **SMALL, **DECODER, start=16, marks=4),
@@ -36,14 +37,18 @@ MADE: dict[str, Callable[[], Forecaster]] = {
     "StudentTForecaster": lambda: models.StudentTForecaster(
         backbone=models.PatchTST(**SIZES, **SMALL, patch=8, stride=8), hidden=16
     ),
+    "TimesFM": lambda: models.TimesFM(**SIZES, **SMALL, patch=8, output=HORIZON, hidden=16),
     "Transformer": lambda: models.Transformer(**SIZES, **SMALL, **DECODER, start=16, marks=4),
 }
 KINDS = ("walk", "shuffled")
+# Slower than all others together: its envelopes are found series by series.
+PROBED = [pytest.param(n, marks=pytest.mark.slow) if n == "ACEFormer" else n for n in MADE]
 
 
 def test_every_forecaster_is_probed() -> None:
     found = {name: getattr(models, name) for name in models.list_models()}
-    assert {name for name, kind in found.items() if issubclass(kind, Forecaster)} == set(MADE)
+    kinds = {name for name, kind in found.items() if issubclass(kind, Forecaster)}
+    assert kinds - {"MomentEncoder"} == set(MADE)  # that one reconstructs windows
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +66,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ForecastingData]
     return found
 
 
-def windows(part: object, places: Tensor, shuffle: bool, peek: int) -> dict[str, Tensor]:
-    """Windows; with the future of another one, moved to where this one ends, and ``peek`` steps of theirs."""
+def windows(
+    part: object, places: Tensor, shuffle: bool, peek: int, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Windows; with the future of another one, moved to where this one ends, and ``peek`` steps of theirs.
+
+    Which other one is drawn: a fixed distance would be a fixed part of the season.
+    """
     batch = part.batch(places.tolist())  # pyright: ignore[reportAttributeAccessIssue]
     x, y = batch["x"], batch["y"]
     if shuffle:
-        y = x[:, -1:] + (y - x[:, -1:]).roll(len(y) // 3 + 1, dims=0)
+        y = x[:, -1:] + (y - x[:, -1:])[torch.randperm(len(y), generator=generator)]
     seen = torch.cat([x, y[:, :peek]], dim=1)[:, peek:]
     return batch | {"x": seen, "y": y, "last": x[:, -1:]}
 
@@ -90,14 +100,15 @@ def skill(
     assert data.test_set is not None
     for _ in range(steps if optimizer is not None else 0):
         places = torch.randint(len(data.train_set), (48,), generator=generator)
-        batch = windows(data.train_set, places, shuffle, peek)
+        batch = windows(data.train_set, places, shuffle, peek, generator)
         loss = FittingLoss()(answer(batch), batch["y"], model.quantiles).mean()
         assert optimizer is not None
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     model.eval()
-    batch = windows(data.test_set, torch.arange(0, len(data.test_set), HORIZON), shuffle, peek)
+    apart = torch.arange(0, len(data.test_set), HORIZON)
+    batch = windows(data.test_set, apart, shuffle, peek, generator)
     with torch.inference_mode():
         said = point_forecast(answer(batch), model.quantiles)
     mine = (said - batch["y"]).abs().mean(dim=(1, 2))
@@ -107,14 +118,13 @@ def skill(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", PROBED)
 def test_no_forecaster_has_skill_where_there_is_none(
     name: str, kind: str, data: dict[str, ForecastingData]
 ) -> None:
     torch.manual_seed(0)
     found, error = skill(MADE[name](), data[kind], kind == "shuffled")
-    assert found <= 3 * error
-    assert error < 0.1
+    assert found <= min(3 * error, 0.05)
 
 
 @pytest.mark.parametrize("kind", KINDS)

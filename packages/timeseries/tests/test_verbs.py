@@ -171,7 +171,11 @@ def test_nlinear_by_least_squares_is_the_best_linear_map() -> None:
     values = np.stack([np.sin(time / 5), 3 + np.cos(time / 9) + 0.05 * time], axis=1)
     values += random.normal(0, 1e-3, values.shape)
     scaler = Scaler.fit(values[:300], ["a", "b"])
-    parts = [values[:300, 0], values[100:300, 1], values[:9, 1]]  # the last is too short for a window
+    parts = [
+        values[:300, 0],
+        values[100:300, 1],
+        values[:9, 1],
+    ]  # the last is too short for a window
     three = Scaler.of_parts([values[:300, 0], values[:300, 1], values[:300, 1]], ["a", "b", "c"])
     model = fit_nlinear(parts, three, context_length=20, horizon=5, ridge=1e-8)
     assert isinstance(model, NLinear)

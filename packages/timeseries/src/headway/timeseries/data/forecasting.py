@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headway.core.errors import UserError
+from headway.core.errors import InputError, UserError
 from headway.timeseries.data.base import WindowData
 from headway.timeseries.data.borders import find_borders
 from headway.timeseries.data.clock import calendar_marks
@@ -90,8 +90,15 @@ class ForecastingData(WindowData):
         chosen = chosen_places(table, self.columns)
         names, values = tuple(table.names[i] for i in chosen), table.values[:, chosen]
         borders = find_borders(len(values), self.borders)
-        self.scaler = Scaler.fit(values[: borders.train], names)
         known = ~np.isnan(values)
+        silent = ~known[: borders.train].any(axis=0)
+        if silent.any():
+            raise InputError(
+                f"{table.name}, series {names[int(np.argmax(silent))]}",
+                f"has no value in the training part, the first {borders.train} rows; leave it out "
+                "(data.columns names the series to read), or give other borders",
+            )
+        self.scaler = Scaler.fit(values[: borders.train], names)
         targets = chosen_targets(names, self.targets, table.name)
         marks = calendar_marks(table.stamps) if self.with_marks else np.zeros((0, 0))
         scaled = np.where(known, self.scaler.forward(values), 0.0)
@@ -107,7 +114,9 @@ class ForecastingData(WindowData):
         parts: dict[str, Windows | None] = {}
         for name in ("train", "val", "test"):
             start, end = borders.part(name, length)
-            empty = {"val": borders.val == borders.train, "test": borders.test == borders.val}.get(name)
+            empty = {"val": borders.val == borders.train, "test": borders.test == borders.val}.get(
+                name
+            )
             parts[name] = None if empty else Windows(**shared, start=start, end=end, name=name)
         self.use(parts, names, length, horizon)
         self.table = table

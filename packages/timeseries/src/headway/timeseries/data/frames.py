@@ -47,7 +47,9 @@ def _read_parquet(path: str | Path, columns: list[str] | None) -> Any:
     import pyarrow.parquet
 
     types = pyarrow.parquet.read_schema(path)
-    words = [field.name for field in types if field.type in (pyarrow.string(), pyarrow.large_string())]
+    words = [
+        field.name for field in types if field.type in (pyarrow.string(), pyarrow.large_string())
+    ]
     table = pyarrow.parquet.read_table(path, columns=columns, read_dictionary=words)
     # Every column leaves the table when it has become one of the frame.
     return table.to_pandas(split_blocks=True, self_destruct=True)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headway.core.errors import UserError
+from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.timeseries.data.base import WindowData
 from headway.timeseries.data.borders import find_borders
@@ -120,7 +120,7 @@ class PanelData(WindowData):
         panel = self.read()
         total = len(panel.names) + len(self.invalid.errors)
         why = f"context_length {length} + horizon {horizon}"
-        panel = check_series(panel, self.invalid, length + horizon, why)
+        panel = self._learnable(check_series(panel, self.invalid, length + horizon, why))
         self.invalid.log(total)
         borders = [find_borders(n, self.borders) for n in panel.lengths]
         train = np.array([border.train for border in borders])
@@ -167,6 +167,20 @@ class PanelData(WindowData):
                 **{kind: scaler.as_dict() for kind, scaler in self.covariate_scalers.items()},
             },
         }
+
+    def _learnable(self, panel: Panel) -> Panel:
+        """Returns the panel without series that cannot be scaled, if the policy allows."""
+        good = []
+        for place, series in enumerate(panel.names):
+            train = find_borders(int(panel.lengths[place]), self.borders).train
+            if np.isnan(panel.series(place)[: max(train, 1)]).all():
+                reason = f"has no value in its training part, the first {train} steps"
+                self.invalid.add(InputError(f"{panel.name}, series {series}", reason))
+            else:
+                good.append(place)
+        if not good:
+            raise InputError(panel.name, "none of its series has a value in its training part")
+        return panel.only(good)
 
     def _rows(self, panel: Panel, train: NDArray[np.int64], horizon: int) -> Rows:
         assert self.scaler is not None

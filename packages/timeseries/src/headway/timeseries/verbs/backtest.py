@@ -94,8 +94,8 @@ def run(args: argparse.Namespace) -> int:
         args.windows = WINDOWS
     if args.windows is not None and (args.protocol != FULL or args.stride != 1):
         raise UserError(
-            "--protocol and --stride are for the test part of --borders; leave out --windows, and give series "
-            "that begin and end together"
+            "--protocol and --stride are for the test part of --borders; leave out --windows, and give "
+            "series that begin and end together"
         )
     context = max([args.context_length, *(p.context_length for p in trained)])
     panel = _checked(panel, args, invalid, context, max(horizons))

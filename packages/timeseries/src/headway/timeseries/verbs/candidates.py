@@ -62,9 +62,7 @@ def seasonal_naive(context_length: int, horizon: int, period: int) -> Predictor:
     return as_predictor(model, {"panel": True}, "cpu", name="seasonal naive")
 
 
-def nlinear(
-    panel: Panel, train: NDArray[np.int64], context_length: int, horizon: int
-) -> Predictor:
+def nlinear(panel: Panel, train: NDArray[np.int64], context_length: int, horizon: int) -> Predictor:
     """Returns one linear map for all series, fitted by least squares on their training parts."""
     parts = [panel.series(k)[:n].astype(float) for k, n in enumerate(train)]
     scaler = Scaler.of_parts(parts, panel.names)
@@ -187,9 +185,7 @@ def light_gbm(
             ahead: Any = model.booster_.predict(
                 _features(many, np.tile(np.arange(steps), len(series)), period)
             )
-            points.append(
-                window[:, -1:] + _width(window)[:, None] * np.reshape(ahead, (-1, steps))
-            )
+            points.append(window[:, -1:] + _width(window)[:, None] * np.reshape(ahead, (-1, steps)))
         return np.stack(points), None
 
     return forecast

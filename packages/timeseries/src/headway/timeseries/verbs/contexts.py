@@ -58,7 +58,7 @@ class Contexts:
     def answers(
         self, known: NDArray[np.int64], levels: Sequence[float]
     ) -> tuple[Floats, Floats | None]:
-        """Forecasts all series from some origins, in their units: points, and quantiles if the model has them.
+        """Forecasts all series from some origins: points, and quantiles if the model has them.
 
         Args:
             known: Steps of each series that are known; nothing behind them is read but future covariates.
@@ -123,9 +123,7 @@ class Contexts:
         rows = self.panel.offsets[items, None] + np.maximum(steps, 0)
         return np.where(steps < 0, np.nan, self.panel.values[rows].astype(float))
 
-    def _inputs(
-        self, items: NDArray[np.int64], ends: NDArray[np.int64]
-    ) -> dict[str, NDArray[Any]]:
+    def _inputs(self, items: NDArray[np.int64], ends: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         panel, length = self.panel, self.length
         steps = np.maximum(ends[:, None] + np.arange(-length, self.horizon), 0)
         inside = np.minimum(steps, panel.lengths[items, None] - 1)
@@ -138,9 +136,7 @@ class Contexts:
         if panel.future.shape[1]:
             found = panel.future[rows].astype(float)
             if self.ahead is not None:
-                beyond = np.clip(
-                    steps - panel.lengths[items, None], 0, self.ahead.shape[1] - 1
-                )
+                beyond = np.clip(steps - panel.lengths[items, None], 0, self.ahead.shape[1] - 1)
                 later = (steps > inside)[..., None]
                 found = np.where(later, self.ahead[items[:, None], beyond], found)
             found = self._scaled("future", found)

@@ -103,8 +103,8 @@ def _check_rolling(
     )
     if percents:
         raise UserError(
-            f"{predictor.name} gives intervals for its own horizon of {own} steps, asked were {horizon}; leave "
-            f"out the level, {remedy}"
+            f"{predictor.name} gives intervals for its own horizon of {own} steps, asked were {horizon}; "
+            f"leave out the level, {remedy}"
         )
     if panel.historical.shape[1]:
         named = ", ".join(panel.covariates.historical)

@@ -224,9 +224,7 @@ class _Sums:
         rows = (self.panel.offsets[:-1] + known)[..., None] + np.arange(self.horizon)
         return self.panel.values[rows].astype(float)
 
-    def _remember(
-        self, known: NDArray[np.int64], points: Floats, quantiles: Floats | None
-    ) -> None:
+    def _remember(self, known: NDArray[np.int64], points: Floats, quantiles: Floats | None) -> None:
         said = points[..., None] if quantiles is None else quantiles
         errors = (self._truth(known)[..., None] - said) / self.size[:, None, None]
         for one, error in zip(known, errors, strict=True):
