@@ -29,6 +29,7 @@ Forecast = Callable[[Tensor], Tensor]
 """Contexts (M, n) to next values (M,)."""
 
 ORDER = 3
+MOST = 1000.0  # of what is tabled; NaN is above it, too
 FIXED = torch.tensor(
     [0.35, 0.25, 0.3], dtype=torch.float64
 )  # of the last value first; a slow decay
@@ -231,32 +232,44 @@ def contestants(series: Tensor, order: int, steps: int) -> dict[str, Forecast]:
 
 
 def table(rows: Mapping[str, Sequence[float]], head: Sequence[object]) -> str:
-    """Returns a table in Markdown, four digits."""
+    """Returns a table in Markdown, four digits; what has exploded is said, not numbered."""
     lines = ["| | " + " | ".join(map(str, head)) + " |", "|---" * (len(head) + 1) + "|"]
-    lines += [
-        f"| {name} | " + " | ".join(f"{value:.4f}" for value in values) + " |"
-        for name, values in rows.items()
-    ]
+    for name, values in rows.items():
+        cells = [f"{value:.4f}" if abs(value) < MOST else "> 1000" for value in values]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def picture(curves: dict[str, tuple[Sequence[float], Sequence[float]]], path: Path) -> None:
-    """Draws error and size of the forecasts over the steps."""
+def picture(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    moments: Sequence[int],
+    path: Path,
+) -> None:
+    """Draws error and size of the forecasts at some steps; what explodes leaves the picture.
+
+    Args:
+        curves: Contestant -> errors and sizes, one for each moment.
+        moments: Steps ahead.
+        path: Of the picture.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, (errors, sizes) in curves.items():
-        left.plot(range(1, len(errors) + 1), errors, label=name)
-        right.plot(range(1, len(sizes) + 1), sizes, label=name)
-    left.set(xlabel="steps ahead", ylabel="excess squared error, share of the variance")
-    right.set(
+        left.plot(moments, [max(error, 1e-5) for error in errors], marker=".", label=name)
+        right.plot(moments, sizes, marker=".", label=name)
+    left.set(
         xlabel="steps ahead",
-        ylabel="deviation of the forecasts, share of the series'",
+        ylabel="excess squared error / variance",
         yscale="log",
+        ylim=(1e-4, 10),
+    )
+    right.set(
+        xlabel="steps ahead", ylabel="deviation / that of the series", yscale="log", ylim=(0.05, 3)
     )
     right.legend(fontsize=7)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -298,9 +311,10 @@ def main() -> None:
         errors = (made - best).square().mean(dim=0) / variance
         curves[name] = (errors.tolist(), (made.std(dim=0) / variance**0.5).tolist())
     moments = [m for m in (1, 5, 10, 20, 40) if m <= ahead]
-    picture(curves, options.out / "ar_in_context.png")
     sizes = {name: [size[m - 1] for m in moments] for name, (_, size) in curves.items()}
     errors = {name: [error[m - 1] for m in moments] for name, (error, _) in curves.items()}
+    chosen = {name: (errors[name], sizes[name]) for name in curves}
+    picture(chosen, moments, options.out / "ar_in_context.png")
     pieces.append("## Deviation of the forecasts\n\n" + table(sizes, moments))
     pieces.append("## Excess error of the forecasts\n\n" + table(errors, moments))
 

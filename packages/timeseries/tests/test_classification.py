@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from headway.core.cli.main import main
 from headway.core.errors import InputError, UserError
 from headway.core.mixers import LegendreMemory, PoolingMixer, SelectiveScan
 from headway.core.training.invalid import InvalidItems
-from headway.core.weights import from_pretrained
+from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.data import ClassificationData, read_ts
 from headway.timeseries.data.classification import pad_series, split_classes
 from headway.timeseries.models import (
@@ -24,6 +25,7 @@ from headway.timeseries.models import (
     PatchTST,
     SeriesClassifier,
 )
+from headway.timeseries.verbs.classify import classify, load_classifier
 
 HEADER = """# made by hand
 @problemName Hand Made
@@ -157,7 +159,7 @@ def test_padding_changes_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_missing_values_are_not_read(name: str) -> None:
+def test_missing_values_are_not_read_and_the_model_comes_back(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = MODELS[name]().eval()
     x = torch.randn(2, 12, 3)
@@ -165,6 +167,8 @@ def test_missing_values_are_not_read(name: str) -> None:
     logits = model(x, mask=mask)
     torch.testing.assert_close(model(x.masked_fill(~mask, torch.nan), mask=mask), logits)
     assert (model(x) - logits).abs().max() > 1e-3
+    again = from_pretrained(save_pretrained(model, tmp_path / "model")).eval()
+    torch.testing.assert_close(again(x, mask=mask), logits)
 
 
 def test_wrong_series_are_refused() -> None:
@@ -207,6 +211,7 @@ QUICK = ["--trainer.accelerator", "cpu"]
 RECIPES = {
     "transformer_vowels": ["--model.backbone.dim", "16", "--model.backbone.heads", "2"],
     "lsfan_motions": [],
+    "lmuformer_motions": ["--model.backbone.dim", "16"],
 }
 
 
@@ -252,6 +257,27 @@ def test_a_recipe_learns_and_its_run_classifies(
     assert "label" not in again
     np.testing.assert_allclose(again.p_up[::-1], frame.p_up, atol=2e-6)
     assert from_pretrained(run).num_classes == 2
+
+
+def test_any_forecaster_classifies_from_a_recipe(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HEADWAY_RUNS", str(tmp_path / "runs"))
+    path = write(tmp_path / "train.ts", cases(20, 0))
+    inner = {"context_length": 20, "horizon": 4, "dim": 16, "heads": 2, "patch": 4, "stride": 4}
+    forecaster = {"class_path": "headway.timeseries.models.PatchTST", "init_args": inner}
+    backbone = {
+        "class_path": "headway.timeseries.models.ForecasterClassifier",
+        "init_args": {"backbone": forecaster, "features": 2, "num_classes": 2},
+    }
+    config = tmp_path / "patches.yaml"
+    config.write_text(yaml.safe_dump({"model": {"init_args": {"backbone": backbone}}}))
+    words = ["--data.path", str(path), *QUICK, "--trainer.max_steps", "2"]
+    assert main(["fit", "-c", "timeseries/lsfan_motions", "-c", str(config), *words]) == 0
+    run, out = tmp_path / "runs" / "patches" / "1", tmp_path / "out.csv"
+    longer = write(tmp_path / "long.ts", ",".join(["1"] * 21) + ":" + ",".join(["2"] * 21) + ":up")
+    assert main(["classify", "-m", str(run), str(path), "-o", str(out)]) == 0
+    assert len(pd.read_csv(out)) == 20
+    with pytest.raises(InputError, match="line 10: has 21 steps, the model reads up to 20"):
+        list(classify(load_classifier(str(run)), read_ts(longer)))
 
 
 def test_model_and_data_must_agree(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -121,17 +121,9 @@ def test_windows_of_orders_end_with_the_book_that_the_next_order_meets() -> None
     window = data.train_set[7]
     flow = zero_intelligence(60 + 2 * 14, levels=2, memory=0.7, seed=3)
     orders, books = data.scales
-    torch.testing.assert_close(
-        window["x"].double() * orders[1] + orders[0],
-        torch.from_numpy(flow.orders[11:13]),
-        atol=1e-4,
-        rtol=0,
-    )
-    torch.testing.assert_close(
-        window["books"][-1].double() * books[1] + books[0],
-        torch.from_numpy(flow.books[11]),
-        atol=1e-4,
-        rtol=0,
-    )
+    found = window["x"].double().numpy() * orders[1] + orders[0]
+    np.testing.assert_allclose(found, flow.orders[11:13], atol=1e-4)
+    found = window["books"][-1].double().numpy() * books[1] + books[0]
+    np.testing.assert_allclose(found, flow.books[11], atol=1e-4)
     with pytest.raises(UserError, match="number 6 must exceed past 4"):
         MarketData(number=6, past=4, future=2)

@@ -27,8 +27,17 @@ OTHERS = {
     "anomalies_ucr",
     "lsfan_motions",
     "transformer_vowels",
+    "lmuformer_motions",
+    "aceformer_ett",
+    "factformer_burgers",
+    "pde_transformer_burgers",
+    "swin_lstm_tracer",
+    "gnot_darcy",
+    "trades_market",
 }
 SMALL = {
+    "transformer_ett": ["--model.backbone.dim", "16", "--model.backbone.heads", "2"],
+    "autoformer_ett": ["--model.backbone.dim", "16", "--model.backbone.heads", "2"],
     "itransformer_ett": ["--model.backbone.dim", "16", "--model.backbone.heads", "2"],
     "informer_ett": ["--model.backbone.dim", "16", "--model.backbone.heads", "2"],
 }
@@ -80,6 +89,16 @@ def test_a_recipe_trains_and_its_run_forecasts(recipe: str, tmp_path: Path, caps
     assert 30 < frame.G.mean() < 100
     assert main(words) == 2
     assert "add --overwrite" in capsys.readouterr().err
+
+
+def test_aceformer_trains_on_one_series(tmp_path: Path) -> None:
+    path = ett(tmp_path, 300, "B")
+    run = fit("aceformer_ett", path, "--data.columns", '["B"]', "--data.batch_size", "4")
+    out = tmp_path / "f.csv"
+    assert main(["forecast", "-m", str(run), str(path), "-o", str(out)]) == 0
+    frame = pd.read_csv(out)
+    assert len(frame) == 5
+    assert frame.B.notna().all()
 
 
 def own_run(tmp_path: Path) -> Path:

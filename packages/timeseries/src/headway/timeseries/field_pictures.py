@@ -103,7 +103,7 @@ def distributions_figure(real: Any, made: Any, names: Sequence[str]) -> "Figure"
         low, high = np.quantile(real[:, place], [0.005, 0.995])
         for values, color, label in ((real, "0.4", "real"), (made, "tab:red", "generated")):
             axes.hist(
-                values[:, place],
+                np.clip(values[:, place], low - 0.5, high + 0.5),
                 bins=np.linspace(low - 0.5, high + 0.5, 40),
                 density=True,
                 color=color,
