@@ -282,7 +282,8 @@ def test_a_panel_is_trained_on_and_forecast(tmp_path: Path, capsys, monkeypatch)
     short = frame.drop(index=frame.index[frame.unique_id == "b"][-3:])
     cases = (
         ([], "reads the future covariates price; give their values with --future"),
-        (["--future", str(future), "--horizon", "5"], "forecasts 4 steps of a panel, asked were 5"),
+        # Two times four steps: the second four are not in the file.
+        (["--future", str(future), "--horizon", "5"], "future covariate is needed at all 8 steps"),
         (["--future", str(written(tmp_path, short, "s.csv"))], "series b: has no 'price' at"),
     )
     for extra, said in cases:

@@ -160,7 +160,7 @@ def light_gbm(
     random = np.random.default_rng(seed)
     inputs, outputs = [], []
     each = max(1, rows // len(able))
-    for place in able:
+    for place in able.tolist():
         values = panel.series(place)[: train[place]].astype(float)
         windows = sliding_window_view(values, lags + horizon)
         number = min(each, len(windows) * horizon)
