@@ -22,6 +22,7 @@ RECIPES = sorted(
 # Tested where what they do is.
 OTHERS = {
     "finetune",
+    "diffusion_ts_ett",
     "diffusion_ts_sines",
     "imputation_ett",
     "anomalies_ucr",
