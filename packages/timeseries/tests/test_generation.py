@@ -6,11 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightning import Trainer
+from torch import nn
 
 from headway.core.cli.main import main
 from headway.core.errors import UserError
+from headway.core.training import Adam
 from headway.timeseries.metrics import discriminative_score
 from headway.timeseries.simulation.sines import Sines, sines
+from headway.timeseries.tasks import GenerateSeries
 
 
 def test_sines_are_what_they_are_called() -> None:
@@ -60,8 +64,34 @@ def test_the_recipe_trains_and_is_judged(tmp_path: Path, monkeypatch, capsys) ->
     [run] = (tmp_path / "timeseries" / "diffusion_ts_sines").glob("*")
     capsys.readouterr()
     assert main(["test", "-m", str(run), "--json"]) == 0
-    assert '"test_discriminative": ' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert '"test_discriminative": ' in out
+    assert '"test_discriminative_real": ' in out
     assert (run / "pictures" / "test_generated.png").stat().st_size > 10_000
+
+
+class Memory(nn.Module):
+    """Makes up what it is given."""
+
+    def __init__(self, windows: torch.Tensor) -> None:
+        super().__init__()
+        self.windows = windows
+
+    def generate(self, number: int, **options: object) -> torch.Tensor:
+        return self.windows[:number]
+
+
+def test_training_windows_are_judged_as_well_as_what_is_made_up(tmp_path: Path) -> None:
+    data = Sines(number=400, tests=300, length=10, features=4)
+    data.setup()
+    noise = 2 * torch.rand(300, 10, 4, generator=torch.Generator().manual_seed(0)) - 1
+    task = GenerateSeries(backbone=Memory(noise), optimizer=Adam(lr=1e-3), judge_steps=400)
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path
+    )
+    [scores] = trainer.test(task, data, verbose=False)
+    assert scores["test_discriminative"] > 0.4
+    assert scores["test_discriminative_real"] < 0.1
 
 
 def test_a_file_is_learned_and_windows_are_written_in_its_units(

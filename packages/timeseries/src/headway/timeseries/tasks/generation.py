@@ -19,7 +19,9 @@ class GenerateSeries(Task):
 
     It logs ``train_loss``, ``val_loss`` (the same steps and noise in every epoch), and in the test the
     ``test_discriminative`` score: 0 where a small recurrent network, trained for it, cannot tell generated
-    windows from real ones, 0.5 where it always can. The run's ``pictures`` folder gets both kinds.
+    windows from real ones, 0.5 where it always can. ``test_discriminative_real`` is the score of training
+    windows in their place: what a perfect generator would get, above 0 where the parts differ. The run's
+    ``pictures`` folder gets both kinds.
 
     Args:
         backbone: A diffusion of windows such as ``DiffusionTS``.
@@ -89,9 +91,16 @@ class GenerateSeries(Task):
         model: Any = self.backbone
         generator = torch.Generator(self.device).manual_seed(0)
         made = model.generate(len(real), steps=self.steps, generator=generator).cpu()
-        self._shown = (real[:SHOWN], made[:SHOWN])
-        score = discriminative_score((real + 1) / 2, (made + 1) / 2, steps=self.judge_steps)
-        self.log("test_discriminative", score, prog_bar=True)
+        # Neighbours in time look alike: those that are drawn come from the whole test part.
+        spread = torch.linspace(0, len(real) - 1, min(SHOWN, len(real))).long()
+        self._shown = (real[spread], made[:SHOWN])
+        self._judge("test_discriminative", real, made)
+        data: Any = getattr(self.trainer, "datamodule", None)
+        train = getattr(data, "train_set", None)
+        if train is not None:
+            order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+            drawn = data.collate([train[int(k)] for k in order[: len(real)]])["x"]
+            self._judge("test_discriminative_real", real, drawn)
 
     def draw(self, split: str) -> None:
         """Draws real and generated windows beside each other, after a test."""
@@ -99,6 +108,10 @@ class GenerateSeries(Task):
             real, made = self._shown
             figure = generated_figure(real.float().numpy(), made.float().numpy())
             save_figure(figure, self.pictures / "test_generated.png")
+
+    def _judge(self, name: str, real: Tensor, others: Tensor) -> None:
+        score = discriminative_score((real + 1) / 2, (others + 1) / 2, steps=self.judge_steps)
+        self.log(name, score, prog_bar=True)
 
     def _loss(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         model: Any = self.backbone
