@@ -160,3 +160,16 @@ def test_nonsense_is_refused() -> None:
         sample(lambda x, step: x, CosineDiffusion(10), (1, 2), eta=2.0)
     with pytest.raises(UserError, match="of one shape"):
         Reconstruction(torch.zeros(1, 2), torch.zeros(2, dtype=torch.bool))
+
+
+def test_draws_of_training_are_of_the_generator_and_of_every_step() -> None:
+    process = CosineDiffusion(steps=7)
+    start = torch.zeros(3000, 4, dtype=torch.float64)
+    step, noise = process.draw(start, torch.Generator().manual_seed(3))
+    again = process.draw(start, torch.Generator().manual_seed(3))
+    assert torch.equal(step, again[0])
+    assert torch.equal(noise, again[1])
+    assert step.unique().tolist() == list(range(7))
+    assert noise.dtype == torch.float64
+    assert abs(noise.mean()) < 0.05
+    assert abs(noise.std() - 1) < 0.05

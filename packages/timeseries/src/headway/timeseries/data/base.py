@@ -3,12 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from headway.core.errors import UserError
 from headway.core.training import DataModule
 from headway.core.training.loader import Seeded
+from headway.timeseries.data.clock import calendar_marks
 from headway.timeseries.data.panel_windows import PanelWindows
+from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.windows import Batch, WindowBatches, Windows
 
 
@@ -78,6 +84,33 @@ class WindowData(DataModule):
             raise UserError(f"{name} is not known; give data.{name} in steps")
         return length
 
+    def tensors(
+        self, values: NDArray[np.float64], stamps: pd.Index, scaler: Scaler
+    ) -> dict[str, Any]:
+        """Returns scaled values, what is known of them, and marks, as windows are cut from them.
+
+        Args:
+            values: Of the series, NaN where missing.
+            stamps: Moments.
+            scaler: Of the series.
+
+        Shape:
+            values: (T, N).
+        """
+        known = ~np.isnan(values)
+        scaled = np.where(known, scaler.forward(values), 0.0)
+        marks = calendar_marks(stamps) if self.with_marks else np.zeros((0, 0))
+        return {
+            "values": torch.from_numpy(scaled).float(),
+            "mask": None if known.all() else torch.from_numpy(known),
+            "marks": torch.from_numpy(marks) if marks.shape[1] else None,
+        }
+
+    def take(self, parts: Mapping[str, Dataset[Any] | None]) -> None:
+        """Takes the windows of ``train``, ``val`` and ``test``."""
+        self.train_set, self.val_set = parts["train"], parts["val"]
+        self.test_set = self.predict_set = parts["test"]
+
     def use(
         self,
         parts: Mapping[str, Windows | PanelWindows | None],
@@ -86,7 +119,6 @@ class WindowData(DataModule):
         horizon: int,
     ) -> None:
         """Takes the windows of ``train``, ``val`` and ``test``, and what they are made of."""
-        self.train_set, self.val_set = parts["train"], parts["val"]
-        self.test_set = self.predict_set = parts["test"]
+        self.take(parts)
         self.series = tuple(series)
         self.length, self.steps = length, horizon

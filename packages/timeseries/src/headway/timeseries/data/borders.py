@@ -30,6 +30,11 @@ class Borders:
         start, end = (self.train, self.val) if name == "val" else (self.val, self.test)
         return max(0, start - context_length), end
 
+    def empty(self, name: str) -> bool:
+        """Whether ``val`` or ``test`` has no row of its own."""
+        start, end = self.part(name, 0)
+        return name != "train" and start == end
+
 
 def find_borders(rows: int, borders: str | Sequence[float]) -> Borders:
     """Returns the borders of a file.

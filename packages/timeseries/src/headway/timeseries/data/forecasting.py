@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from headway.core.errors import InputError, UserError
 from headway.timeseries.data.base import WindowData
 from headway.timeseries.data.borders import find_borders
-from headway.timeseries.data.clock import calendar_marks
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.table import SeriesTable, read_table
 from headway.timeseries.data.windows import Units, Windows
@@ -100,12 +99,8 @@ class ForecastingData(WindowData):
             )
         self.scaler = Scaler.fit(values[: borders.train], names)
         targets = chosen_targets(names, self.targets, table.name)
-        marks = calendar_marks(table.stamps) if self.with_marks else np.zeros((0, 0))
-        scaled = np.where(known, self.scaler.forward(values), 0.0)
         shared = {
-            "values": torch.from_numpy(scaled).float(),
-            "mask": None if known.all() else torch.from_numpy(known),
-            "marks": torch.from_numpy(marks) if marks.shape[1] else None,
+            **self.tensors(values, table.stamps, self.scaler),
             "targets": targets,
             "units": self._units(values[: borders.train]),
             "context_length": length,
@@ -114,10 +109,9 @@ class ForecastingData(WindowData):
         parts: dict[str, Windows | None] = {}
         for name in ("train", "val", "test"):
             start, end = borders.part(name, length)
-            empty = {"val": borders.val == borders.train, "test": borders.test == borders.val}.get(
-                name
+            parts[name] = (
+                None if borders.empty(name) else Windows(**shared, start=start, end=end, name=name)
             )
-            parts[name] = None if empty else Windows(**shared, start=start, end=end, name=name)
         self.use(parts, names, length, horizon)
         self.table = table
 

@@ -1,6 +1,5 @@
 """The data of tasks whose models answer with the window that they read: imputation and anomalies."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from headway.core.errors import InputError, UserError
 from headway.core.training.loader import Seeded
 from headway.timeseries.data.base import WindowData
 from headway.timeseries.data.borders import find_borders
-from headway.timeseries.data.clock import calendar_marks
 from headway.timeseries.data.forecasting import chosen_places, parse_borders
 from headway.timeseries.data.hiding import (
     EveryRatio,
@@ -95,52 +93,39 @@ class ReconstructionData(WindowData):
             "marks": self.with_marks,
         }
 
-    def read(self, columns: list[str] | None, overlap: int) -> dict[str, WholeWindows | None]:
-        """Reads and cuts the file: windows of ``train``, ``val`` and ``test``, None for an empty part.
+    def cut(
+        self, table: SeriesTable, columns: list[str] | None, overlap: int
+    ) -> dict[str, WholeWindows | None]:
+        """Returns the windows of ``train``, ``val`` and ``test``, None for an empty part.
 
         Args:
-            columns: Which series to read.
+            table: The series.
+            columns: Which of them to read.
             overlap: Rows before validation and test that their windows may read.
         """
-        table = read_table(self.path)
         chosen = chosen_places(table, columns)
         self.series = tuple(table.names[place] for place in chosen)
         self.length = self.of_model("context_length", self.context_length)
         self.step = table.step
         borders = find_borders(len(table.values), self.borders)
         self.scaler = Scaler.fit(table.values[: borders.train, chosen], self.series)
-        ends = {"train": borders.train, "val": borders.val, "test": borders.test}
-        starts = {"train": 0, "val": borders.train, "test": borders.val}
-        shared = self.tensors(table)
+        shared = self.scaled(table)
         parts: dict[str, WholeWindows | None] = {}
-        for name, end in ends.items():
-            start = starts[name]
-            if start == end and name != "train":
-                parts[name] = None
-                continue
-            start = start if name == "train" else max(0, start - overlap)
-            parts[name] = WholeWindows(
-                **shared, start=start, end=end, context_length=self.length, name=name
+        for name in ("train", "val", "test"):
+            start, end = borders.part(name, overlap)
+            parts[name] = (
+                None
+                if borders.empty(name)
+                else WholeWindows(**shared, start=start, end=end, name=name)
             )
         return parts
 
-    def tensors(self, table: SeriesTable) -> dict[str, Any]:
-        """Returns scaled values, what is known of them, and marks, as windows are cut from them."""
+    def scaled(self, table: SeriesTable) -> dict[str, Any]:
+        """Returns what windows are cut from, scaled as the training part says, and how long they are."""
         assert self.scaler is not None
         values = table.values[:, chosen_places(table, list(self.series))]
-        known = ~np.isnan(values)
-        scaled = np.where(known, self.scaler.forward(values), 0.0)
-        marks = calendar_marks(table.stamps) if self.with_marks else np.zeros((0, 0))
-        return {
-            "values": torch.from_numpy(scaled).float(),
-            "mask": None if known.all() else torch.from_numpy(known),
-            "marks": torch.from_numpy(marks) if marks.shape[1] else None,
-        }
-
-    def take(self, parts: Mapping[str, Dataset[Any] | None]) -> None:
-        """Takes the windows of ``train``, ``val`` and ``test``."""
-        self.train_set, self.val_set = parts["train"], parts["val"]
-        self.test_set = self.predict_set = parts["test"]
+        tensors = self.tensors(values, table.stamps, self.scaler)
+        return {**tensors, "context_length": self.length}
 
 
 class ImputationData(ReconstructionData):
@@ -213,7 +198,7 @@ class ImputationData(ReconstructionData):
             return
         parts: dict[str, Dataset[Any] | None] = {}
         overlap = self.of_model("context_length", self.context_length)
-        for name, windows in self.read(self.columns, overlap).items():
+        for name, windows in self.cut(read_table(self.path), self.columns, overlap).items():
             kind = HiddenWindows if name == "train" else EveryRatio
             parts[name] = None if windows is None else kind(windows, self.hiding, self.ratios)
         self.take(parts)
@@ -285,20 +270,15 @@ class AnomalyData(ReconstructionData):
         if columns is None and self.labels is not None:
             columns = [name for name in table.names if name != self.labels]
         # A window of the test part reads no row that was trained on.
-        parts = self.read(columns, 0)
+        parts = self.cut(table, columns, 0)
         if self.test is not None:
             table = read_table(self.test)
             if table.step != self.step:
                 raise InputError(
                     table.name, f"has a step of {table.step}, {self.path} has {self.step}"
                 )
-            parts["test"] = WholeWindows(
-                **self.tensors(table),
-                start=0,
-                end=len(table.values),
-                context_length=self.length,
-                name="test",
-            )
+            end = len(table.values)
+            parts["test"] = WholeWindows(**self.scaled(table), start=0, end=end, name="test")
         windows = parts["test"]
         if windows is not None and self.labels is not None:
             found = labels_of(table, self.labels)[windows.start : windows.end]

@@ -115,8 +115,4 @@ class GenerateSeries(Task):
 
     def _loss(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         model: Any = self.backbone
-        device = "cpu" if generator is not None else x.device
-        total = model.process.steps
-        step = torch.randint(0, total, (len(x),), generator=generator, device=device)
-        noise = torch.randn(x.shape, generator=generator, device=device, dtype=x.dtype)
-        return model.loss(x, step.to(x.device), noise.to(x.device))
+        return model.loss(x, *model.process.draw(x, generator))

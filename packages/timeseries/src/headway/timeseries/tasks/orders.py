@@ -116,8 +116,5 @@ class GenerateOrders(Task):
 
     def _loss(self, batch: dict[str, Tensor], generator: torch.Generator | None) -> Tensor:
         model: Any = self.backbone
-        x = batch["x"]
-        device = "cpu" if generator is not None else x.device
-        step = torch.randint(0, model.process.steps, (len(x),), generator=generator, device=device)
-        noise = torch.randn(x.shape, generator=generator, device=device, dtype=x.dtype)
-        return model.loss(x, step.to(x.device), noise.to(x.device), batch["orders"], batch["books"])
+        drawn = model.process.draw(batch["x"], generator)
+        return model.loss(batch["x"], *drawn, batch["orders"], batch["books"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from headway.core.cli.counts import Counts, Policy
@@ -14,6 +15,7 @@ from headway.core.files import save_figure
 from headway.timeseries.data.frames import write_frame
 from headway.timeseries.data.reconstruction import labels_of
 from headway.timeseries.data.table import SeriesTable, read_table
+from headway.timeseries.metrics.step_scores import StepScores
 from headway.timeseries.pictures import anomaly_figure
 from headway.timeseries.verbs.windows import Reconstructor, load_reconstructor, one_output
 
@@ -111,13 +113,9 @@ def score_steps(
         counts.refuse(error, on_invalid)
     scaler = model.predictor.scaler(table)
     scaled = scaler.forward(table.values)
-    rows = len(known)
-    total, count = np.zeros(rows), np.zeros(rows)
-    starts = np.arange(rows - model.length + 1)
-    # A few thousand windows at once: all of them would hold the file context_length times.
-    for part in np.split(starts, range(4096, len(starts), 4096)):
-        windows = part[:, None] + np.arange(model.length)
-        error = model.answers(table, scaler, part) - scaled[windows]
-        np.add.at(total, windows, np.nansum(error**2, axis=2))
-        np.add.at(count, windows, known[windows].sum(axis=2))
-    return np.divide(total, count, out=np.full(rows, np.nan), where=count > 0)
+    steps = StepScores(len(known))
+    for starts, answer in model.answers(table, scaler, np.arange(len(known) - model.length + 1)):
+        windows = starts[:, None] + np.arange(model.length)
+        parts = (answer - scaled[windows], starts, known[windows])
+        steps.update(*map(torch.from_numpy, parts))
+    return steps.compute().numpy()

@@ -88,7 +88,8 @@ def impute(
     if not len(starts):
         return filled
     scaler = model.predictor.scaler(table)
-    answers = scaler.inverse(model.answers(table, scaler, starts))
+    answers = np.concatenate([answer for _, answer in model.answers(table, scaler, starts)])
+    answers = scaler.inverse(answers)
     total, count = np.zeros_like(filled), np.zeros_like(filled)
     shown = ~missing[windows].all(axis=1, keepdims=True)
     np.add.at(total, windows, np.where(shown, answers, 0.0))

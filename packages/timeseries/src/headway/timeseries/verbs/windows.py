@@ -1,5 +1,6 @@
 """A trained model that answers with the windows that it reads, over the rows of a whole file."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,8 +62,8 @@ class Reconstructor:
     @torch.inference_mode()
     def answers(
         self, table: SeriesTable, scaler: Scaler, starts: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Returns the scaled reconstructions of windows.
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """Yields first rows of some windows with their scaled reconstructions, a batch at a time.
 
         Args:
             table: The series, NaN where missing.
@@ -70,21 +71,19 @@ class Reconstructor:
             starts: First rows of the windows.
 
         Shape:
-            starts: (B,). Output: (B, L, N).
+            starts: (W,). Output: (B,), (B, L, N).
         """
         device = self.predictor.device
         known = ~np.isnan(table.values)
         scaled = np.where(known, scaler.forward(table.values), 0.0)
         marks = self.predictor.marks(table.stamps)
-        found = []
         for batch in np.split(starts, range(BATCH, len(starts), BATCH)):
             rows = batch[:, None] + np.arange(self.length)
             x = torch.from_numpy(scaled[rows]).float().to(device)
             mask = None if known.all() else torch.from_numpy(known[rows]).to(device)
             calendar = None if marks is None else torch.from_numpy(marks[rows]).float().to(device)
             answer = reconstruct(self.predictor.model, x, mask=mask, marks=calendar)
-            found.append(answer.double().cpu().numpy())
-        return np.concatenate(found)
+            yield batch, answer.double().cpu().numpy()
 
 
 def load_reconstructor(source: str, device: str | None, task: str, remedy: str) -> Reconstructor:

@@ -44,6 +44,23 @@ class GaussianDiffusion(Module):
         signal = self._at(self.signal, step, start)
         return signal.sqrt() * start + (1 - signal).sqrt() * noise
 
+    def draw(
+        self, start: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Returns a random step and noise for each item, as training needs them.
+
+        Args:
+            start: Data.
+            generator: Of the draws, on the CPU; the default one of the device of the data if None.
+
+        Shape:
+            Output: (B,), (B, ...).
+        """
+        device = "cpu" if generator is not None else start.device
+        step = torch.randint(0, self.steps, (len(start),), generator=generator, device=device)
+        noise = torch.randn(start.shape, generator=generator, device=device, dtype=start.dtype)
+        return step.to(start.device), noise.to(start.device)
+
     def noise_in(self, x: Tensor, step: Tensor, start: Tensor) -> Tensor:
         """Returns the noise that made ``x`` of ``start``."""
         signal = self._at(self.signal, step, x)
