@@ -161,7 +161,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"model\.safetensors is damaged"):
         from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UserError, match=r"config\.json cannot be read as JSON"):
+    with pytest.raises(UserError, match=r"config\.json: is not JSON"):
         from_pretrained(tmp_path)
 
 

@@ -24,6 +24,6 @@ def run(verb: str, words: list[str]) -> int:
     target = args.target / recipe.path.name if args.target.is_dir() else args.target
     refuse_to_overwrite(target, overwrite=args.overwrite)
     with atomic_write(target, "w") as file:
-        file.write(recipe.path.read_text(encoding="utf-8"))
+        file.write(recipe.text)
     print(f"{target}: train it with headway fit -c {target}")
     return 0

@@ -34,9 +34,7 @@ def run(verb: str, words: list[str]) -> int:
         if config is None:
             raise UserError(f"{checkpoint} has no config.yaml beside it; add -c RECIPE")
         recipes = [Recipe("config", config)]
-    wanted = domains_named(
-        [r.name for r in recipes] + [r.path.read_text(encoding="utf-8") for r in recipes]
-    )
+    wanted = domains_named([r.name for r in recipes] + [r.text for r in recipes])
     need_training(wanted)
     import_rooms(wanted)
     return _evaluate(verb, recipes, overrides, checkpoint, as_json=args.json)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from headway.core.cli.nearest import nearest
+from headway.core.errors import InputError
+from headway.core.reading import read_text, read_yaml
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _CLASS = re.compile(r"Problem with given class_path '([^']+)'")
@@ -117,10 +117,9 @@ def _syntax(message: str, files: list[Path]) -> str:
     """Returns where a YAML file is broken; the parser does not say in which one."""
     for file in files:
         try:
-            yaml.safe_load(file.read_text(encoding="utf-8"))
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            return f"{file}:{mark.line + 1 if mark else '?'} is no YAML: {error.problem}"
+            read_yaml(file)
+        except InputError as error:
+            return str(error)
     return " ".join(message.split())
 
 
@@ -139,7 +138,7 @@ def _place(name: str, files: list[Path], words: list[str]) -> str:
         if word.startswith("--") and key.search(word):
             return f" [{word.split('=')[0]}]"
     for file in reversed(files):
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(read_text(file).splitlines(), 1):
             if key.search(line.partition("#")[0]):
                 return f" [{file}:{number}]"
     return ""

@@ -54,7 +54,7 @@ def run(verb: str, words: list[str]) -> int:
     """
     plan = _plan(verb, words)
     texts = [recipe.name for recipe in plan.recipes] + plan.overrides
-    texts += [recipe.path.read_text(encoding="utf-8") for recipe in plan.recipes]
+    texts += [recipe.text for recipe in plan.recipes]
     wanted = domains_named(texts)
     need_training(wanted)
     if not plan.recipes and plan.resume is None and not _asks(plan.overrides):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from headway.core.cli.nearest import nearest
 from headway.core.errors import UserError
+from headway.core.reading import read_text
 from headway.core.systems import installed_packages
 
 
@@ -20,10 +21,15 @@ class Recipe:
     name: str
     path: Path
 
+    @property
+    def text(self) -> str:
+        """What the file holds."""
+        return read_text(self.path, "recipe")
+
     def header(self) -> list[str]:
         """Returns the comment that the file opens with, line by line."""
         lines = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in self.text.splitlines():
             if not line.startswith("#"):
                 break
             lines.append(line.lstrip("# ").rstrip())

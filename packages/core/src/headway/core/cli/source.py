@@ -1,8 +1,9 @@
 """What can be told about a checkpoint without loading it."""
 
-import json
 import re
 from pathlib import Path
+
+from headway.core.reading import read_json, read_text
 
 _DOMAIN = re.compile(r"headway\.(?!core\b)(\w+)\.")
 
@@ -21,13 +22,10 @@ def domain_of(source: str) -> str | None:
         path = path.parent
     for file in (path / "model" / "config.json", path / "config.json"):
         if file.is_file():
-            try:
-                named = json.loads(file.read_text(encoding="utf-8")).get("class_path", "")
-            except (ValueError, AttributeError):
-                continue
+            named = read_json(file).get("class_path", "")
             if match := _DOMAIN.match(str(named)):
                 return match.group(1)
     config = path / "config.yaml"
-    if config.is_file() and (match := _DOMAIN.search(config.read_text(encoding="utf-8"))):
+    if config.is_file() and (match := _DOMAIN.search(read_text(config))):
         return match.group(1)
     return None

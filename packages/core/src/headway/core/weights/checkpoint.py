@@ -1,6 +1,5 @@
 """Opening what a user points at: a folder, a file, a run, or a name on the hub."""
 
-import json
 import pickle
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.finetune.adapter_files import merge_tensors
+from headway.core.reading import read_json
 
 SAFE_SUFFIXES = (".safetensors",)
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
@@ -121,15 +121,7 @@ def _open_file(source: str, path: Path) -> Checkpoint:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} must hold a mapping, got {type(content).__name__}")
-    return content
+    return read_json(path) if path.exists() else None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,10 +1,9 @@
 """What stands beside the weights of a model: classes, scalers, tokenizers, statistics."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from headway.core.errors import UserError
+from headway.core.reading import read_json
 
 
 def read_preprocessing(source: str | Path) -> dict[str, Any]:
@@ -14,15 +13,12 @@ def read_preprocessing(source: str | Path) -> dict[str, Any]:
         source: A run folder, a file in its ``checkpoints``, or a directory of a model.
 
     Raises:
-        UserError: If the file is not JSON.
+        UserError: If the file is not JSON, or holds no mapping.
     """
     source = Path(source)
     folder = source if source.is_dir() else source.parent
     for place in (folder / "model", folder, folder.parent / "model"):
         file = place / "preprocessing.json"
         if file.is_file():
-            try:
-                return json.loads(file.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise UserError(f"{file} is not JSON ({error})") from None
+            return read_json(file)
     return {}
