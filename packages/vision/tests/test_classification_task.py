@@ -76,6 +76,17 @@ def test_scores_equal_a_hand_computation(tmp_path: Path) -> None:
     assert (tmp_path / "pictures" / "test_confusion.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_first_batch_without_a_mistake_does_not_tie_scores_together(tmp_path: Path) -> None:
+    perfect = 5 * torch.eye(10)
+    # Right at the third place.
+    third = perfect + 6 * torch.eye(10).roll(1, 0) + 7 * torch.eye(10).roll(2, 0)
+    data = Table(torch.cat([perfect, third]), torch.arange(10).repeat(2), "0123456789")
+    task = ImageClassification(backbone=nn.Identity(), optimizer=AdamW(lr=1e-3))
+    found = trainer(tmp_path).test(task, data, verbose=False)[0]
+    assert found["test_top1"] == pytest.approx(0.5)
+    assert found["test_top5"] == pytest.approx(1.0)
+
+
 def test_top5_counts_labels_among_the_first_five(tmp_path: Path) -> None:
     logits = torch.arange(10.0, 0, -1).repeat(10, 1)
     task = ImageClassification(backbone=nn.Identity(), optimizer=AdamW(lr=1e-3))

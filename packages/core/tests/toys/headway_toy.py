@@ -111,6 +111,14 @@ class Kill(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Poison(Callback):
+    """Puts nan into a batch in the middle of an epoch while HEADWAY_TOY_POISON is set."""
+
+    def on_train_batch_start(self, trainer: Trainer, task: Any, batch: Any, index: int) -> None:
+        if index == 5 and os.environ.get("HEADWAY_TOY_POISON"):
+            batch[0][0, 0] = float("nan")
+
+
 class OnlyHead(Strategy):
     """A way to fine-tune."""
 

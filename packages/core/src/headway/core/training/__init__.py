@@ -23,6 +23,7 @@ from headway.core.training.schedules import (
     WarmupLinear,
     WarmupStep,
 )
+from headway.core.training.scores import score_collection
 from headway.core.training.task import Strategy, Task
 
 __all__ = [
@@ -48,4 +49,5 @@ __all__ = [
     "WarmupStep",
     "layer_depths",
     "parameter_groups",
+    "score_collection",
 ]

@@ -16,6 +16,7 @@ from headway.core.training.checkpoint_io import AtomicCheckpointIO
 from headway.core.training.cpu_clock import CpuClock
 from headway.core.training.curves import draw_curves
 from headway.core.training.export import export_model
+from headway.core.training.finite import check_metrics, check_weights
 from headway.core.training.metrics_file import MetricsFile
 from headway.core.training.resume import Sums, add_epoch_sums, epoch_sums, may_save
 from headway.core.training.run_folder import RunFolder
@@ -104,7 +105,9 @@ class RunRecorder(Checkpoint):
         self._validated = trainer.fit_loop.epoch_loop._num_ready_batches_reached()
         if not self._validated:
             self._add_row(trainer, training=False, validation=True)
+            check_metrics(trainer)
             if self._is_best(trainer, pl_module):
+                check_weights(trainer, pl_module)
                 trainer.save_checkpoint(self.folder.best, weights_only=False)
                 self._export(trainer, pl_module)
 
@@ -112,6 +115,7 @@ class RunRecorder(Checkpoint):
         """Records the epoch: its row, the last checkpoint, and the best one if it is."""
         self._add_row(trainer, training=True, validation=self._validated)
         self._validated = False
+        check_metrics(trainer)
         better = self._is_best(trainer, pl_module)
         self._save_last(trainer)
         if better:
@@ -159,7 +163,7 @@ class RunRecorder(Checkpoint):
                 self._warned = True
             return False
         value = float(trainer.callback_metrics[name])
-        if math.isnan(value):
+        if not math.isfinite(value):
             return False
         better = self.best is None or (value < self.best if mode == "min" else value > self.best)
         if better:
@@ -168,6 +172,7 @@ class RunRecorder(Checkpoint):
         return better
 
     def _save_last(self, trainer: Trainer) -> None:
+        check_weights(trainer, trainer.lightning_module)
         self._cpu_minutes = self._clock.minutes()
         trainer.save_checkpoint(self.folder.last, weights_only=False)
         self._saved_step = trainer.global_step
@@ -180,6 +185,7 @@ class RunRecorder(Checkpoint):
 
         if isinstance(task, Task):
             with task.averaged():
+                check_weights(trainer, task.backbone)
                 export_model(task.backbone, self.folder.model, task.preprocessing())
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from headway.core.errors import UserError
 from headway.core.finetune import FineTuning
 from headway.core.training.averaging import WeightAverage
 from headway.core.training.data import DataModule
+from headway.core.training.finite import FiniteTraining
 from headway.core.training.groups import parameter_groups
 from headway.core.training.hooks import Averaging, StepSeeds
 from headway.core.training.optimizers import OptimizerFactory
@@ -72,7 +73,8 @@ class Task(LightningModule):
 
     def configure_callbacks(self) -> list[Callback]:
         """Returns the callbacks that every run of a task has."""
-        return [StepSeeds()] if self.ema_decay is None else [StepSeeds(), Averaging()]
+        always: list[Callback] = [StepSeeds(), FiniteTraining()]
+        return always if self.ema_decay is None else [*always, Averaging()]
 
     def preprocessing(self) -> dict[str, Any]:
         """Returns what a user of the exported model needs besides its weights, as JSON values.

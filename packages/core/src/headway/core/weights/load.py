@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
+from headway.core.finite import non_finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def load_weights(
 
     Raises:
         UserError: If a tensor has another shape, or parameters are missing: it is then a checkpoint
-            of another model, and nothing is loaded.
+            of another model; or if a tensor holds nan or infinity. Nothing is loaded.
     """
     own = model.state_dict()
     wrong = [name for name in own if name in state and state[name].shape != own[name].shape]
@@ -87,6 +88,11 @@ def load_weights(
             f"parameters, such as {lost[0]}"
         )
     loaded = [name for name in own if name in state]
+    broken = next(non_finite({name: state[name] for name in loaded}), None)
+    if broken is not None:
+        raise UserError(
+            f"{source} is broken: {broken} holds nan or infinity; use an earlier checkpoint of that run"
+        )
     with torch.no_grad():
         for name in loaded:
             own[name].copy_(state[name])

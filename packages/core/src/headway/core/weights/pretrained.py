@@ -12,6 +12,7 @@ from torch import nn
 from headway.core.errors import UserError
 from headway.core.files import atomic_write
 from headway.core.finetune import merged_state
+from headway.core.finite import non_finite
 from headway.core.reduction import is_merged
 from headway.core.weights.adapter import adapters
 from headway.core.weights.checkpoint import Checkpoint, open_checkpoint
@@ -45,6 +46,11 @@ def save_pretrained(model: nn.Module, folder: str | Path) -> Path:
         name: value.detach().cpu().contiguous().clone()
         for name, value in merged_state(model).items()
     }
+    broken = next(non_finite(state), None)
+    if broken is not None:
+        raise UserError(
+            f"{broken} holds nan or infinity; such a model answers nothing and is not written"
+        )
     with atomic_write(folder / "model.safetensors") as file:
         file.write(to_bytes(state, metadata={"format": "pt"}))
     with atomic_write(folder / "config.json", "w") as file:

@@ -6,12 +6,17 @@ import torch
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MetricCollection
 from torchmetrics.text import CharErrorRate, WordErrorRate
 
 from headway.core.errors import UserError
 from headway.core.files import save_figure
-from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training import (
+    OptimizerFactory,
+    ScheduleFactory,
+    Strategy,
+    Task,
+    score_collection,
+)
 from headway.speech.data.batching import SpeechBatch
 from headway.speech.data.front_end import FrontEnd
 from headway.speech.data.speech_data import SpeechData
@@ -89,7 +94,7 @@ class Transcription(Task):
                 f"the vocabulary's blank is entry {self.tokenizer.blank}, the model's {self.blank}"
             )
         for split in ("val", "test"):
-            self.scores[split] = MetricCollection(
+            self.scores[split] = score_collection(
                 {"wer": WordErrorRate(), "cer": CharErrorRate()}, prefix=f"{split}_"
             )
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import Metric
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassConfusionMatrix,
@@ -16,7 +16,13 @@ from torchmetrics.classification import (
 
 from headway.core.errors import UserError
 from headway.core.files import save_figure
-from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training import (
+    OptimizerFactory,
+    ScheduleFactory,
+    Strategy,
+    Task,
+    score_collection,
+)
 from headway.core.training.confusion import confusion_figure
 from headway.vision.metrics.per_class import write_per_class
 from headway.vision.tasks.distillation import Distillation
@@ -203,7 +209,7 @@ def _heads(output: Any) -> tuple[Tensor, Tensor | None]:
     return output.logits, getattr(output, "distillation_logits", None)
 
 
-def _metrics(classes: int, multi_label: bool, prefix: str) -> MetricCollection:
+def _metrics(classes: int, multi_label: bool, prefix: str) -> nn.Module:
     if multi_label:
         scores: dict[str, Metric] = {
             "macro_f1": MultilabelF1Score(classes),
@@ -216,4 +222,4 @@ def _metrics(classes: int, multi_label: bool, prefix: str) -> MetricCollection:
         }
         if classes > 5:
             scores["top5"] = MulticlassAccuracy(classes, top_k=5, average="micro")
-    return MetricCollection(scores, prefix=prefix)  # pyright: ignore[reportArgumentType]
+    return score_collection(scores, prefix=prefix)
