@@ -6,7 +6,7 @@ import torch
 from headway.core.errors import UserError
 from headway.core.explain import gradient_relevance, token_relevance
 from headway.core.reduction import MostSimilar, Neighbours, merge_tokens, unmerge_model
-from headway.core.testing.tools import check_lora, token_slopes
+from headway.core.testing.tools import check_adapters, check_lora, token_slopes
 from headway.molecules.models import Llama
 from headway.molecules.models.llama import SPECIALS
 
@@ -24,6 +24,15 @@ def llama() -> Llama:
 
 def test_low_rank_adapters() -> None:
     check_lora(llama(), lambda model: model(TOKENS))
+
+
+def test_base_and_adapter_are_the_tuned_model(tmp_path) -> None:
+    def change(model: Llama) -> None:
+        model.set_vocabulary((*model.vocabulary, "[nH]", "Br"))
+
+    tokens = TOKENS.clone()
+    tokens[:, 4:6] = torch.tensor([13, 14])
+    check_adapters(llama, change, lambda model: model(tokens), tmp_path)
 
 
 @pytest.mark.parametrize("explain", [gradient_relevance, token_relevance])

@@ -7,7 +7,7 @@ from torch import Tensor
 from headway.core.errors import UserError
 from headway.core.explain import gradient_relevance, token_relevance
 from headway.core.reduction import MostSimilar, Neighbours, merge_tokens, unmerge_model
-from headway.core.testing.tools import check_lora, token_slopes
+from headway.core.testing.tools import check_adapters, check_lora, token_slopes
 from headway.rl.models import DecisionTransformer
 
 STEPS = 5
@@ -41,6 +41,21 @@ def last_action(actions: Tensor) -> Tensor:
 
 def test_low_rank_adapters() -> None:
     check_lora(transformer(), lambda model: model(**batch()))
+
+
+def test_base_and_adapter_are_the_tuned_model_in_another_environment(tmp_path) -> None:
+    def change(model: DecisionTransformer) -> None:
+        model.set_observation_dim(6)
+        model.set_action_dim(3)
+        model.set_statistics(torch.full((6,), 0.5), torch.full((6,), 2.0), 10.0)
+
+    def run(model: DecisionTransformer) -> Tensor:
+        given = batch()
+        given["observations"] = torch.cat([given["observations"], given["actions"]], dim=-1)
+        given["actions"] = given["observations"][..., :3]
+        return model(**given)
+
+    check_adapters(transformer, change, run, tmp_path)
 
 
 @pytest.mark.parametrize("explain", [gradient_relevance, token_relevance])

@@ -11,7 +11,7 @@ from headway.core.explain import gradient_relevance, token_relevance
 from headway.core.layout import Layout
 from headway.core.mixers import GatedConvolutionMixer
 from headway.core.reduction import MostSimilar, merge_tokens, unmerge_model
-from headway.core.testing.tools import check_lora, token_slopes
+from headway.core.testing.tools import check_adapters, check_lora, token_slopes
 from headway.speech.layers import ConvolutionSubsampling
 from headway.speech.models import CTC, Conformer
 
@@ -43,6 +43,14 @@ def fourth_token(out) -> Tensor:
 
 def test_low_rank_adapters() -> None:
     check_lora(recogniser(), lambda model: model(features(), LENGTHS).log_probs[:, :6])
+
+
+def test_base_and_adapter_are_the_tuned_model(tmp_path) -> None:
+    def run(model: CTC) -> Tensor:
+        # A change of statistics would show: training follows the batch where it is not held.
+        return 3 * model(3 + features(), LENGTHS).log_probs[:, :6]
+
+    check_adapters(recogniser, lambda model: model.set_vocab_size(9), run, tmp_path)
 
 
 @pytest.mark.parametrize("explain", [gradient_relevance, token_relevance])

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from headway.core.explain import gradient_relevance, token_relevance
 from headway.core.reduction import MostSimilar, merge_tokens, unmerge_model
-from headway.core.testing.tools import check_lora, token_slopes
+from headway.core.testing.tools import check_adapters, check_lora, token_slopes
 from headway.timeseries.models import ITransformer
 
 
@@ -27,6 +27,12 @@ def first_hour(forecast: Tensor) -> Tensor:
 
 def test_low_rank_adapters() -> None:
     check_lora(itransformer(), lambda model: model(windows(4)))
+
+
+def test_base_and_adapter_are_the_tuned_model(tmp_path) -> None:
+    check_adapters(
+        itransformer, lambda model: model.set_horizon(7), lambda model: model(windows(4)), tmp_path
+    )
 
 
 @pytest.mark.parametrize("explain", [gradient_relevance, token_relevance])

@@ -10,8 +10,8 @@ from headway.core.errors import UserError
 from headway.core.explain import gradient_relevance, token_relevance
 from headway.core.mixers import PoolingMixer, SelfAttention, WindowAttention
 from headway.core.reduction import MergedFeedForward, MostSimilar, merge_tokens, unmerge_model
-from headway.core.testing.tools import check_lora, token_slopes
-from headway.vision.models import DETR, Features, Swin
+from headway.core.testing.tools import check_adapters, check_lora, token_slopes
+from headway.vision.models import DETR, Features, Swin, ViT
 
 WINDOWS = (partial(WindowAttention, window=2), partial(WindowAttention, window=2, shift=1))
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -31,6 +31,29 @@ def swin(mixer=WINDOWS) -> Swin:
 
 def test_low_rank_adapters() -> None:
     check_lora(swin(), lambda model: model(IMAGES))
+
+
+def test_base_and_adapter_are_the_tuned_model(tmp_path) -> None:
+    def change(model: Swin) -> None:
+        model.reset_classifier(7)
+        model.set_channels(5)
+
+    images = torch.randn(2, 5, 8, 8, generator=torch.Generator().manual_seed(2)).double()
+    check_adapters(swin, change, lambda model: model(images), tmp_path)
+
+
+def test_a_vit_at_another_size_and_its_adapter(tmp_path) -> None:
+    def vit() -> ViT:
+        torch.manual_seed(0)
+        options = {"embedding": partial(PatchEmbedding, patch=4), "dim": 8, "depth": 2, "heads": 2}
+        return ViT(image_size=8, num_classes=3, **options).double()
+
+    def change(model: ViT) -> None:
+        model.reset_classifier(4)
+        model.set_input_size(12)
+
+    images = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(2)).double()
+    check_adapters(vit, change, lambda model: model(images), tmp_path)
 
 
 @pytest.mark.parametrize("mixer", [WINDOWS, PoolingMixer], ids=["windows", "pooling"])

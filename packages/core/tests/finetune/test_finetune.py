@@ -6,6 +6,7 @@ from torch import nn
 
 from headway.core.errors import UserError
 from headway.core.finetune import (
+    Adapters,
     BitFit,
     Full,
     HeadOnly,
@@ -16,11 +17,13 @@ from headway.core.finetune import (
     merge,
     save_adapter,
     trainable_parameters,
+    unmerge,
 )
 from headway.core.heads import ClassificationHead
 from headway.core.linear import FusedLinear
 from headway.core.module import Module
 from headway.core.stacks import Encoder
+from headway.core.training import AdamW, Task
 
 
 class Model(Module):
@@ -139,3 +142,149 @@ def test_an_adapter_of_another_model_is_refused(tmp_path: Path) -> None:
 def test_too_many_blocks_are_refused() -> None:
     with pytest.raises(UserError, match=r"LastBlocks\(4\) of a model with 3 blocks"):
         LastBlocks(4).apply(model())
+
+
+def test_lora_on_the_first_layer_of_a_frozen_model() -> None:
+    class First(Module):
+        """Its first layer reads what needs no gradient and hands its answer on as it is."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc1 = nn.Linear(16, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc1(x)
+
+    net, x = First(), torch.randn(8, 16)
+    kept = x.clone()
+    LoRA(rank=2, targets=("fc1",)).apply(net)  # it has no head: features are adapted too
+    step_loss = net(x).square().mean()
+    step_loss.backward()
+    assert net.fc1.up["all"].grad.abs().sum() > 0
+    assert torch.equal(x, kept)
+
+
+def test_lora_scales_by_twice_the_rank_unless_told() -> None:
+    for rank in (1, 4):
+        net = model()
+        LoRA(rank=rank).apply(net)
+        assert net.encoder.blocks[0].mixer.function.qkv.scale == 2.0
+    net = model()
+    LoRA(rank=4, alpha=4).apply(net)
+    assert net.encoder.blocks[0].mixer.function.qkv.scale == 1.0
+
+
+def test_lora_is_not_put_onto_itself() -> None:
+    net = model()
+    LoRA(rank=2).apply(net)
+    with pytest.raises(UserError, match=r"has low-rank products already; merge"):
+        LoRA(rank=2).apply(net)
+    merge(net)
+    LoRA(rank=2).apply(net)
+
+
+def test_merging_is_undone_to_the_last_bit() -> None:
+    net = model()
+    LoRA(rank=2, targets=("q", "fc1")).apply(net)
+    step(net)
+    net.eval()
+    before, x = {k: v.clone() for k, v in net.state_dict().items()}, torch.randn(2, 5, 16)
+    adapted = net(x)
+    merge(net, undoable=True)
+    torch.testing.assert_close(net(x), adapted, atol=1e-6, rtol=1e-6)
+    unmerge(net)
+    assert before.keys() == net.state_dict().keys()
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
+    assert not any(module.training for module in net.modules())
+    assert {n for n in learning(net) if "base" in n} == set()
+    with pytest.raises(UserError, match="undoable=True"):
+        unmerge(model())
+
+
+def test_adapters_of_one_base_are_switched_by_name(tmp_path: Path) -> None:
+    x, answers = torch.randn(2, 5, 16), {}
+    for seed, name in enumerate(("birds", "fish")):
+        net = model()
+        LoRA(rank=2).apply(net)
+        torch.manual_seed(seed)
+        step(net)
+        save_adapter(net, tmp_path / name)
+        answers[name] = net(x)
+    adapters = Adapters(model())
+    before = adapters.base(x)
+    for name in answers:
+        adapters.load(name, tmp_path / name)
+    assert adapters.names == ("birds", "fish")
+    for name in ("fish", "birds", "fish"):
+        torch.testing.assert_close(adapters[name](x), answers[name])
+    assert torch.equal(adapters.base(x), before)
+    assert all(parameter.requires_grad for parameter in adapters.base.parameters())
+    key = "encoder.blocks.1.feedforward.function.fc1.weight"
+    assert adapters["fish"].get_parameter(key) is adapters.base.get_parameter(key)
+    with pytest.raises(UserError, match="no adapter 'cats'; loaded: birds, fish"):
+        adapters["cats"]
+
+
+def test_tied_weights_stay_tied(tmp_path: Path) -> None:
+    class Tied(Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(5, 16)
+            self.fc1 = nn.Linear(16, 16)
+            self.head = nn.Linear(16, 5, bias=False)
+            self.head.weight = self.embedding.weight
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.fc1(self.embedding(x)))
+
+    torch.manual_seed(0)
+    net = Tied()
+    HeadOnly().apply(net)
+    with torch.no_grad():
+        net.head.weight.mul_(2)
+    save_adapter(net, tmp_path)
+    again = load_adapter(Tied(), tmp_path)
+    assert again.head.weight is again.embedding.weight
+    assert torch.equal(again.head.weight, net.head.weight)
+
+
+def test_frozen_statistics_stay_as_they_were() -> None:
+    class Normed(Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc1 = nn.Linear(16, 16)
+            self.norms = nn.ModuleList([nn.BatchNorm1d(16), nn.BatchNorm1d(16, affine=False)])
+            self.head = nn.Sequential(nn.BatchNorm1d(16), nn.Linear(16, 4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for norm in self.norms:
+                x = norm(self.fc1(x))
+            return self.head(x)
+
+    net = Normed()
+    task = Task(backbone=net, optimizer=AdamW(lr=0.1), finetune=HeadOnly())
+    for mode in (True, False, True):
+        task.train(mode)
+    assert task.training
+    net(torch.randn(8, 16) + 3)
+    assert net.norms[0].running_mean.abs().sum() == 0
+    assert net.norms[1].num_batches_tracked == 0
+    assert net.head[0].running_mean.abs().sum() > 0  # it learns, so it follows
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"layers": []}', "layers is no mapping"),
+        ("[]", "must hold a mapping"),
+        ('{"layers": {"encoder.blocks.0.mixer.function.qkv": {"rank": 1e9}}}', "does not fit"),
+        ('{"layers": {}, "changes": {"os.system": "x"}}', "changes os.system"),
+    ],
+)
+def test_damaged_adapters_are_named(tmp_path: Path, text: str, reason: str) -> None:
+    net = model()
+    LoRA(rank=2).apply(net)
+    save_adapter(net, tmp_path)
+    (tmp_path / "adapter.json").write_text(text)
+    with pytest.raises(UserError, match=reason):
+        load_adapter(model(), tmp_path)

@@ -5,6 +5,8 @@ from typing import Any, Self
 
 from torch import nn
 
+from headway.core.changes import watch
+
 
 class Module(nn.Module):
     """An ``nn.Module`` that records its bound constructor arguments in ``init_args``.
@@ -14,6 +16,11 @@ class Module(nn.Module):
     """
 
     init_args: dict[str, Any]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Watches the methods that change a built model (``headway.core.changes``)."""
+        super().__init_subclass__(**options)
+        watch(cls)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Binds the arguments before ``__init__`` sees them."""

@@ -1,16 +1,19 @@
 """Low-rank adaptation."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from headway.core.changes import new_parameters
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
-from headway.core.finetune.base import FineTuning, freeze_all_but_heads
+from headway.core.finetune.base import FineTuning, find_heads, freeze_all_but
 from headway.core.linear import FusedLinear
 from headway.core.systems import system
+
+_UNMERGED = "_unmerged_layer"
 
 
 class LoRALinear(nn.Module):
@@ -69,10 +72,13 @@ class LoRALinear(nn.Module):
         """Returns the adapted projection."""
         out = self.base(x)
         dropped = self.dropout(x)
-        for name, rows in self.parts.items():
-            # In place: the backward pass of a linear layer does not need its output.
-            out[..., rows] += self.scale * ((dropped @ self.down[name].T) @ self.up[name].T)
-        return out
+        pieces, place = [], 0
+        for name, rows in sorted(self.parts.items(), key=lambda part: part[1].start):
+            product = (dropped @ self.down[name].T) @ self.up[name].T
+            pieces += [out[..., place : rows.start], out[..., rows] + self.scale * product]
+            place = rows.stop
+        # Not written into ``out``, which autograd may have given to others.
+        return torch.cat([*pieces, out[..., place:]], dim=-1)
 
     def merged(self) -> nn.Linear:
         """Returns the base layer with the product added to its weight."""
@@ -120,6 +126,23 @@ class LoRA(FineTuning):
 
     def apply(self, model: nn.Module) -> None:
         """Adapts the model in place."""
+        if next(lora_layers(model), None) is not None:
+            raise UserError(
+                f"{type(model).__name__} has low-rank products already; merge(model) adds them to its "
+                "weights, and Adapters(base) holds several adapters of one model"
+            )
+        chosen = self._chosen(model)
+        # A model without a head is adapted too: it gives features.
+        freeze_all_but(model, find_heads(model))
+        for name, module, parts in chosen:
+            adapted = LoRALinear(
+                module, rank=self.rank, alpha=self.alpha, sections=parts, dropout=self.dropout
+            )
+            model.set_submodule(name, adapted.train(module.training))
+
+    def _chosen(self, model: nn.Module) -> list[tuple[str, nn.Linear, dict[str, slice] | None]]:
+        """Returns the layers to adapt, with the sections of fused ones."""
+        new = new_parameters(model)
         known: set[str] = set()
         chosen: list[tuple[str, nn.Linear, dict[str, slice] | None]] = []
         for name, module in model.named_modules():
@@ -128,6 +151,8 @@ class LoRA(FineTuning):
             last = name.rpartition(".")[2]
             sections = module.sections if isinstance(module, FusedLinear) else {}
             known |= {last, *sections}
+            if f"{name}.weight" in new:
+                continue  # it starts anew, and learns whole
             parts = {key: rows for key, rows in sections.items() if key in self.targets}
             if parts and last not in self.targets:
                 chosen.append((name, module, parts))
@@ -137,30 +162,59 @@ class LoRA(FineTuning):
         if missing:
             raise UserError(
                 f"LoRA found no projection named {', '.join(missing)} in {type(model).__name__}; "
-                f"there are {', '.join(sorted(known))}"
+                f"there are {', '.join(sorted(known)) or 'none'}"
             )
-        freeze_all_but_heads(model)
-        for name, module, parts in chosen:
-            adapted = LoRALinear(
-                module, rank=self.rank, alpha=self.alpha, sections=parts, dropout=self.dropout
-            )
-            model.set_submodule(name, adapted)
+        return chosen
 
 
-def merge(model: nn.Module) -> nn.Module:
-    """Adds every low-rank product to the weight that it adapts, in place; returns the model."""
-    for name, module in list(model.named_modules()):
+def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
+    """Yields the names and the layers that carry low-rank products."""
+    for name, module in model.named_modules():
         if isinstance(module, LoRALinear):
-            model.set_submodule(name, module.merged())
+            yield name, module
+
+
+def merge(model: nn.Module, *, undoable: bool = False) -> nn.Module:
+    """Adds every low-rank product to the weight that it adapts, in place; returns the model.
+
+    Args:
+        model: The model.
+        undoable: Whether ``unmerge`` can take them out again, to the last bit; it costs a copy of the
+            adapted weights.
+    """
+    for name, layer in list(lora_layers(model)):
+        before = layer.base.weight.detach().clone() if undoable else None
+        merged = layer.merged()
+        if before is not None:
+            merged.__dict__[_UNMERGED] = (layer, before)
+        model.set_submodule(name, merged)
+    return model
+
+
+def unmerge(model: nn.Module) -> nn.Module:
+    """Takes out what ``merge(model, undoable=True)`` added, in place; returns the model.
+
+    Raises:
+        UserError: If nothing was merged so that it can be undone.
+    """
+    found = [(name, m) for name, m in model.named_modules() if _UNMERGED in m.__dict__]
+    if not found:
+        raise UserError(
+            f"{type(model).__name__} holds no merged products; call merge(model, undoable=True) first"
+        )
+    for name, merged in found:
+        layer, before = merged.__dict__.pop(_UNMERGED)
+        with torch.no_grad():
+            layer.base.weight.copy_(before)
+        layer.base.requires_grad_(False)
+        model.set_submodule(name, layer.train(merged.training))
     return model
 
 
 def merged_state(model: nn.Module) -> dict[str, Tensor]:
     """Returns the tensors that the model would have if it were merged, and leaves it as it is."""
     state = model.state_dict()
-    for name, module in model.named_modules():
-        if not isinstance(module, LoRALinear):
-            continue
+    for name, module in lora_layers(model):
         for key in [key for key in state if key.startswith(f"{name}.")]:
             del state[key]
         state[f"{name}.weight"] = module.weight.detach()

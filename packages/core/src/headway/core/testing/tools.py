@@ -1,11 +1,24 @@
 """What the tests of all domains ask of the toolboxes."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from headway.core.finetune import LoRA, LoRALinear, merge
+from headway.core.changes import new_parameters
+from headway.core.finetune import (
+    Adapters,
+    BitFit,
+    HeadOnly,
+    LastBlocks,
+    LoRA,
+    LoRALinear,
+    hold_frozen_statistics,
+    load_adapter,
+    merge,
+    save_adapter,
+)
 from headway.core.finetune.base import heads_of
 
 
@@ -40,6 +53,56 @@ def check_lora(model: nn.Module, run: Callable[[nn.Module], Tensor]) -> None:
     merge(model)
     assert not any(isinstance(module, LoRALinear) for module in model.modules())
     torch.testing.assert_close(run(model), adapted, atol=1e-10, rtol=1e-10)
+
+
+STRATEGIES = (LoRA(rank=2), HeadOnly(), LastBlocks(1), BitFit())
+
+
+def check_adapters(
+    make: Callable[[], nn.Module],
+    change: Callable[[nn.Module], object],
+    run: Callable[[nn.Module], Tensor],
+    folder: Path,
+) -> None:
+    """Asserts for each way to fine-tune a changed model that what is new learns, and what is saved suffices.
+
+    Args:
+        make: Builds the base, always with the same weights, in float64.
+        change: Changes it as its data would: classes, channels, vocabulary, statistics.
+        run: Calls a changed model and returns what it answers.
+        folder: For the files.
+    """
+    adapters = Adapters(make().eval())
+    answers = {}
+    for strategy in STRATEGIES:
+        name = type(strategy).__name__
+        tuned = make()
+        change(tuned)
+        new = new_parameters(tuned)
+        strategy.apply(tuned)
+        before = {key: value.detach().clone() for key, value in tuned.named_parameters()}
+        learning = [p for p in tuned.parameters() if p.requires_grad]
+        optimizer = torch.optim.SGD(learning, lr=0.01)
+        tuned.train()
+        hold_frozen_statistics(tuned)
+        for _ in range(2):
+            optimizer.zero_grad()
+            run(tuned).square().mean().backward()
+            optimizer.step()
+        for key, value in tuned.named_parameters():
+            if key in new:
+                assert not torch.equal(value, before[key]), f"{name} leaves {key} as it began"
+        save_adapter(tuned, folder / name)
+        answers[name] = run(tuned.eval()).detach()
+        again = load_adapter(make().eval(), folder / name)
+        assert not any(module.training for module in again.modules()), name
+        torch.testing.assert_close(run(again), answers[name], atol=1e-6, rtol=1e-6)
+        adapters.load(name, folder / name)
+    for name, answer in answers.items():  # side by side: none has touched another
+        torch.testing.assert_close(run(adapters[name]), answer, atol=1e-6, rtol=1e-6)
+    base = make()
+    for key, value in adapters.base.state_dict().items():
+        assert torch.equal(value, base.state_dict()[key]), key
 
 
 def token_slopes(stack: nn.Module, run: Callable[[], Tensor], *, step: float = 1e-5) -> Tensor:

@@ -4,14 +4,15 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from lightning.pytorch import Callback, LightningModule
 from torch import nn
 from torch.optim import Optimizer
 
+from headway.core.changes import train_new_parameters
 from headway.core.errors import UserError
-from headway.core.finetune import FineTuning
+from headway.core.finetune import FineTuning, hold_frozen_statistics
 from headway.core.training.averaging import WeightAverage
 from headway.core.training.data import DataModule
 from headway.core.training.finite import FiniteTraining
@@ -64,12 +65,21 @@ class Task(LightningModule):
             raise UserError(f"ema is {ema}; a decay lies between 0 and 1, usually 0.999 to 0.9999")
         if finetune is not None:
             finetune.apply(backbone)
+            train_new_parameters(backbone)
         self.backbone = backbone
         self.optimizer_factory = optimizer
         self.schedule_factory = schedule
         self.layer_decay = layer_decay
         self.ema_decay = ema
         self.average: WeightAverage | None = None
+        self.backbone.train()
+        hold_frozen_statistics(self.backbone)
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the mode; normalisation that is frozen keeps its statistics."""
+        super().train(mode)
+        hold_frozen_statistics(self.backbone)
+        return self
 
     def configure_callbacks(self) -> list[Callback]:
         """Returns the callbacks that every run of a task has."""

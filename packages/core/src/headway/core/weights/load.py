@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from headway.core.changes import EFFECTS, changed_parameters
 from headway.core.errors import UserError
 from headway.core.finite import non_finite
 
@@ -20,6 +21,7 @@ class LoadReport:
         missing: Parameters that the checkpoint does not hold; they keep their initial values.
         unexpected: Tensors that the model has no place for.
         resized: Parameters that were resized after loading, such as position embeddings.
+        extended: Parameters that were kept in part, such as the embedding of a vocabulary that grew.
         reinitialised: Parameters that were replaced after loading, such as a classifier.
     """
 
@@ -28,27 +30,26 @@ class LoadReport:
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     resized: tuple[str, ...] = ()
+    extended: tuple[str, ...] = ()
     reinitialised: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [f"{len(self.loaded)} loaded"]
-        for name in ("missing", "unexpected", "resized", "reinitialised"):
+        for name in ("missing", "unexpected", *EFFECTS):
             keys = getattr(self, name)
             if keys:
                 shown = ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
                 parts.append(f"{len(keys)} {name} ({shown})")
         return f"{self.source}: {'; '.join(parts)}"
 
-    def after(
-        self, *, resized: Collection[str] = (), reinitialised: Collection[str] = ()
-    ) -> "LoadReport":
-        """Returns the account after some loaded parameters were changed."""
-        changed = {*resized, *reinitialised}
+    def after_changes(self, model: nn.Module) -> "LoadReport":
+        """Returns the account after the methods of a model changed some of its parameters."""
+        changed = {effect: changed_parameters(model, effect) for effect in EFFECTS}
+        gone = set().union(*changed.values())
         return replace(
             self,
-            loaded=tuple(name for name in self.loaded if name not in changed),
-            resized=tuple(sorted({*self.resized, *resized})),
-            reinitialised=tuple(sorted({*self.reinitialised, *reinitialised})),
+            loaded=tuple(name for name in self.loaded if name not in gone),
+            **{effect: tuple(sorted(names)) for effect, names in changed.items()},
         )
 
 

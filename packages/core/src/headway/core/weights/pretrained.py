@@ -9,6 +9,7 @@ from typing import Any
 from safetensors.torch import save as to_bytes
 from torch import nn
 
+from headway.core.changes import CHANGES
 from headway.core.errors import UserError
 from headway.core.files import atomic_write
 from headway.core.finetune import merged_state
@@ -123,32 +124,15 @@ def _published(checkpoint: Checkpoint, wishes: dict[str, Any]) -> tuple[nn.Modul
     return model, report
 
 
-# Argument -> the method with which a loaded model changes it, and what that does to its parameters.
-CHANGES = {
-    "num_classes": ("reset_classifier", "reinitialised"),
-    "image_size": ("set_input_size", "resized"),
-    "channels": ("set_channels", "resized"),
-    "horizon": ("set_horizon", "reinitialised"),
-    "observation_dim": ("set_observation_dim", "reinitialised"),
-    "action_dim": ("set_action_dim", "reinitialised"),
-    "vocab_size": ("set_vocab_size", "resized"),
-    "vocabulary": ("set_vocabulary", "resized"),
-}
-
-
 def change(model: nn.Module, report: LoadReport, changes: dict[str, Any]) -> nn.Module:
     """Changes a loaded model and its account: new head, other image size."""
     for name, value in changes.items():
         if value is None or getattr(model, "init_args", {}).get(name) == value:
             continue
-        call, effect = CHANGES[name]
-        method = getattr(model, call, None)
+        method = getattr(model, CHANGES[name].method, None)
         if method is None:
             raise UserError(f"{type(model).__name__} cannot change {name} after loading")
-        before = dict(model.named_parameters())
         method(value)
-        after = dict(model.named_parameters())
-        changed = [key for key, value in after.items() if value is not before.get(key)]
-        report = report.after(**{effect: changed})
+    report = report.after_changes(model)
     model.load_report = report  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
     return model

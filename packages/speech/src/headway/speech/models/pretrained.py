@@ -26,8 +26,7 @@ def pretrained(source: str, *, vocab_size: int | None = None) -> CTC:
     model.pretrained_cfg = {**model.pretrained_cfg, **_notes(source)}
     if vocab_size is not None:
         model.set_vocab_size(vocab_size)
-        changed = [name for name, _ in model.named_parameters() if name.startswith("head.")]
-        model.load_report = model.load_report.after(reinitialised=changed)  # pyright: ignore
+        model.load_report = model.load_report.after_changes(model)  # pyright: ignore
     return model
 
 
