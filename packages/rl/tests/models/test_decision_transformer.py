@@ -1,9 +1,11 @@
+import json
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import DecisionTransformerConfig, DecisionTransformerModel
 
@@ -72,8 +74,12 @@ def ask(model: DecisionTransformerModel, given: dict) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"activation_function": "gelu_new", "action_tanh": False, "n_inner": 40}],
-    ids=["relu", "gelu"],
+    [
+        {},
+        {"activation_function": "gelu_new", "action_tanh": False, "n_inner": 40},
+        {"layer_norm_epsilon": 0.3},
+    ],
+    ids=["relu", "gelu", "epsilon"],
 )
 def test_outputs_and_gradients_equal_transformers(tmp_path: Path, options: dict) -> None:
     other = theirs(tmp_path, **options).eval()
@@ -97,6 +103,33 @@ def test_outputs_and_gradients_equal_transformers(tmp_path: Path, options: dict)
     torch.testing.assert_close(
         qkv, other.encoder.h[1].attn.c_attn.weight.grad.T, atol=1e-4, rtol=1e-4
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("scale_attn_weights", False),
+        ("scale_attn_by_inverse_layer_idx", True),
+        ("add_cross_attention", True),
+        ("invented_by_somebody", 3),
+        ("architectures", ["OnlineDecisionTransformer"]),
+    ],
+)
+def test_what_config_json_says_is_obeyed_or_refused(tmp_path: Path, option: str, value) -> None:
+    theirs(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), option: value}))
+    said = value[0] if isinstance(value, list) else option
+    with pytest.raises(UserError, match=said):
+        from_pretrained(tmp_path)
+
+
+def test_tensors_without_a_place_are_refused(tmp_path: Path) -> None:
+    theirs(tmp_path)
+    file = tmp_path / "model.safetensors"
+    save_file({**load_file(file), "encoder.h.0.ls.gamma": torch.ones(24)}, file)
+    with pytest.raises(UserError, match=r"holds 1 tensors that .* \(encoder\.h\.0\.ls\.gamma\)"):
+        from_pretrained(tmp_path)
 
 
 def test_two_hundred_steps_equal_transformers(tmp_path: Path) -> None:

@@ -122,6 +122,8 @@ def _train(plan: Plan, words: list[str]) -> int:
         if trainer.is_global_zero:
             cli.save(run_folder.config, f"headway fit {shlex.join(words)}")
             print(f"run folder: {run_folder.path}")
+            if restart is None and (report := getattr(cli.model.backbone, "load_report", None)):
+                print(f"weights: {report}")
         trainer.fit(cli.model, cli.datamodule, ckpt_path=restart, weights_only=True)
         if trainer.interrupted:
             print(f"interrupted; continue with headway fit --resume {run_folder.path}")

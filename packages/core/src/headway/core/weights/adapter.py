@@ -10,7 +10,19 @@ from headway.core.weights.checkpoint import Checkpoint
 
 
 class Adapter(Protocol):
-    """Reads one published format."""
+    """Reads one published format.
+
+    Besides what stands here an adapter may have:
+
+    - ``defaults``: what the published class takes for each key that config.json leaves out. Keys that
+      ``build`` did not read are then compared with them, and a file that differs is refused by name. Every
+      adapter that reads a config.json of its own has it.
+    - ``architectures``: the published classes that it reads; a file that names another one is refused,
+      whatever its ``model_type``.
+    - ``may_miss``: prefixes (our names) of parameters that a checkpoint need not hold, such as the head.
+    - ``may_drop``: prefixes of tensors (as ``convert`` leaves them) that the model has no place for and that
+      change no answer. Any other tensor without a place is an error.
+    """
 
     name: str
 

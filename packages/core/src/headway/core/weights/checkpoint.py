@@ -14,6 +14,7 @@ from torch import Tensor
 from headway.core.errors import UserError
 from headway.core.finetune.adapter_files import merge_tensors
 from headway.core.reading import read_json
+from headway.core.weights.noted_config import NotedConfig
 
 SAFE_SUFFIXES = (".safetensors",)
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
@@ -42,7 +43,7 @@ class Checkpoint:
     """
 
     source: str
-    config: dict[str, Any] | None
+    config: NotedConfig | None
     files: tuple[Path, ...]
     folder: Path
     preprocessing: dict[str, Any] = field(default_factory=dict)
@@ -82,7 +83,7 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
 def _open_folder(source: str, folder: Path) -> Checkpoint:
     if (folder / "model" / "config.json").is_file():
         folder = folder / "model"  # a run folder
-    config = _read_json(folder / "config.json")
+    config = _read_config(folder)
     index = _read_json(folder / "model.safetensors.index.json")
     if index is not None:
         names = sorted(set(index.get("weight_map", {}).values()))
@@ -115,9 +116,14 @@ def _open_file(source: str, path: Path) -> Checkpoint:
     folder = path.parent
     if path.suffix == ".ckpt" and (folder.parent / "model" / "config.json").is_file():
         folder = folder.parent / "model"  # RUN/checkpoints/best.ckpt
-    config = _read_json(folder / "config.json")
+    config = _read_config(folder)
     preprocessing = _read_json(folder / "preprocessing.json") or {}
     return Checkpoint(source, config, (path,), folder, preprocessing)
+
+
+def _read_config(folder: Path) -> NotedConfig | None:
+    found = _read_json(folder / "config.json")
+    return None if found is None else NotedConfig(found)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

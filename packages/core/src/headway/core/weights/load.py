@@ -59,6 +59,7 @@ def load_weights(
     *,
     source: str,
     may_miss: Collection[str] = (),
+    may_drop: Collection[str] = (),
 ) -> LoadReport:
     """Loads tensors under our names into a model.
 
@@ -67,10 +68,12 @@ def load_weights(
         state: Tensors by name.
         source: Named in messages.
         may_miss: Prefixes of parameters that the checkpoint need not hold.
+        may_drop: Prefixes of tensors that the model need not have a place for: heads of another task,
+            statistics of training.
 
     Raises:
-        UserError: If a tensor has another shape, or parameters are missing: it is then a checkpoint
-            of another model; or if a tensor holds nan or infinity. Nothing is loaded.
+        UserError: If a tensor has another shape, or parameters are missing or left over: it is then a
+            checkpoint of another model; or if a tensor holds nan or infinity. Nothing is loaded.
     """
     own = model.state_dict()
     wrong = [name for name in own if name in state and state[name].shape != own[name].shape]
@@ -88,6 +91,15 @@ def load_weights(
             f"{source} is a checkpoint of another model: it lacks {len(lost)} of {len(own)} "
             f"parameters, such as {lost[0]}"
         )
+    unexpected = [name for name in state if name not in own]
+    foreign = [name for name in unexpected if not name.startswith(tuple(may_drop) or ("\0",))]
+    if foreign:
+        shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
+        raise UserError(
+            f"{source} holds {len(foreign)} tensors that {type(model).__name__} as it was configured has "
+            f"no place for ({shown}); it belongs to another architecture, and without them the answers "
+            "would be wrong"
+        )
     loaded = [name for name in own if name in state]
     broken = next(non_finite({name: state[name] for name in loaded}), None)
     if broken is not None:
@@ -101,5 +113,5 @@ def load_weights(
         source=source,
         loaded=tuple(loaded),
         missing=tuple(missing),
-        unexpected=tuple(name for name in state if name not in own),
+        unexpected=tuple(unexpected),
     )

@@ -19,6 +19,7 @@ from headway.core.weights.adapter import adapters
 from headway.core.weights.checkpoint import Checkpoint, open_checkpoint
 from headway.core.weights.config import build, describe
 from headway.core.weights.load import LoadReport, load_weights
+from headway.core.weights.noted_config import refuse_other_architecture
 
 
 def save_pretrained(model: nn.Module, folder: str | Path) -> Path:
@@ -112,7 +113,18 @@ def _published(checkpoint: Checkpoint, wishes: dict[str, Any]) -> tuple[nn.Modul
             f"{candidates}"
         )
     [adapter] = found
+    refuse_other_architecture(
+        checkpoint.config,
+        checkpoint.source,
+        name=adapter.name,
+        known=getattr(adapter, "architectures", ()),
+    )
+    config, defaults = checkpoint.config, getattr(adapter, "defaults", None)
+    if config is not None:
+        config.read.clear()
     model = adapter.build(checkpoint, wishes)
+    if config is not None and defaults is not None:
+        config.refuse_unread(checkpoint.source, defaults=defaults)
     if wishes:
         raise UserError(f"{adapter.name} does not take {', '.join(wishes)}")
     report = load_weights(
@@ -120,6 +132,7 @@ def _published(checkpoint: Checkpoint, wishes: dict[str, Any]) -> tuple[nn.Modul
         adapter.convert(checkpoint, model),
         source=checkpoint.source,
         may_miss=getattr(adapter, "may_miss", ()),
+        may_drop=getattr(adapter, "may_drop", ()),
     )
     return model, report
 

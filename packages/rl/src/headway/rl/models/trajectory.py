@@ -46,6 +46,7 @@ class TrajectoryModel(Module):
             attention if None.
         feedforward: Builds the feed-forward, ``(dim)``; an MLP with ReLU if None.
         norm: Builds the norms, ``(dim)``.
+        token_norm: Builds the norm of the tokens in front of the decoder, ``(dim)``; ``norm`` if None.
         block: Builds a block, ``(dim, heads, ...)``.
         dropout: Probability of dropping a channel of an embedded token in training.
         drop_path: Rate of stochastic depth of the last block.
@@ -76,6 +77,7 @@ class TrajectoryModel(Module):
         mixer: MixerFactory | Sequence[MixerFactory] | None = None,
         feedforward: FeedForwardFactory | None = None,
         norm: Callable[[int], nn.Module] = LayerNorm,
+        token_norm: Callable[[int], nn.Module] | None = None,
         block: BlockFactory = PreNormBlock,
         dropout: float = 0.1,
         drop_path: float = 0.0,
@@ -94,7 +96,7 @@ class TrajectoryModel(Module):
         self.observation_embedding = nn.Linear(observation_dim, dim)
         self.return_embedding = nn.Linear(1, dim) if self.reads_returns else None
         self.actions = actions(dim, action_dim)
-        self.norm = norm(dim)
+        self.norm = (token_norm if token_norm is not None else norm)(dim)
         self.dropout = Dropout(dropout)
         self.decoder = Decoder(
             dim,

@@ -22,6 +22,18 @@ ACTIVATIONS: dict[str, Any] = {
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
 }
+# Of transformers' DecisionTransformerConfig, for what is not read here.
+DEFAULTS = {
+    "vocab_size": 1,
+    "n_positions": 1024,
+    "bos_token_id": 50256,
+    "eos_token_id": 50256,
+    "add_cross_attention": False,
+    "is_encoder_decoder": False,
+    "reorder_and_upcast_attn": False,
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+}
 _BLOCK = r"^encoder\.h\.(\d+)\."
 _NAMES = Renaming(
     [
@@ -50,6 +62,10 @@ class HuggingFaceDecisionTransformer:
     """
 
     name = "Hugging Face Decision Transformer"
+    architectures = ("DecisionTransformerModel",)
+    defaults = DEFAULTS
+    # The word table that GPT-2 brings along, and two heads that no loss ever reached.
+    may_drop = ("encoder.wte.", "predict_state.", "predict_return.")
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether config.json is that of a decision transformer."""
@@ -85,6 +101,8 @@ class HuggingFaceDecisionTransformer:
                 activation=ACTIVATIONS[activation],
             ),
             norm=partial(LayerNorm, eps=float(config.get("layer_norm_epsilon", 1e-5))),
+            # The norm of the tokens has torch's own epsilon there, whatever the file says.
+            token_norm=partial(LayerNorm, eps=1e-5),
             dropout=float(config.get("embd_pdrop", 0.1)),
         )
 
@@ -92,6 +110,8 @@ class HuggingFaceDecisionTransformer:
         """Renames the tensors; their layers of the GPT-2 kind are stored transposed."""
         state: dict[str, Tensor] = {}
         for name, value in checkpoint.state.items():
+            if name.endswith((".attn.bias", ".attn.masked_bias")):
+                continue  # causal masks, which old versions saved
             transposed = name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
             state[_NAMES(name)] = value.T.contiguous() if transposed else value
         # Every token there is at place 0 of a table of places: one constant behind the norm.
