@@ -47,7 +47,7 @@ def check_sampling(run: Path, tmp_path: Path, capsys) -> None:
     out, grid = tmp_path / "out.csv", tmp_path / "grid.png"
     words = ["sample", "-m", str(run), "-n", "30", "-o", str(out), "--grid", str(grid), "--json"]
     code = main([*words, "--device", "cpu"])
-    said = json.loads(capsys.readouterr().err.strip().splitlines()[-1])
+    said = json.loads(capsys.readouterr().out)
     rows = list(csv.DictReader(out.open()))
     assert len(rows) == said["generated"] == 30
     valid = [row for row in rows if row["valid"] == "1"]

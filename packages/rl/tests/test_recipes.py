@@ -68,7 +68,7 @@ def check_rollout(run: Path, tmp_path: Path, capsys) -> None:
     words += ["--targets", "1", "0", "-o", str(out), "--plot", str(plot), "--json"]
     capsys.readouterr()
     assert main(words) == 0
-    said = json.loads(capsys.readouterr().err.strip().splitlines()[-1])
+    said = json.loads(capsys.readouterr().out)
     rows = list(csv.DictReader(out.open()))
     assert len(rows) == 6
     for target in ("0", "1"):

@@ -1,8 +1,12 @@
 """How a domain announces itself: names only, so that listing the domains imports nothing heavy."""
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from pathlib import Path
+
+from headway.core.errors import UserError
 
 GROUP = "headway.domains"
 
@@ -40,6 +44,35 @@ class Domain:
     adapters: tuple[str, ...] = ()
     models: str | None = None
     requires: tuple[str, ...] = ()
+
+
+def refuse_foreign_package(name: str, path: str) -> None:
+    """Raises if ``headway.<name>`` is no installed part of headway; nothing is imported for that.
+
+    ``headway`` is a namespace: any folder of that name on the path adds to it, one in the working directory
+    too. What a checkpoint names may only come from core and from the domains that entry points announce.
+
+    Args:
+        name: Name of the package below ``headway``.
+        path: What was asked for, for the message.
+
+    Raises:
+        UserError: If it is not installed, or stands in the working directory in place of what is.
+    """
+    announced = {entry.value.split(".")[1] for entry in entry_points(group=GROUP)}
+    if name != "core" and name not in announced:
+        raise UserError(
+            f"the configuration names {path}, and headway.{name} is no installed part of headway"
+        )
+    own = Path(__file__).resolve().parents[1]  # the folder "headway" that core stands in
+    here = (Path.cwd() / "headway").resolve()
+    places = [Path(place).resolve() for place in importlib.import_module("headway").__path__]
+    first = next((place for place in places if (place / name / "__init__.py").is_file()), None)
+    if first == here and here != own:
+        raise UserError(
+            f"the configuration names {path}, which is found in the working directory ({first / name}) "
+            "and not where headway is installed; work in another folder"
+        )
 
 
 def domains() -> dict[str, Domain]:

@@ -12,6 +12,7 @@ from torch import nn
 
 from headway.core.errors import UserError
 from headway.core.module import Module
+from headway.core.plugins import refuse_foreign_package
 
 # Where classes may come from without being named in `allow`.
 TRUSTED = ("headway.", "torch.nn.")
@@ -125,6 +126,8 @@ def find_class(config: Mapping[str, Any], allow: Collection[str]) -> type:
             f"if you trust it, pass allow=[{path!r}]"
         )
     module_name, _, name = path.rpartition(".")
+    if path.startswith("headway."):
+        refuse_foreign_package(path.split(".")[1], path)
     try:
         found = getattr(importlib.import_module(module_name), name, None)
     except ImportError:

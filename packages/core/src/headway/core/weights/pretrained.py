@@ -96,7 +96,9 @@ def _own(
         allow=allow,
         overrides=wishes,
     )
-    report = load_weights(model, checkpoint.state, source=checkpoint.source)
+    report = load_weights(
+        model, checkpoint.state, source=checkpoint.source, may_miss=getattr(model, "may_miss", ())
+    )
     cfg = config.get("pretrained_cfg")
     if isinstance(cfg, dict):
         model.pretrained_cfg = cfg  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]

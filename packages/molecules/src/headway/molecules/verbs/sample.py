@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import json
 import sys
 import time
 from pathlib import Path
@@ -12,10 +11,10 @@ import torch
 
 from headway.core.cli.counts import Counts, check_positive
 from headway.core.cli.device import choose_device
+from headway.core.cli.output import TableOutput
 from headway.core.cli.progress import progress_bar, with_progress
 from headway.core.cli.verbs import refuse_to_overwrite
 from headway.core.errors import InputError, UserError
-from headway.core.files import atomic_write
 from headway.core.generation import Generated, Sampling
 from headway.core.weights import from_pretrained
 from headway.molecules.chemistry import canonical, checked
@@ -63,14 +62,12 @@ def run(args: argparse.Namespace) -> int:
     seconds, cpu = time.monotonic() - start, time.process_time() - clock
     smiles = [tokenizer.decode(row) for row in found.tokens.tolist()]
     quality = measure(smiles, reference)
-    if args.out is None or str(args.out) == "-":
-        write(sys.stdout, smiles, found, quality)
-    else:
-        with atomic_write(args.out, "w") as file:
-            write(file, smiles, found, quality)
+    output = TableOutput(args)
+    with output.file() as file:
+        write(file, smiles, found, quality)
     if args.grid is not None:
         draw(args, quality)
-    report(args, found, quality, seconds, cpu, counts)
+    report(output, found, quality, seconds, cpu, counts)
     return 0 if quality.validity else 1
 
 
@@ -137,7 +134,7 @@ def draw(args: argparse.Namespace, quality: Quality) -> None:
 
 
 def report(
-    args: argparse.Namespace,
+    output: TableOutput,
     found: Generated,
     quality: Quality,
     seconds: float,
@@ -154,8 +151,8 @@ def report(
         "molecules_per_second": round(len(found.tokens) / max(seconds, 1e-9), 1),
         "molecules_per_cpu_second": round(len(found.tokens) / max(cpu, 1e-9), 1),
     }
-    if args.json:
-        print(json.dumps({**said, "reference": counts.as_dict()}), file=sys.stderr)
+    if output.as_json:
+        output.say({**said, "reference": counts.as_dict()})
         return
     if counts.invalid:
         print(

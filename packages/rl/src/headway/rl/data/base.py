@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 from headway.core.errors import InputError, UserError
@@ -14,6 +15,7 @@ from headway.core.training.splits import part_size
 from headway.rl.data.sampling import Sampling, UniformSteps
 from headway.rl.data.trajectory import Trajectory
 from headway.rl.data.windows import AllWindows, DrawnWindows, Window
+from headway.rl.environments import action_size
 
 
 class TrajectoryData(DataModule):
@@ -70,6 +72,11 @@ class TrajectoryData(DataModule):
         """Name of the environment that the trajectories come from, if it is known."""
         return None
 
+    @property
+    def action_space(self) -> spaces.Space[Any] | None:
+        """Space of the actions, if the source knows it."""
+        return None
+
     def setup(self, stage: str | None = None) -> None:
         """Loads, checks and splits the trajectories."""
         if self.parts:
@@ -111,6 +118,8 @@ class TrajectoryData(DataModule):
     @property
     def action_dim(self) -> int:
         """Numbers of a continuous action, or the least number of discrete ones that the data need."""
+        if self.action_space is not None:
+            return action_size(self.action_space)[1]
         trajectories = [*self.parts["train"], *self.parts["val"]]
         if self.action_kind == "continuous":
             return trajectories[0].actions.shape[1]
@@ -132,6 +141,23 @@ class TrajectoryData(DataModule):
             largest = max(abs(one.returns_to_go).max() for one in self.parts["train"])
             scale = float(largest) or 1.0
         return torch.from_numpy(mean).float(), torch.from_numpy(std).float(), scale
+
+    def action_bounds(self) -> tuple[Tensor, Tensor]:
+        """Returns the least and the largest value of each number of a continuous action.
+
+        Those of the space where it has some; otherwise those of the training part and a tenth of their
+        distance beyond them, for nothing is learned well at the very edge.
+        """
+        taken = np.concatenate([one.actions for one in self.parts["train"]]).astype(np.float64)
+        low, high = taken.min(axis=0), taken.max(axis=0)
+        # A number that never moves has bounds around it.
+        margin = np.where(high > low, (high - low) / 10, np.maximum(1.0, abs(high)))
+        low, high = low - margin, high + margin
+        space = self.action_space
+        if isinstance(space, spaces.Box):
+            known = np.isfinite(space.low) & np.isfinite(space.high) & (space.low < space.high)
+            low, high = np.where(known, space.low, low), np.where(known, space.high, high)
+        return torch.from_numpy(low).float(), torch.from_numpy(high).float()
 
     def preprocessing(self) -> dict[str, Any]:
         """Returns the environment and the returns that the policy has seen."""

@@ -1,8 +1,10 @@
 """Random walks in the key-to-door rooms."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from headway.core.cli.progress import with_progress
 from headway.core.errors import UserError
@@ -67,6 +69,11 @@ class KeyToDoorData(TrajectoryData):
     def environment(self) -> str:
         """Name of the environment."""
         return KEY_TO_DOOR
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        """The four directions."""
+        return KeyToDoor().action_space
 
     def load(self) -> Sequence[Trajectory]:
         """Walks."""

@@ -12,6 +12,7 @@ from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.rl.data.base import TrajectoryData
 from headway.rl.data.sampling import Sampling
 from headway.rl.data.trajectory import Trajectory, checked
+from headway.rl.environments import action_size, refuse_import
 
 
 class MinariData(TrajectoryData):
@@ -68,6 +69,12 @@ class MinariData(TrajectoryData):
         self.path, self.download = path, download
         self.invalid = InvalidItems(on_invalid, "episodes")
         self._environment: str | None = None
+        self._action_space: spaces.Space[Any] | None = None
+
+    @property
+    def action_space(self) -> spaces.Space[Any] | None:
+        """Space of the actions, as the data set says."""
+        return self._action_space
 
     @property
     def environment(self) -> str | None:
@@ -78,7 +85,10 @@ class MinariData(TrajectoryData):
         """Reads all episodes."""
         data = open_minari(self.path, download=self.download)
         spec = getattr(data.spec, "env_spec", None)
-        self._environment = getattr(spec, "id", None)
+        named = getattr(spec, "id", None)
+        self._environment = None if named is None else refuse_import(named, self.path)
+        self._action_space = data.action_space
+        action_size(data.action_space)
         flat = _flattener(data.observation_space)
         found: list[Trajectory] = []
         for episode in data.iterate_episodes():

@@ -3,11 +3,23 @@
 import gymnasium
 
 from headway.rl.environments.key_to_door import KeyToDoor
-from headway.rl.environments.making import action_size, make_vector, observation_size
+from headway.rl.environments.making import (
+    action_size,
+    make_vector,
+    observation_size,
+    refuse_import,
+)
 
 KEY_TO_DOOR = "headway/KeyToDoor-v0"
 
 if KEY_TO_DOOR not in gymnasium.registry:
     gymnasium.register(KEY_TO_DOOR, entry_point="headway.rl.environments.key_to_door:KeyToDoor")
 
-__all__ = ["KEY_TO_DOOR", "KeyToDoor", "action_size", "make_vector", "observation_size"]
+__all__ = [
+    "KEY_TO_DOOR",
+    "KeyToDoor",
+    "action_size",
+    "make_vector",
+    "observation_size",
+    "refuse_import",
+]

@@ -36,6 +36,26 @@ def make_vector(
         raise UserError(f"{name} needs a package that is not installed: {error}") from None
 
 
+def refuse_import(name: str, where: str) -> str:
+    """Returns the name of an environment that a file brought along, unless it would import something.
+
+    ``gymnasium.make("module:Name")`` runs the module; only the person at the keyboard may ask for that.
+
+    Args:
+        name: The name.
+        where: The file or data set that holds it.
+
+    Raises:
+        UserError: If it is no plain name.
+    """
+    if not isinstance(name, str) or ":" in name:
+        raise UserError(
+            f"{where} names the environment {name!r}, which would import a module; if you trust it, "
+            f"name it yourself with --env {name}"
+        )
+    return name
+
+
 def observation_size(space: spaces.Space[Any]) -> int:
     """Returns how many numbers an observation has once it is flat.
 

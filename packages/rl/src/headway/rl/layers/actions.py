@@ -1,7 +1,7 @@
 """How actions enter a model, come out of it, and are learned."""
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,14 @@ class ActionSpace(Module):
     def blank(self, *shape: int) -> Tensor:
         """Returns actions that stand where none was taken yet."""
 
+    def set_bounds(self, low: Tensor, high: Tensor) -> None:
+        """Takes the least and the largest value of each number of an action, (action_dim,).
+
+        Raises:
+            UserError: If these actions have no bounds.
+        """
+        raise UserError(f"{type(self).__name__} have no bounds")
+
     def resize(self, action_dim: int) -> None:
         """Starts anew for another number of actions."""
         weight = self.head.weight
@@ -63,10 +71,13 @@ class ActionSpace(Module):
 class ContinuousActions(ActionSpace):
     """Actions of several numbers, learned by their squared error.
 
+    Inside, an action is counted from the middle of its bounds in halves of their distance, so that actions of
+    any size are learned alike; the bounds are buffers, -1 and 1 until ``set_bounds``.
+
     Args:
         dim: Channels of a token.
         action_dim: Numbers of an action.
-        bounded: Whether predictions lie in (-1, 1), by tanh.
+        bounded: Whether predictions lie within the bounds, by tanh.
 
     Shape:
         actions: (B, T, action_dim).
@@ -76,23 +87,65 @@ class ContinuousActions(ActionSpace):
     """
 
     kind: ClassVar[str] = "continuous"
+    low: Tensor
+    high: Tensor
 
     def __init__(self, dim: int, action_dim: int, *, bounded: bool = True) -> None:
         super().__init__(dim, action_dim)
         self.bounded = bounded
+        self.register_buffer("low", -torch.ones(action_dim))
+        self.register_buffer("high", torch.ones(action_dim))
+
+    @property
+    def middle(self) -> Tensor:
+        """The middle of the bounds, (action_dim,)."""
+        return (self.low + self.high) / 2
+
+    @property
+    def half(self) -> Tensor:
+        """Half of the distance of the bounds, (action_dim,)."""
+        return (self.high - self.low) / 2
+
+    def set_bounds(self, low: Tensor, high: Tensor) -> None:
+        """Takes the least and the largest value of each number of an action, (action_dim,).
+
+        Raises:
+            UserError: If one is not finite, or not below the other.
+        """
+        if low.shape != self.low.shape or not bool(
+            (low < high).all() & (high - low).isfinite().all()
+        ):
+            raise UserError(
+                f"actions between {low.tolist()} and {high.tolist()} are no bounds of {self.action_dim} "
+                "numbers"
+            )
+        self.low.copy_(low)
+        self.high.copy_(high)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Checkpoints from before the bounds were kept have those of -1 and 1.
+        state.setdefault(f"{prefix}low", -torch.ones_like(self.low))
+        state.setdefault(f"{prefix}high", torch.ones_like(self.high))
+        super()._load_from_state_dict(state, prefix, *args)
 
     def embed(self, actions: Tensor) -> Tensor:
         """Returns the tokens."""
-        return self.embedding(actions)
+        return self.embedding((actions - self.middle) / self.half)
 
     def predict(self, x: Tensor) -> Tensor:
         """Returns the actions."""
         out = self.head(x)
-        return out.tanh() if self.bounded else out
+        return self.middle + self.half * (out.tanh() if self.bounded else out)
 
     def loss(self, predicted: Tensor, actions: Tensor) -> Tensor:
-        """Returns the mean squared error of each step."""
-        return (predicted - actions).square().mean(dim=-1)
+        """Returns the mean squared error of each step, in halves of the distance of the bounds."""
+        return ((predicted - actions) / self.half).square().mean(dim=-1)
+
+    def resize(self, action_dim: int) -> None:
+        """Starts anew for another number of actions, whose bounds are -1 and 1 again."""
+        super().resize(action_dim)
+        self.low = self.head.weight.new_full((action_dim,), -1.0)
+        self.high = self.head.weight.new_ones(action_dim)
 
     def choose(
         self, predicted: Tensor, *, deterministic: bool, generator: torch.Generator | None = None

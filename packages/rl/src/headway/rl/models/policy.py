@@ -59,6 +59,8 @@ class Policy:
         target_return: float | NDArray[np.floating] = 0.0,
         seed: int = 0,
     ) -> None:
+        if not np.isfinite(target_return).all():
+            raise UserError(f"the return that is asked for is {target_return}; it must be finite")
         self.model = model
         self.target_return = target_return
         self.device = next(model.parameters()).device

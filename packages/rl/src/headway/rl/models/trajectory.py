@@ -34,8 +34,9 @@ class TrajectoryModel(Module):
     observations and returns, and cannot be used with those of another data set.
 
     Args:
-        observation_dim: Numbers of an observation.
-        action_dim: Numbers of a continuous action, or how many discrete ones there are.
+        observation_dim: Numbers of an observation; those of the data, when training begins, if None.
+        action_dim: Numbers of a continuous action, or how many discrete ones there are; those of the data if
+            None.
         dim: Channels of a token.
         depth: Number of blocks.
         heads: Heads of the mixers.
@@ -59,6 +60,8 @@ class TrajectoryModel(Module):
 
     tokens_per_step: ClassVar[int]
     reads_returns: ClassVar[bool] = False
+    # Bounds of -1 and 1: checkpoints from before they were kept do not hold them.
+    may_miss: ClassVar[tuple[str, ...]] = ("actions.low", "actions.high")
     observation_mean: Tensor
     observation_std: Tensor
     return_scale: Tensor
@@ -66,8 +69,8 @@ class TrajectoryModel(Module):
     def __init__(
         self,
         *,
-        observation_dim: int,
-        action_dim: int,
+        observation_dim: int | None = None,
+        action_dim: int | None = None,
         dim: int = 128,
         depth: int = 3,
         heads: int = 1,
@@ -83,6 +86,13 @@ class TrajectoryModel(Module):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
+        # One number stands in for a size that the data will tell.
+        self.inferred = {
+            name: value is None
+            for name, value in (("observation_dim", observation_dim), ("action_dim", action_dim))
+        }
+        observation_dim = 1 if observation_dim is None else observation_dim
+        action_dim = 1 if action_dim is None else action_dim
         for name, value in (
             ("observation_dim", observation_dim),
             ("context_length", context_length),
@@ -123,6 +133,12 @@ class TrajectoryModel(Module):
         self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor
     ) -> Tensor:
         """Returns the tokens of each step, the action last, (B, T, tokens_per_step, dim)."""
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether statistics of observations and returns were ever set, by training or by hand."""
+        untouched = (self.observation_mean == 0).all() & (self.observation_std == 1).all()
+        return not bool(untouched & (self.return_scale == 1))
 
     def normalise(self, observations: Tensor) -> Tensor:
         """Returns observations in units of the training data."""
@@ -181,11 +197,13 @@ class TrajectoryModel(Module):
 
     def set_action_dim(self, action_dim: int) -> None:
         """Starts anew for another number of actions, keeping the rest."""
+        self.inferred["action_dim"] = False
         self.actions.resize(action_dim)
         self.init_args["action_dim"] = action_dim
 
     def set_observation_dim(self, observation_dim: int) -> None:
         """Starts anew for observations of another size, keeping the rest."""
+        self.inferred["observation_dim"] = False
         weight = self.observation_embedding.weight
         self.observation_dim = self.init_args["observation_dim"] = observation_dim
         self.observation_embedding = nn.Linear(observation_dim, self.dim).to(weight)

@@ -82,6 +82,11 @@ class Imitation(Task):
         if not isinstance(data, TrajectoryData):
             return
         model = self.model
+        for name in ("observation_dim", "action_dim"):
+            if model.inferred[name] and (
+                name != "action_dim" or data.action_kind == model.actions.kind
+            ):
+                getattr(model, f"set_{name}")(getattr(data, name))
         if data.observation_dim != model.observation_dim:
             raise UserError(
                 f"the data show {data.observation_dim} numbers, the model reads "
@@ -93,7 +98,9 @@ class Imitation(Task):
                 f"the actions of the data are {data.action_kind}, those of the model "
                 f"{model.actions.kind}; set the model's actions to headway.rl.layers.{name}"
             )
-        few = data.action_kind == "discrete" and data.action_dim <= model.action_dim
+        # Without a space nobody knows whether the data have used the last of the choices.
+        few = data.action_space is None and data.action_kind == "discrete"
+        few = few and data.action_dim <= model.action_dim
         if data.action_dim != model.action_dim and not few:
             raise UserError(
                 f"the data have actions of {data.action_dim}, the model of {model.action_dim}; set the "
@@ -106,6 +113,8 @@ class Imitation(Task):
             )
         if stage == "fit":
             model.set_statistics(*data.statistics())
+            if data.action_kind == "continuous":
+                model.actions.set_bounds(*data.action_bounds())
 
     def training_step(self, batch: Window, index: int) -> Tensor:
         """Returns the loss of the real steps."""

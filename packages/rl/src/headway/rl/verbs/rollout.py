@@ -2,7 +2,7 @@
 
 import argparse
 import csv
-import json
+import math
 import sys
 from pathlib import Path
 from typing import IO, Any
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from headway.core.cli.counts import check_positive
 from headway.core.cli.device import choose_device
+from headway.core.cli.output import TableOutput
 from headway.core.cli.progress import progress_bar
 from headway.core.cli.verbs import refuse_to_overwrite
 from headway.core.errors import UserError
-from headway.core.files import atomic_write, save_figure
+from headway.core.files import save_figure
 from headway.core.weights import from_pretrained, read_preprocessing
-from headway.rl.environments import make_vector
+from headway.rl.environments import make_vector, refuse_import
 from headway.rl.metrics import Episode, evaluate, summarise
 from headway.rl.models import TrajectoryModel
 from headway.rl.pictures import return_figure, save_video, tile
@@ -58,27 +59,50 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{args.checkpoint} is a {type(model).__name__}, which takes no actions")
     model.eval().to(choose_device(args.device))
     notes = read_preprocessing(args.checkpoint)
-    name = args.env or notes.get("environment")
+    name = args.env
+    if name is None and notes.get("environment") is not None:
+        name = refuse_import(notes["environment"], f"preprocessing.json of {args.checkpoint}")
     if name is None:
         raise UserError("the model does not say which environment it is for; add --env NAME")
     seen = notes.get("returns") or {}
     targets = sorted(set(args.targets or seen.values()))
     if not targets:
         raise UserError("the model does not say which returns it has seen; add --targets R [R ...]")
+    warn(model, targets, seen)
     played = {target: play(model, name, target, args) for target in targets}
     episodes = [one for found in played.values() for one in found]
-    if args.out is None or str(args.out) == "-":
-        write(sys.stdout, episodes)
-    else:
-        with atomic_write(args.out, "w") as file:
-            write(file, episodes)
+    output = TableOutput(args)
+    with output.file() as file:
+        write(file, episodes)
     if args.plot is not None:
         totals = {target: [one.total for one in found] for target, found in played.items()}
         save_figure(return_figure(totals, seen=seen), args.plot)
     if args.video is not None:
         film(model, name, targets, args)
-    report(args, name, played)
+    report(output, name, played)
     return 0
+
+
+def warn(model: TrajectoryModel, targets: list[float], seen: dict[str, float]) -> None:
+    """Says what makes the answers of a policy doubtful, and refuses targets that are no numbers."""
+    wrong = [target for target in targets if not math.isfinite(target)]
+    if wrong:
+        raise UserError(f"--targets {wrong[0]:g} is no return that can be asked for")
+    if not model.has_statistics:
+        print(
+            "headway: the model holds no statistics of observations and returns, so it sees them as they "
+            "are; set_statistics, or training on your data, gives it some",
+            file=sys.stderr,
+        )
+    if {"least", "most"} <= seen.keys():
+        least, most = seen["least"], seen["most"]
+        outside = [f"{target:g}" for target in targets if not least <= target <= most]
+        if outside:
+            print(
+                f"headway: asked for {', '.join(outside)}, the training data have {least:g} to {most:g}; "
+                "beyond them a policy guesses",
+                file=sys.stderr,
+            )
 
 
 def play(
@@ -134,11 +158,11 @@ def write(file: IO[str], episodes: list[Episode]) -> None:
         )
 
 
-def report(args: argparse.Namespace, name: str, played: dict[float, list[Episode]]) -> None:
+def report(output: TableOutput, name: str, played: dict[float, list[Episode]]) -> None:
     """Says what came about for each target."""
     said = {f"{target:g}": summarise(found) for target, found in played.items()}
-    if args.json:
-        print(json.dumps({"environment": name, "targets": said}), file=sys.stderr)
+    if output.as_json:
+        output.say({"environment": name, "targets": said})
         return
     for target, one in said.items():
         print(

@@ -3,7 +3,6 @@
 import argparse
 import csv
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -11,9 +10,10 @@ from typing import IO, Any
 import torch
 
 from headway.core.cli.counts import Counts, Policy, check_positive
+from headway.core.cli.output import TableOutput
 from headway.core.cli.progress import with_progress
 from headway.core.errors import InputError, UserError
-from headway.core.files import atomic_write, save_figure
+from headway.core.files import save_figure
 from headway.speech.data.batching import SpeechItem, pad
 from headway.speech.verbs.inputs import Item, find_items, read_item
 from headway.speech.verbs.loading import Recogniser, load_recogniser
@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
     check_positive(args, "batch_size")
     if args.checkpoint is None:
         raise UserError("transcribe with what? -m takes a run folder, a checkpoint or a hub id")
-    out = None if args.out is None or str(args.out) == "-" else Path(args.out)
+    output = TableOutput(args)
+    out = output.path
     if out is not None and out.suffix not in (".csv", ".jsonl"):
         raise UserError(f"{out} is neither .csv nor .jsonl; name the result by one of them")
     counts = Counts("recordings")
@@ -59,18 +60,11 @@ def run(args: argparse.Namespace) -> int:
         counts=counts,
         plot=args.plot,
     )
-    if out is None:
-        write_csv(sys.stdout, rows)
-    else:
-        with atomic_write(out, "w") as file:
-            (write_csv if out.suffix == ".csv" else write_json_lines)(file, rows)
+    with output.file() as file:
+        as_lines = out is not None and out.suffix == ".jsonl"
+        (write_json_lines if as_lines else write_csv)(file, rows)
     if args.json:
-        content = {
-            "out": None if out is None else str(out),
-            "transcribed": counts.done,
-            **counts.as_dict(),
-        }
-        print(json.dumps(content), file=sys.stderr if out is None else sys.stdout)
+        output.say({"transcribed": counts.done, **counts.as_dict()})
     else:
         counts.report("transcriptions written" + ("" if out is None else f" to {out}"))
     return 0 if counts.done else 1

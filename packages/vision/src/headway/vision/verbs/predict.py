@@ -2,17 +2,14 @@
 
 import argparse
 import csv
-import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 from torch import Tensor
 
 from headway.core.cli.counts import Counts, Policy, check_positive
+from headway.core.cli.output import TableOutput
 from headway.core.errors import UserError
-from headway.core.files import atomic_write
 from headway.vision.data.reading import ImageError
 from headway.vision.verbs.inputs import (
     Item,
@@ -35,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     check_positive(args, "batch_size", "top")
     if args.checkpoint is None:
         raise UserError("predict with what? -m takes a run folder, a checkpoint or a hub id")
-    out = None if args.out is None or str(args.out) == "-" else Path(args.out)
+    output = TableOutput(args)
     items, ignored = find_items(args.inputs)
     classifier = load_classifier(args.checkpoint, args.device)
     counts = Counts("pictures", ignored=ignored)
@@ -48,20 +45,13 @@ def run(args: argparse.Namespace) -> int:
         on_invalid=args.on_invalid,
         counts=counts,
     )
-    if out is None:
-        write_rows(sys.stdout, rows, args.top)
-    else:
-        with atomic_write(out, "w") as file:
-            write_rows(file, rows, args.top)
+    with output.file() as file:
+        write_rows(file, rows, args.top)
     if args.json:
-        content = {
-            "out": None if out is None else str(out),
-            "predicted": counts.done,
-            **counts.as_dict(),
-        }
-        print(json.dumps(content), file=sys.stderr if out is None else sys.stdout)
+        output.say({"predicted": counts.done, **counts.as_dict()})
     else:
-        counts.report("predictions written" + ("" if out is None else f" to {out}"))
+        place = "" if output.path is None else f" to {output.path}"
+        counts.report(f"predictions written{place}")
     return 0 if counts.done else 1
 
 
