@@ -1,7 +1,9 @@
 import json
 import os
 import signal
+import warnings
 
+import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
@@ -99,3 +101,54 @@ def test_a_run_that_is_told_to_stop_does_not_pass_for_a_finished_one(
     said = capsys.readouterr().out
     assert f"terminated; continue with headway fit --resume {tmp_path / 'runs/toy/1'}" in said
     assert "done:" not in said
+
+
+def test_interrupting_a_run_says_how_to_go_on(recipe, tmp_path, capsys, monkeypatch):
+    def interrupt(*_, **__):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("headway_toy.ToyTask.on_train_epoch_start", interrupt, raising=False)
+    assert main(["fit", "-c", str(recipe), "--runs", str(tmp_path / "runs")]) == 130
+    said = capsys.readouterr().out
+    assert f"interrupted; continue with headway fit --resume {tmp_path / 'runs/toy/1'}" in said
+    assert "done:" not in said
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_going_on_with_other_data_is_said(tmp_path, recipe, capsys):
+    data = tmp_path / "data.csv"
+    data.write_text("a\n1\n")
+    words = ["--data", "headway_toy.FileData", "--data.path", str(data)]
+    assert main(["fit", "-c", str(recipe), "--runs", str(tmp_path / "runs"), *words]) == 0
+    run = str(tmp_path / "runs/toy/1")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert main(["fit", "--resume", run, "--trainer.max_epochs", "4"]) == 0
+        assert not [w for w in seen if "has changed" in str(w.message)]
+        data.write_text("a\n2\n")
+        assert main(["fit", "--resume", run, "--trainer.max_epochs", "5"]) == 0
+        assert [w for w in seen if f"{data} has changed since this run began" in str(w.message)]
+
+
+def test_an_error_in_a_worker_is_one_line(recipe, tmp_path, capsys):
+    words = ["fit", "-c", str(recipe), "--runs", str(tmp_path / "runs"), "--data.workers", "1"]
+    for kind, code in (("InputError", 2), ("KeyError", 1)):
+        assert main([*words, "--data", "headway_toy.BrokenData", "--data.kind", kind]) == code
+        [line] = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith("headway: ")
+        assert "item 7" in line
+        assert "Traceback" not in line
+        assert "Caught" not in line
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere", "file"])
+def test_a_place_where_no_run_folder_can_be_made(recipe, tmp_path, capsys, place):
+    (tmp_path / "file").write_text("")
+    assert main(["fit", "-c", str(recipe), "--runs", str(tmp_path / place)]) == 2
+    assert "cannot make a run folder in" in capsys.readouterr().err
+
+
+def test_running_out_of_memory_is_called_that(recipe, tmp_path, capsys):
+    words = ["--model.backbone.dim", "100000000", "--runs", str(tmp_path / "runs")]
+    assert main(["fit", "-c", str(recipe), *words]) == 1
+    assert "out of memory: lower data.batch_size" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from headway.core.errors import InputError
 from headway.core.module import Module
 from headway.core.training import DataModule, OptimizerFactory, ScheduleFactory, Strategy, Task
 
@@ -125,3 +126,33 @@ class OnlyHead(Strategy):
     def apply(self, model: nn.Module) -> None:
         for name, parameter in model.named_parameters():
             parameter.requires_grad = name.startswith("head.")
+
+
+class FileData(ToyData):
+    def __init__(self, *, path: str, batch_size: int = 8):
+        super().__init__(batch_size=batch_size)
+        self.path = path
+
+
+class Broken(Noisy):
+    def __init__(self, kind: str):
+        super().__init__(20, noise=0.0)
+        self.kind = kind
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if index == 7:
+            raise (
+                InputError("item 7", "is broken")
+                if self.kind == "InputError"
+                else KeyError("item 7")
+            )
+        return super().__getitem__(index)
+
+
+class BrokenData(ToyData):
+    def __init__(self, *, kind: str, workers: int = 0):
+        super().__init__(workers=workers)
+        self.kind = kind
+
+    def setup(self, stage: str) -> None:
+        self.train_set = Broken(self.kind)

@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from headway.core.errors import UserError
 _RUN_OF_RANK_ZERO = "HEADWAY_RUN"
 # What shells return for a process ended by SIGTERM.
 TERMINATED = 143
+INTERRUPTED = 130
 
 _ABOUT = """\
 headway fit -c vision/vit_digits --trainer.max_epochs 5    trains a recipe
@@ -125,13 +127,19 @@ def _train(plan: Plan, words: list[str]) -> int:
             if restart is None and (report := getattr(cli.model.backbone, "load_report", None)):
                 print(f"weights: {report}")
         trainer.fit(cli.model, cli.datamodule, ckpt_path=restart, weights_only=True)
-        if trainer.interrupted:
-            print(f"interrupted; continue with headway fit --resume {run_folder.path}")
-            raise KeyboardInterrupt
     except SIGTERMException:
         # A SystemExit without a code: it would pass for success.
-        print(f"terminated; continue with headway fit --resume {run_folder.path}")
+        if trainer.is_global_zero:
+            print(f"terminated; continue with headway fit --resume {run_folder.path}")
         return TERMINATED
+    except SystemExit:
+        # What Lightning makes of Ctrl+C; the signal was switched off for its clearing up.
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if trainer.is_global_zero:
+            print(f"interrupted; continue with headway fit --resume {run_folder.path}")
+        return INTERRUPTED
     except UserError:
         # A mistake that shows late, such as a warm-up longer than the run, leaves no folder behind.
         if folder is None and not run_folder.last.exists():

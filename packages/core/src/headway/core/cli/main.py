@@ -1,10 +1,18 @@
 """Entry point: finds the verb, and turns every error into one line and an exit code."""
 
 import os
+import re
 import sys
 
 from headway.core.errors import UserError
 
+_WORKER = re.compile(r"in DataLoader worker process \d+\.\s+Original (Traceback.*)", re.DOTALL)
+# A line of a traceback that is not indented names the class; the message may go on below it.
+_RAISED = re.compile(r"^([A-Za-z_][\w.]*): (.*?)(?=^\S|\Z)", re.DOTALL | re.MULTILINE)
+_OUT_OF_MEMORY = (
+    "lower data.batch_size (trainer.accumulate_grad_batches makes up for it), the size of the model or of "
+    "its inputs, or train in --trainer.precision bf16-mixed"
+)
 FAILED = 1
 WRONG_USE = 2
 
@@ -37,8 +45,38 @@ def main(args: list[str] | None = None) -> int:
             raise
         if (wrong := _user_error(error)) is not None:
             return _say(_line(wrong), WRONG_USE)
+        if (far := error_of_worker(error)) is not None:
+            name, text = far
+            if name.startswith("headway."):
+                return _say(text, WRONG_USE)
+            return _say(f"{name}: {text}", FAILED)
+        if is_out_of_memory(error):
+            return _say(f"out of memory: {_OUT_OF_MEMORY}", FAILED)
         own = type(error).__module__.startswith("headway.")
         return _say(_line(error) if own else f"{type(error).__name__}: {_line(error)}", FAILED)
+
+
+def error_of_worker(error: BaseException) -> tuple[str, str] | None:
+    """Returns class and message of what went wrong in a worker that loads data; None if none did.
+
+    A worker sends its error home as text, with its traceback in front.
+    """
+    match = _WORKER.search(str(error))
+    if match is None:
+        return None
+    last = _RAISED.findall(match.group(1))
+    return (last[-1][0], " ".join(last[-1][1].split())) if last else None
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what it stands for, says that memory ran out."""
+    while error is not None:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            return True
+        if "can't allocate memory" in str(error) or "CUDA out of memory" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _user_error(error: BaseException | None) -> UserError | None:

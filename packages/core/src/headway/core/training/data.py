@@ -7,6 +7,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from headway.core.errors import UserError
+from headway.core.training.fingerprint import fingerprint
 from headway.core.training.loader import ResumableLoader, Seeded
 from headway.core.training.sampling import EpochOrder, Shard
 
@@ -64,6 +65,16 @@ class DataModule(LightningDataModule):
     def preprocessing(self) -> dict[str, Any]:
         """Returns what a user of the model needs (classes, sizes, statistics), as JSON values."""
         return {}
+
+    def sources(self) -> list[str]:
+        """Returns the files and folders that the data come from; override it where there are more."""
+        path = getattr(self, "path", None)
+        return [] if path is None else [str(path)]
+
+    def fingerprints(self) -> dict[str, str]:
+        """Returns a number for each of the sources that changes when it does."""
+        found = {source: fingerprint(source) for source in self.sources()}
+        return {source: number for source, number in found.items() if number is not None}
 
     def train_batches(self, order: Sampler[int]) -> Iterable[list[int]]:
         """Groups the indices of one epoch into batches; override it to sort by length, say.

@@ -66,7 +66,7 @@ def new_run(root: Path, name: str) -> RunFolder:
                 number += 1
             else:
                 return RunFolder(parent / str(number))
-    except PermissionError as error:
+    except OSError as error:
         raise UserError(
             f"cannot make a run folder in {parent}: {error.strerror}; choose another with --runs"
         ) from error

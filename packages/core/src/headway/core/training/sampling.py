@@ -1,8 +1,9 @@
 """Orders of indices that are a function of seed and epoch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 
 from headway.core.training.randomness import mix
@@ -35,18 +36,55 @@ class EpochOrder(Sampler[int]):
     def __len__(self) -> int:
         return -(-self.size // self.world)
 
+    def everyone(self) -> Tensor:
+        """Returns the indices of all processes, each once, (size,)."""
+        if not self.shuffle:
+            return torch.arange(self.size)
+        generator = torch.Generator().manual_seed(mix(self.seed, self.epoch, "order"))
+        return torch.randperm(self.size, generator=generator)
+
     def __iter__(self) -> Iterator[int]:
-        if self.shuffle:
-            generator = torch.Generator().manual_seed(mix(self.seed, self.epoch, "order"))
-            order = torch.randperm(self.size, generator=generator)
-        else:
-            order = torch.arange(self.size)
+        order = self.everyone()
         short = len(self) * self.world - self.size
         if short:
             order = torch.cat([order, order[:short]])
         mine = order[self.rank :: self.world]
-        # As Python numbers all at once, millions of windows take four times the memory.
-        return (place for part in mine.split(PART) for place in part.tolist())
+        return numbers(mine)
+
+
+def numbers(order: Tensor) -> Iterator[int]:
+    """Yields indices as Python numbers; all at once, millions of windows take four times the memory."""
+    return (place for part in order.split(PART) for place in part.tolist())
+
+
+class SharedBatches:
+    """The batches of all processes, of which each takes every ``world``-th: all take as many steps.
+
+    Where the number does not divide, the first batches are taken twice.
+
+    Args:
+        batches: The batches of an epoch, the same on every process.
+        rank: Of this process.
+        world: Number of processes.
+    """
+
+    def __init__(self, batches: Iterable[list[int]], *, rank: int, world: int) -> None:
+        self.batches, self.rank, self.world = batches, rank, world
+
+    def __len__(self) -> int:
+        return -(-len(self.batches) // self.world)  # pyright: ignore[reportArgumentType]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first: list[list[int]] = []
+        number = -1
+        for number, batch in enumerate(self.batches):
+            if len(first) < self.world:
+                first.append(batch)
+            if number % self.world == self.rank:
+                yield batch
+        for extra in range(number + 1, len(self) * self.world):
+            if extra % self.world == self.rank:
+                yield first[(extra - number - 1) % len(first)]
 
 
 class Shard(Sampler[int]):

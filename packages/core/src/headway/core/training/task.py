@@ -22,6 +22,7 @@ from headway.core.training.optimizers import OptimizerFactory
 from headway.core.training.resume import close_epoch
 from headway.core.training.run_folder import RunFolder
 from headway.core.training.schedules import ScheduleFactory
+from headway.core.training.warnings import warn_of_batch_norm, warn_of_other_data
 
 Strategy = FineTuning
 
@@ -72,6 +73,7 @@ class Task(LightningModule):
         self.layer_decay = layer_decay
         self.ema_decay = ema
         self.average: WeightAverage | None = None
+        self._data: dict[str, str] | None = None
         self.backbone.train()
         hold_frozen_statistics(self.backbone)
 
@@ -134,13 +136,33 @@ class Task(LightningModule):
         with self.average.applied(self):
             yield
 
+    def log(self, name: str, value: Any, *args: Any, **options: Any) -> None:
+        """Logs a value; the mean of an epoch is that of all devices, not of the first alone."""
+        training = self._trainer is not None and self.trainer.training
+        on_epoch = options.get("on_epoch", not training)
+        if self._trainer is not None and self.trainer.world_size > 1 and on_epoch:
+            options.setdefault("sync_dist", True)
+        super().log(name, value, *args, **options)
+
+    def on_fit_start(self) -> None:
+        """Says what is different with several devices, and whether the data are those of the run."""
+        data = getattr(self.trainer, "datamodule", None)
+        if self._data is not None and isinstance(data, DataModule):
+            warn_of_other_data(self._data, data.fingerprints())
+        self._data = data.fingerprints() if isinstance(data, DataModule) else None
+        if self.trainer.world_size > 1:
+            warn_of_batch_norm(self.backbone)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the average; ``state_dict`` holds the trained weights."""
+        """Adds the average and what the data look like; ``state_dict`` holds the trained weights."""
+        if self._data is not None:
+            checkpoint["data"] = self._data
         if self.average is not None:
             checkpoint["average"] = self.average.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the average, and closes an epoch that the checkpoint was written at the end of."""
+        self._data = checkpoint.get("data")
         if self.ema_decay is not None and "average" in checkpoint:
             self.average = WeightAverage(self, self.ema_decay)
             self.average.load_state_dict(checkpoint["average"])

@@ -9,6 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
 from headway.core.errors import UserError
+from headway.core.training.sampling import EpochOrder, numbers
 
 
 class SpeechItem(NamedTuple):
@@ -64,7 +65,7 @@ class LengthBatches:
     So the batches are a function of that order, and every epoch has as many.
 
     Args:
-        order: The indices of the epoch.
+        order: The indices of the epoch; with several processes those of all are grouped.
         seconds: Length of every item.
         batch_seconds: Most seconds in a batch, padding counted; a longer item is a batch by itself.
         batch_size: Most items in a batch.
@@ -98,7 +99,8 @@ class LengthBatches:
 
     def __iter__(self) -> Iterator[list[int]]:
         waiting: list[list[int]] = [[] for _ in self.sizes]
-        for index in self.order:
+        order = self.order
+        for index in numbers(order.everyone()) if isinstance(order, EpochOrder) else order:
             place = self.bucket[index]
             waiting[place].append(index)
             if len(waiting[place]) == self.sizes[place]:

@@ -11,6 +11,7 @@ from headway.core.errors import UserError
 from headway.core.training import DataModule
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.core.training.randomness import mix, restored_cpu, seed_cpu
+from headway.core.training.sampling import SharedBatches
 from headway.speech.data.batching import LengthBatches, pad
 from headway.speech.data.front_end import FrontEnd
 from headway.speech.data.spec_augment import SpecAugment
@@ -136,16 +137,14 @@ class SpeechData(DataModule):
 
     def train_batches(self, order: Sampler[int]) -> Iterable[list[int]]:
         """Groups the recordings by length."""
-        if self._place()[1] > 1:
-            raise UserError(
-                "batches by length need one device, for each would have another number of them; "
-                "set trainer.devices to 1"
-            )
         data = self.train_set
         assert isinstance(data, SpeechSet)
-        return LengthBatches(
+        batches = LengthBatches(
             order, data.seconds, batch_seconds=self.batch_seconds, batch_size=self.batch_size
         )
+        rank, world = self._place()
+        # Each device alone would have another number of batches.
+        return batches if world == 1 else SharedBatches(batches, rank=rank, world=world)
 
     collate = staticmethod(pad)
 
