@@ -11,9 +11,11 @@ import torch
 from spoken import tone, write_manifest
 
 from headway.core.errors import InputError, UserError
+from headway.core.training.invalid import InvalidItems
 from headway.speech.data import DigitStrings, FrontEnd, SpeechManifest
 from headway.speech.data.audio import AudioError, read_audio
 from headway.speech.data.manifest import read_manifest
+from headway.speech.data.speech_manifest import find_manifests
 
 Make = Callable[..., Path]
 
@@ -81,7 +83,10 @@ def test_bad_rows_are_named_by_file_and_row(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     good = '{"audio": "a.wav", "text": "a"}\n'
     for line, reason in {
-        "nonsense": "the row is no JSON object",
+        "nonsense": "is not JSON",
+        "[]": "the row is no JSON object",
+        '{"audio": "a.wav", "text": "a", "offse": 3}': "the column 'offse' is not known .*ignore",
+        '{"audio": "a.wav", "text": "a", "start": 1, "offset": 3}': "'offset' is the second column",
         '{"text": "a"}': "the row has no audio",
         '{"audio": "a.wav"}': "a.wav has no text",
         '{"audio": "a.wav", "text": "a", "start": "x"}': "start 'x' is not a number",
@@ -90,8 +95,71 @@ def test_bad_rows_are_named_by_file_and_row(tmp_path: Path) -> None:
         path.write_text(good + line + "\n")
         with pytest.raises(InputError, match=f"m.jsonl:2: {reason}"):
             read_manifest(path)
-    with pytest.raises(UserError, match=r"is no manifest; give one of .jsonl, .csv"):
+    with pytest.raises(UserError, match=r"is no manifest; give one of .jsonl, .json, .csv"):
         read_manifest(tmp_path / "m.txt")
+
+
+PUBLISHED = {
+    # file: contents, below {audio} the recordings lie
+    "nemo.json": '{"audio_filepath": "clips/a.wav", "text": "ab", "offset": 0.1, "duration": 0.3}\n',
+    "list.json": '[{"file_name": "clips/a.wav", "transcription": "ab", "offset": 0.1, "duration": 0.3}]',
+    "voice.tsv": "client_id\tpath\tsentence\tup_votes\toffset\tduration\ns\ta.wav\tab\t2\t0.1\t0.3\n",
+    "other.csv": "clip;words;begin;duration;note\na.wav;ab;0.1;0.3;x\n",
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_tables_are_read(name: str, tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    soundfile.write(tmp_path / "clips/a.wav", tone(0.5, 16000, 200), 16000)
+    path = tmp_path / name
+    path.write_text(PUBLISHED[name], encoding="utf-8-sig")
+    columns = {"clip": "audio", "words": "text", "begin": "start", "note": "ignore"}
+    if name == "other.csv":
+        with pytest.raises(InputError, match=r"the column 'clip' is not known"):
+            read_manifest(path)
+    [row] = read_manifest(path, columns=columns if name == "other.csv" else None)
+    assert (row.audio, row.text) == (tmp_path / "clips/a.wav", "ab")
+    assert (row.start, row.duration) == (0.1, 0.3)
+    with pytest.raises(UserError, match=r"columns: 'clip' cannot be 'sound'"):
+        read_manifest(path, columns={"clip": "sound"})
+
+
+def test_ljspeech_is_read(tmp_path: Path) -> None:
+    (tmp_path / "wavs").mkdir()
+    soundfile.write(tmp_path / "wavs/LJ1.wav", tone(0.5, 16000, 200), 16000)
+    (tmp_path / "metadata.csv").write_text('LJ1|Dr. "B|Doctor "B\nLJ2|only this\n')
+    one, two = read_manifest(tmp_path / "metadata.csv")
+    assert (one.audio, one.text) == (tmp_path / "wavs/LJ1.wav", 'Doctor "B')
+    assert two.text == "only this"
+    assert find_manifests(tmp_path) == {"train": tmp_path / "metadata.csv"}
+
+
+def test_kaldi_is_read_and_never_run(tmp_path: Path) -> None:
+    folder = tmp_path / "train"
+    folder.mkdir()
+    soundfile.write(folder / "r.wav", tone(0.5, 16000, 200), 16000)
+    (folder / "wav.scp").write_text(f"rec1 {folder / 'r.wav'}\nrec2 touch {tmp_path / 'x'} |\n")
+    (folder / "text").write_text("u1 a b\nu2 b\n")
+    (folder / "utt2spk").write_text("u1 ann\n")
+    (folder / "segments").write_text("u1 rec1 0.1 0.4\nu2 rec2 0 1\n")
+    invalid = InvalidItems("skip")
+    [row] = read_manifest(folder, invalid)
+    assert (row.text, row.speaker, row.start) == ("a b", "ann", 0.1)
+    assert row.duration == pytest.approx(0.3)
+    assert "has a command for rec2, which is never run" in invalid.errors[0].reason
+    assert not (tmp_path / "x").exists()
+    assert find_manifests(tmp_path) == {"train": folder}
+
+
+def test_a_stretch_that_is_longer_than_its_recording_is_refused(make_manifest: Make) -> None:
+    path = make_manifest()
+    row = {"audio": "audio/train_0.wav", "text": "ab"}
+    write_manifest(path, [row, {**row, "duration": 5}])
+    with pytest.raises(InputError, match=r":2: .*0 s and 5 s more end behind its end \(0\.8 s\)"):
+        SpeechManifest(path=str(path), val=1).setup()
+    write_manifest(path, [row, {**row, "duration": 0.85}] * 3)  # rounded
+    SpeechManifest(path=str(path), val=0).setup()
 
 
 def test_splits_share_no_text_and_no_speaker(make_manifest: Make) -> None:
@@ -131,7 +199,7 @@ def test_rows_that_cannot_be_learned_stop_or_are_counted(
     with caplog.at_level(logging.WARNING):
         data.setup()
     reasons = [error.reason for error in data.invalid.errors]
-    assert reasons[:2] == ["there is no such file", "start 9 s is behind its end"]
+    assert reasons[:2] == ["there is no such file", "start 9 s is behind its end (0.8 s)"]
     assert "its text needs 120 tokens and 0.80 s of audio give 78; too short for CTC" in reasons[2]
     assert len(data.train_set) + len(data.val_set) == 5  # pyright: ignore
     assert "skipped 3 of 8 utterances" in caplog.text

@@ -11,8 +11,12 @@ from torch import Tensor
 from torchaudio.transforms import Resample
 
 from headway.core.errors import InputError
+from headway.core.reading import check_file
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au")
+
+TOLERANCE = 0.1  # seconds
+MAX_SECONDS = 4 * 3600  # 0.9 GB of samples at 16 kHz
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +53,15 @@ def read_audio(
     """
     name = name or str(path)
     with _open(path, name) as file:
+        check_span(name, file.frames / file.samplerate, start, duration)
         first = round(start * file.samplerate)
-        count = -1 if duration is None else round(duration * file.samplerate)
-        if first >= file.frames:
+        left = file.frames - first
+        count = left if duration is None else min(left, round(duration * file.samplerate))
+        if count > MAX_SECONDS * file.samplerate:
             raise AudioError(
-                name, f"start {start:g} s is behind its end ({file.frames / file.samplerate:g} s)"
+                name,
+                f"{count / file.samplerate:,.0f} s are to be read at once; at most {MAX_SECONDS:,} s are, "
+                "give start and duration, or cut it",
             )
         try:
             file.seek(first)
@@ -74,6 +82,26 @@ def read_audio(
     return waveform
 
 
+def check_span(name: str, seconds: float, start: float, duration: float | None) -> None:
+    """Raises if a stretch is not inside its recording.
+
+    Args:
+        name: What the message calls the recording.
+        seconds: Length of the recording.
+        start: Where the stretch begins, in seconds.
+        duration: Its length in seconds; to the end if None. Manifests round it: ``TOLERANCE`` more is fine.
+
+    Raises:
+        AudioError: It names the stretch and the length of the recording.
+    """
+    if start >= seconds:
+        raise AudioError(name, f"start {start:g} s is behind its end ({seconds:g} s)")
+    if duration is not None and start + duration > seconds + TOLERANCE:
+        raise AudioError(
+            name, f"{start:g} s and {duration:g} s more end behind its end ({seconds:g} s)"
+        )
+
+
 def seconds_of(path: Path, name: str | None = None) -> float:
     """Returns the length of a recording in seconds, from its header.
 
@@ -85,8 +113,10 @@ def seconds_of(path: Path, name: str | None = None) -> float:
 
 
 def _open(path: Path, name: str) -> soundfile.SoundFile:
-    if not path.is_file():
-        raise AudioError(name, "there is no such file")
+    try:
+        check_file(path)
+    except InputError as error:
+        raise AudioError(name, error.reason) from None
     if path.stat().st_size == 0:
         raise AudioError(name, "the file is empty")
     try:

@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,13 +11,16 @@ from torch import Tensor
 
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import OnInvalid
-from headway.speech.data.audio import read_audio, seconds_of
+from headway.speech.data.audio import check_span, read_audio, seconds_of
 from headway.speech.data.front_end import FrontEnd
-from headway.speech.data.manifest import SUFFIXES, Utterance, read_manifest
+from headway.speech.data.manifest import Utterance, read_manifest
+from headway.speech.data.manifest_rows import KALDI, SUFFIXES
 from headway.speech.data.spec_augment import SpecAugment
 from headway.speech.data.speech_data import SpeechData, Tokens
 from headway.speech.data.speech_set import SpeechSet
 from headway.speech.data.tokenizer import Case, Tokenizer, Unit, needed_frames
+
+SPLITS = {"train": ("train",), "val": ("val", "dev", "valid", "validation"), "test": ("test",)}
 
 
 class UtteranceSet(SpeechSet):
@@ -49,12 +52,12 @@ class UtteranceSet(SpeechSet):
 
 
 class SpeechManifest(SpeechData):
-    """Recordings with texts from manifests: JSON lines or CSV with ``audio, text`` and perhaps more.
+    """Recordings with texts from manifests: ``audio, text`` and perhaps ``start``, ``duration``, ``speaker``.
 
-    A row may have ``start`` and ``duration`` in seconds and ``speaker``; relative paths start from the
-    folder of the manifest. ``path`` is one manifest, or a folder with ``train``, ``val`` and ``test`` ones
-    (``.jsonl`` or ``.csv``). Without the latter two the splits are carved from the training rows so that
-    no text (or no speaker) is on both sides.
+    JSON lines, JSON, CSV and TSV with the columns of NeMo, Hugging Face and Common Voice, LJSpeech's
+    ``metadata.csv`` and folders of Kaldi are read (``read_manifest``). ``path`` is one of them, or a folder
+    with ``train``, ``val`` (or ``dev``) and ``test``. Without the latter two the splits are carved from
+    the training rows so that no text (or no speaker) is on both sides.
 
     Args:
         path: A manifest, or a folder of them.
@@ -73,6 +76,8 @@ class SpeechManifest(SpeechData):
         case: What happens to letters, where the model does not say.
         augment: Masks parts of the training features.
         on_invalid: What happens to rows and files that cannot be used.
+        columns: What columns of other names are: name in the file to ``audio``, ``text``, ``start``,
+            ``duration``, ``speaker`` or ``ignore``.
     """
 
     def __init__(
@@ -93,6 +98,7 @@ class SpeechManifest(SpeechData):
         case: Case = "lower",
         augment: SpecAugment | None = None,
         on_invalid: OnInvalid = "raise",
+        columns: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(
             batch_seconds=batch_seconds,
@@ -112,15 +118,16 @@ class SpeechManifest(SpeechData):
         self.split_by = split_by
         self.split_seed = split_seed
         self.max_seconds = max_seconds
+        self.columns = columns
 
     def load(self) -> dict[str, SpeechSet]:
         """Reads the manifests and the lengths of the recordings, and splits."""
         found = find_manifests(self.path)
-        train = self._measured_rows(read_manifest(found.pop("train"), self.invalid))
+        train = self._measured_rows(self._rows(found.pop("train")))
         parts = {}
         for split, share in self.shares.items():
             if split in found:
-                parts[split] = self._measured_rows(read_manifest(found[split], self.invalid))
+                parts[split] = self._measured_rows(self._rows(found[split]))
                 continue
             number = share if isinstance(share, int) else round(share * len(train))
             if number:
@@ -155,6 +162,9 @@ class SpeechManifest(SpeechData):
             [data.rows[index] for index in kept], [data.seconds[index] for index in kept]
         )
 
+    def _rows(self, path: Path) -> list[Utterance]:
+        return read_manifest(path, self.invalid, columns=self.columns)
+
     def _group(self, row: Utterance) -> str:
         if self.split_by == "text":
             return " ".join((row.text or "").lower().split())
@@ -169,8 +179,7 @@ class SpeechManifest(SpeechData):
             name = f"{row.where}: {row.audio}"
             try:
                 left = seconds_of(row.audio, name) - row.start
-                if left <= 0:
-                    raise InputError(name, f"start {row.start:g} s is behind its end")
+                check_span(name, left + row.start, row.start, row.duration)
                 seconds = left if row.duration is None else min(row.duration, left)
                 if seconds > self.max_seconds:
                     raise InputError(
@@ -189,16 +198,22 @@ def find_manifests(path: Path) -> dict[str, Path]:
     Raises:
         UserError: If there is none for training.
     """
-    if not path.is_dir():
+    if not path.is_dir() or (path / KALDI).is_file():
         return {"train": path}
-    found = {
-        split: file
-        for split in ("train", "val", "test")
-        for suffix in SUFFIXES
-        if (file := path / f"{split}{suffix}").is_file()
-    }
+    found: dict[str, Path] = {}
+    for split, names in SPLITS.items():
+        files = [path / f"{name}{suffix}" for name in names for suffix in SUFFIXES]
+        files = [file for file in files if file.is_file()]
+        files += [path / name for name in names if (path / name / KALDI).is_file()]
+        if len(files) > 1:
+            raise UserError(f"{files[0]} and {files[1].name} are both there; keep one of them")
+        if files:
+            found[split] = files[0]
+    if "train" not in found and (path / "metadata.csv").is_file():
+        found["train"] = path / "metadata.csv"
     if "train" not in found:
-        raise UserError(f"{path} has no train.jsonl or train.csv")
+        choices = ", ".join(f"train{suffix}" for suffix in SUFFIXES)
+        raise UserError(f"{path} has none of {choices}, metadata.csv, {KALDI} and train/{KALDI}")
     return found
 
 

@@ -1,6 +1,6 @@
 """Recordings that a verb is given: found in folders and manifests, and read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from headway.core.cli.counts import Counts, Policy
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
 from headway.speech.data.audio import EXTENSIONS, AudioError, read_audio
-from headway.speech.data.manifest import SUFFIXES, Utterance, read_manifest
+from headway.speech.data.manifest import Utterance, read_manifest
+from headway.speech.data.manifest_rows import KALDI, SUFFIXES
 from headway.speech.verbs.loading import Recogniser
 
 
@@ -27,13 +28,20 @@ class Item:
     row: Utterance
 
 
-def find_items(inputs: Sequence[str], counts: Counts, on_invalid: Policy) -> list[Item]:
+def find_items(
+    inputs: Sequence[str],
+    counts: Counts,
+    on_invalid: Policy,
+    *,
+    columns: Mapping[str, str] | None = None,
+) -> list[Item]:
     """Returns the recordings of files, folders and manifests, in order.
 
     Args:
         inputs: What the user gave.
         counts: Is told of other files in folders, and of rows that cannot be used.
         on_invalid: What to do with such rows.
+        columns: What columns of manifests are, where their names do not tell.
 
     Raises:
         UserError: If an input is missing, or there is no recording at all.
@@ -41,15 +49,15 @@ def find_items(inputs: Sequence[str], counts: Counts, on_invalid: Policy) -> lis
     items: list[Item] = []
     for given in inputs:
         path = Path(given).expanduser()
-        if path.is_dir():
+        if path.is_dir() and not (path / KALDI).is_file():
             files = sorted(file for file in path.rglob("*") if file.is_file())
             audio = [file for file in files if file.suffix.lower() in EXTENSIONS]
             counts.ignored += len(files) - len(audio)
             items += [Item(str(file), Utterance(audio=file, text=None)) for file in audio]
-        elif path.suffix in SUFFIXES:
+        elif path.suffix in SUFFIXES or path.is_dir():
             policy = "raise" if on_invalid == "raise" else "skip"
             invalid = InvalidItems(policy, "rows")
-            rows = read_manifest(path, invalid, need_text=False)
+            rows = read_manifest(path, invalid, need_text=False, columns=columns)
             items += [Item(str(row.audio), row) for row in rows]
             for error in invalid.errors:
                 counts.refuse(error, on_invalid)

@@ -36,6 +36,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="draw each recording with what was heard where, into FOLDER",
     )
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="NAME=FIELD",
+        help="what columns of a manifest are: audio, text, start, duration, speaker or ignore",
+    )
+
+
+def parse_columns(words: Sequence[str]) -> dict[str, str]:
+    """Returns what ``--columns NAME=FIELD`` says, by name."""
+    pairs = [word.partition("=") for word in words]
+    wrong = next((name for name, sign, field in pairs if not (name and sign and field)), None)
+    if wrong is not None:
+        raise UserError(f"--columns {wrong!r}: write NAME=FIELD, such as clip=audio")
+    return {name: field for name, _, field in pairs}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if out is not None and out.suffix not in (".csv", ".jsonl"):
         raise UserError(f"{out} is neither .csv nor .jsonl; name the result by one of them")
     counts = Counts("recordings")
-    items = find_items(args.inputs, counts, args.on_invalid)
+    items = find_items(args.inputs, counts, args.on_invalid, columns=parse_columns(args.columns))
     if args.plot is not None and args.plot.exists() and not args.plot.is_dir():
         raise UserError(f"{args.plot} is a file; --plot takes a folder")
     recogniser = load_recogniser(args.checkpoint, args.device)
