@@ -6,10 +6,12 @@ import torch
 from rdkit import Chem
 
 from headway.core.errors import InputError, UserError
+from headway.molecules.chemistry import canonical
 from headway.molecules.data import SmilesFile, SmilesTokenizer, find_file, nci_file, split_smiles
 from headway.molecules.data.reading import read_smiles
 from headway.molecules.metrics import measure
 from headway.molecules.models.llama import SPECIALS
+from headway.molecules.notation import refuse_pieces
 
 GOOD = ["CCO", "c1ccccc1", "CC(=O)O", "ClCCBr", "C[C@@H](N)C(=O)O", "CCN", "CCCC", "OCCO"]
 
@@ -69,15 +71,16 @@ def test_tables_and_lines_gzipped_or_not(tmp_path: Path) -> None:
     [
         ("t.csv", b"id,y\n1,2\n", "no column called smiles; its columns are id, y"),
         ("t.sdf", b"", "no table of molecules"),
-        ("t.csv.gz", b"smiles\nC\n", "cannot be read"),
-        ("t.smi", b"\xff\xfe\x00", "cannot be read"),
+        ("t.csv.gz", gzip.compress(b"smiles\nC\n")[:-9], "cannot be read"),
+        ("t.smi", b"\xff\xfe\x00", "is not UTF-8"),
+        ("t.csv", b"", "is empty"),
     ],
 )
 def test_bad_files(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=said):
         list(read_smiles(tmp_path / name))
-    with pytest.raises(UserError, match="there is no file"):
+    with pytest.raises(UserError, match="there is no such file"):
         list(read_smiles(tmp_path / "none.csv"))
 
 
@@ -160,3 +163,37 @@ def test_quality_counts_as_moses_does() -> None:
     assert found.novelty == 1 / 2
     assert found.canonical == ["CCO", "CCO", "CCN", None, None]
     assert measure(["C1C"]).uniqueness == 0
+
+
+def test_a_molecule_is_on_one_side_of_the_split_however_it_is_written(tmp_path: Path) -> None:
+    different = ["CCO", "CCN", "CCC", "CCCl", "CCBr", "CCF", "CCS", "CCP", "CCI", "c1ccccc1"]
+    again = ["OCC", "NCC", "C(C)C", "ClCC", "BrCC", "FCC", "SCC", "PCC", "ICC", "C1=CC=CC=C1"]
+    for seed in range(5):
+        data = SmilesFile(
+            path=str(write(tmp_path, different + again)), val=0.3, test=0.3, split_seed=seed
+        )
+        data.setup()
+        sides = [{canonical(one) for one in part} for part in data.splits.values()]
+        assert sum(len(part) for part in data.splits.values()) == 20
+        assert len(set().union(*sides)) == sum(len(side) for side in sides) == 10
+        assert min(len(side) for side in sides) > 0
+
+
+def test_a_molecule_longer_than_any_is_refused_at_once() -> None:
+    with pytest.raises(InputError, match="a SMILES of 200,000 characters; at most 10,000"):
+        split_smiles("C" * 200_000, "here")
+
+
+def test_one_token_may_start_and_end_a_molecule() -> None:
+    tokenizer = SmilesTokenizer(["<end>", "C", "O"], start=0, end=0)
+    assert tokenizer.encode("CO") == [0, 1, 2, 0]
+    assert tokenizer.decode([0, 1, 2, 0, 1]) == "CO"
+    assert tokenizer.decode([1, 2]) == "CO"
+    assert tokenizer.decode([0, 0]) == ""
+
+
+@pytest.mark.parametrize("token", ["CC", "c1ccccc1", "Ġthe", "C(=O)"])
+def test_vocabularies_of_pieces_are_refused(token: str) -> None:
+    refuse_pieces(["<pad>", "C", "[nH]", "Cl", "%12", "(", "<0x0A>"], "here")
+    with pytest.raises(UserError, match="here has a vocabulary of pieces such as"):
+        refuse_pieces(["C", token], "here")

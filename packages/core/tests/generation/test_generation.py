@@ -135,3 +135,19 @@ def test_bad_prompts() -> None:
         generate(Chain(), [[1], []], end=END, max_length=5)
     with pytest.raises(UserError, match="leaves no room"):
         generate(Chain(), [[1, 3, 3, 3, 3]], end=END, max_length=5)
+
+
+@pytest.mark.parametrize("temperature", [1e-40, 1e-300, 1e-7, 1e-3])
+def test_a_small_temperature_is_greedy_and_never_nan(temperature):
+    logits = torch.tensor([[-3.0, 2.0, 50.0, 1.0], [1e4, -1e4, 0.0, 9e3]])
+    sampling = Sampling(temperature=temperature, top_p=0.9)
+    assert sampling.probabilities(logits).isfinite().all()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        assert sampling(logits, generator).tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("temperature", [float("nan"), float("inf"), -1.0])
+def test_no_temperature(temperature):
+    with pytest.raises(UserError, match="temperature is"):
+        Sampling(temperature=temperature)

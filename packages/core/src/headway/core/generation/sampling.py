@@ -1,10 +1,15 @@
 """Choosing the next token from logits."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.module import Module
+
+# Below this temperature only the most likely token has a chance that float32 can hold.
+GREEDY = 1e-6
 
 
 class Sampling(Module):
@@ -26,7 +31,7 @@ class Sampling(Module):
         self, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
     ) -> None:
         super().__init__()
-        if temperature < 0:
+        if not 0 <= temperature < math.inf:
             raise UserError(f"temperature is {temperature}; it must be 0 (greedy) or more")
         if top_k is not None and top_k < 1:
             raise UserError(f"top_k is {top_k}; it must be at least 1, or None for all tokens")
@@ -40,7 +45,7 @@ class Sampling(Module):
         Shape:
             logits: (B, V). Output: (B,) int64.
         """
-        if self.temperature == 0:
+        if self.temperature < GREEDY:
             return logits.argmax(dim=-1)
         probabilities = self.probabilities(logits)
         # The smallest of exponential waiting times with these rates is a draw from them.
@@ -49,7 +54,9 @@ class Sampling(Module):
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Returns what tokens are drawn from, (B, V)."""
-        logits = logits.float() / self.temperature
+        # Counted from the largest: a small temperature may take the others to -inf, but never to nan.
+        logits = logits.float()
+        logits = (logits - logits.amax(dim=-1, keepdim=True)) / max(self.temperature, GREEDY)
         if self.top_k is not None and self.top_k < logits.shape[-1]:
             least = logits.topk(self.top_k, dim=-1).values[:, -1:]
             logits = logits.masked_fill(logits < least, float("-inf"))

@@ -1,12 +1,11 @@
 """Tables of molecules: ``.smi`` and ``.txt`` by lines, ``.csv`` by column, gzipped or not."""
 
-import csv
-import gzip
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from headway.core.errors import UserError
+from headway.core.reading import check_file, read_lines, read_table
 
 NAMES = ("smiles", "canonical_smiles", "mol", "molecule")
 
@@ -24,7 +23,7 @@ class Row(NamedTuple):
 
 
 def read_smiles(path: Path, column: str | None = None) -> Iterator[Row]:
-    """Yields the molecules of a file, in order; empty lines are left out.
+    """Returns the molecules of a file, in order; empty lines are left out.
 
     Args:
         path: ``.csv`` with a header, or lines whose first word is a SMILES; ``.gz`` of either.
@@ -33,38 +32,34 @@ def read_smiles(path: Path, column: str | None = None) -> Iterator[Row]:
     Raises:
         UserError: If the file is missing or of another kind, or the column is not there.
     """
-    if not path.is_file():
-        raise UserError(f"there is no file {path}")
+    check_file(path)
     kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if kind not in (".csv", ".smi", ".txt"):
         raise UserError(
             f"{path} is no table of molecules; known: .smi, .txt, .csv, and .gz of them"
         )
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8", newline="") as file:
-            yield from _table(file, path, column) if kind == ".csv" else _lines(file)
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+    return _table(path, column) if kind == ".csv" else _lines(path)
 
 
-def _lines(file: IO[str]) -> Iterator[Row]:
-    for number, line in enumerate(file, start=1):
+def _lines(path: Path) -> Iterator[Row]:
+    for number, line in read_lines(path):
         if words := line.split(maxsplit=1):
             yield Row(number, words[0])
 
 
-def _table(file: IO[str], path: Path, column: str | None) -> Iterator[Row]:
-    rows = csv.reader(file)
-    header = next(rows, [])
-    if column is not None:
-        places = [place for place, name in enumerate(header) if name == column]
-    else:
-        lower = [name.strip().lower() for name in header]
-        places = [lower.index(name) for name in NAMES if name in lower]
-    if not places:
+def _table(path: Path, column: str | None) -> Iterator[Row]:
+    name = None
+    for number, row in read_table(path):
+        if name is None:
+            name = _column(list(row), path, column)
+        if cell := row.get(name, "").strip():
+            yield Row(number, cell)
+
+
+def _column(header: list[str], path: Path, column: str | None) -> str:
+    lower = {name.lower(): name for name in header}
+    found = [column] if column in header else [lower[name] for name in NAMES if name in lower]
+    if not found or (column is not None and column not in header):
         wanted = f"column {column!r}" if column else "column called smiles"
-        raise UserError(f"{path} has no {wanted}; its columns are {', '.join(header) or 'none'}")
-    for row in rows:
-        if len(row) > places[0] and row[places[0]].strip():
-            yield Row(rows.line_num, row[places[0]].strip())
+        raise UserError(f"{path} has no {wanted}; its columns are {', '.join(header)}")
+    return found[0]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rdkit import Chem
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -17,7 +18,8 @@ from headway.core.training.splits import part_size
 from headway.molecules.chemistry import checked, molecule, random_smiles
 from headway.molecules.data.reading import read_smiles
 from headway.molecules.data.shipped import find_file
-from headway.molecules.data.tokenizer import SmilesTokenizer, split_smiles
+from headway.molecules.data.tokenizer import SmilesTokenizer
+from headway.molecules.notation import split_smiles
 
 
 class Molecules(Dataset[Tensor]):
@@ -51,6 +53,9 @@ class Molecules(Dataset[Tensor]):
 
 class SmilesFile(DataModule):
     """Molecules of a ``.smi``, ``.txt`` or ``.csv`` file, split at random.
+
+    A molecule that stands in the file several times is on one side of the split, however it is written (as
+    far as ``check`` lets RDKit see it).
 
     The vocabulary of the model grows by the tokens of the file when training starts.
 
@@ -149,6 +154,7 @@ class SmilesFile(DataModule):
         rows = list(read_smiles(path, self.column))
         order = np.random.Generator(np.random.PCG64([self.split_seed, len(rows)]))
         kept: list[tuple[str, int]] = []
+        same: dict[str, str] = {}  # each way to write a molecule, and what they have in common
         known: set[str] = set()
         # Bad rows are reported in the order of the file, whatever the split.
         chosen = sorted(order.permutation(len(rows))[: self.limit].tolist())
@@ -156,7 +162,7 @@ class SmilesFile(DataModule):
             row = rows[place]
             name = f"{path.name}, row {row.number}"
             try:
-                tokens = self._tokens(row.smiles, name)
+                tokens, same[row.smiles] = self._tokens(row.smiles, name)
             except InputError as error:
                 self.invalid.add(error)
                 continue
@@ -168,23 +174,26 @@ class SmilesFile(DataModule):
         test = part_size(self.test, len(kept), "test", "molecules")
         val = part_size(self.val, len(kept) - test, "val", "molecules")
         shuffled = [kept[place] for place in order.permutation(len(kept)).tolist()]
-        parts = {
-            "test": shuffled[:test],
-            "val": shuffled[test : test + val],
-            "train": shuffled[test + val :],
-        }
+        parts: dict[str, list[tuple[str, int]]] = {"test": [], "val": [], "train": []}
+        home: dict[str, str] = {}
+        for place, (smiles, length) in enumerate(shuffled):
+            split = "test" if place < test else "val" if place < test + val else "train"
+            # A molecule that is there twice, however written, goes where the first of the two went.
+            parts[home.setdefault(same[smiles], split)].append((smiles, length))
+        if not parts["train"]:
+            raise UserError(f"{path} has {len(home)} different molecules, none is left to train on")
         self.splits = {name: [smiles for smiles, _ in part] for name, part in parts.items()}
         self.lengths = [length for _, length in parts["train"]]
         self.tokens = tuple(sorted(known))
 
-    def _tokens(self, smiles: str, name: str) -> list[str]:
+    def _tokens(self, smiles: str, name: str) -> tuple[list[str], str]:
+        """Returns the tokens of a molecule, and what all ways to write it have in common."""
         tokens = split_smiles(smiles, name)
-        if self.check:
-            checked(smiles, name)
+        common = Chem.MolToSmiles(checked(smiles, name)) if self.check else smiles
         if len(tokens) + 2 > self.max_length:
             raise InputError(
                 name,
                 f"{len(tokens) + 2} tokens with start and end are more than max_length "
                 f"{self.max_length}",
             )
-        return tokens
+        return tokens, common

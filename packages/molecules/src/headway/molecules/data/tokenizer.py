@@ -1,38 +1,9 @@
-"""Atom-wise tokens of SMILES."""
+"""Numbers for the tokens of SMILES."""
 
-import re
 from collections.abc import Iterable, Sequence
 
 from headway.core.errors import InputError
-
-# A bracket atom is one token, so are two-letter halogens and ring numbers of two digits.
-_PATTERN = re.compile(
-    r"(\[[^\]]+\]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|/|:|~|@|\?|>|\*|\$"
-    r"|%\(\d+\)|%\d{2}|\d)"
-)
-
-
-def split_smiles(smiles: str, name: str) -> list[str]:
-    """Cuts a SMILES into atoms, bonds, branches and rings.
-
-    Args:
-        smiles: The molecule.
-        name: The file and row, for the message.
-
-    Raises:
-        InputError: If some character belongs to no token.
-
-    Source:
-        Schwaller et al. 2019, https://arxiv.org/abs/1811.02633, whose pattern is extended by ring
-        numbers in parentheses.
-    """
-    tokens = _PATTERN.findall(smiles)
-    if "".join(tokens) != smiles:  # findall leaves out what does not fit
-        end = 0
-        while found := _PATTERN.match(smiles, end):
-            end = found.end()
-        raise InputError(name, f"{smiles!r} is no SMILES: {smiles[end]!r} at place {end + 1}")
-    return tokens
+from headway.molecules.notation import split_smiles
 
 
 class SmilesTokenizer:
@@ -64,9 +35,11 @@ class SmilesTokenizer:
         return [self.start, *(self.numbers[token] for token in tokens), self.end]
 
     def decode(self, numbers: Iterable[int]) -> str:
-        """Returns the SMILES up to the end token."""
+        """Returns the SMILES behind the start token and up to the end token, which may be the same one."""
         tokens = []
-        for number in numbers:
+        for place, number in enumerate(numbers):
+            if place == 0 and number == self.start:
+                continue
             if number == self.end:
                 break
             if number != self.start:

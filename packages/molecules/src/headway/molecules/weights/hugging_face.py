@@ -1,9 +1,8 @@
 """Reading Llama checkpoints of Hugging Face transformers, 4.x and 5.x."""
 
-import json
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -12,9 +11,11 @@ from headway.core.feedforward import GLU
 from headway.core.mixers import SelfAttention
 from headway.core.norms import RMSNorm
 from headway.core.positions import Rotary
+from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.renaming import Renaming, join_sections
 from headway.molecules.models.llama import Llama
+from headway.molecules.notation import refuse_pieces
 
 _BLOCK = r"^(?:model\.)?layers\.(\d+)\."
 _NAMES = Renaming(
@@ -39,6 +40,17 @@ class HuggingFaceLlama:
     """Recognises ``model_type: llama`` in config.json."""
 
     name = "Hugging Face Llama"
+    architectures = ("LlamaForCausalLM", "LlamaModel")
+    # Of transformers' LlamaConfig, for what is not read here.
+    defaults: ClassVar[dict[str, Any]] = {
+        "attention_dropout": 0.0,
+        "pretraining_tp": 1,
+        "is_encoder_decoder": False,
+        "is_decoder": False,
+        "add_cross_attention": False,
+        "rope_scaling": None,
+        "rope_theta": 10000.0,
+    }
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether config.json is that of a Llama."""
@@ -118,14 +130,26 @@ def _vocabulary(folder: Path, size: int) -> list[str]:
     for file, inner in (("tokenizer.json", ("model", "vocab")), ("vocab.json", ())):
         if not (folder / file).is_file():
             continue
-        known: Any = json.loads((folder / file).read_text(encoding="utf-8"))
+        content: Any = read_json(folder / file)
+        known = content
         for key in inner:
-            known = known.get(key, {})
-        if isinstance(known, dict):
-            for token, place in known.items():
-                if isinstance(place, int) and place < size:
-                    names[place] = token
-            break
+            known = known.get(key, {}) if isinstance(known, dict) else {}
+        if not isinstance(known, dict):
+            raise UserError(f"{folder / file} is damaged: its vocabulary is no mapping")
+        special = {
+            entry.get("content")
+            for entry in content.get("added_tokens", [])
+            if isinstance(entry, dict)
+        }
+        refuse_pieces((token for token in known if token not in special), str(folder / file))
+        for token, place in known.items():
+            if isinstance(place, int) and 0 <= place < size:
+                names[place] = token
+        return names
+    if (folder / "tokenizer.model").is_file():
+        raise UserError(
+            f"{folder} brings a tokenizer of pieces (tokenizer.model); only atom-wise vocabularies are read"
+        )
     return names
 
 
