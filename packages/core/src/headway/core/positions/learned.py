@@ -13,13 +13,16 @@ from headway.core.layout import Layout
 from headway.core.module import Module
 
 
-def resize_table(table: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor:
+def resize_table(
+    table: Tensor, old: Sequence[int], new: Sequence[int], *, antialias: bool = True
+) -> Tensor:
     """Resizes a table of embeddings on a grid (bicubic for pictures, linear for sequences).
 
     Args:
         table: Embeddings without prefix, last axis of the grid fastest.
         old: Grid of ``table``.
         new: Grid that is wanted.
+        antialias: Whether a picture's table is smoothed before it shrinks.
 
     Shape:
         table: (1, prod(old), C). Output: (1, prod(new), C).
@@ -29,7 +32,7 @@ def resize_table(table: Tensor, old: Sequence[int], new: Sequence[int]) -> Tenso
     grid = table.float().movedim(-1, 1).unflatten(-1, tuple(old))
     if len(old) == 2:
         grid = F.interpolate(
-            grid, size=list(new), mode="bicubic", antialias=True, align_corners=False
+            grid, size=list(new), mode="bicubic", antialias=antialias, align_corners=False
         )
     else:
         mode = {1: "linear", 3: "trilinear"}[len(old)]
@@ -44,17 +47,22 @@ class LearnedPosition(Module):
         dim: Channels.
         grid: (length,) of a sequence or (H, W) of a picture.
         prefix: Leading tokens that have a vector of their own in the table.
+        antialias: Whether a picture's table is smoothed before it shrinks, as timm does it; transformers
+            does not.
 
     Source:
         Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929, eq. 1.
     """
 
-    def __init__(self, dim: int, grid: Sequence[int], prefix: int = 0) -> None:
+    def __init__(
+        self, dim: int, grid: Sequence[int], prefix: int = 0, *, antialias: bool = True
+    ) -> None:
         super().__init__()
         if not grid or min(grid) < 1:
             raise UserError(f"grid needs positive sizes, got {tuple(grid)}")
         self.grid = tuple(grid)
         self.prefix = prefix
+        self.antialias = antialias
         self.table = nn.Parameter(truncated_normal_(torch.empty(1, prefix + prod(grid), dim)))
 
     def at(self, grid: Sequence[int]) -> Tensor:
@@ -62,7 +70,9 @@ class LearnedPosition(Module):
         if tuple(grid) == self.grid:
             return self.table
         prefix, table = self.table[:, : self.prefix], self.table[:, self.prefix :]
-        return torch.cat([prefix, resize_table(table, self.grid, grid)], dim=1)
+        return torch.cat(
+            [prefix, resize_table(table, self.grid, grid, antialias=self.antialias)], dim=1
+        )
 
     def resize(self, grid: Sequence[int]) -> None:
         """Makes another grid the table's own, by interpolation."""

@@ -17,6 +17,7 @@ class Adapter(Protocol):
     - ``defaults``: what the published class takes for each key that config.json leaves out. Keys that
       ``build`` did not read are then compared with them, and a file that differs is refused by name. Every
       adapter that reads a config.json of its own has it.
+    - ``harmless``: keys that change no answer whatever they say, such as rates of training.
     - ``architectures``: the published classes that it reads; a file that names another one is refused,
       whatever its ``model_type``.
     - ``may_miss``: prefixes (our names) of parameters that a checkpoint need not hold, such as the head.

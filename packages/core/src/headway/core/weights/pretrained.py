@@ -126,7 +126,9 @@ def _published(checkpoint: Checkpoint, wishes: dict[str, Any]) -> tuple[nn.Modul
         config.read.clear()
     model = adapter.build(checkpoint, wishes)
     if config is not None and defaults is not None:
-        config.refuse_unread(checkpoint.source, defaults=defaults)
+        config.refuse_unread(
+            checkpoint.source, defaults=defaults, harmless=getattr(adapter, "harmless", ())
+        )
     if wishes:
         raise UserError(f"{adapter.name} does not take {', '.join(wishes)}")
     report = load_weights(

@@ -1,7 +1,7 @@
 """Reading ViT, DeiT and DINOv2 checkpoints of Hugging Face transformers, 4.x and 5.x."""
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -11,12 +11,13 @@ from headway.core.feedforward import GELU, GLU, MLP, QuickGELU
 from headway.core.heads import ClassificationHead, TokenAveragePooling, TokenPooling
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
+from headway.core.positions import LearnedPosition
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.renaming import Renaming, join_sections
 from headway.vision.layers import ImageTokens
-from headway.vision.models.pretrained_cfg import MEAN_STD
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledViT
+from headway.vision.weights.hugging_face_processor import picture_cfg
 
 TYPES = ("vit", "deit", "dinov2", "dinov2_with_registers")
 ACTIVATIONS: dict[str, Any] = {
@@ -67,6 +68,17 @@ _RULES = [
     (r"^(?:cls_)?classifier\.", "head.classifier."),
 ]
 _NAMES = Renaming(_RULES)
+# Parts of configurations that no classifier reads: pooler, masked pictures, backbones of other models.
+UNUSED = (
+    "encoder_stride",
+    "pooler_output_size",
+    "pooler_act",
+    "reshape_hidden_states",
+    "use_mask_token",
+    "stage_names",
+    "out_features",
+    "out_indices",
+)
 # Parts of the base model that no classifier reads.
 IGNORED = ("embeddings.mask_token", "pooler.dense.weight", "pooler.dense.bias")
 
@@ -75,7 +87,19 @@ class HuggingFaceViT:
     """Recognises ``model_type`` in config.json."""
 
     name = "Hugging Face ViT/DeiT/DINOv2"
+    architectures = tuple(
+        f"{kind}{task}"
+        for kind in ("ViT", "DeiT", "Dinov2", "Dinov2WithRegisters")
+        for task in ("Model", "ForImageClassification", "ForImageClassificationWithTeacher")
+    )
     may_miss = ("head.classifier.",)
+    # Of transformers' configurations, for what is not read here.
+    defaults: ClassVar[dict[str, Any]] = {
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "apply_layernorm": True,
+    }
+    harmless = (*UNUSED, "drop_path_rate")
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether config.json is that of one of the models."""
@@ -106,6 +130,8 @@ class HuggingFaceViT:
                 registers=config.get("num_register_tokens", 0),
                 # Registers have no positions there: that of the class token is folded into it.
                 position_on_prefix="register" not in config["model_type"],
+                # Only the models with registers smooth what they shrink there.
+                position=partial(LearnedPosition, antialias="register" in config["model_type"]),
             ),
             "mixer": partial(SelfAttention, qkv_bias=config.get("qkv_bias", True)),
             "feedforward": _feedforward(config),
@@ -118,8 +144,8 @@ class HuggingFaceViT:
         else:
             pooling = TokenAveragePooling if dino and classes else TokenPooling
             model = ViT(**shared, head=partial(ClassificationHead, pooling=pooling))
-        mean, std = MEAN_STD["imagenet" if dino or config["model_type"] == "deit" else "half"]
-        model.pretrained_cfg.update(mean=mean, std=std, architecture=config["model_type"])
+        cfg = picture_cfg(checkpoint.folder, config["model_type"], model_size=shared["image_size"])
+        set_pictures(model, cfg, architecture=config["model_type"])
         names = config.get("id2label") or {}
         if len(names) == classes:
             model.pretrained_cfg["label_names"] = [names[str(place)] for place in range(classes)]
@@ -158,15 +184,28 @@ def count_classes(checkpoint: Checkpoint) -> int:
     return 0
 
 
+def set_pictures(model: Any, cfg: dict[str, Any], *, architecture: str) -> None:
+    """Writes what pictures go through into the ``pretrained_cfg`` of a model.
+
+    Args:
+        model: A ViT or a Swin.
+        cfg: From ``picture_cfg``.
+        architecture: Named there.
+    """
+    channels = model.embedding.channels
+    size = cfg.pop("size")
+    model.pretrained_cfg.update(cfg, architecture=architecture, input_size=(channels, *size))
+
+
 def _feedforward(config: dict[str, Any]) -> Any:
     dim = config["hidden_size"]
+    name = config.get("hidden_act", "gelu")  # a gated one has silu, whatever the file says
     if config["model_type"].startswith("dinov2"):
         hidden = int(dim * config.get("mlp_ratio", 4))
         if config.get("use_swiglu_ffn"):
             return partial(GLU, hidden_dim=(int(hidden * 2 / 3) + 7) // 8 * 8)
     else:
         hidden = config.get("intermediate_size", 4 * dim)
-    name = config.get("hidden_act", "gelu")
     if name not in ACTIVATIONS:
         raise UserError(f"the activation {name!r} is not known; known: {', '.join(ACTIVATIONS)}")
     return partial(MLP, hidden_dim=hidden, activation=ACTIVATIONS[name])

@@ -1,15 +1,15 @@
 """Reading DETR checkpoints of Hugging Face transformers, 4.x and 5.x."""
 
-import json
 import re
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import PositionedCrossAttention, PositionedSelfAttention
+from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.renaming import Renaming, join_sections
 from headway.vision.layers import ResNet
@@ -48,6 +48,25 @@ class HuggingFaceDETR:
     """Recognises ``model_type`` in config.json."""
 
     name = "Hugging Face DETR"
+    architectures = ("DetrModel", "DetrForObjectDetection")
+    # Of transformers' DetrConfig, for what is not read here.
+    defaults: ClassVar[dict[str, Any]] = {
+        "num_channels": 3,
+        "activation_dropout": 0.0,
+        "decoder_attention_heads": 8,
+        "decoder_ffn_dim": 2048,
+        "encoder_layerdrop": 0.0,
+        "decoder_layerdrop": 0.0,
+        "scale_embedding": False,
+    }
+    # What the backbone is can be seen in its tensors; the rest says how it was trained.
+    harmless = (
+        "backbone", "backbone_config", "backbone_kwargs", "use_timm_backbone", "use_pretrained_backbone",
+        "num_hidden_layers", "max_position_embeddings", "init_std", "init_xavier_std", "auxiliary_loss",
+        "class_cost", "bbox_cost", "giou_cost", "mask_loss_coefficient", "dice_loss_coefficient",
+        "bbox_loss_coefficient", "giou_loss_coefficient", "eos_coefficient", "classifier_dropout",
+        "is_encoder_decoder",
+    )  # fmt: skip
     may_miss = ("class_head.", "box_head.")
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
@@ -171,10 +190,7 @@ def _sizes(checkpoint: Checkpoint) -> dict[str, int]:
     file = checkpoint.folder / "preprocessor_config.json"
     if not file.is_file():
         return {}
-    try:
-        size = json.loads(file.read_text(encoding="utf-8")).get("size") or {}
-    except ValueError as error:
-        raise UserError(f"{file} is not JSON ({error})") from None
+    size = read_json(file).get("size") or {}
     names = {"shortest_edge": "shortest", "longest_edge": "longest"}
     if not isinstance(size, dict):
         return {}

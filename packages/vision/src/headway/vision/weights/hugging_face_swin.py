@@ -2,7 +2,7 @@
 
 import re
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -14,10 +14,15 @@ from headway.core.norms import LayerNorm
 from headway.core.resample import PatchMerging
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.renaming import Renaming, join_sections
-from headway.vision.models.pretrained_cfg import MEAN_STD
 from headway.vision.models.swin import Swin
 from headway.vision.models.swin_variants import window_mixers
-from headway.vision.weights.hugging_face import ACTIVATIONS, count_classes
+from headway.vision.weights.hugging_face import (
+    ACTIVATIONS,
+    UNUSED,
+    count_classes,
+    set_pictures,
+)
+from headway.vision.weights.hugging_face_processor import picture_cfg
 
 _BLOCK = r"^encoder\.layers\.(\d+)\.blocks\.(\d+)\."
 _OURS = r"stages.\1.blocks.\2."
@@ -49,7 +54,14 @@ class HuggingFaceSwin:
     """Recognises ``model_type`` in config.json."""
 
     name = "Hugging Face Swin"
+    architectures = ("SwinModel", "SwinForImageClassification")
     may_miss = ("head.classifier.",)
+    # Of transformers' SwinConfig, for what is not read here; rates are those of training.
+    defaults: ClassVar[dict[str, Any]] = {
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }
+    harmless = (*UNUSED, "drop_path_rate", "num_layers", "hidden_size")
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether config.json is that of a Swin."""
@@ -95,8 +107,8 @@ class HuggingFaceSwin:
             drop_path=overrides.pop("drop_path", 0.0),
             head=partial(ClassificationHead, pooling=AveragePooling),
         )
-        mean, std = MEAN_STD["imagenet"]
-        model.pretrained_cfg.update(mean=mean, std=std, architecture="swin")
+        cfg = picture_cfg(checkpoint.folder, "swin", model_size=config.get("image_size", 224))
+        set_pictures(model, cfg, architecture="swin")
         names = config.get("id2label") or {}
         if len(names) == model.num_classes:
             labels = [names[str(place)] for place in range(model.num_classes)]

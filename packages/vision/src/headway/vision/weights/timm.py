@@ -1,7 +1,8 @@
 """Reading timm's ViT checkpoints, and the official ones of DeiT and DINOv2, which share their names."""
 
+from collections.abc import Mapping
 from math import isqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,9 @@ class TimmViT:
     """Recognises ``architecture`` in config.json, or the names of the parameters."""
 
     name = "timm ViT/DeiT/DINOv2"
+    # Of timm's config.json; what tensors tell is not read, and pretrained_cfg is about pictures.
+    defaults: ClassVar[dict[str, Any]] = {"model_args": {}}
+    harmless = ("num_classes", "num_features", "pretrained_cfg", "labels")
     may_miss = ("head.classifier.", "distillation_classifier.")
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
@@ -39,6 +43,7 @@ class TimmViT:
         row = variants().get(architecture) if architecture else _guess(checkpoint)
         if row is None:
             raise UserError(f"{checkpoint.source}: there is no architecture {architecture!r}")
+        row = as_configured(row, config, state, checkpoint.source)
         cfg = config.get("pretrained_cfg") or {}
         weight = state["patch_embed.proj.weight"]
         options: dict[str, Any] = {
@@ -76,6 +81,63 @@ class TimmViT:
             if theirs in state:
                 converted[ours] = state.pop(theirs)
         return converted | {name: value for name, value in state.items() if name not in IGNORED}
+
+
+# timm's words for what is read from the result.
+POOLINGS = {"token": "token", "avg": "average", "map": "attention"}
+# Arguments of timm's models that the tensors tell, or that only training knows.
+TOLD = (
+    "img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depth", "mlp_ratio", "reg_tokens",
+    "init_values", "dynamic_img_size", "drop_rate", "pos_drop_rate", "proj_drop_rate", "attn_drop_rate",
+    "drop_path_rate", "patch_drop_rate", "strict_img_size", "qkv_bias", "class_token", "fc_norm", "pre_norm",
+    "final_norm", "weight_init",
+)  # fmt: skip
+
+
+def as_configured(
+    row: dict[str, str], config: Mapping[str, Any], state: Mapping[str, Tensor], source: str
+) -> dict[str, str]:
+    """Returns the row of an architecture as ``model_args`` and ``global_pool`` of config.json change it.
+
+    What shapes cannot tell is read (heads, pooling) or refused; the rest is seen in the tensors, which the
+    model built from the row must fit.
+
+    Args:
+        row: The published architecture.
+        config: The configuration of the checkpoint.
+        state: The tensors, under timm's names.
+        source: Named in messages.
+
+    Raises:
+        UserError: If an argument is not known here.
+    """
+    args = dict(config.get("model_args") or {})
+    pooling = config.get("global_pool")
+    pooling = args.pop("global_pool", pooling)
+    found = dict(row)
+    if "num_heads" in args:
+        found["heads"] = str(args.pop("num_heads"))
+    for name in [name for name in args if name in TOLD]:
+        del args[name]
+    if args:
+        name, value = next(iter(args.items()))
+        raise UserError(
+            f"{source}: config.json says model_args {name}={value!r}, which is not read; the answers would "
+            "be wrong"
+        )
+    own, _, _ = row["pooling"].partition("+")
+    if pooling is not None and POOLINGS.get(pooling) != own:
+        if pooling not in ("token", "avg"):
+            raise UserError(
+                f"{source}: config.json says global_pool={pooling!r}, which is not read for "
+                f"{row['name']}; token and avg are"
+            )
+        found["pooling"] = POOLINGS[pooling]
+    if "head.weight" in state or pooling is not None:
+        # The norm stands behind an average, or at the end of the blocks: its name tells.
+        found["pool_norm"] = str(int("fc_norm.weight" in state))
+        found["final_norm"] = str(int("norm.weight" in state))
+    return found
 
 
 def _model_options(overrides: dict[str, Any]) -> dict[str, Any]:
