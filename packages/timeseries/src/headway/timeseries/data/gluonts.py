@@ -112,7 +112,7 @@ def _series(entry: Mapping[str, Any], name: str, item: str, freq: str | None) ->
         raise UserError(f"{name}: the step of time is not known; give freq, such as h or D")
     try:
         target = np.array(
-            [np.nan if v is None or v == "NaN" else v for v in entry["target"]], dtype=np.float32
+            [np.nan if v is None or v == "NaN" else v for v in entry["target"]], dtype=np.float64
         )
     except (TypeError, ValueError):
         raise InputError(name, "its target is no list of numbers") from None
@@ -129,7 +129,7 @@ def _series(entry: Mapping[str, Any], name: str, item: str, freq: str | None) ->
         ) from None
     dynamic = {}
     for key in DYNAMIC:
-        found = np.asarray(entry.get(key, np.zeros((0, len(target)))), dtype=np.float32)
+        found = np.asarray(entry.get(key, np.zeros((0, len(target)))), dtype=np.float64)
         if found.ndim != 2 or found.shape[1] < len(target):
             raise InputError(
                 name,

@@ -25,7 +25,7 @@ from headway.timeseries.data.protocol import FULL
 from headway.timeseries.pictures import backtest_figure
 from headway.timeseries.verbs import candidates
 from headway.timeseries.verbs.candidates import Candidate
-from headway.timeseries.verbs.loading import Predictor, load_predictor
+from headway.timeseries.verbs.loading import Predictor, add_freq, load_predictor
 from headway.timeseries.verbs.origins import STRETCHES, Origins, across_test_part, last_stretches
 from headway.timeseries.verbs.panels import panel_covariates
 from headway.timeseries.verbs.rolling import REFERENCE, Scores, backtest, verdict
@@ -41,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input", type=Path, metavar="FILE", help="CSV or parquet, wide or unique_id, ds, y"
     )
+    add_freq(parser)
     parser.add_argument(
         "--horizon", type=int, nargs="+", help="steps (default: those of the models, or 24)"
     )
@@ -89,7 +90,15 @@ def run(args: argparse.Namespace) -> int:
     if min(horizons) < 1:
         raise UserError(f"--horizon {min(horizons)} is below 1")
     invalid = InvalidItems("raise" if args.on_invalid == "raise" else "skip", "series")
-    panel = read_panel(args.input, covariates=_covariates(trained), invalid=invalid)
+    panel = read_panel(
+        args.input,
+        covariates=_covariates(trained),
+        invalid=invalid,
+        freq=args.freq,
+        usual=next((p.notes["step"] for p in trained if "step" in p.notes), None),
+    )
+    for predictor in trained:
+        predictor.check_step(panel.name, panel.step)
     if args.windows is None and not side_by_side(panel):
         args.windows = WINDOWS
     if args.windows is not None and (args.protocol != FULL or args.stride != 1):

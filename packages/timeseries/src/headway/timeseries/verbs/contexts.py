@@ -45,7 +45,7 @@ class Contexts:
         self.length, self.horizon = predictor.context_length, predictor.model.horizon
         self.alone = bool(notes.get("panel"))
         parts = (panel.series(k)[:n] for k, n in enumerate(learned))
-        self.scaler = Scaler.of_parts(parts, panel.names).known(notes)
+        self.scaler = predictor.scaler_of(Scaler.of_parts(parts, panel.names))
         self.kept = notes.get("covariates", {})
         self.marks: NDArray[np.float32] | None = None
         if notes.get("marks"):

@@ -1,7 +1,8 @@
 """A trained forecaster with what its series must go through."""
 
+import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from headway.core.heads import StudentT
 from headway.timeseries.data.clock import calendar_marks, following
 from headway.timeseries.data.intervals import conformal_offsets
 from headway.timeseries.data.scaler import Scaler
+from headway.timeseries.data.steps import same_step
 from headway.timeseries.data.table import SeriesTable
+from headway.timeseries.layers.window_norm import WindowNorm
 from headway.timeseries.models.base import Forecaster
 from headway.timeseries.models.probabilistic import point_forecast, quantile_forecast
 
@@ -43,7 +46,20 @@ class Predictor:
 
     def scaler(self, table: SeriesTable) -> Scaler:
         """Returns how the series of a file are scaled for this model."""
-        return Scaler.for_series(self.notes, table.names, table.values)
+        return self.scaler_of(Scaler.fit(table.values, table.names))
+
+    def scaler_of(self, measured: Scaler) -> Scaler:
+        """Returns how series are scaled for this model: as in training, or by their own values.
+
+        A model without a scaler reads series as they are, unless it says of itself that their units do not
+        matter (``Forecaster.affine``): single precision would lose what a large value changes by.
+        """
+        if "mean" not in self.notes:
+            if self.model.affine or any(isinstance(p, WindowNorm) for p in self.model.children()):
+                return measured
+            if self.model.shifts:
+                return replace(measured, std=np.ones_like(measured.std))
+        return measured.known(self.notes)
 
     def marks(self, stamps: pd.Index) -> NDArray[np.float32] | None:
         """Returns the calendar marks of stamps, or None for a model without."""
@@ -115,16 +131,17 @@ class Predictor:
             return point, quantile_forecast(answer, own, levels).double().cpu().numpy()
         return point, None
 
-    def check_step(self, name: str, step: str) -> None:
+    def check_step(self, name: str, step: Any) -> None:
         """Raises if the steps of a file are not those that the model was trained on.
 
         Raises:
             InputError: If they differ.
         """
         trained = self.notes.get("step")
-        if trained is not None and trained != step:
+        if trained is not None and not same_step(trained, step):
             raise InputError(
-                name, f"has a step of {step}, the model was trained on steps of {trained}"
+                name,
+                f"has a step of {step}, the model was trained on steps of {trained}; --freq says what the step is",
             )
 
     def continue_table(
@@ -162,6 +179,15 @@ class Predictor:
         done, quantiles = done[:horizon], quantiles[:horizon]
         done[:, unknown], quantiles[:, unknown] = np.nan, np.nan
         return future[:horizon], done, quantiles
+
+
+def add_freq(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--freq``."""
+    parser.add_argument(
+        "--freq",
+        help="step of time, such as h, D, B (business days), W-MON or MS (default: read from the stamps); rows "
+        "that are not there are missing values",
+    )
 
 
 def load_predictor(source: str, device: str | None = None, *, name: str | None = None) -> Predictor:
