@@ -74,7 +74,7 @@ def test_stock_days_are_never_forecast_on_a_weekend(tmp_path: Path) -> None:
             words = [str(path), "-o", str(out), "--overwrite"]
             assert main(["forecast", "-m", str(model), *words]) == 0
             found = pd.read_csv(out)["ds" if panel else "date"]
-            assert (pd.to_datetime(found).dt.dayofweek < 5).all()
+            assert (pd.to_datetime(found).dt.day_of_week < 5).all()
     # A week alone looks like days of any kind; the model knows which they are.
     five = wide.tail(5)
     assert read_table(write(tmp_path, five)).step == "D"

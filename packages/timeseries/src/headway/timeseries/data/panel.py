@@ -1,7 +1,7 @@
 """Many series of different lengths on one clock, with covariates."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,14 @@ class Covariates:
         historical: Known up to the last value of a series.
         future: Known for the steps to forecast, too, such as holidays or prices.
         static: The same at every moment of a series; words become one column for each word.
+        words: Static column -> its words, in the order of their columns, as a model learned them. Another
+            word is refused. Read from the frame for columns that are not named.
     """
 
     historical: Sequence[str] = ()
     future: Sequence[str] = ()
     static: Sequence[str] = ()
+    words: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, list[str]]:
         """Returns kind -> names."""
@@ -278,7 +281,7 @@ def panel_of(
         kind: _columns(frame, getattr(covariates, kind), name, order, len(values))
         for kind in ("historical", "future")
     }
-    fixed = _static(frame, covariates.static, name, order, offsets, names)
+    fixed = _static(frame, covariates, name, order, offsets, names, invalid)
 
     step = parse_step(freq) if freq is not None else infer_step(stamps, offsets, name, usual)
     clock = clock_of(stamps, step, name)
@@ -287,6 +290,8 @@ def panel_of(
     filled = 0
     for place in range(len(names)):
         start, end = offsets[place], offsets[place + 1]
+        if place in fixed.unknown:
+            continue
         try:
             found = _places(stamps[start:end], clock, f"{name}, series {names[place]}", step)
         except InputError as error:
@@ -323,10 +328,13 @@ def panel_of(
         offsets=np.cumsum([0, *map(len, rows)]),
         values=values,
         covariates=Covariates(
-            historical=covariates.historical, future=covariates.future, static=fixed[1]
+            historical=covariates.historical,
+            future=covariates.future,
+            static=fixed.names,
+            words=fixed.words,
         ),
         **dynamic,
-        static=fixed[0][kept],
+        static=fixed.values[kept],
     )
 
 
@@ -385,12 +393,30 @@ def _columns(frame: Any, names: Sequence[str], name: str, order: Any, rows: int)
     return np.stack(found, axis=1).astype(np.float64)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Static:
+    """Static covariates (S, K), the names of their columns, the words of each, and series with others."""
+
+    values: Floats
+    names: list[str]
+    words: dict[str, tuple[str, ...]]
+    unknown: set[int]
+
+
 def _static(
-    frame: Any, columns: Sequence[str], name: str, order: Any, offsets: Any, names: Sequence[str]
-) -> tuple[Floats, list[str]]:
-    """Returns the static covariates (S, K) and their names; words become one column for each word."""
-    found, found_names = [], []
-    for column in columns:
+    frame: Any,
+    covariates: Covariates,
+    name: str,
+    order: Any,
+    offsets: Any,
+    names: Sequence[str],
+    invalid: InvalidItems,
+) -> _Static:
+    """Reads static covariates; words become one column for each word, those of the model if it has some."""
+    found, columns = [], []
+    words: dict[str, tuple[str, ...]] = {}
+    unknown: set[int] = set()
+    for column in covariates.static:
         values = _ordered(frame[column].to_numpy(), order)
         each = values[offsets[:-1]]
         for place, series in enumerate(names):
@@ -400,16 +426,27 @@ def _static(
                     f"{name}, series {series}",
                     f"static covariate {column!r} changes or is missing; it must be the same in every row",
                 )
-        if pd.api.types.is_numeric_dtype(frame[column]):
-            found.append(each.astype(np.float64))
-            found_names.append(column)
-        else:
-            for word in sorted(set(each)):
-                found.append((each == word).astype(np.float64))
-                found_names.append(f"{column}={word}")
-    if not found:
-        return np.zeros((len(names), 0), dtype=np.float64), []
-    return np.stack(found, axis=1), found_names
+        kept = covariates.words.get(column)
+        if kept is None and (pd.api.types.is_numeric_dtype(frame[column]) or covariates.words):
+            # Numbers, or a column that was numbers in training.
+            found.append(_ordered(read_numbers(frame[column], name), order)[offsets[:-1]])
+            columns.append(column)
+            continue
+        said = [str(word) for word in each]
+        words[column] = tuple(sorted(set(said)) if kept is None else kept)
+        for place, word in enumerate(said):
+            if word not in words[column] and place not in unknown:
+                unknown.add(place)
+                reason = (
+                    f"static covariate {column!r} is {word!r}, the model knows "
+                    f"{', '.join(words[column][:10])}; leave the series out, or train a model with it"
+                )
+                invalid.add(InputError(f"{name}, series {names[place]}", reason))
+        for word in words[column]:
+            found.append(np.array([one == word for one in said], dtype=np.float64))
+            columns.append(f"{column}={word}")
+    values = np.stack(found, axis=1) if found else np.zeros((len(names), 0))
+    return _Static(values=values.astype(np.float64), names=columns, words=words, unknown=unknown)
 
 
 def _places(stamps: Any, clock: pd.Index, name: str, step: Any) -> NDArray[np.int64]:

@@ -167,6 +167,7 @@ class PanelData(WindowData):
             "panel": True,
             "covariates": {
                 "columns": self.columns.as_dict(),
+                "words": {name: list(words) for name, words in self.panel.covariates.words.items()},
                 **{kind: scaler.as_dict() for kind, scaler in self.covariate_scalers.items()},
             },
         }

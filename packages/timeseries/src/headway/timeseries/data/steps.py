@@ -129,8 +129,8 @@ def clock_of(stamps: pd.Index, step: Any, name: str) -> pd.Index:
     if count > MOST:
         raise InputError(
             name,
-            f"reaches from {stamps.min()} to {stamps.max()}, about {count:.0f} steps of {step}; a stamp is far "
-            "from the others, or freq is too short",
+            f"reaches from {stamps.min()} to {stamps.max()}, about {count:.0f} steps of {step}; a stamp is "
+            "far from the others, or freq is too short",
         )
     if not times:
         rest = values % step
@@ -272,7 +272,7 @@ def _months(stamps: pd.DatetimeIndex, inside: NDArray[np.bool_]) -> str | None:
         if number == 12:
             return f"{before}Y{edge}-{month}"
         if number == 3:
-            # Quarters are called by the first month that one of them begins with, or the last that one ends with.
+            # Called by the first month that a quarter begins with, or the last that one ends with.
             place = phase if edge == "S" else 9 + phase
             return f"{before}Q{edge}-{_NAMES[place]}"
         return f"{before}M{edge}" if number == 1 else f"{number}{before}M{edge}"

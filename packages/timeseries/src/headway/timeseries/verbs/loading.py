@@ -141,7 +141,8 @@ class Predictor:
         if trained is not None and not same_step(trained, step):
             raise InputError(
                 name,
-                f"has a step of {step}, the model was trained on steps of {trained}; --freq says what the step is",
+                f"has a step of {step}, the model was trained on steps of {trained}; --freq gives "
+                "another",
             )
 
     def continue_table(
@@ -185,8 +186,8 @@ def add_freq(parser: argparse.ArgumentParser) -> None:
     """Adds ``--freq``."""
     parser.add_argument(
         "--freq",
-        help="step of time, such as h, D, B (business days), W-MON or MS (default: read from the stamps); rows "
-        "that are not there are missing values",
+        help="step of time, such as h, D, B (business days), W-MON or MS (default: read from the stamps); "
+        "rows that are not there are missing values",
     )
 
 
