@@ -74,20 +74,18 @@ def _fresh(model: NLinear, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_white_noise_cannot_be_foretold_after_a_fit() -> None:
-    frame = series(2, 120)
+    frame = series(2, 200)
     frame["y"] = np.random.default_rng(0).normal(size=len(frame))
     torch.manual_seed(0)
-
-    def error(forecaster: Forecaster) -> float:
-        found = forecaster.cross_validation(frame, windows=2)
-        return ((found.y - found.actual) ** 2).mean()
-
-    options = {"optimizer": Adam(lr=0.03), "epochs": 25, "validation": 0.1}
-    forecaster = Forecaster(NLinear(context_length=32, horizon=4), **options).fit(frame)
-    assert error(forecaster) > 1
-    # A model that has seen the stretches shows what a leak looks like.
-    assert forecaster.predictor is not None
-    assert error(Forecaster(forecaster.predictor.model, **options)) < 0.8
+    model = NLinear(context_length=48, horizon=12)
+    options = {"optimizer": Adam(lr=0.03), "epochs": 6, "validation": 0.1}
+    forecaster = Forecaster(model, **options).fit(frame)
+    found = forecaster.cross_validation(frame, windows=6)
+    # What was fitted has seen these stretches; the forecasts are those of one that has not.
+    pd.testing.assert_frame_equal(
+        found, Forecaster(model, **options).cross_validation(frame, windows=6)
+    )
+    assert ((found.y - found.actual) ** 2).mean() > 0.9
 
 
 def test_stretches_may_overlap_and_be_trained_for_again() -> None:

@@ -153,12 +153,17 @@ def read_stamps(column: Any, name: str) -> pd.Index:
     if missing.any():
         raise InputError(name, f"row {int(np.argmax(missing)) + FIRST_ROW} has no stamp")
     if pd.api.types.is_integer_dtype(column):
-        return pd.Index(column.to_numpy())
+        # Differences of larger ones leave the range of numbers.
+        if len(column) and max(abs(int(column.min())), abs(int(column.max()))) >= 2**62:
+            raise InputError(
+                name, f"column {column.name!r} has numbers above 2**62, which are no stamps"
+            )
+        return pd.Index(column.to_numpy(dtype=np.int64))
     if pd.api.types.is_datetime64_any_dtype(column):
         return pd.DatetimeIndex(column)
     try:
         stamps: Any = pd.to_datetime(column.astype(str), errors="coerce", format="ISO8601")
-    except ValueError:
+    except (ValueError, OverflowError):
         # pandas has no type for these; a change to summer time looks like this, too.
         raise InputError(
             name,
@@ -182,8 +187,15 @@ def read_numbers(column: Any, name: str) -> NDArray[np.float64]:
     Raises:
         InputError: If a value is no number.
     """
-    numbers: Any = pd.to_numeric(column, errors="coerce")
-    values = numbers.to_numpy(dtype=np.float64)
+    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_complex_dtype(column):
+        raise InputError(name, f"column {column.name!r} holds {column.dtype}, which are no numbers")
+    try:
+        numbers: Any = pd.to_numeric(column, errors="coerce")
+        values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(
+            name, f"column {column.name!r} holds {column.dtype}, which are no numbers"
+        ) from None
     wrong = (numbers.isna() & column.notna()).to_numpy() | np.isinf(values)
     if wrong.any():
         place = int(np.argmax(wrong))

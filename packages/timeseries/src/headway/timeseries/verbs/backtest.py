@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,8 +31,8 @@ from headway.timeseries.verbs.origins import STRETCHES, Origins, across_test_par
 from headway.timeseries.verbs.panels import panel_covariates
 from headway.timeseries.verbs.rolling import REFERENCE, Scores, backtest, verdict
 
-SIMPLE = ("naive", "seasonal", "nlinear", "autoets", "lightgbm")
-USUAL = ("naive", "seasonal", "nlinear")
+SIMPLE = ("naive", "seasonal", "mean", "nlinear", "autoets", "lightgbm")
+USUAL = ("naive", "seasonal", "mean", "nlinear")
 MANY_CHECKPOINTS = True  # -m may be given several times
 WINDOWS = 5  # stretches of series that do not lie side by side
 
@@ -186,6 +187,8 @@ def _models(
         simple["NLinear"] = candidates.nlinear(panel, train, context, horizon)
     found = {p.name: p for p in able} | simple
     models = {name: candidates.of_model(one, panel, train) for name, one in found.items()}
+    if "mean" in args.simple:
+        models["mean"] = candidates.mean(panel)
     if "autoets" in args.simple:
         models["AutoETS"] = candidates.auto_ets(panel, args.period)
     if "lightgbm" in args.simple:
@@ -193,6 +196,10 @@ def _models(
             panel, train, context_length=context, period=args.period, horizon=horizon
         )
     return models
+
+
+def _known(interval: tuple[float, float]) -> list[float] | None:
+    return None if any(map(math.isnan, interval)) else list(interval)
 
 
 def _report(
@@ -215,7 +222,18 @@ def _report(
         save_figure(backtest_figure(errors, "MASE"), args.plot)
     if args.json:
         skipped = [{"name": e.name, "reason": e.reason} for e in invalid.errors]
-        print(json.dumps({"scores": found, "verdict": lines, "skipped": skipped}, indent=2))
+        leads = [
+            {
+                "horizon": row.horizon,
+                "model": row.model,
+                "over": other,
+                "interval": _known(interval),
+            }
+            for row in rows
+            for other, interval in row.leads.items()
+        ]
+        content = {"scores": found, "leads": leads, "verdict": lines, "skipped": skipped}
+        print(json.dumps(content, indent=2))
         return
     width = max(len(row.model) for row in rows)
     print(

@@ -220,6 +220,7 @@ def forecast(
             f"has {len(table.stamps)} rows, the model reads {length} (its context_length)",
         )
     predictor.check_step(table.name, table.step)
+    file, table = table, predictor.arranged(table)
     unknown = np.isnan(table.values[-length:]).all(axis=0)
     for place in np.flatnonzero(unknown):
         error = InputError(
@@ -238,6 +239,13 @@ def forecast(
         values[:, silent], quantiles[:, silent] = np.nan, np.nan
         unknown = unknown | silent
     counts.done += int((~unknown).sum())
+    if table.names != file.names:
+        # Back to the order of the file; a series that the model was not built for has no forecast.
+        places = [file.names.index(name) for name in table.names]
+        shape = (horizon, len(file.names))
+        here, spread = np.full(shape, np.nan), np.full((*shape, len(levels)), np.nan)
+        here[:, places], spread[:, places] = values, quantiles
+        values, quantiles = here, spread
     intervals = {
         percent: (quantiles[..., 2 * k], quantiles[..., 2 * k + 1])
         for k, percent in enumerate(percents)

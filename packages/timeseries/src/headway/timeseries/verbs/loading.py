@@ -18,7 +18,7 @@ from headway.timeseries.data.intervals import conformal_offsets
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.steps import same_step
 from headway.timeseries.data.table import SeriesTable
-from headway.timeseries.layers.window_norm import WindowNorm
+from headway.timeseries.layers.window_norm import AffineWindowNorm, WindowNorm
 from headway.timeseries.models.base import Forecaster
 from headway.timeseries.models.probabilistic import point_forecast, quantile_forecast
 
@@ -130,6 +130,47 @@ class Predictor:
         if levels and (own is not None or isinstance(answer, StudentT)):
             return point, quantile_forecast(answer, own, levels).double().cpu().numpy()
         return point, None
+
+    def order(self, names: Sequence[str], source: str) -> list[int] | None:
+        """Returns where the series of the model are among those of a file; None if any order will do.
+
+        A model that was built for a number of series knows each by its place, so they are matched by name.
+
+        Raises:
+            InputError: If one of them is not in the file.
+        """
+        trained = self.notes.get("names")
+        if trained is None or self.notes.get("panel") or not self.fixed:
+            return None
+        missing = [name for name in trained if name not in names]
+        if missing:
+            raise InputError(
+                source,
+                f"has no series {', '.join(missing[:5])}; the model was built for {', '.join(trained[:10])} "
+                "and knows each by its name",
+            )
+        return [list(names).index(name) for name in trained]
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the model treats its series by their places."""
+        return any(
+            getattr(part, "variates", 1) != 1
+            or (isinstance(part, AffineWindowNorm) and len(part.gain) > 1)
+            for part in self.model.modules()
+        )
+
+    def arranged(self, table: SeriesTable) -> SeriesTable:
+        """Returns a table with the series of the model in their order, if it needs one.
+
+        Raises:
+            InputError: If one of them is not in the table.
+        """
+        places = self.order(table.names, table.name)
+        if places is None:
+            return table
+        names = tuple(table.names[place] for place in places)
+        return replace(table, names=names, values=table.values[:, places])
 
     def check_step(self, name: str, step: Any) -> None:
         """Raises if the steps of a file are not those that the model was trained on.

@@ -40,7 +40,7 @@ class Reconstructor:
         return self.predictor.context_length
 
     def check(self, table: SeriesTable) -> None:
-        """Raises if a file is shorter than a window, has other steps of time, or too many series.
+        """Raises if a file is shorter than a window, has other steps of time, or other series.
 
         Raises:
             InputError: It says what the model was trained on.
@@ -51,6 +51,7 @@ class Reconstructor:
                 f"has {len(table.stamps)} rows, the model reads {self.length} (its context_length)",
             )
         self.predictor.check_step(table.name, table.step)
+        self.predictor.order(table.names, table.name)
         variates = getattr(self.predictor.model, "variates", None)
         if variates is not None and variates != len(table.names):
             raise InputError(
@@ -74,8 +75,11 @@ class Reconstructor:
             starts: (W,). Output: (B,), (B, L, N).
         """
         device = self.predictor.device
+        places = self.predictor.order(table.names, table.name)
         known = ~np.isnan(table.values)
         scaled = np.where(known, scaler.forward(table.values), 0.0)
+        if places is not None:
+            known, scaled = known[:, places], scaled[:, places]
         marks = self.predictor.marks(table.stamps)
         for batch in np.split(starts, range(BATCH, len(starts), BATCH)):
             rows = batch[:, None] + np.arange(self.length)
@@ -83,7 +87,10 @@ class Reconstructor:
             mask = None if known.all() else torch.from_numpy(known[rows]).to(device)
             calendar = None if marks is None else torch.from_numpy(marks[rows]).float().to(device)
             answer = reconstruct(self.predictor.model, x, mask=mask, marks=calendar)
-            yield batch, answer.double().cpu().numpy()
+            found = answer.double().cpu().numpy()
+            if places is not None:
+                found = found[..., np.argsort(places)]
+            yield batch, found
 
 
 def load_reconstructor(source: str, device: str | None, task: str, remedy: str) -> Reconstructor:
