@@ -66,6 +66,8 @@ def test_offsets_are_of_the_series_or_of_all() -> None:
     # "b" saw too few windows for 99 percent, all series together did not.
     found = conformal_offsets(notes, ["b"], [0.005, 0.995], "m")
     np.testing.assert_allclose(found[:, 0], [[-99, 99], [-198, 198]])
-    notes["conformal"]["all"] = [[None, None] if p == 99 else r for p, r in zip(PERCENTS, rows)]
+    notes["conformal"]["all"] = [
+        [None, None] if p == 99 else r for p, r in zip(PERCENTS, rows, strict=True)
+    ]
     with pytest.raises(UserError, match="7 windows, too few for an interval of 99 percent"):
         conformal_offsets(notes, ["b"], [0.005], "m")

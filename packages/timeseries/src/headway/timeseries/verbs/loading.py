@@ -21,6 +21,7 @@ from headway.timeseries.data.table import SeriesTable
 from headway.timeseries.layers.window_norm import AffineWindowNorm, WindowNorm
 from headway.timeseries.models.base import Forecaster
 from headway.timeseries.models.probabilistic import point_forecast, quantile_forecast
+from headway.timeseries.verbs.notes import read_notes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,12 +239,12 @@ def load_predictor(source: str, device: str | None = None, *, name: str | None =
     Raises:
         UserError: If it holds no forecaster.
     """
-    from headway.core.weights import from_pretrained, read_preprocessing
+    from headway.core.weights import from_pretrained
 
     model = from_pretrained(source)
     if not isinstance(model, Forecaster):
         raise UserError(f"{source} holds a {type(model).__name__}, which is no forecaster")
-    notes = read_preprocessing(source)
+    notes = read_notes(source)
     if "task" in notes:
         verb = {"imputation": "impute", "anomalies": "detect-anomalies"}.get(notes["task"])
         raise UserError(

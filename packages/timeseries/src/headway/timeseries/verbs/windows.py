@@ -15,6 +15,7 @@ from headway.timeseries.data.table import SeriesTable
 from headway.timeseries.models.base import Forecaster
 from headway.timeseries.models.reconstruction import check_reconstructs, reconstruct
 from headway.timeseries.verbs.loading import Predictor
+from headway.timeseries.verbs.notes import read_notes
 
 BATCH = 256  # windows that are asked at once
 
@@ -105,9 +106,9 @@ def load_reconstructor(source: str, device: str | None, task: str, remedy: str) 
     Raises:
         UserError: If it was trained for something else.
     """
-    from headway.core.weights import from_pretrained, read_preprocessing
+    from headway.core.weights import from_pretrained
 
-    model, notes = from_pretrained(source), read_preprocessing(source)
+    model, notes = from_pretrained(source), read_notes(source)
     if notes.get("task") != task or not isinstance(model, Forecaster):
         raise UserError(
             f"{source} holds a {type(model).__name__} that was not trained for {task}; train one with "
