@@ -14,6 +14,7 @@ from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
 from headway.timeseries.data.clock import following, moments
 from headway.timeseries.data.frames import read_frame
+from headway.timeseries.data.statics import ordered, read_static
 from headway.timeseries.data.steps import clock_of, infer_step, parse_step
 from headway.timeseries.data.table import (
     LONG,
@@ -274,14 +275,16 @@ def panel_of(
     counts = np.bincount(codes, minlength=len(names))
     offsets = np.concatenate([[0], np.cumsum(counts)])
     del codes
-    stamps = _ordered(read_stamps(frame[columns[1]], name), order)
+    stamps = ordered(read_stamps(frame[columns[1]], name), order)
     names = [str(series) for series in names]
-    values = _ordered(read_numbers(frame[columns[2]], name), order).astype(np.float64)
+    values = ordered(read_numbers(frame[columns[2]], name), order).astype(np.float64)
     dynamic = {
         kind: _columns(frame, getattr(covariates, kind), name, order, len(values))
         for kind in ("historical", "future")
     }
-    fixed = _static(frame, covariates, name, order, offsets, names, invalid)
+    fixed = read_static(
+        frame, covariates.static, covariates.words, name, order, offsets, names, invalid
+    )
 
     step = parse_step(freq) if freq is not None else infer_step(stamps, offsets, name, usual)
     clock = clock_of(stamps, step, name)
@@ -382,71 +385,11 @@ def _problems(panel: Panel, place: int, shortest: int, why: str) -> Iterator[str
             yield f"has no {column!r} at {stamp}; a future covariate is known at every step"
 
 
-def _ordered(values: Any, order: Any) -> Any:
-    return values if order is None else values[order]
-
-
 def _columns(frame: Any, names: Sequence[str], name: str, order: Any, rows: int) -> Floats:
     if not names:
         return np.zeros((rows, 0), dtype=np.float64)
-    found = [_ordered(read_numbers(frame[column], name), order) for column in names]
+    found = [ordered(read_numbers(frame[column], name), order) for column in names]
     return np.stack(found, axis=1).astype(np.float64)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Static:
-    """Static covariates (S, K), the names of their columns, the words of each, and series with others."""
-
-    values: Floats
-    names: list[str]
-    words: dict[str, tuple[str, ...]]
-    unknown: set[int]
-
-
-def _static(
-    frame: Any,
-    covariates: Covariates,
-    name: str,
-    order: Any,
-    offsets: Any,
-    names: Sequence[str],
-    invalid: InvalidItems,
-) -> _Static:
-    """Reads static covariates; words become one column for each word, those of the model if it has some."""
-    found, columns = [], []
-    words: dict[str, tuple[str, ...]] = {}
-    unknown: set[int] = set()
-    for column in covariates.static:
-        values = _ordered(frame[column].to_numpy(), order)
-        each = values[offsets[:-1]]
-        for place, series in enumerate(names):
-            part = values[offsets[place] : offsets[place + 1]]
-            if (pd.isna(part) | (part != each[place])).any():
-                raise InputError(
-                    f"{name}, series {series}",
-                    f"static covariate {column!r} changes or is missing; it must be the same in every row",
-                )
-        kept = covariates.words.get(column)
-        if kept is None and (pd.api.types.is_numeric_dtype(frame[column]) or covariates.words):
-            # Numbers, or a column that was numbers in training.
-            found.append(_ordered(read_numbers(frame[column], name), order)[offsets[:-1]])
-            columns.append(column)
-            continue
-        said = [str(word) for word in each]
-        words[column] = tuple(sorted(set(said)) if kept is None else kept)
-        for place, word in enumerate(said):
-            if word not in words[column] and place not in unknown:
-                unknown.add(place)
-                reason = (
-                    f"static covariate {column!r} is {word!r}, the model knows "
-                    f"{', '.join(words[column][:10])}; leave the series out, or train a model with it"
-                )
-                invalid.add(InputError(f"{name}, series {names[place]}", reason))
-        for word in words[column]:
-            found.append(np.array([one == word for one in said], dtype=np.float64))
-            columns.append(f"{column}={word}")
-    values = np.stack(found, axis=1) if found else np.zeros((len(names), 0))
-    return _Static(values=values.astype(np.float64), names=columns, words=words, unknown=unknown)
 
 
 def _places(stamps: Any, clock: pd.Index, name: str, step: Any) -> NDArray[np.int64]:

@@ -62,7 +62,9 @@ def _span(step: Any) -> tuple[str, int]:
     return offset.freqstr, 1
 
 
-def infer_step(stamps: pd.Index, offsets: Sequence[int], name: str, usual: Any = None) -> Any:
+def infer_step(
+    stamps: pd.Index, offsets: Sequence[int] | NDArray[np.int64], name: str, usual: Any = None
+) -> Any:
     """Returns the step that most neighbouring stamps of all series have.
 
     Args:
@@ -233,7 +235,8 @@ def _tick(size: int, second: int) -> str:
     if size % day == 0:
         return "D" if size == day else f"{size // day}D"
     nanoseconds = size * (10**9 // second)
-    return pd.tseries.frequencies.to_offset(pd.Timedelta(nanoseconds, "ns")).freqstr
+    found: Any = pd.Timedelta(nanoseconds, "ns")
+    return pd.tseries.frequencies.to_offset(found).freqstr
 
 
 def _week(stamps: pd.DatetimeIndex, number: int) -> str:

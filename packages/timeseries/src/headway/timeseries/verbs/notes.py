@@ -141,7 +141,7 @@ def _radii(value: Any, percents: int) -> bool:
 def _conformal(value: Any) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("series"), dict):
         return False
-    percents = value.get("percents")
+    percents: Any = value.get("percents")
     if not _positive(percents) or percents != sorted(percents) or not percents:
         return False
     rows = [value.get("all"), *value["series"].values()]
