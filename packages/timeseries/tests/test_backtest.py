@@ -91,7 +91,7 @@ def test_on_random_walks_no_model_has_skill_against_naive() -> None:
     for name in ("nlinear", "lightgbm", "trained"):
         assert rows[name].mase > 0.97 * naive, name
     [line] = verdict([rows["naive"], rows["trained"]], ["trained"])
-    assert line.startswith("horizon 12: naive is best") or rows["trained"].mase < naive
+    assert line.startswith("horizon 12: naive") or rows["trained"].mase < naive
 
 
 def test_on_shuffled_values_no_model_beats_the_mean() -> None:
@@ -254,7 +254,8 @@ def test_the_verb_takes_series_of_any_length(tmp_path: Path, capsys) -> None:
     assert names[1:] == ["naive", "seasonal naive", "LightGBM"]
     assert [row["windows"] for row in found["scores"]] == [2] * 4
     assert len(found["skipped"]) == 1
-    assert "is best (MASE" in found["verdict"][0]
+    assert found["verdict"][0].startswith("horizon 12: ")
+    assert {"model", "over", "interval", "horizon"} == set(found["leads"][0])
     assert len(pd.read_csv(out)) == 4
     assert (tmp_path / "p.png").stat().st_size > 1000
     # Without a word the last stretches are scored, too: there is no common test part.
@@ -284,3 +285,90 @@ def test_wide_and_long_files_give_the_same_scores(make_csv, tmp_path: Path, caps
     assert wide["verdict"] == long["verdict"]
     [line, _] = wide["verdict"]
     assert f"this simple model beats {folder}" in line
+
+
+def scored(model: str, mase: float, leads: dict[str, tuple[float, float]]) -> Scores:
+    numbers = dict.fromkeys(("mse", "mae", "crps", "skill", "wql", "coverage", "seconds"), 1.0)
+    ends = dict.fromkeys(
+        (f"{n}_interval" for n in ("mase", "crps", "skill", "coverage")), (0.0, 1.0)
+    )
+    sizes = {"horizon": 1, "windows": 1, "series": 1}
+    return Scores(model=model, mase=mase, leads=leads, **sizes, **numbers, **ends)
+
+
+def test_a_model_is_best_only_where_that_is_sure() -> None:
+    sure, unsure = (0.1, 0.2), (-0.1, 0.2)
+    rows = [
+        scored("mine", 0.5, {"mean": sure, "naive": sure}),
+        scored("mean", 0.6, {}),
+        scored("naive", 0.9, {}),
+    ]
+    assert verdict(rows, ["mine"]) == ["horizon 1: mine is best (MASE 0.5000)"]
+    rows[0] = scored("mine", 0.5, {"mean": unsure, "naive": sure})
+    assert verdict(rows, ["mine"]) == [
+        "horizon 1: mine has the least MASE (0.5000), not distinguishable from mean; mine has no sure skill "
+        "against mean"
+    ]
+    for nothing in (np.nan, np.inf):
+        broken = scored("broken", nothing, {"mean": (np.nan, np.nan)})
+        [line] = verdict([broken, *rows[1:]], ["broken"])
+        assert line.startswith("horizon 1: mean has the least MASE (0.6000), not disting")
+        assert line.endswith("broken gave no number")
+        assert "broken is best" not in line
+        assert verdict([broken], ["broken"]) == [
+            "horizon 1: no model gave a number; broken gave no number"
+        ]
+        assert json.loads(json.dumps(broken.as_dict()))["mase"] is None
+
+
+def test_on_white_noise_nothing_is_best() -> None:
+    panel = panel_of(series(3, 600, "shuffled"), "f")
+    origins = last_stretches(panel, 12, 6)
+    models = {name: made(name, panel, origins.train) for name in SIMPLE}
+    models["mean"] = candidates.mean(panel)
+    # Almost the mean, which no learned model beats.
+    torch.manual_seed(0)
+    other = candidates.mean(panel)
+
+    def trained(known: np.ndarray, horizon: int) -> tuple:
+        points, _ = other(known, horizon)
+        return points + 0.01 * np.sin(np.arange(horizon)), None
+
+    models["trained"] = trained
+    rows = backtest(panel, models, origins, horizon=12, period=24)
+    found = {row.model: row for row in rows}
+    assert found["mean"].leads["naive"][0] > 0
+    assert found["trained"].skill_interval[0] > 0.1  # against the seasonal naive forecast
+    [line] = verdict(rows, ["trained"])
+    assert "is best" not in line
+    assert "trained has no sure skill against mean" in line
+    # The lead of one is what the other lags behind.
+    low, high = found["mean"].leads["naive"]
+    assert found["naive"].leads["mean"] == pytest.approx((-high, -low))
+
+
+def test_the_mean_is_that_of_what_is_known() -> None:
+    frame = series(2, 100)
+    frame.loc[[3, 4], "y"] = np.nan
+    points, _ = candidates.mean(panel_of(frame, "f"))(np.array([[60, 70], [1, 2]]), 3)
+    ours = frame.y.to_numpy().reshape(2, 100)
+    assert points.shape == (2, 2, 3)
+    np.testing.assert_allclose(points[0, 0], np.nanmean(ours[0, :60]))
+    np.testing.assert_allclose(points[0, 1], ours[1, :70].mean())
+
+
+def test_a_series_with_few_known_errors_takes_those_of_all() -> None:
+    random = np.random.default_rng(0)
+    errors = random.normal(size=(30, 2, 4, 1))
+    errors[3:, 1] = np.nan
+    lately = Recalibration(30, (0.1, 0.9))
+    for k, error in enumerate(errors):
+        lately.add(np.full(2, k + 1), error)
+    found = lately.offsets((0, 30))
+    assert np.isfinite(found).all()
+    together = errors[:, :, 2].ravel()
+    expected = np.quantile(together[~np.isnan(together)], (0.1, 0.9), method="weibull")
+    np.testing.assert_allclose(found[1, 2], expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        found[0, 2], np.quantile(errors[:, 0, 2, 0], (0.1, 0.9), method="weibull"), rtol=1e-5
+    )

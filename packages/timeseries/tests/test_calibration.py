@@ -63,5 +63,11 @@ def test_offsets_are_of_the_series_or_of_all() -> None:
     found = conformal_offsets(notes, ["b", "new"], [0.1, 0.5, 0.9, 0.875], "m")
     np.testing.assert_allclose(found[:, 0, :3], [[-1, 0, 1], [-1, 0, 1]])
     np.testing.assert_allclose(found[:, 1], [[-80, 0, 80, 75], [-160, 0, 160, 150]])
+    # "b" saw too few windows for 99 percent, all series together did not.
+    found = conformal_offsets(notes, ["b"], [0.005, 0.995], "m")
+    np.testing.assert_allclose(found[:, 0], [[-99, 99], [-198, 198]])
+    notes["conformal"]["all"] = [
+        [None, None] if p == 99 else r for p, r in zip(PERCENTS, rows, strict=True)
+    ]
     with pytest.raises(UserError, match="7 windows, too few for an interval of 99 percent"):
         conformal_offsets(notes, ["b"], [0.005], "m")

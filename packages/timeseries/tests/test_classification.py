@@ -9,10 +9,13 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Trainer
+from torch import nn
 
 from headway.core.cli.main import main
 from headway.core.errors import InputError, UserError
 from headway.core.mixers import LegendreMemory, PoolingMixer, SelectiveScan
+from headway.core.training import Adam
 from headway.core.training.invalid import InvalidItems
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.data import ClassificationData, read_ts
@@ -25,6 +28,7 @@ from headway.timeseries.models import (
     PatchTST,
     SeriesClassifier,
 )
+from headway.timeseries.tasks import ClassifySeries
 from headway.timeseries.verbs.classify import classify, load_classifier
 
 HEADER = """# made by hand
@@ -290,5 +294,34 @@ def test_model_and_data_must_agree(tmp_path: Path, monkeypatch, capsys) -> None:
     assert "the data have 2 num_classes and the model 4" in capsys.readouterr().err
     other = write(tmp_path / "o.ts", cases(4, 0), HEADER.replace("up down", "down up"))
     data = ClassificationData(path=str(path), test=str(other))
-    with pytest.raises(InputError, match="classes down, up"):
+    data.setup()
+    # Classes are known by name, in whatever order a file has them.
+    names = read_ts(other)
+    assert [data.classes[k] for k in data.test_set.labels] == [
+        names.classes[k] for k in names.labels
+    ]
+    other = write(
+        tmp_path / "o.ts",
+        cases(
+            4,
+            0,
+        ),
+        HEADER.replace("up down", "up down left"),
+    )
+    data = ClassificationData(path=str(path), test=str(other))
+    with pytest.raises(InputError, match="classes up, down, left"):
         data.setup()
+
+
+def test_scores_that_agree_at_first_may_part_later() -> None:
+    task = ClassifySeries(backbone=nn.Identity(), optimizer=Adam(lr=0.1))
+    task.backbone.num_classes = 3  # pyright: ignore
+    task.trainer = Trainer(logger=False, enable_checkpointing=False)
+    task.setup("fit")
+    right = torch.eye(3)[[0, 1, 2]]
+    task.scores["val"].update(right, torch.tensor([0, 1, 2]))
+    task.scores["val"].update(right[[0, 0, 0]], torch.tensor([0, 0, 1]))
+    found = {name: value.item() for name, value in task.scores["val"].compute().items()}
+    assert found["val_accuracy"] == pytest.approx(5 / 6)
+    # F1 of 6/7, 2/3 and 1.
+    assert found["val_macro_f1"] == pytest.approx((6 / 7 + 2 / 3 + 1) / 3)

@@ -12,7 +12,8 @@ import torch
 from headway.core.errors import InputError, UserError
 from headway.timeseries.data import ForecastingData, Scaler, read_table, write_table
 from headway.timeseries.data.borders import find_borders
-from headway.timeseries.data.clock import calendar_marks, following, step_of
+from headway.timeseries.data.clock import calendar_marks, following
+from headway.timeseries.data.steps import infer_step
 
 
 def data(path: Path, **options) -> ForecastingData:
@@ -88,10 +89,10 @@ def test_a_long_file_has_one_value_for_a_moment(make_csv) -> None:
 @pytest.mark.parametrize("step", ["h", "D", "MS", "15min", "W-SUN", "B"])
 def test_any_regular_calendar_goes_on(step: str) -> None:
     stamps = pd.date_range("2024-01-31", periods=30, freq=step)
-    found = step_of(stamps[:20], "file")
+    found = infer_step(stamps[:20], [0, 20], "file")
     assert (following(stamps[:20], found, 10) == stamps[20:]).all()
     numbers = pd.Index(range(0, 60, 3))
-    assert list(following(numbers, step_of(numbers, "file"), 2)) == [60, 63]
+    assert list(following(numbers, infer_step(numbers, [0, len(numbers)], "file"), 2)) == [60, 63]
 
 
 def test_calendar_marks_are_those_of_the_informer() -> None:
@@ -129,7 +130,7 @@ def test_the_scaler_sees_the_training_part_alone(make_csv) -> None:
     assert notes["names"] == ["a", "b", "c"]
     assert (notes["step"], notes["context_length"], notes["horizon"]) == ("h", 12, 6)
     values = np.random.default_rng(0).normal(size=(5, 3))
-    again = Scaler.for_series(notes, ("c", "new"), values[:, :2])
+    again = Scaler.fit(values[:, :2], ("c", "new")).known(notes)
     np.testing.assert_allclose(again.mean, [module.scaler.mean[2], values[:, 1].mean()])
     np.testing.assert_allclose(again.inverse(again.forward(values[:, :2])), values[:, :2])
 

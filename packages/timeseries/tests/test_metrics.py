@@ -1,11 +1,15 @@
 """Scores against other ways to compute them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from panels import series
 from torchmetrics.functional.regression import continuous_ranked_probability_score
 
 from headway.core.heads import StudentT
+from headway.timeseries.data import ForecastingData, PanelData
 from headway.timeseries.metrics import (
     coverage,
     crps_from_quantiles,
@@ -14,6 +18,7 @@ from headway.timeseries.metrics import (
     level_weights,
     pinball,
 )
+from headway.timeseries.models import Naive
 from headway.timeseries.models.probabilistic import quantile_forecast
 from headway.timeseries.tasks.scores import known_mean, scores
 
@@ -111,3 +116,27 @@ def test_means_over_batches_are_means_over_values() -> None:
     parts = [known_mean(values[k : k + 4], mask[k : k + 4], weights[k : k + 4]) for k in (0, 4)]
     whole, _ = known_mean(values, mask, weights)
     torch.testing.assert_close(sum(v * w for v, w in parts) / sum(w for _, w in parts), whole)
+
+
+@pytest.mark.parametrize("kind", [ForecastingData, PanelData])
+def test_mase_is_the_error_over_that_of_the_seasonal_naive_in_training(
+    kind, tmp_path: Path
+) -> None:
+    frame = series(3, 200)
+    # Of very different sizes, so that scaled and raw errors are not alike.
+    frame["y"] *= frame.unique_id.map({"s0": 1.0, "s1": 50.0, "s2": 0.01})
+    wide = frame.pivot(index="ds", columns="unique_id", values="y")
+    path = tmp_path / "f.csv"
+    (wide.reset_index() if kind is ForecastingData else frame).to_csv(path, index=False)
+    data = kind(path=str(path), context_length=24, horizon=6, period=24)
+    data.setup()
+    assert data.test_set is not None
+    batch = data.test_set.batch(list(range(len(data.test_set))))
+    answer = Naive(context_length=24, horizon=6)(batch["x"])
+    found = {name: value for name, value, _ in scores(answer, batch, None)}
+    values = wide.to_numpy()
+    size = np.abs(values[24:140] - values[:116]).mean(axis=0)
+    errors = [
+        np.abs(values[start : start + 6] - values[start - 1]) / size for start in range(160, 195)
+    ]
+    assert found["mase"].item() == pytest.approx(np.mean(errors), rel=1e-4)

@@ -140,7 +140,7 @@ def test_it_says_plainly_where_a_simple_model_wins(
     assert f"this simple model beats {trained}" in said.out
     assert plot.stat().st_size > 1000
     table = pd.read_csv(out)
-    assert set(table.model) == {str(trained), "naive", "seasonal naive", "NLinear"}
+    assert set(table.model) == {str(trained), "naive", "seasonal naive", "mean", "NLinear"}
     best = table[table.horizon == 24].sort_values("mse").model.iloc[0]
     assert best == "NLinear"
     naive = table[(table.model == "seasonal naive") & (table.horizon == 6)]

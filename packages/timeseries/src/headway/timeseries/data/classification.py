@@ -1,6 +1,7 @@
 """The data of a classification task: labelled series, split and padded."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,12 +108,15 @@ class ClassificationData(DataModule):
         self.val_set = self._cases(found, val) if len(val) else None
         if self.test is not None:
             tests = self._read(self.test)
-            if tests.classes != found.classes or tests.features != found.features:
+            if not set(tests.classes) <= set(found.classes) or tests.features != found.features:
                 raise InputError(
                     tests.name,
                     f"has {tests.features} channels and the classes {', '.join(tests.classes[:10])}; "
                     f"{found.name} has {found.features} and {', '.join(found.classes[:10])}",
                 )
+            # Classes are numbered as in the training file, whatever order this one names them in.
+            numbers = np.array([found.classes.index(name) for name in tests.classes])
+            tests = replace(tests, classes=found.classes, labels=numbers[tests.labels])
             self.test_set = self.predict_set = self._cases(tests, np.arange(len(tests.series)))
 
     @property

@@ -1,62 +1,13 @@
-"""Regular time: the step of a column of stamps, the stamps that follow, and calendar marks."""
+"""Regular time: the stamps that follow, and calendar marks."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from headway.core.errors import InputError
-
 FIRST_ROW = 2  # line of the first stamp in a file with a header
 _DAY = 86400
-
-
-def step_of(stamps: pd.Index, name: str) -> Any:
-    """Returns the step: a pandas frequency such as ``h``, or an int for stamps that are numbers.
-
-    Args:
-        stamps: In the order of the file.
-        name: Of the file, for messages.
-
-    Raises:
-        InputError: If stamps repeat, go back, or are not equally far apart; it names the row.
-    """
-    if len(stamps) < 2:
-        raise InputError(name, f"has {len(stamps)} rows; a step of time needs at least 2")
-    values = moments(stamps)
-    steps = values[1:] - values[:-1]
-    zero = np.zeros((), dtype=steps.dtype)
-    for wrong, problem in ((steps == zero, "is the same stamp as"), (steps < zero, "is before")):
-        if wrong.any():
-            place = int(np.argmax(wrong)) + 1
-            row = place + FIRST_ROW
-            raise InputError(
-                name, f"row {row} ({stamps[place]}) {problem} row {row - 1} ({stamps[place - 1]})"
-            )
-    if not isinstance(stamps, pd.DatetimeIndex):
-        frequency = int(steps[0]) if (steps == steps[0]).all() else None
-    elif len(stamps) > 2:
-        # Also months and business days, whose steps differ in length.
-        frequency = _frequency(stamps)
-    else:
-        offset: Any = pd.Timedelta(steps[0])
-        frequency = pd.tseries.frequencies.to_offset(offset).freqstr
-    if frequency is None:
-        kinds, counts = np.unique(steps, return_counts=True)
-        usual = kinds[counts.argmax()]
-        place = int(np.argmax(steps != usual)) + 1
-        found, expected = (
-            (pd.Timedelta(s) if isinstance(stamps, pd.DatetimeIndex) else s)
-            for s in (steps[place - 1], usual)
-        )
-        raise InputError(
-            name,
-            f"row {place + FIRST_ROW} ({stamps[place]}) is {found} after the row above, the step is "
-            f"{expected}; add the missing rows with empty values, or remove the extra one",
-        )
-    return frequency
 
 
 def moments(stamps: pd.Index) -> NDArray[Any]:
@@ -64,14 +15,6 @@ def moments(stamps: pd.Index) -> NDArray[Any]:
     if isinstance(stamps, pd.DatetimeIndex) and stamps.tz is not None:
         stamps = stamps.tz_convert("UTC").tz_localize(None)
     return stamps.to_numpy()
-
-
-def _frequency(stamps: pd.DatetimeIndex) -> str | None:
-    with warnings.catch_warnings():
-        # pandas announces that it will return an offset; both are understood here.
-        warnings.simplefilter("ignore")
-        found = pd.infer_freq(stamps)
-    return None if found is None else pd.tseries.frequencies.to_offset(found).freqstr
 
 
 def following(stamps: pd.Index, step: Any, number: int) -> pd.Index:

@@ -29,6 +29,8 @@ class ForecastingData(WindowData):
         columns: Which series to read; all if None.
         targets: Which of them to forecast; all if None. With one target among many columns, all go in and
             one comes out.
+        freq: Step of time, such as ``h``, ``B`` or ``MS``; rows that are not there are then missing values.
+            Read from the stamps if None.
         period: Steps of a season, such as 24 for hours of a day; with it MASE is logged.
         marks: Whether the model is given calendar marks.
         batch_size: Windows of a batch.
@@ -52,6 +54,7 @@ class ForecastingData(WindowData):
         borders: str | list[float] = "0.7 0.1 0.2",
         columns: list[str] | None = None,
         targets: list[str] | None = None,
+        freq: str | None = None,
         period: int | None = None,
         marks: bool = True,
         batch_size: int = 32,
@@ -75,7 +78,7 @@ class ForecastingData(WindowData):
         )
         self.path = path
         self.borders = parse_borders(borders)
-        self.columns, self.targets = columns, targets
+        self.columns, self.targets, self.freq = columns, targets, freq
         self.table: SeriesTable | None = None
         self.scaler: Scaler | None = None
 
@@ -85,7 +88,7 @@ class ForecastingData(WindowData):
             return
         length = self.of_model("context_length", self.context_length)
         horizon = self.of_model("horizon", self.horizon)
-        table = read_table(self.path)
+        table = read_table(self.path, freq=self.freq)
         chosen = chosen_places(table, self.columns)
         names, values = tuple(table.names[i] for i in chosen), table.values[:, chosen]
         borders = find_borders(len(values), self.borders)
@@ -136,8 +139,8 @@ class ForecastingData(WindowData):
             error = seasonal_errors(train, self.period) / self.scaler.std
             seasonal = torch.from_numpy(error).float()
         return Units(
-            centre=torch.from_numpy(self.scaler.mean).float(),
-            scale=torch.from_numpy(self.scaler.std).float(),
+            centre=torch.from_numpy(self.scaler.mean),
+            scale=torch.from_numpy(self.scaler.std),
             seasonal=seasonal,
         )
 

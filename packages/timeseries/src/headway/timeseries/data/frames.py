@@ -1,5 +1,6 @@
 """Frames from files and to files: CSV and parquet, by extension."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,15 @@ from headway.core.errors import InputError, UserError
 from headway.core.files import atomic_write
 
 PARQUET = (".parquet", ".pq")
+PACKED = (".gz", ".bz2", ".xz", ".zip", ".zst", ".tar")
+PIECE = 1 << 20  # bytes that are looked through at once
 
 
 def read_frame(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
     """Reads a CSV or parquet file.
+
+    A CSV is UTF-8 text, with a byte order mark or without; its fields are separated by commas, semicolons
+    (numbers then may have a comma), tabs or bars, as its first line shows.
 
     Args:
         path: The file.
@@ -23,21 +29,68 @@ def read_frame(path: str | Path, columns: list[str] | None = None) -> pd.DataFra
     """
     name = str(path)
     parquet = Path(path).suffix in PARQUET
+    kind = "parquet" if parquet else "CSV"
     try:
-        if parquet:
-            frame = _read_parquet(path, columns)
-            # A column of stamps that was the index of the frame.
-            return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
-        return pd.read_csv(path, usecols=columns)
+        frame = _read_parquet(path, columns) if parquet else _read_csv(path, columns)
     except FileNotFoundError:
         raise InputError(name, "there is no such file") from None
     except IsADirectoryError:
         raise InputError(name, "is a folder, expected a CSV or parquet file") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(name, f"is no CSV file: {str(error).strip()}") from None
-    except (OSError, ValueError) as error:
-        kind = "parquet" if parquet else "CSV"
-        raise InputError(name, f"is no {kind} file: {str(error).strip().splitlines()[0]}") from None
+    except PermissionError:
+        raise InputError(name, "may not be read by this user") from None
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start] if error.start < len(error.object) else 0
+        raise InputError(
+            name,
+            f"is no UTF-8 text (byte 0x{byte:02x}); save it as UTF-8, or convert it with iconv",
+        ) from None
+    except UserError:
+        raise
+    except Exception as error:
+        # Damaged files raise whatever their parsers stumble on.
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(name, f"is no {kind} file: {said}") from None
+    if frame.columns.duplicated().any():
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise InputError(name, f"has two columns {twice!r}")
+    return frame
+
+
+def _read_csv(path: str | Path, columns: list[str] | None) -> pd.DataFrame:
+    """Reads text, a CSV by its first line."""
+    options: dict[str, Any] = {"encoding": "utf-8-sig"}
+    if Path(path).suffix not in PACKED:
+        with open(path, "rb") as file:
+            start = file.read(PIECE)
+            if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                options["encoding"] = "utf-16"
+                start = start.decode("utf-16", errors="ignore").encode()
+            else:
+                piece = start
+                while piece:
+                    if b"\0" in piece:
+                        raise InputError(str(path), "is no text: it holds NUL bytes")
+                    piece = file.read(PIECE)
+        options |= _form(start.decode("utf-8-sig", errors="ignore"))
+    with warnings.catch_warnings():
+        # Columns of several kinds are looked at value by value later.
+        warnings.simplefilter("ignore", pd.errors.DtypeWarning)
+        frame = pd.read_csv(path, usecols=columns, **options)
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise InputError(str(path), "has rows with more fields than the header names")
+    return frame
+
+
+def _form(text: str) -> dict[str, str]:
+    """Returns how fields are separated, and what the decimal sign is, from the first lines."""
+    header, _, rest = text.partition("\n")
+    counts = {sign: header.count(sign) for sign in ",;\t|"}
+    sign = max(counts, key=lambda one: counts[one])
+    if sign == "," or not counts[sign]:
+        return {}
+    line = rest.partition("\n")[0]
+    comma = sign == ";" and "," in line and "." not in line.partition(";")[2]
+    return {"sep": sign, "decimal": "," if comma else "."}
 
 
 def _read_parquet(path: str | Path, columns: list[str] | None) -> Any:
@@ -52,7 +105,9 @@ def _read_parquet(path: str | Path, columns: list[str] | None) -> Any:
     ]
     table = pyarrow.parquet.read_table(path, columns=columns, read_dictionary=words)
     # Every column leaves the table when it has become one of the frame.
-    return table.to_pandas(split_blocks=True, self_destruct=True)
+    frame = table.to_pandas(split_blocks=True, self_destruct=True)
+    # A column of stamps that was the index of the frame.
+    return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:

@@ -27,6 +27,8 @@ class GenerationData(DataModule):
         path: The file, wide or long; see ``ForecastingData``.
         length: Steps of a window.
         columns: Which series to read; all if None.
+        freq: Step of time, such as ``h``, ``B`` or ``MS``; rows that are not there are then missing values.
+            Read from the stamps if None.
         block: Steps of a block; ten windows if None.
         shares: Of the blocks, for training, validation and test.
         tests: Windows of the test, spread over its blocks; all if None.
@@ -46,6 +48,7 @@ class GenerationData(DataModule):
         path: str,
         length: int = 24,
         columns: list[str] | None = None,
+        freq: str | None = None,
         block: int | None = None,
         shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
         tests: int | None = None,
@@ -67,6 +70,7 @@ class GenerationData(DataModule):
         if tests is not None and tests < 1:
             raise UserError(f"tests must be at least 1 window, got {tests}")
         self.path, self.columns, self.length, self.block = path, columns, length, block
+        self.freq = freq
         self.shares, self.tests = shares, tests
         self.notes: dict[str, Any] = {}
 
@@ -74,7 +78,7 @@ class GenerationData(DataModule):
         """Reads, scales and cuts the file, once."""
         if self.notes:
             return
-        table = read_table(self.path)
+        table = read_table(self.path, freq=self.freq)
         chosen = chosen_places(table, self.columns)
         values = table.values[:, chosen]
         parts = self._parts(len(values))

@@ -11,6 +11,7 @@ import pandas as pd
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
 from headway.timeseries.data.panel import Covariates, Panel, from_arrays
+from headway.timeseries.data.steps import parse_step
 
 # Name of the entry -> kind of covariate.
 DYNAMIC = {"past_feat_dynamic_real": "historical", "feat_dynamic_real": "future"}
@@ -25,19 +26,23 @@ def read_entries(path: str | Path) -> list[dict[str, Any]]:
     """
     entries = []
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
                 try:
                     entry = json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise InputError(f"{path}, line {number}", f"is no JSON: {error}") from None
                 if not isinstance(entry, dict):
                     raise InputError(f"{path}, line {number}", "is no object with start and target")
                 entries.append(entry)
     except FileNotFoundError:
         raise InputError(str(path), "there is no such file") from None
+    except UnicodeDecodeError:
+        raise InputError(str(path), "is no UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read: {error.strerror}") from None
     return entries
 
 
@@ -74,8 +79,8 @@ def panel_of_entries(
             invalid.add(error)
             continue
         series.append(found)
-        for place, value in enumerate(entry.get("feat_static_cat", ())):
-            categories.setdefault(place, set()).add(int(value))
+        for place, value in enumerate(found["cat"]):
+            categories.setdefault(place, set()).add(value)
     if not series:
         raise InputError(name, "has no series that can be used")
     sizes = {found["sizes"] for found in series}
@@ -112,24 +117,30 @@ def _series(entry: Mapping[str, Any], name: str, item: str, freq: str | None) ->
         raise UserError(f"{name}: the step of time is not known; give freq, such as h or D")
     try:
         target = np.array(
-            [np.nan if v is None or v == "NaN" else v for v in entry["target"]], dtype=np.float32
+            [np.nan if v is None or v == "NaN" else v for v in entry["target"]], dtype=np.float64
         )
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(name, "its target is no list of numbers") from None
     if target.ndim != 1 or not len(target):
         raise InputError(
             name, f"its target has the shape {target.shape}; one series of numbers is needed"
         )
+    if np.isinf(target).any():
+        raise InputError(name, "its target holds infinite values; a missing one is null")
+    step = parse_step(step)
     moment = start.to_timestamp() if isinstance(start, pd.Period) else start
     try:
         stamps = pd.date_range(pd.Timestamp(moment), periods=len(target), freq=step)
-    except ValueError as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise InputError(
             name, f"its start {start!r} or freq {step!r} is no time: {error}"
         ) from None
     dynamic = {}
     for key in DYNAMIC:
-        found = np.asarray(entry.get(key, np.zeros((0, len(target)))), dtype=np.float32)
+        try:
+            found = np.asarray(entry.get(key, np.zeros((0, len(target)))), dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(name, f"{key} is no table of numbers") from None
         if found.ndim != 2 or found.shape[1] < len(target):
             raise InputError(
                 name,
@@ -137,11 +148,15 @@ def _series(entry: Mapping[str, Any], name: str, item: str, freq: str | None) ->
                 f"{len(target)} columns",
             )
         dynamic[key] = found[:, : len(target)].T
-    cat, real = (list(entry.get(key, ())) for key in STATIC)
+    try:
+        cat = [int(value) for value in entry.get(STATIC[0], ())]
+        real = [float(value) for value in entry.get(STATIC[1], ())]
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(name, f"{' or '.join(STATIC)} is no list of numbers") from None
     past, future = dynamic["past_feat_dynamic_real"], dynamic["feat_dynamic_real"]
     return {
         "arrays": (item, stamps, target, past, future),
-        "cat": [int(value) for value in cat],
+        "cat": cat,
         "real": real,
         "sizes": (past.shape[1], future.shape[1], len(cat), len(real)),
         "step": stamps.freqstr,

@@ -14,7 +14,8 @@ def conformal_offsets(
 ) -> NDArray[np.float64]:
     """Returns how far quantiles lie from the point forecast, in scaled units.
 
-    The interval of a series that the model was not calibrated on is that of all series together. Between
+    The interval of a series that the model was not calibrated on, or on too few windows, is that of all
+    series together. Between
     calibrated intervals widths lie on straight lines.
 
     Args:
@@ -39,6 +40,9 @@ def conformal_offsets(
     radii = np.array(
         [kept["series"].get(known.get(name, ""), kept["all"]) for name in names], dtype=float
     )  # (N, percents, H), NaN where the interval is infinite
+    # A series with too few windows for one of its own takes that of all series; wider ones stay wider.
+    radii = np.where(np.isnan(radii), np.array(kept["all"], dtype=float), radii)
+    radii = np.maximum.accumulate(radii, axis=1)
     percents = np.array(kept["percents"], dtype=float)
     found = []
     for level in levels:

@@ -1,7 +1,7 @@
 """Many series of different lengths on one clock, with covariates."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
-from headway.timeseries.data.clock import following, moments, step_of
+from headway.timeseries.data.clock import following, moments
 from headway.timeseries.data.frames import read_frame
+from headway.timeseries.data.statics import ordered, read_static
+from headway.timeseries.data.steps import clock_of, infer_step, parse_step
 from headway.timeseries.data.table import (
     LONG,
     SeriesTable,
@@ -24,7 +26,7 @@ from headway.timeseries.data.table import (
 
 log = logging.getLogger(__name__)
 KINDS = ("historical", "future", "static")
-Floats = NDArray[np.float32]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +37,14 @@ class Covariates:
         historical: Known up to the last value of a series.
         future: Known for the steps to forecast, too, such as holidays or prices.
         static: The same at every moment of a series; words become one column for each word.
+        words: Static column -> its words, in the order of their columns, as a model learned them. Another
+            word is refused. Read from the frame for columns that are not named.
     """
 
     historical: Sequence[str] = ()
     future: Sequence[str] = ()
     static: Sequence[str] = ()
+    words: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, list[str]]:
         """Returns kind -> names."""
@@ -152,7 +157,7 @@ def continued(panel: Panel, values: NDArray[Any], future: NDArray[Any]) -> Panel
     steps = values.shape[1]
 
     def joined(old: Floats, new: NDArray[Any]) -> Floats:
-        pairs = zip(panel.offsets[:-1], panel.offsets[1:], new.astype(np.float32), strict=True)
+        pairs = zip(panel.offsets[:-1], panel.offsets[1:], new.astype(np.float64), strict=True)
         return np.concatenate([part for a, b, more in pairs for part in (old[a:b], more)])
 
     unknown = np.full((*values.shape, panel.historical.shape[1]), np.nan)
@@ -169,7 +174,7 @@ def continued(panel: Panel, values: NDArray[Any], future: NDArray[Any]) -> Panel
 def panel_of_table(table: SeriesTable) -> Panel:
     """Returns the series of a table one behind the other."""
     rows, series = table.values.shape
-    empty = np.zeros((rows * series, 0), dtype=np.float32)
+    empty = np.zeros((rows * series, 0), dtype=np.float64)
     return Panel(
         name=table.name,
         columns=LONG[0],
@@ -178,10 +183,10 @@ def panel_of_table(table: SeriesTable) -> Panel:
         names=table.names,
         first=np.zeros(series, dtype=np.int64),
         offsets=rows * np.arange(series + 1),
-        values=table.values.T.astype(np.float32).ravel(),
+        values=table.values.T.astype(np.float64).ravel(),
         historical=empty,
         future=empty,
-        static=np.zeros((series, 0), dtype=np.float32),
+        static=np.zeros((series, 0), dtype=np.float64),
     )
 
 
@@ -190,6 +195,8 @@ def read_panel(
     *,
     covariates: Covariates | None = None,
     invalid: InvalidItems | None = None,
+    freq: str | None = None,
+    usual: Any = None,
 ) -> Panel:
     """Reads a CSV or parquet file, long (unique_id, ds, y) or wide (stamps, a column per series).
 
@@ -197,6 +204,8 @@ def read_panel(
         path: The file.
         covariates: Which columns are covariates; a wide file has none.
         invalid: What to do with a series that cannot be used; by default it raises.
+        freq: Step of time, such as ``h``, ``B`` or ``MS``; read from all series together if None.
+        usual: A step that is taken if the stamps fit it.
 
     Raises:
         InputError: If the file, or a series of it, cannot be used.
@@ -204,14 +213,16 @@ def read_panel(
     """
     frame = read_frame(path)
     if any(set(columns) <= set(frame.columns) for columns in LONG):
-        return panel_of(frame, str(path), covariates=covariates, invalid=invalid)
+        return panel_of(
+            frame, str(path), covariates=covariates, invalid=invalid, freq=freq, usual=usual
+        )
     wanted = [name for names in (covariates or Covariates()).as_dict().values() for name in names]
     if wanted:
         raise UserError(
             f"the covariates {', '.join(wanted)} are columns of a long file; {path} is wide: write it as "
             f"{', '.join(LONG[0])}, {', '.join(wanted)}"
         )
-    return panel_of_table(table_of(frame, str(path)))
+    return panel_of_table(table_of(frame, str(path), freq=freq, usual=usual))
 
 
 def side_by_side(panel: Panel) -> bool:
@@ -225,6 +236,8 @@ def panel_of(
     *,
     covariates: Covariates | None = None,
     invalid: InvalidItems | None = None,
+    freq: str | None = None,
+    usual: Any = None,
 ) -> Panel:
     """Reads a long frame: ``unique_id, ds, y`` or ``item_id, timestamp, target``, and covariates.
 
@@ -235,6 +248,8 @@ def panel_of(
         name: For messages.
         covariates: Which columns are covariates.
         invalid: What to do with a series that cannot be used; by default it raises.
+        freq: Step of time, such as ``h``, ``B`` or ``MS``; read from all series together if None.
+        usual: A step that is taken if the stamps fit it.
 
     Raises:
         InputError: It names the series, the value and what to do.
@@ -260,22 +275,26 @@ def panel_of(
     counts = np.bincount(codes, minlength=len(names))
     offsets = np.concatenate([[0], np.cumsum(counts)])
     del codes
-    stamps = _ordered(read_stamps(frame[columns[1]], name), order)
+    stamps = ordered(read_stamps(frame[columns[1]], name), order)
     names = [str(series) for series in names]
-    values = _ordered(read_numbers(frame[columns[2]], name), order).astype(np.float32)
+    values = ordered(read_numbers(frame[columns[2]], name), order).astype(np.float64)
     dynamic = {
         kind: _columns(frame, getattr(covariates, kind), name, order, len(values))
         for kind in ("historical", "future")
     }
-    fixed = _static(frame, covariates.static, name, order, offsets, names)
+    fixed = read_static(
+        frame, covariates.static, covariates.words, name, order, offsets, names, invalid
+    )
 
-    step = _common_step(stamps, offsets, names, name)
-    clock = _clock(stamps, step)
+    step = parse_step(freq) if freq is not None else infer_step(stamps, offsets, name, usual)
+    clock = clock_of(stamps, step, name)
     first, kept = np.zeros(len(names), dtype=np.int64), []
     rows: list[Any] = []  # place in the frame of each step, -1 where there is no row
     filled = 0
     for place in range(len(names)):
         start, end = offsets[place], offsets[place + 1]
+        if place in fixed.unknown:
+            continue
         try:
             found = _places(stamps[start:end], clock, f"{name}, series {names[place]}", step)
         except InputError as error:
@@ -297,9 +316,9 @@ def panel_of(
     if filled or len(kept) < len(names):
         chosen = np.concatenate(rows)
         absent = chosen < 0
-        values = np.where(absent, np.float32(np.nan), values[chosen])
+        values = np.where(absent, np.nan, values[chosen])
         dynamic = {
-            kind: np.where(absent[:, None], np.float32(np.nan), found[chosen])
+            kind: np.where(absent[:, None], np.nan, found[chosen])
             for kind, found in dynamic.items()
         }
     return Panel(
@@ -312,10 +331,13 @@ def panel_of(
         offsets=np.cumsum([0, *map(len, rows)]),
         values=values,
         covariates=Covariates(
-            historical=covariates.historical, future=covariates.future, static=fixed[1]
+            historical=covariates.historical,
+            future=covariates.future,
+            static=fixed.names,
+            words=fixed.words,
         ),
         **dynamic,
-        static=fixed[0][kept],
+        static=fixed.values[kept],
     )
 
 
@@ -363,72 +385,11 @@ def _problems(panel: Panel, place: int, shortest: int, why: str) -> Iterator[str
             yield f"has no {column!r} at {stamp}; a future covariate is known at every step"
 
 
-def _ordered(values: Any, order: Any) -> Any:
-    return values if order is None else values[order]
-
-
 def _columns(frame: Any, names: Sequence[str], name: str, order: Any, rows: int) -> Floats:
     if not names:
-        return np.zeros((rows, 0), dtype=np.float32)
-    found = [_ordered(read_numbers(frame[column], name), order) for column in names]
-    return np.stack(found, axis=1).astype(np.float32)
-
-
-def _static(
-    frame: Any, columns: Sequence[str], name: str, order: Any, offsets: Any, names: Sequence[str]
-) -> tuple[Floats, list[str]]:
-    """Returns the static covariates (S, K) and their names; words become one column for each word."""
-    found, found_names = [], []
-    for column in columns:
-        values = _ordered(frame[column].to_numpy(), order)
-        each = values[offsets[:-1]]
-        for place, series in enumerate(names):
-            part = values[offsets[place] : offsets[place + 1]]
-            if (pd.isna(part) | (part != each[place])).any():
-                raise InputError(
-                    f"{name}, series {series}",
-                    f"static covariate {column!r} changes or is missing; it must be the same in every row",
-                )
-        if pd.api.types.is_numeric_dtype(frame[column]):
-            found.append(each.astype(np.float32))
-            found_names.append(column)
-        else:
-            for word in sorted(set(each)):
-                found.append((each == word).astype(np.float32))
-                found_names.append(f"{column}={word}")
-    if not found:
-        return np.zeros((len(names), 0), dtype=np.float32), []
-    return np.stack(found, axis=1), found_names
-
-
-def _common_step(stamps: Any, offsets: Any, names: Sequence[str], name: str) -> Any:
-    """Returns the step of the first series that tells it."""
-    error: InputError | None = None
-    for place in range(min(len(names), 100)):
-        part = stamps[offsets[place] : offsets[place + 1]]
-        try:
-            return step_of(part, f"{name}, series {names[place]}")
-        except InputError as found:
-            error = error or found
-    # All have gaps: the usual distance of neighbours, if it is one.
-    first = moments(stamps[offsets[0] : offsets[1]])
-    if len(first) < 2:
-        raise error or InputError(name, "has no rows")
-    distances, counts = np.unique(np.diff(first), return_counts=True)
-    usual = distances[counts.argmax()]
-    if usual <= np.zeros((), dtype=usual.dtype) or counts.max() < len(first) / 2:
-        assert error is not None
-        raise error
-    if isinstance(stamps, pd.DatetimeIndex):
-        offset: Any = pd.Timedelta(usual)
-        return pd.tseries.frequencies.to_offset(offset).freqstr
-    return int(usual)
-
-
-def _clock(stamps: Any, step: Any) -> pd.Index:
-    if isinstance(stamps, pd.DatetimeIndex):
-        return pd.date_range(stamps.min(), stamps.max(), freq=step)
-    return pd.Index(np.arange(stamps.min(), stamps.max() + 1, step))
+        return np.zeros((rows, 0), dtype=np.float64)
+    found = [ordered(read_numbers(frame[column], name), order) for column in names]
+    return np.stack(found, axis=1).astype(np.float64)
 
 
 def _places(stamps: Any, clock: pd.Index, name: str, step: Any) -> NDArray[np.int64]:
@@ -444,11 +405,12 @@ def _places(stamps: Any, clock: pd.Index, name: str, step: Any) -> NDArray[np.in
             stamp = stamps[int(np.argmax(wrong)) + 1]
             remedy = "keep one row" if problem == "twice" else "sort the rows by time"
             raise InputError(name, f"has {stamp} {problem}; {remedy}")
-    stamp = stamps[int(np.argmax(places < 0))]
+    odd = np.flatnonzero(places < 0)
+    more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
     raise InputError(
         name,
-        f"{stamp} is not on the clock of the panel, which starts at {clock[0]} in steps of {step}; move or "
-        "remove the row",
+        f"{stamps[odd[0]]}{more} is not on the clock of the panel, which starts at {clock[0]} in steps of "
+        f"{step}; move or remove the row, or give another freq",
     )
 
 
@@ -472,15 +434,9 @@ def from_arrays(
     """
     if not series:
         raise UserError(f"{name} has no series")
-    if isinstance(step, int):
-        begin = min(s[1][0] for s in series)
-        clock = pd.Index(np.arange(begin, max(s[1][-1] for s in series) + 1, step))
-    else:
-        clock = pd.date_range(
-            min(s[1][0] for s in series), max(s[1][-1] for s in series), freq=step
-        )
+    clock = clock_of(series[0][1].append([s[1] for s in series[1:]]), step, name)
     first = [_places(s[1], clock, f"{name}, series {s[0]}", step)[0] for s in series]
-    join = [np.concatenate([np.asarray(s[k], dtype=np.float32) for s in series]) for k in (2, 3, 4)]
+    join = [np.concatenate([np.asarray(s[k], dtype=np.float64) for s in series]) for k in (2, 3, 4)]
     return Panel(
         name=name,
         columns=LONG[1],
@@ -493,5 +449,5 @@ def from_arrays(
         covariates=covariates,
         historical=join[1],
         future=join[2],
-        static=np.stack([np.asarray(s[5], dtype=np.float32) for s in series]),
+        static=np.stack([np.asarray(s[5], dtype=np.float64) for s in series]),
     )

@@ -19,6 +19,7 @@ from headway.timeseries.data.hiding import (
     Hiding,
 )
 from headway.timeseries.data.scaler import Scaler
+from headway.timeseries.data.steps import same_step
 from headway.timeseries.data.table import SeriesTable, read_table
 from headway.timeseries.data.whole_windows import WholeWindows
 from headway.timeseries.data.windows import WindowBatches
@@ -34,6 +35,8 @@ class ReconstructionData(WindowData):
         context_length: Steps of a window; the model's own if None.
         borders: Shares of training, validation and test, or ``ett_hour`` or ``ett_minute``.
         columns: Which series to read; all if None.
+        freq: Step of time, such as ``h``, ``B`` or ``MS``; rows that are not there are then missing values.
+            Read from the stamps if None.
         marks: Whether the model is given calendar marks.
         batch_size: Windows of a batch.
         workers: Processes that load.
@@ -50,6 +53,7 @@ class ReconstructionData(WindowData):
         context_length: int | None,
         borders: str | list[float],
         columns: list[str] | None,
+        freq: str | None,
         marks: bool,
         batch_size: int,
         workers: int,
@@ -70,7 +74,7 @@ class ReconstructionData(WindowData):
             drop_last=drop_last,
             eval_batch_size=eval_batch_size,
         )
-        self.path, self.columns = path, columns
+        self.path, self.columns, self.freq = path, columns, freq
         self.borders = parse_borders(borders)
         self.scaler: Scaler | None = None
 
@@ -143,6 +147,8 @@ class ImputationData(ReconstructionData):
         columns: Which series to read; all if None.
         ratios: Shares of the known values that are hidden.
         hiding: Chooses the places: single values, or stretches of a series.
+        freq: Step of time, such as ``h``, ``B`` or ``MS``; rows that are not there are then missing values.
+            Read from the stamps if None.
         marks: Whether the model is given calendar marks.
         batch_size: Windows of a batch.
         workers: Processes that load.
@@ -165,6 +171,7 @@ class ImputationData(ReconstructionData):
         columns: list[str] | None = None,
         ratios: list[float] | None = None,
         hiding: Hiding | None = None,
+        freq: str | None = None,
         marks: bool = False,
         batch_size: int = 32,
         workers: int = 0,
@@ -178,6 +185,7 @@ class ImputationData(ReconstructionData):
             context_length=context_length,
             borders=borders,
             columns=columns,
+            freq=freq,
             marks=marks,
             batch_size=batch_size,
             workers=workers,
@@ -198,7 +206,9 @@ class ImputationData(ReconstructionData):
             return
         parts: dict[str, Dataset[Any] | None] = {}
         overlap = self.of_model("context_length", self.context_length)
-        for name, windows in self.cut(read_table(self.path), self.columns, overlap).items():
+        for name, windows in self.cut(
+            read_table(self.path, freq=self.freq), self.columns, overlap
+        ).items():
             kind = HiddenWindows if name == "train" else EveryRatio
             parts[name] = None if windows is None else kind(windows, self.hiding, self.ratios)
         self.take(parts)
@@ -215,6 +225,8 @@ class AnomalyData(ReconstructionData):
         context_length: Steps of a window; the model's own if None.
         borders: Shares of training, validation and test in ``path``; the validation part sets the threshold.
         columns: Which series to read; all if None.
+        freq: Step of time, such as ``h``, ``B`` or ``MS``; rows that are not there are then missing values.
+            Read from the stamps if None.
         marks: Whether the model is given calendar marks.
         batch_size: Windows of a batch.
         workers: Processes that load.
@@ -237,6 +249,7 @@ class AnomalyData(ReconstructionData):
         context_length: int | None = None,
         borders: str | list[float] = "0.7 0.1 0.2",
         columns: list[str] | None = None,
+        freq: str | None = None,
         marks: bool = False,
         batch_size: int = 32,
         workers: int = 0,
@@ -250,6 +263,7 @@ class AnomalyData(ReconstructionData):
             context_length=context_length,
             borders=borders,
             columns=columns,
+            freq=freq,
             marks=marks,
             batch_size=batch_size,
             workers=workers,
@@ -265,15 +279,15 @@ class AnomalyData(ReconstructionData):
         """Reads, scales and cuts the files, once."""
         if self.scaler is not None:
             return
-        table = read_table(self.path)
+        table = read_table(self.path, freq=self.freq)
         columns = self.columns
         if columns is None and self.labels is not None:
             columns = [name for name in table.names if name != self.labels]
         # A window of the test part reads no row that was trained on.
         parts = self.cut(table, columns, 0)
         if self.test is not None:
-            table = read_table(self.test)
-            if table.step != self.step:
+            table = read_table(self.test, freq=self.freq, usual=self.step)
+            if not same_step(table.step, self.step):
                 raise InputError(
                     table.name, f"has a step of {table.step}, {self.path} has {self.step}"
                 )

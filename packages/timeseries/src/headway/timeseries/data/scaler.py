@@ -50,8 +50,8 @@ class Scaler:
 
     @classmethod
     def _of(cls, mean: NDArray[np.float64], std: NDArray[np.float64], names: Sequence[str]) -> Self:
-        # What summing leaves of a constant is no deviation.
-        constant = std <= 1e-12 * np.maximum(np.abs(mean), 1.0)
+        # What summing leaves of a constant is no deviation; how small the values are does not matter.
+        constant = std <= 1e-12 * np.abs(mean)
         if constant.any():
             named = ", ".join(np.array(names)[constant][:5])
             log.warning(
@@ -71,21 +71,6 @@ class Scaler:
     def as_dict(self) -> dict[str, Any]:
         """Returns what ``preprocessing.json`` keeps."""
         return {"names": list(self.names), "mean": self.mean.tolist(), "std": self.std.tolist()}
-
-    @classmethod
-    def for_series(
-        cls, notes: Mapping[str, Any], names: Sequence[str], values: NDArray[np.float64]
-    ) -> Self:
-        """Returns the scaler of a trained model for the series of a file.
-
-        A series that the model was not trained on is scaled by its own values.
-
-        Args:
-            notes: Contents of ``preprocessing.json``.
-            names: Of the series of the file.
-            values: Of the file, (T, N).
-        """
-        return cls.fit(values, names).known(notes)
 
     def known(self, notes: Mapping[str, Any]) -> Self:
         """Returns this scaler with the statistics of a trained model for the series that it knows.
@@ -117,4 +102,7 @@ def _statistics(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArr
     count = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, values, 0.0).sum(axis=0) / count
     centred = np.where(known, values - mean, 0.0)
-    return mean, np.sqrt((centred**2).sum(axis=0) / count)
+    # Squares of very small or large values leave the range of numbers.
+    size = np.abs(centred).max(axis=0, initial=0.0)
+    size = np.where(size > 0, size, 1.0)
+    return mean, size * np.sqrt(((centred / size) ** 2).sum(axis=0) / count)

@@ -1,5 +1,6 @@
 """Series in files: wide (a column of stamps, a column per series) and long (unique_id, ds, y)."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from headway.core.errors import InputError
-from headway.timeseries.data.clock import FIRST_ROW, step_of
+from headway.timeseries.data.clock import FIRST_ROW
 from headway.timeseries.data.frames import read_frame, write_frame
+from headway.timeseries.data.steps import regular
 
+log = logging.getLogger(__name__)
 # Names of the three columns of a long file, here and elsewhere.
 LONG = (("unique_id", "ds", "y"), ("item_id", "timestamp", "target"))
 
@@ -43,32 +46,42 @@ class SeriesTable:
     columns: tuple[str, ...]
 
 
-def read_table(path: str | Path) -> SeriesTable:
+def read_table(path: str | Path, *, freq: str | None = None, usual: Any = None) -> SeriesTable:
     """Reads a CSV or parquet file; the names of its columns tell its form.
+
+    Args:
+        path: The file.
+        freq: Step of time, such as ``h``, ``B`` or ``MS``; rows that are not there are then missing values.
+            Read from the stamps if None.
+        usual: A step that is taken if the stamps fit it.
 
     Raises:
         InputError: If it cannot be read, a value is no number, or time is irregular; it names the row.
     """
-    return table_of(read_frame(path), str(path))
+    return table_of(read_frame(path), str(path), freq=freq, usual=usual)
 
 
-def table_of(frame: pd.DataFrame, name: str) -> SeriesTable:
+def table_of(
+    frame: pd.DataFrame, name: str, *, freq: str | None = None, usual: Any = None
+) -> SeriesTable:
     """Returns the series of a frame; the names of its columns tell its form.
 
     Args:
         frame: Wide or long.
         name: For messages.
+        freq: Step of time; read from the stamps if None.
+        usual: A step that is taken if the stamps fit it.
 
     Raises:
         InputError: If a value is no number, or time is irregular; it names the row.
     """
     for columns in LONG:
         if set(columns) <= set(frame.columns):
-            return _long(frame, columns, name)
-    return _wide(frame, name)
+            return _long(frame, columns, name, freq, usual)
+    return _wide(frame, name, freq, usual)
 
 
-def _wide(frame: Any, name: str) -> SeriesTable:
+def _wide(frame: Any, name: str, freq: str | None, usual: Any) -> SeriesTable:
     if frame.shape[1] < 2:
         raise InputError(
             name,
@@ -77,18 +90,33 @@ def _wide(frame: Any, name: str) -> SeriesTable:
         )
     stamps = read_stamps(frame.iloc[:, 0], name)
     values = [read_numbers(frame[column], name) for column in frame.columns[1:]]
+    clock, step, places = regular(stamps, name, freq=freq, usual=usual)
     return SeriesTable(
         name=name,
-        stamps=stamps,
-        step=step_of(stamps, name),
+        stamps=clock,
+        step=step,
         names=tuple(map(str, frame.columns[1:])),
-        values=np.stack(values, axis=1),
+        values=_spread(np.stack(values, axis=1), places, len(clock), name),
         form="wide",
         columns=(str(frame.columns[0]),),
     )
 
 
-def _long(frame: Any, columns: tuple[str, str, str], name: str) -> SeriesTable:
+def _spread(
+    values: NDArray[np.float64], places: NDArray[np.int64], rows: int, name: str
+) -> NDArray[np.float64]:
+    """Returns the rows at their places, NaN where there is none."""
+    if len(values) == rows:
+        return values
+    log.warning(f"{name}: {rows - len(values)} rows that are not there are read as missing values")
+    found = np.full((rows, values.shape[1]), np.nan)
+    found[places] = values
+    return found
+
+
+def _long(
+    frame: Any, columns: tuple[str, str, str], name: str, freq: str | None, usual: Any
+) -> SeriesTable:
     identity, time, target = columns
     stamps = pd.Series(read_stamps(frame[time], name))
     tidy = pd.DataFrame(
@@ -103,12 +131,13 @@ def _long(frame: Any, columns: tuple[str, str, str], name: str) -> SeriesTable:
         )
     wide = tidy.pivot(index="ds", columns="id", values="y").sort_index()
     wide = wide[list(dict.fromkeys(tidy.id))]  # in the order of the file
+    clock, step, places = regular(wide.index.rename(None), name, freq=freq, usual=usual)
     return SeriesTable(
         name=name,
-        stamps=wide.index.rename(None),
-        step=step_of(wide.index, name),
+        stamps=clock,
+        step=step,
         names=tuple(wide.columns),
-        values=wide.to_numpy(dtype=np.float64),
+        values=_spread(wide.to_numpy(dtype=np.float64), places, len(clock), name),
         form="long",
         columns=columns,
     )
@@ -124,12 +153,17 @@ def read_stamps(column: Any, name: str) -> pd.Index:
     if missing.any():
         raise InputError(name, f"row {int(np.argmax(missing)) + FIRST_ROW} has no stamp")
     if pd.api.types.is_integer_dtype(column):
-        return pd.Index(column.to_numpy())
+        # Differences of larger ones leave the range of numbers.
+        if len(column) and max(abs(int(column.min())), abs(int(column.max()))) >= 2**62:
+            raise InputError(
+                name, f"column {column.name!r} has numbers above 2**62, which are no stamps"
+            )
+        return pd.Index(column.to_numpy(dtype=np.int64))
     if pd.api.types.is_datetime64_any_dtype(column):
         return pd.DatetimeIndex(column)
     try:
         stamps: Any = pd.to_datetime(column.astype(str), errors="coerce", format="ISO8601")
-    except ValueError:
+    except (ValueError, OverflowError):
         # pandas has no type for these; a change to summer time looks like this, too.
         raise InputError(
             name,
@@ -153,8 +187,15 @@ def read_numbers(column: Any, name: str) -> NDArray[np.float64]:
     Raises:
         InputError: If a value is no number.
     """
-    numbers: Any = pd.to_numeric(column, errors="coerce")
-    values = numbers.to_numpy(dtype=np.float64)
+    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_complex_dtype(column):
+        raise InputError(name, f"column {column.name!r} holds {column.dtype}, which are no numbers")
+    try:
+        numbers: Any = pd.to_numeric(column, errors="coerce")
+        values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(
+            name, f"column {column.name!r} holds {column.dtype}, which are no numbers"
+        ) from None
     wrong = (numbers.isna() & column.notna()).to_numpy() | np.isinf(values)
     if wrong.any():
         place = int(np.argmax(wrong))

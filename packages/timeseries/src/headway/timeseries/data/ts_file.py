@@ -71,11 +71,17 @@ def read_ts(path: str | Path, invalid: InvalidItems | None = None) -> LabelledSe
     """
     name = str(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(name, "there is no such file") from None
-    except (IsADirectoryError, UnicodeDecodeError):
-        raise InputError(name, "is no .ts file: it is no text") from None
+    except UnicodeDecodeError:
+        raise InputError(name, "is no .ts file: it is no UTF-8 text; save it as UTF-8") from None
+    except IsADirectoryError:
+        raise InputError(name, "is a folder, expected a .ts file") from None
+    except OSError as error:
+        raise InputError(name, f"cannot be read: {error.strerror}") from None
+    if "\0" in text:
+        raise InputError(name, "is no .ts file: it holds NUL bytes")
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
     header, rest = _read_header(lines, name)
@@ -160,9 +166,13 @@ def _truth(key: str, words: list[str]) -> bool:
 
 
 def _number(key: str, words: list[str]) -> int:
-    if len(words) != 1 or not words[0].isdigit() or int(words[0]) < 1:
+    if len(words) != 1 or not _counts(words[0]):
         raise ValueError(f"@{key} is a number of at least 1, got {' '.join(words) or 'nothing'}")
     return int(words[0])
+
+
+def _counts(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) < 10 and int(word) >= 1
 
 
 def _read_case(line: str, header: _Header) -> tuple[NDArray[np.float64], int | None]:

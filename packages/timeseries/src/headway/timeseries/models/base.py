@@ -28,6 +28,10 @@ class Forecaster(Module):
     marks: int = 0
     # Which covariates the model reads: some of "historical", "future", "static".
     covariates: frozenset[str] = frozenset()
+    # Whether the forecast of ``a x + b`` is ``a`` times that of ``x``, plus ``b``, whatever the units are.
+    affine: bool = False
+    # Whether that is so for ``a`` of 1.
+    shifts: bool = False
     # Levels of the quantiles that it answers with; None for points and distributions.
     quantiles: tuple[float, ...] | None = None
 

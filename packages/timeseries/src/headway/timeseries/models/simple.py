@@ -20,6 +20,8 @@ class Naive(Forecaster):
         x, mask: (B, context_length, N). Output: (B, horizon, N).
     """
 
+    affine = True
+
     def __init__(self, *, context_length: int = 96, horizon: int = 96) -> None:
         super().__init__(context_length=context_length, horizon=horizon)
 
@@ -53,6 +55,8 @@ class SeasonalNaive(Forecaster):
     Raises:
         UserError: If the window is shorter than a period.
     """
+
+    affine = True
 
     def __init__(self, *, period: int, context_length: int = 96, horizon: int = 96) -> None:
         super().__init__(context_length=context_length, horizon=horizon)
@@ -110,6 +114,8 @@ class NLinear(Forecaster):
     Source:
         Zeng et al. 2022, https://arxiv.org/abs/2205.13504, section 4.
     """
+
+    shifts = True
 
     def __init__(self, *, context_length: int = 336, horizon: int = 96) -> None:
         super().__init__(context_length=context_length, horizon=horizon)

@@ -31,6 +31,8 @@ ENOUGH = 3  # observed values of a patch that make its mean and deviation count
 class TwoNormBlock(PreNormBlock):
     """A pre-norm block whose feed-forward has a layer norm, whatever norm its mixer has."""
 
+    affine = True
+
     def __init__(
         self,
         dim: int,

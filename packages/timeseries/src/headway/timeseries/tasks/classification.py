@@ -84,7 +84,12 @@ class ClassifySeries(Task):
                 "accuracy": MulticlassAccuracy(classes, average="micro"),
                 "macro_f1": MulticlassF1Score(classes),
             }
-            self.scores[split] = MetricCollection(scores, prefix=f"{split}_")
+            self.scores[split] = MetricCollection(
+                # Scores that agree on the first batch may part later: each keeps its own states.
+                scores,
+                prefix=f"{split}_",
+                compute_groups=False,
+            )
             self.confusion[split] = MulticlassConfusionMatrix(classes)
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:

@@ -126,7 +126,7 @@ class Forecasting(Task):
                     window[name][~batch[mask][0]] = torch.nan
             parts = [window["x"], window["y"], forecast[0].float()]
             if "scale" in batch:
-                parts = [part * batch["scale"][0] + batch["centre"][0] for part in parts]
+                parts = [part.double() * batch["scale"][0] + batch["centre"][0] for part in parts]
             x, y, said = (part.cpu() for part in parts)
             self._shown.append((x, y, said))
 

@@ -42,7 +42,7 @@ def known_mean(values: Tensor, mask: Tensor | None, weights: Tensor | None = Non
         # Not a product: what stands in the place of a missing value may be NaN.
         values, weight = values.masked_fill(~mask, 0.0), weight.masked_fill(~mask, 0.0)
     total = weight.sum()
-    return (values * weight).sum() / total.clamp_min(1e-12), total
+    return (values * weight).sum() / total.clamp_min(torch.finfo(total.dtype).tiny), total
 
 
 def scores(
@@ -67,12 +67,14 @@ def scores(
     yield "mae", *known_mean(absolute, mask)
     scale = batch.get("scale")
     size = None
+    tiny = torch.finfo(torch.float32).tiny
     if scale is not None:
+        scale = scale.double()  # squares of large units leave the range of single precision
         yield "mse_original", *known_mean(squared * scale.square(), mask)
         yield "mae_original", *known_mean(absolute * scale, mask)
         value, said = (part * scale + batch["centre"] for part in (y, point))
         size = value.abs()
-        ratio = 2 * absolute * scale / (size + said.abs()).clamp_min(1e-12)
+        ratio = 2 * absolute * scale / (size + said.abs()).clamp_min(tiny)
         yield "smape", *known_mean(ratio, mask)
     if "seasonal" in batch:
         error = batch["seasonal"].expand_as(absolute)
@@ -87,7 +89,7 @@ def scores(
     if scale is not None and size is not None:
         yield "crps_original", *known_mean(crps * scale, mask)
         # Summed losses over summed sizes: a mean of ratios, weighted by size.
-        size = size.clamp_min(1e-12)
+        size = size.clamp_min(tiny)
         loss = 2 * pinball(y, quantile_forecast(answer, quantiles, levels), levels).mean(dim=-1)
         yield "wql", *known_mean(loss * scale / size, mask, size)
     ends = interval_levels(INTERVAL)

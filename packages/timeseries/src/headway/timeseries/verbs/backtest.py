@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,13 +26,13 @@ from headway.timeseries.data.protocol import FULL
 from headway.timeseries.pictures import backtest_figure
 from headway.timeseries.verbs import candidates
 from headway.timeseries.verbs.candidates import Candidate
-from headway.timeseries.verbs.loading import Predictor, load_predictor
+from headway.timeseries.verbs.loading import Predictor, add_freq, load_predictor
 from headway.timeseries.verbs.origins import STRETCHES, Origins, across_test_part, last_stretches
 from headway.timeseries.verbs.panels import panel_covariates
 from headway.timeseries.verbs.rolling import REFERENCE, Scores, backtest, verdict
 
-SIMPLE = ("naive", "seasonal", "nlinear", "autoets", "lightgbm")
-USUAL = ("naive", "seasonal", "nlinear")
+SIMPLE = ("naive", "seasonal", "mean", "nlinear", "autoets", "lightgbm")
+USUAL = ("naive", "seasonal", "mean", "nlinear")
 MANY_CHECKPOINTS = True  # -m may be given several times
 WINDOWS = 5  # stretches of series that do not lie side by side
 
@@ -41,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input", type=Path, metavar="FILE", help="CSV or parquet, wide or unique_id, ds, y"
     )
+    add_freq(parser)
     parser.add_argument(
         "--horizon", type=int, nargs="+", help="steps (default: those of the models, or 24)"
     )
@@ -89,7 +91,15 @@ def run(args: argparse.Namespace) -> int:
     if min(horizons) < 1:
         raise UserError(f"--horizon {min(horizons)} is below 1")
     invalid = InvalidItems("raise" if args.on_invalid == "raise" else "skip", "series")
-    panel = read_panel(args.input, covariates=_covariates(trained), invalid=invalid)
+    panel = read_panel(
+        args.input,
+        covariates=_covariates(trained),
+        invalid=invalid,
+        freq=args.freq,
+        usual=next((p.notes["step"] for p in trained if "step" in p.notes), None),
+    )
+    for predictor in trained:
+        predictor.check_step(panel.name, panel.step)
     if args.windows is None and not side_by_side(panel):
         args.windows = WINDOWS
     if args.windows is not None and (args.protocol != FULL or args.stride != 1):
@@ -177,6 +187,8 @@ def _models(
         simple["NLinear"] = candidates.nlinear(panel, train, context, horizon)
     found = {p.name: p for p in able} | simple
     models = {name: candidates.of_model(one, panel, train) for name, one in found.items()}
+    if "mean" in args.simple:
+        models["mean"] = candidates.mean(panel)
     if "autoets" in args.simple:
         models["AutoETS"] = candidates.auto_ets(panel, args.period)
     if "lightgbm" in args.simple:
@@ -184,6 +196,10 @@ def _models(
             panel, train, context_length=context, period=args.period, horizon=horizon
         )
     return models
+
+
+def _known(interval: tuple[float, float]) -> list[float] | None:
+    return None if any(map(math.isnan, interval)) else list(interval)
 
 
 def _report(
@@ -206,7 +222,18 @@ def _report(
         save_figure(backtest_figure(errors, "MASE"), args.plot)
     if args.json:
         skipped = [{"name": e.name, "reason": e.reason} for e in invalid.errors]
-        print(json.dumps({"scores": found, "verdict": lines, "skipped": skipped}, indent=2))
+        leads = [
+            {
+                "horizon": row.horizon,
+                "model": row.model,
+                "over": other,
+                "interval": _known(interval),
+            }
+            for row in rows
+            for other, interval in row.leads.items()
+        ]
+        content = {"scores": found, "leads": leads, "verdict": lines, "skipped": skipped}
+        print(json.dumps(content, indent=2))
         return
     width = max(len(row.model) for row in rows)
     print(

@@ -62,6 +62,32 @@ def seasonal_naive(context_length: int, horizon: int, period: int) -> Predictor:
     return as_predictor(model, {"panel": True}, "cpu", name="seasonal naive")
 
 
+def mean(panel: Panel) -> Candidate:
+    """Returns what repeats the mean of all known values of each series, as nothing beats it on noise.
+
+    Args:
+        panel: The series.
+    """
+    totals, counts, first = [], [], []
+    for place in range(len(panel.names)):
+        values = panel.series(place)
+        known = ~np.isnan(values)
+        # Sums of what lies above the first value: large values would eat up what they change by.
+        first.append(values[known][0] if known.any() else 0.0)
+        above = np.where(known, values - first[-1], 0.0)
+        totals.append(np.concatenate([[0.0], above.cumsum()]))
+        counts.append(np.concatenate([[0], known.cumsum()]))
+
+    def forecast(known: NDArray[np.int64], horizon: int) -> Answer:
+        points = np.empty(known.shape)
+        for place, ends in enumerate(known.T):
+            count = np.maximum(counts[place][ends], 1)
+            points[:, place] = first[place] + totals[place][ends] / count
+        return np.repeat(points[..., None], horizon, axis=2), None
+
+    return forecast
+
+
 def nlinear(panel: Panel, train: NDArray[np.int64], context_length: int, horizon: int) -> Predictor:
     """Returns one linear map for all series, fitted by least squares on their training parts."""
     parts = [panel.series(k)[:n].astype(float) for k, n in enumerate(train)]

@@ -21,6 +21,7 @@ from headway.timeseries.data.classification import pad_series
 from headway.timeseries.data.frames import write_frame
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.ts_file import LabelledSeries, read_ts
+from headway.timeseries.verbs.notes import read_notes
 
 RECIPE = "timeseries/transformer_vowels"
 
@@ -105,9 +106,9 @@ def load_classifier(source: str, device: str | None = None) -> SeriesClassificat
     Raises:
         UserError: If it holds no classifier of series.
     """
-    from headway.core.weights import from_pretrained, read_preprocessing
+    from headway.core.weights import from_pretrained
 
-    model, notes = from_pretrained(source), read_preprocessing(source)
+    model, notes = from_pretrained(source), read_notes(source)
     if "classes" not in notes or "mean" not in notes:
         raise UserError(
             f"{source} holds a {type(model).__name__} that was not trained to classify series; train one "

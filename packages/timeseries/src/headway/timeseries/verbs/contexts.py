@@ -45,8 +45,16 @@ class Contexts:
         self.length, self.horizon = predictor.context_length, predictor.model.horizon
         self.alone = bool(notes.get("panel"))
         parts = (panel.series(k)[:n] for k, n in enumerate(learned))
-        self.scaler = Scaler.of_parts(parts, panel.names).known(notes)
+        self.scaler = predictor.scaler_of(Scaler.of_parts(parts, panel.names))
         self.kept = notes.get("covariates", {})
+        # Places of the model's series among those of the panel, where they differ for it.
+        self.order = predictor.order(panel.names, panel.name)
+        if self.order is not None and len(self.order) != len(panel.names):
+            more = ", ".join(n for n in panel.names if n not in predictor.notes["names"])
+            raise UserError(
+                f"{predictor.name} was built for {len(self.order)} series, {panel.name} has {more} besides; "
+                "leave them out"
+            )
         self.marks: NDArray[np.float32] | None = None
         if notes.get("marks"):
             # An own horizon longer than asked for ends behind the clock; its marks are needed all the same.
@@ -81,9 +89,15 @@ class Contexts:
                 x = x[:, :, None]
             else:
                 x = x.reshape(*shape, self.length).transpose(0, 2, 1)
+                if self.order is not None:
+                    x = x[:, :, self.order]
                 # The calendar is that of all series, so once for each origin.
                 inputs = {name: part[:: shape[1]] for name, part in inputs.items()}
             point, spread = self.predictor.ask(x, inputs, levels)
+            if not self.alone and self.order is not None:
+                back = np.argsort(self.order)
+                point = point[:, :, back]
+                spread = None if spread is None else spread[:, :, back]
             point = np.moveaxis(point, 2, 1).reshape(len(items), self.horizon)
             points.append(point * std + mean)
             if spread is not None:

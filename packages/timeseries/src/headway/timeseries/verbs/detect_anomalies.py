@@ -17,6 +17,7 @@ from headway.timeseries.data.reconstruction import labels_of
 from headway.timeseries.data.table import SeriesTable, read_table
 from headway.timeseries.metrics.step_scores import StepScores
 from headway.timeseries.pictures import anomaly_figure
+from headway.timeseries.verbs.loading import add_freq
 from headway.timeseries.verbs.windows import Reconstructor, load_reconstructor, one_output
 
 RECIPE = "timeseries/anomalies_ucr"
@@ -27,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input", type=Path, metavar="FILE", help="CSV or parquet, wide or unique_id, ds, y"
     )
+    add_freq(parser)
     parser.add_argument(
         "--threshold", type=float, help="flag scores above it (default: that of the model)"
     )
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             f"{args.checkpoint} was trained without a validation part and has no threshold; give --threshold"
         )
-    table = read_table(args.input)
+    table = read_table(args.input, freq=args.freq, usual=model.notes.get("step"))
     labels = None
     column = model.notes.get("labels")
     if column in table.names:

@@ -21,7 +21,7 @@ from headway.timeseries.data.panel import Panel, panel_of
 from headway.timeseries.data.table import SeriesTable, read_table, write_table
 from headway.timeseries.metrics import interval_levels
 from headway.timeseries.pictures import forecast_figure, panel_figure
-from headway.timeseries.verbs.loading import Predictor, load_predictor
+from headway.timeseries.verbs.loading import Predictor, add_freq, load_predictor
 from headway.timeseries.verbs.panels import forecast_panel, panel_covariates
 
 
@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="CSV or parquet, wide or unique_id, ds, y",
     )
+    add_freq(parser)
     parser.add_argument(
         "--horizon", type=int, help="steps to forecast (default: as many as the model was made for)"
     )
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
                     save_figure(panel_figure(series, frame, percents), plot)
                     plot = None  # of the first file
                 continue
-            table = read_table(path)
+            table = read_table(path, freq=args.freq, usual=predictor.notes.get("step"))
             stamps, values, intervals = forecast(
                 predictor,
                 table,
@@ -140,7 +141,12 @@ def _panel(
     """Returns the series of a long file, and their forecasts, each from its own end."""
     invalid = InvalidItems("raise" if args.on_invalid == "raise" else "skip", "series")
     panel = panel_of(
-        read_frame(path), str(path), covariates=panel_covariates(predictor), invalid=invalid
+        read_frame(path),
+        str(path),
+        covariates=panel_covariates(predictor),
+        invalid=invalid,
+        freq=args.freq,
+        usual=predictor.notes.get("step"),
     )
     for error in invalid.errors:
         counts.refuse(error, args.on_invalid)
@@ -214,6 +220,7 @@ def forecast(
             f"has {len(table.stamps)} rows, the model reads {length} (its context_length)",
         )
     predictor.check_step(table.name, table.step)
+    file, table = table, predictor.arranged(table)
     unknown = np.isnan(table.values[-length:]).all(axis=0)
     for place in np.flatnonzero(unknown):
         error = InputError(
@@ -232,6 +239,13 @@ def forecast(
         values[:, silent], quantiles[:, silent] = np.nan, np.nan
         unknown = unknown | silent
     counts.done += int((~unknown).sum())
+    if table.names != file.names:
+        # Back to the order of the file; a series that the model was not built for has no forecast.
+        places = [file.names.index(name) for name in table.names]
+        shape = (horizon, len(file.names))
+        here, spread = np.full(shape, np.nan), np.full((*shape, len(levels)), np.nan)
+        here[:, places], spread[:, places] = values, quantiles
+        values, quantiles = here, spread
     intervals = {
         percent: (quantiles[..., 2 * k], quantiles[..., 2 * k + 1])
         for k, percent in enumerate(percents)

@@ -20,6 +20,7 @@ from headway.core.files import save_figure
 from headway.timeseries.data.frames import write_frame
 from headway.timeseries.models.diffusion_ts import DiffusionTS
 from headway.timeseries.pictures import made_figure
+from headway.timeseries.verbs.notes import read_notes
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +63,7 @@ def load(source: str, device: str | None) -> tuple[DiffusionTS, dict[str, Any]]:
     Raises:
         UserError: If it generates no series.
     """
-    from headway.core.weights import from_pretrained, read_preprocessing
+    from headway.core.weights import from_pretrained
 
     model = from_pretrained(source)
     if not isinstance(model, DiffusionTS):
@@ -70,7 +71,7 @@ def load(source: str, device: str | None) -> tuple[DiffusionTS, dict[str, Any]]:
             f"{source} is a {type(model).__name__}, which generates no series; train a DiffusionTS "
             "(headway fit -c timeseries/diffusion_ts_ett)"
         )
-    return model.eval().to(choose_device(device)), read_preprocessing(source)
+    return model.eval().to(choose_device(device)), read_notes(source)
 
 
 def generate(

@@ -16,6 +16,7 @@ from headway.timeseries.data.clock import FIRST_ROW
 from headway.timeseries.data.frames import PARQUET, read_frame, write_frame
 from headway.timeseries.data.table import SeriesTable, read_stamps, read_table
 from headway.timeseries.pictures import filled_figure, stretches
+from headway.timeseries.verbs.loading import add_freq
 from headway.timeseries.verbs.windows import Reconstructor, load_reconstructor, one_output
 
 RECIPE = "timeseries/imputation_ett"
@@ -26,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input", type=Path, metavar="FILE", help="CSV or parquet, wide or unique_id, ds, y"
     )
+    add_freq(parser)
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the series here")
 
 
@@ -33,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Writes the file with its gaps filled; returns 1 if nothing could be filled."""
     one_output(args, "impute")
     model = load_reconstructor(args.checkpoint, args.device, "imputation", RECIPE)
-    table = read_table(args.input)
+    table = read_table(args.input, freq=args.freq, usual=model.notes.get("step"))
     counts = Counts("series")
     filled = impute(model, table, on_invalid=args.on_invalid, counts=counts)
     write_filled(args.input, args.out, table, filled)
@@ -123,6 +125,7 @@ def write_filled(source: Path, out: Path, table: SeriesTable, filled: NDArray[np
     text: Any = frame if parquet else pd.read_csv(source, dtype=str, keep_default_na=False)
     new = ~np.isnan(filled) & np.isnan(table.values)
     if table.form == "wide":
+        text = _with_rows(text, table, read_stamps(frame.iloc[:, 0], table.name), parquet)
         for place in range(len(table.names)):
             rows = np.flatnonzero(new[:, place])
             _put(text, text.columns[place + 1], rows, filled[rows, place])
@@ -147,6 +150,23 @@ def write_filled(source: Path, out: Path, table: SeriesTable, filled: NDArray[np
     if added:
         text = pd.concat([text, pd.DataFrame(added)], ignore_index=True)
     _write(text, out)
+
+
+def _with_rows(text: Any, table: SeriesTable, stamps: pd.Index, parquet: bool) -> Any:
+    """Returns a wide file with the rows that it lacks on the clock of its table."""
+    if len(text) == len(table.stamps):
+        return text
+    places = table.stamps.get_indexer(stamps)
+    text = text.set_axis(places).reindex(
+        range(len(table.stamps)), fill_value=np.nan if parquet else ""
+    )
+    absent = np.setdiff1d(np.arange(len(text)), places)
+    new = table.stamps[absent]
+    # In a frame of objects, so that stamps of any type fit.
+    first = text.iloc[:, 0].astype(object)
+    first.iloc[absent] = list(new) if parquet else list(map(str, new))
+    text.isetitem(0, first.infer_objects())
+    return text
 
 
 def _put(frame: Any, column: Any, rows: NDArray[np.int64], values: NDArray[np.float64]) -> None:

@@ -1,7 +1,8 @@
 """A trained forecaster with what its series must go through."""
 
+import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,12 @@ from headway.core.heads import StudentT
 from headway.timeseries.data.clock import calendar_marks, following
 from headway.timeseries.data.intervals import conformal_offsets
 from headway.timeseries.data.scaler import Scaler
+from headway.timeseries.data.steps import same_step
 from headway.timeseries.data.table import SeriesTable
+from headway.timeseries.layers.window_norm import AffineWindowNorm, WindowNorm
 from headway.timeseries.models.base import Forecaster
 from headway.timeseries.models.probabilistic import point_forecast, quantile_forecast
+from headway.timeseries.verbs.notes import read_notes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +47,20 @@ class Predictor:
 
     def scaler(self, table: SeriesTable) -> Scaler:
         """Returns how the series of a file are scaled for this model."""
-        return Scaler.for_series(self.notes, table.names, table.values)
+        return self.scaler_of(Scaler.fit(table.values, table.names))
+
+    def scaler_of(self, measured: Scaler) -> Scaler:
+        """Returns how series are scaled for this model: as in training, or by their own values.
+
+        A model without a scaler reads series as they are, unless it says of itself that their units do not
+        matter (``Forecaster.affine``): single precision would lose what a large value changes by.
+        """
+        if "mean" not in self.notes:
+            if self.model.affine or any(isinstance(p, WindowNorm) for p in self.model.children()):
+                return measured
+            if self.model.shifts:
+                return replace(measured, std=np.ones_like(measured.std))
+        return measured.known(self.notes)
 
     def marks(self, stamps: pd.Index) -> NDArray[np.float32] | None:
         """Returns the calendar marks of stamps, or None for a model without."""
@@ -115,16 +132,59 @@ class Predictor:
             return point, quantile_forecast(answer, own, levels).double().cpu().numpy()
         return point, None
 
-    def check_step(self, name: str, step: str) -> None:
+    def order(self, names: Sequence[str], source: str) -> list[int] | None:
+        """Returns where the series of the model are among those of a file; None if any order will do.
+
+        A model that was built for a number of series knows each by its place, so they are matched by name.
+
+        Raises:
+            InputError: If one of them is not in the file.
+        """
+        trained = self.notes.get("names")
+        if trained is None or self.notes.get("panel") or not self.fixed:
+            return None
+        missing = [name for name in trained if name not in names]
+        if missing:
+            raise InputError(
+                source,
+                f"has no series {', '.join(missing[:5])}; the model was built for {', '.join(trained[:10])} "
+                "and knows each by its name",
+            )
+        return [list(names).index(name) for name in trained]
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the model treats its series by their places."""
+        return any(
+            getattr(part, "variates", 1) != 1
+            or (isinstance(part, AffineWindowNorm) and len(part.gain) > 1)
+            for part in self.model.modules()
+        )
+
+    def arranged(self, table: SeriesTable) -> SeriesTable:
+        """Returns a table with the series of the model in their order, if it needs one.
+
+        Raises:
+            InputError: If one of them is not in the table.
+        """
+        places = self.order(table.names, table.name)
+        if places is None:
+            return table
+        names = tuple(table.names[place] for place in places)
+        return replace(table, names=names, values=table.values[:, places])
+
+    def check_step(self, name: str, step: Any) -> None:
         """Raises if the steps of a file are not those that the model was trained on.
 
         Raises:
             InputError: If they differ.
         """
         trained = self.notes.get("step")
-        if trained is not None and trained != step:
+        if trained is not None and not same_step(trained, step):
             raise InputError(
-                name, f"has a step of {step}, the model was trained on steps of {trained}"
+                name,
+                f"has a step of {step}, the model was trained on steps of {trained}; --freq gives "
+                "another",
             )
 
     def continue_table(
@@ -164,18 +224,27 @@ class Predictor:
         return future[:horizon], done, quantiles
 
 
+def add_freq(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--freq``."""
+    parser.add_argument(
+        "--freq",
+        help="step of time, such as h, D, B (business days), W-MON or MS (default: read from the stamps); "
+        "rows that are not there are missing values",
+    )
+
+
 def load_predictor(source: str, device: str | None = None, *, name: str | None = None) -> Predictor:
     """Loads a run folder, a checkpoint, a directory or a hub id.
 
     Raises:
         UserError: If it holds no forecaster.
     """
-    from headway.core.weights import from_pretrained, read_preprocessing
+    from headway.core.weights import from_pretrained
 
     model = from_pretrained(source)
     if not isinstance(model, Forecaster):
         raise UserError(f"{source} holds a {type(model).__name__}, which is no forecaster")
-    notes = read_preprocessing(source)
+    notes = read_notes(source)
     if "task" in notes:
         verb = {"imputation": "impute", "anomalies": "detect-anomalies"}.get(notes["task"])
         raise UserError(

@@ -18,9 +18,18 @@ from headway.timeseries.verbs.loading import Predictor
 
 
 def panel_covariates(predictor: Predictor) -> Covariates:
-    """Returns which columns the model was trained with."""
-    columns = predictor.notes.get("covariates", {}).get("columns", {})
-    return Covariates(**{kind: tuple(names) for kind, names in columns.items()})
+    """Returns which columns the model was trained with, and what its words are."""
+    kept = predictor.notes.get("covariates", {})
+    columns = {kind: tuple(names) for kind, names in kept.get("columns", {}).items()}
+    words = kept.get("words")
+    if words is None:
+        # Runs from before words were kept have them in the names of their columns.
+        words = {}
+        for name in kept.get("static", {}).get("names", ()):
+            column, _, word = name.partition("=")
+            if word and name not in columns.get("static", ()):
+                words.setdefault(column, []).append(word)
+    return Covariates(**columns, words={name: tuple(found) for name, found in words.items()})
 
 
 def forecast_panel(

@@ -61,11 +61,12 @@ class Recalibration:
         """Returns how far each quantile moves, (S, H, levels), in units of the sizes; NaN without errors."""
         if state != self._state:
             errors = np.stack(self.errors[slice(*state)])
-            if len(errors) < OWN:
-                together = errors.reshape(-1, 1, *errors.shape[2:])
-                found = np.repeat(_quantiles(together, self.levels), errors.shape[1], axis=0)
-            else:
-                found = _quantiles(errors, self.levels)
+            together = errors.reshape(-1, 1, *errors.shape[2:])
+            found = np.repeat(_quantiles(together, self.levels), errors.shape[1], axis=0)
+            if len(errors) >= OWN:
+                # Some series may know fewer, where values are missing.
+                able = (~np.isnan(errors)).sum(axis=0).min(axis=-1, keepdims=True) >= OWN
+                found = np.where(able, _quantiles(errors, self.levels), found)
             self._state, self._offsets = state, found
         return self._offsets
 

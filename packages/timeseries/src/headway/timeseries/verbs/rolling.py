@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,8 @@ class Scores:
         coverage: Share of values in the intervals of 80 percent.
         coverage_interval: Of it.
         seconds: Process CPU time of its forecasts, calibration included.
+        leads: Name of each other model -> interval of its MASE minus that of this one, both over the same
+            draws. Above 0 this one is surely better.
     """
 
     model: str
@@ -66,14 +68,13 @@ class Scores:
     coverage: float
     coverage_interval: tuple[float, float]
     seconds: float
+    leads: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns it as JSON values; what is not known is None."""
+        """Returns the scores of this model alone as JSON values; what is no number is None."""
         found = asdict(self)
-        return {
-            name: None if isinstance(value, float) and math.isnan(value) else value
-            for name, value in found.items()
-        }
+        del found["leads"]
+        return {name: _json(value) for name, value in found.items()}
 
 
 def backtest(
@@ -119,27 +120,66 @@ def backtest(
         start = time.process_time()
         sums[name] = _Sums(panel, origins, horizon, size, deviation).of(model, name)
         spent[name] = time.process_time() - start
-    base = sums.get(REFERENCE)
-    return [
-        _scores(name, found, base, draws, horizon, int((size > 0).sum()), spent[name])
-        for name, found in sums.items()
-    ]
+    means = {name: draws.means(found["error"], found["usable"]) for name, found in sums.items()}
+    series = int((size > 0).sum())
+    rows = []
+    for name, found in sums.items():
+        row = _scores(name, found, sums.get(REFERENCE), draws, horizon, series, spent[name])
+        # The same draws for both: what makes all models worse at once does not count.
+        leads = {other: ends(means[other] - means[name]) for other in sums if other != name}
+        rows.append(replace(row, leads=leads))
+    return rows
 
 
 def verdict(rows: Sequence[Scores], trained: Sequence[str]) -> list[str]:
-    """Says for each horizon which model has the least MASE, plainly where it is a simple one."""
+    """Says for each horizon which model has the least MASE, and whether that is sure.
+
+    A model is best if the interval of the difference to every other one excludes 0 (``Scores.leads``), simple
+    ones among them; otherwise those that cannot be told from it are named. A model without a number is
+    never best.
+
+    Args:
+        rows: Of all models and horizons.
+        trained: Names of the models that are no simple ones.
+    """
     lines = []
     for horizon in sorted({row.horizon for row in rows}):
-        here = sorted((r for r in rows if r.horizon == horizon), key=lambda r: r.mase)
-        best, mine = here[0], [row for row in here if row.model in trained]
-        line = f"horizon {horizon}: {best.model} is best (MASE {best.mase:.4f})"
-        if mine and best.model not in trained:
+        here = sorted((r for r in rows if r.horizon == horizon), key=_rank)
+        scored = [row for row in here if math.isfinite(row.mase)]
+        without = [row.model for row in here if not math.isfinite(row.mase)]
+        lost = f"; {', '.join(without)} gave no number" if without else ""
+        if not scored:
+            lines.append(f"horizon {horizon}: no model gave a number{lost}")
+            continue
+        best, line = scored[0], f"horizon {horizon}: "
+        close = [row.model for row in scored[1:] if not best.leads.get(row.model, (0.0,))[0] > 0]
+        said = f"{best.model} is best (MASE {best.mase:.4f})"
+        if close:
+            said = (
+                f"{best.model} has the least MASE ({best.mase:.4f}), not distinguishable from "
+                f"{', '.join(close)}"
+            )
+        line += said
+        mine = [row for row in scored if row.model in trained]
+        simple = next((row for row in scored if row.model not in trained), None)
+        if mine and simple is best and mine[0].model not in close:
             line += f"; this simple model beats {mine[0].model} ({mine[0].mase:.4f})"
         for row in mine:
-            if not row.skill_interval[0] > 0:
-                line += f"; {row.model} has no sure skill against {REFERENCE}"
-        lines.append(line)
+            if simple is not None and not row.leads.get(simple.model, (0.0,))[0] > 0:
+                line += f"; {row.model} has no sure skill against {simple.model}"
+        lines.append(line + lost)
     return lines
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_json(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _rank(row: Scores) -> tuple[bool, float]:
+    """Orders by MASE; what is no number comes last."""
+    return not math.isfinite(row.mase), row.mase
 
 
 def _scores(

@@ -15,6 +15,7 @@ from headway.timeseries.data.table import SeriesTable
 from headway.timeseries.models.base import Forecaster
 from headway.timeseries.models.reconstruction import check_reconstructs, reconstruct
 from headway.timeseries.verbs.loading import Predictor
+from headway.timeseries.verbs.notes import read_notes
 
 BATCH = 256  # windows that are asked at once
 
@@ -40,7 +41,7 @@ class Reconstructor:
         return self.predictor.context_length
 
     def check(self, table: SeriesTable) -> None:
-        """Raises if a file is shorter than a window, has other steps of time, or too many series.
+        """Raises if a file is shorter than a window, has other steps of time, or other series.
 
         Raises:
             InputError: It says what the model was trained on.
@@ -51,6 +52,7 @@ class Reconstructor:
                 f"has {len(table.stamps)} rows, the model reads {self.length} (its context_length)",
             )
         self.predictor.check_step(table.name, table.step)
+        self.predictor.order(table.names, table.name)
         variates = getattr(self.predictor.model, "variates", None)
         if variates is not None and variates != len(table.names):
             raise InputError(
@@ -74,8 +76,11 @@ class Reconstructor:
             starts: (W,). Output: (B,), (B, L, N).
         """
         device = self.predictor.device
+        places = self.predictor.order(table.names, table.name)
         known = ~np.isnan(table.values)
         scaled = np.where(known, scaler.forward(table.values), 0.0)
+        if places is not None:
+            known, scaled = known[:, places], scaled[:, places]
         marks = self.predictor.marks(table.stamps)
         for batch in np.split(starts, range(BATCH, len(starts), BATCH)):
             rows = batch[:, None] + np.arange(self.length)
@@ -83,7 +88,10 @@ class Reconstructor:
             mask = None if known.all() else torch.from_numpy(known[rows]).to(device)
             calendar = None if marks is None else torch.from_numpy(marks[rows]).float().to(device)
             answer = reconstruct(self.predictor.model, x, mask=mask, marks=calendar)
-            yield batch, answer.double().cpu().numpy()
+            found = answer.double().cpu().numpy()
+            if places is not None:
+                found = found[..., np.argsort(places)]
+            yield batch, found
 
 
 def load_reconstructor(source: str, device: str | None, task: str, remedy: str) -> Reconstructor:
@@ -98,9 +106,9 @@ def load_reconstructor(source: str, device: str | None, task: str, remedy: str) 
     Raises:
         UserError: If it was trained for something else.
     """
-    from headway.core.weights import from_pretrained, read_preprocessing
+    from headway.core.weights import from_pretrained
 
-    model, notes = from_pretrained(source), read_preprocessing(source)
+    model, notes = from_pretrained(source), read_notes(source)
     if notes.get("task") != task or not isinstance(model, Forecaster):
         raise UserError(
             f"{source} holds a {type(model).__name__} that was not trained for {task}; train one with "
