@@ -77,6 +77,8 @@ class LegendreMemory(TokenMixer):
         order: Polynomials of each signal; more keep finer detail.
         window: Tokens that the memory spans.
         activation: Class of the activation of what is read.
+        write_activation: Class of the activation of what is written; ``torch.nn.Identity`` writes signals
+            of both signs.
 
     Shape:
         x: (B, N, dim). Output: the same.
@@ -100,6 +102,7 @@ class LegendreMemory(TokenMixer):
         order: int = 32,
         window: float = 128,
         activation: Callable[[], nn.Module] = nn.ReLU,
+        write_activation: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
         for name, value in (("heads", heads), ("order", order), ("window", window)):
@@ -107,6 +110,7 @@ class LegendreMemory(TokenMixer):
                 raise UserError(f"{name} must be at least 1, got {value}")
         self.signals, self.order, self.window = heads, order, window
         self.write = nn.Linear(dim, heads)
+        self.write_activation = write_activation()
         self.read = nn.Linear(heads * order + dim, dim)
         self.activation = activation()
         self.projection = nn.Linear(dim, dim)
@@ -159,7 +163,7 @@ class LegendreMemory(TokenMixer):
         """Writes, remembers and reads."""
         if cache is not None and not isinstance(cache, RecurrentCache):
             raise UserError("LegendreMemory runs step by step with the cache of init_cache()")
-        signals = self.write(x)
+        signals = self.write_activation(self.write(x))
         real = layout.token_mask(x.shape[1])
         if real is not None:
             # By FFT everything meets everything, even what holds NaN.
