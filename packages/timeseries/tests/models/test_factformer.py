@@ -91,7 +91,7 @@ def test_a_block_adds_places_and_what_the_mixer_makes_of_the_normalised_stream()
     x, layout = torch.randn(2, 12, 8), Layout(grid=(3, 4))
     assert block.places is not None
     placed = x + block.places((3, 4))
-    expected = placed + block.mixer.function(F.layer_norm(placed, (8,), eps=1e-6), layout)
+    expected = placed + block.mixer.function(F.layer_norm(placed, (8,)), layout)
     torch.testing.assert_close(block(x, layout)[0], expected)
     # Places are shares of an axis: those of a finer grid lie among them.
     torch.testing.assert_close(
@@ -111,7 +111,7 @@ def test_the_march_goes_on_among_hidden_channels() -> None:
     hidden = march.expand(x)
     for step, frame in enumerate(march(x, 3).unbind(1)):
         hidden = hidden + march.times[step]
-        hidden = hidden + march.advance.function(F.layer_norm(hidden, (32,), eps=1e-6))
+        hidden = hidden + march.advance.function(F.layer_norm(hidden, (32,)))
         groups = hidden.unflatten(2, (16, 2)).transpose(1, 2).flatten(2)  # (B, groups, 2 N)
         normal = (
             F.layer_norm(groups, groups.shape[2:]).unflatten(2, (5, 2)).transpose(1, 2).flatten(2)

@@ -15,8 +15,8 @@ from headway.core.feedforward import MLP
 from headway.core.layout import Layout
 from headway.core.mixers import FactorizedAttention
 from headway.core.module import Module
-from headway.core.norms import LayerNorm
 from headway.core.sublayer import Sublayer
+from headway.timeseries.layers.torch_norm import TorchLayerNorm
 
 
 class FourierPlaces(Module):
@@ -84,7 +84,7 @@ class KernelBlock(Sublayer):
         *,
         mixer: MixerFactory = FactorizedAttention,
         feedforward: FeedForwardFactory | None = None,
-        norm: NormFactory = LayerNorm,
+        norm: NormFactory = TorchLayerNorm,
         places: Callable[[int, int], nn.Module] | None = FourierPlaces,
         layer_scale: float | None = None,
         drop_path: float = 0.0,
@@ -151,7 +151,7 @@ class LatentMarch(Module):
         self.steps, self.groups = steps, expansion * groups
         self.expand = nn.Linear(dim, hidden, bias=False)
         self.times = nn.Parameter(0.02 * torch.randn(steps, hidden))
-        self.advance = PreNorm(hidden, MLP(hidden, hidden_dim=dim), norm=LayerNorm)
+        self.advance = PreNorm(hidden, MLP(hidden, hidden_dim=dim), norm=TorchLayerNorm)
         self.gain = nn.Parameter(torch.ones(hidden))
         self.offset = nn.Parameter(torch.zeros(hidden))
         self.write = nn.Sequential(
@@ -190,7 +190,7 @@ class LinearStep(Module):
 
     def __init__(self, dim: int, outputs: int) -> None:
         super().__init__()
-        self.norm = LayerNorm(dim)
+        self.norm = TorchLayerNorm(dim)
         self.layer = nn.Linear(dim, outputs)
 
     def forward(self, x: Tensor, steps: int = 1) -> Tensor:

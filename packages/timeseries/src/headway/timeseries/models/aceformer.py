@@ -23,8 +23,8 @@ CumulativeProbSparse = partial(ProbSparseAttention, cumulative=True)
     id=157,
     name="ACEFormer",
     paper="https://arxiv.org/abs/2404.07969",
-    claim="reads the slow part of a series; distilling halves channels and keeps every moment, whose place is "
-    "told anew at each level, and tokens that do not attend take the sum of the values so far",
+    claim="reads the slow part of a series; distilling halves channels and keeps every moment, whose place "
+    "is told anew at each level, and tokens that do not attend take the sum of the values so far",
     test="packages/timeseries/tests/models/test_aceformer.py",
 )
 class ACEFormer(Forecaster):

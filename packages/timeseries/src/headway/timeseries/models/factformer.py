@@ -1,7 +1,6 @@
 """FactFormer: the next fields of a simulation."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -11,11 +10,11 @@ from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers import FactorizedAttention
-from headway.core.norms import LayerNorm
 from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.timeseries.layers.kernel_block import KernelBlock, LatentMarch
+from headway.timeseries.layers.torch_norm import TorchLayerNorm
 from headway.timeseries.models.simulator import Simulator
 
 
@@ -85,7 +84,7 @@ class FactFormer(Simulator):
             mixer=mixer,
             feedforward=function,
             block=block,
-            norm=partial(LayerNorm, eps=1e-5),
+            norm=TorchLayerNorm,
             final_norm=False,
         )
         self.head = head(dim, outputs)

@@ -1,7 +1,6 @@
 """GNOT: a solution at any points, from any number of input functions on meshes of their own."""
 
 from collections.abc import Sequence
-from functools import partial
 
 from torch import Tensor, nn
 
@@ -11,7 +10,6 @@ from headway.core.feedforward import MLP
 from headway.core.layout import Layout
 from headway.core.mixers import NormalizedLinearCrossAttention
 from headway.core.module import Module
-from headway.core.norms import LayerNorm
 from headway.core.systems import system
 from headway.timeseries.layers.gated_experts import GatedExperts, GeometricGate
 from headway.timeseries.layers.heterogeneous import (
@@ -19,8 +17,7 @@ from headway.timeseries.layers.heterogeneous import (
     HeterogeneousAttention,
     PointNetwork,
 )
-
-Norm = partial(LayerNorm, eps=1e-5)
+from headway.timeseries.layers.torch_norm import TorchLayerNorm
 
 
 class HeterogeneousBlock(Module):
@@ -63,10 +60,10 @@ class HeterogeneousBlock(Module):
             if cross is None
             else AveragedMixers(dim, heads, functions, mixer=cross)
         )
-        self.set_norms = nn.ModuleList(Norm(dim) for _ in range(functions))
+        self.set_norms = nn.ModuleList(TorchLayerNorm(dim) for _ in range(functions))
         make = NormalizedLinearCrossAttention if cross is None else cross
         self.mixer = make(dim, heads)
-        self.norms = nn.ModuleList(Norm(dim) for _ in range(4))
+        self.norms = nn.ModuleList(TorchLayerNorm(dim) for _ in range(4))
         self.experts = nn.ModuleList(
             GatedExperts(dim, experts, feedforward=feedforward) for _ in range(2)
         )
