@@ -136,7 +136,7 @@ def film(number: int, seed: int) -> Tensor:
 def error(mixer, steps: int, seed: int = 0) -> float:
     torch.manual_seed(seed)
     model = SwinLSTM(patch=1, dim=16, heads=2, mixer=mixer)
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for step in range(steps):
         frames = film(16, step)
         loss = torch.nn.functional.binary_cross_entropy(model.follow(frames[:, :-1]), frames[:, 1:])
@@ -150,7 +150,7 @@ def error(mixer, steps: int, seed: int = 0) -> float:
 
 
 def test_it_follows_what_moves_and_single_places_do_not() -> None:
-    """After 300 steps, seeds 0 to 4: SEEDS; single places 0.93; black frames have an error of 1."""
+    """After 300 steps, seeds 0 to 4: 0.004, 0.005, 0.201, 0.001, 0.045; single places 0.92; black frames 1."""
     assert error(Windows, 300) < 0.5
     assert error(Alone, 60) > 0.85
 

@@ -38,8 +38,8 @@ class TRADES(Module):
         dim: Channels of a token.
         depth: Number of blocks.
         heads: Heads of the mixers.
-        network: Builds the network, ``(order, book, past, future, dim=, depth=, heads=)``: ``JoinedOrders``, as
-            published, or ``AddedBooks``.
+        network: Builds the network, ``(order, book, past, future, dim=, depth=, heads=)``: ``JoinedOrders``,
+            as published, or ``AddedBooks``.
         process: Builds the diffusion process.
 
     Shape:
