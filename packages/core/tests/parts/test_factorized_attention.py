@@ -97,6 +97,15 @@ def test_places_do_not_count_the_grid() -> None:
     assert refined(small(position=ByIndex)) > 0.3
 
 
+def test_the_default_is_told_the_places() -> None:
+    """The same profile everywhere: without places its kernel is one number, with them it depends on the distance."""
+    field = torch.ones(1, 6, 6, 8, dtype=torch.float64)
+    kernel = small().kernel(field, 0)[0, 0]
+    torch.testing.assert_close(kernel[0, 1], kernel[3, 4], atol=1e-6, rtol=1e-5)
+    assert (kernel[0, 1] - kernel[0, 0]).abs() > 1e-4
+    assert small(position=None).kernel(field, 0)[0, 0].std() < 1e-12
+
+
 def test_places_lie_on_a_ring_or_between_walls() -> None:
     """The kernel on 6 places of a ring is that of 7 places between walls, without the last one."""
     ring, walls = small(axes=1), small(axes=1, walls=True)

@@ -213,6 +213,15 @@ def test_tokens_that_do_not_attend_take_the_sum_so_far() -> None:
     torch.testing.assert_close(mixer(x)[others], so_far[others], atol=1e-5, rtol=1e-4)
 
 
+def test_feedforwards_are_as_wide_as_published() -> None:
+    model = small()
+    assert [level.feedforward.fc1.out_features for level in model.levels] == [64, 64]
+    assert [block.feedforward.fc1.out_features for block in model.decoder] == [16, 16]
+    x = torch.randn(2, 3, 16)
+    feedforward = model.levels[0].feedforward
+    torch.testing.assert_close(feedforward(x), feedforward.fc2(feedforward.fc1(x).relu()))
+
+
 def test_missing_values_do_not_matter_and_it_comes_back(tmp_path: Path) -> None:
     model = small(mixer=FourierMixer, cross=FourierMixer).eval()
     x, mask = torch.randn(2, 24, 2), torch.rand(2, 24, 2) > 0.3

@@ -12,6 +12,7 @@ from headway.core.layout import Layout
 from headway.core.mixers import CrossAttention
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.layers.gated_experts import GatedExperts, GeometricGate
+from headway.timeseries.layers.heterogeneous import PointNetwork
 from headway.timeseries.models import GNOT
 from headway.timeseries.simulation.darcy import darcy
 
@@ -126,6 +127,18 @@ def test_a_block_is_the_published_one() -> None:
     layout = Layout()
     found = block(x, layout, tokens, [layout, layout], points)
     torch.testing.assert_close(found, expected)
+
+
+def test_hidden_layers_of_a_point_network_are_added_to_what_they_read() -> None:
+    torch.manual_seed(0)
+    network = PointNetwork(3, 8, 2)
+    x = torch.randn(5, 3)
+    hidden = F.gelu(network.enter(x))
+    for layer in network.layers:
+        hidden = hidden + F.gelu(layer(hidden))
+    assert len(network.layers) == 2
+    torch.testing.assert_close(network(x), network.leave(hidden))
+    assert isinstance(small().point_embedding, PointNetwork)
 
 
 def test_numbers_of_the_whole_problem_do_not_reach_the_gates() -> None:
