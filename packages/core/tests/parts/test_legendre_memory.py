@@ -143,9 +143,14 @@ def test_what_is_written_is_positive_unless_asked_otherwise() -> None:
         ({"write_activation": torch.nn.Identity}, lambda u: u),
     ):
         model = small(**options)
-        memory = model.remember(wanted(model.write(x))).flatten(2)
+        memory = model.remember(wanted(model.write[0](x))).flatten(2)
         read = model.read(torch.cat([memory, x], dim=2))
         torch.testing.assert_close(model(x), model.projection(read.relu()))
+
+
+def test_an_empty_batch_has_an_empty_memory() -> None:
+    model = small()
+    assert model(torch.zeros(0, 3, 8, dtype=torch.float64)).shape == (0, 3, 8)
 
 
 def test_gradients_are_right() -> None:

@@ -109,8 +109,7 @@ class LegendreMemory(TokenMixer):
             if value < 1:
                 raise UserError(f"{name} must be at least 1, got {value}")
         self.signals, self.order, self.window = heads, order, window
-        self.write = nn.Linear(dim, heads)
-        self.write_activation = write_activation()
+        self.write = nn.Sequential(nn.Linear(dim, heads), write_activation())
         self.read = nn.Linear(heads * order + dim, dim)
         self.activation = activation()
         self.projection = nn.Linear(dim, dim)
@@ -129,6 +128,8 @@ class LegendreMemory(TokenMixer):
         """
         tokens = signals.shape[1]
         wide = torch.promote_types(signals.dtype, torch.float32)
+        if not signals.shape[0]:  # no transform of nothing
+            return signals.to(wide)[..., None].expand(*signals.shape, self.order)
         powers = self._powers(tokens, signals.device)  # 0 to N
         response = (powers[:-1] @ self.entry.to(signals.device)).to(wide)
         # Twice the length: a convolution by FFT would wrap around.
@@ -163,7 +164,7 @@ class LegendreMemory(TokenMixer):
         """Writes, remembers and reads."""
         if cache is not None and not isinstance(cache, RecurrentCache):
             raise UserError("LegendreMemory runs step by step with the cache of init_cache()")
-        signals = self.write_activation(self.write(x))
+        signals = self.write(x)
         real = layout.token_mask(x.shape[1])
         if real is not None:
             # By FFT everything meets everything, even what holds NaN.
@@ -185,7 +186,7 @@ class LegendreMemory(TokenMixer):
         device: torch.device | None = None,
     ) -> RecurrentCache:
         """Returns an empty memory; no size goes by ``max_length``."""
-        weight = self.write.weight
+        weight = self.read.weight
         dtype = torch.promote_types(dtype or weight.dtype, torch.float32)
         shape = (batch, self.signals, self.order)
         return RecurrentCache(torch.zeros(shape, dtype=dtype, device=device or weight.device))
