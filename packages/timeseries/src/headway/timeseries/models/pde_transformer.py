@@ -36,9 +36,9 @@ class PDETransformer(Simulator):
     """Shifted windows in a U: down to coarser grids, up again, each level joined with its counterpart.
 
     It keeps the paper's idea (windows within a field, attention among the fields at a place, a U, the
-    equation in every norm), but is **not** the authors' network, and takes none of its weights. Theirs
-    (tum-pbs/pde-transformer, separate channels) has cosine attention with a learned scale and a network for
-    the bias of a place, no projection behind attention, gates that start at 1 (here at 0, as in DiT), 3 x 3
+    equation in every norm), but is **not** the authors' network: that is ``PDETransformerSC``, which is
+    told no numbers of the equation. Theirs has cosine attention with a learned scale and a network for the
+    bias of a place, no projection behind attention, gates that start at 1 (here at 0, as in DiT), 3 x 3
     convolutions with pixel shuffles between the levels (here merging and linear layers), twice the width
     on the way up to the finest grid, a 3 x 3 convolution and a conditioned norm at the end; kind of field,
     equation and parameters enter as one sum of embeddings (here the kind is added to the tokens, numbers
