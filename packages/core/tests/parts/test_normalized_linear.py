@@ -8,9 +8,9 @@ from headway.core.layout import Layout
 from headway.core.mixers import CrossAttention, NormalizedLinearCrossAttention
 
 
-def small() -> NormalizedLinearCrossAttention:
+def small(**options) -> NormalizedLinearCrossAttention:
     torch.manual_seed(0)
-    return NormalizedLinearCrossAttention(8, 2, context_dim=6).double()
+    return NormalizedLinearCrossAttention(8, 2, context_dim=6, **options).double()
 
 
 def test_it_equals_its_weights_which_add_up_to_one() -> None:
@@ -22,7 +22,11 @@ def test_it_equals_its_weights_which_add_up_to_one() -> None:
     )
     weights = query @ key.softmax(dim=-1).transpose(2, 3)
     weights = weights / weights.sum(dim=3, keepdim=True)
-    expected = mixer.projection((weights @ value).transpose(1, 2).flatten(2))
+    read = weights @ value
+    expected = mixer.projection((read + query).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(mixer(x, context=context), expected)
+    mixer = small(query_residual=False)
+    expected = mixer.projection(read.transpose(1, 2).flatten(2))
     torch.testing.assert_close(mixer(x, context=context), expected)
     # Values that are all alike come through as they are.
     alike = context[:, :1].expand(-1, 7, -1)
@@ -44,6 +48,7 @@ def test_padding_of_the_set_does_not_matter() -> None:
         torch.testing.assert_close(found[item], alone[0])
     found.sum().backward()
     assert hidden.grad.isfinite().all()
+    mixer = small(query_residual=False)
     empty = mixer(x, context=context, context_layout=Layout(lengths=torch.tensor([0, 7])))
     torch.testing.assert_close(empty[0], mixer.projection.bias.expand(5, -1))
 

@@ -7,11 +7,15 @@ from typing import ClassVar
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from headway.core.blocks import PreNormBlock
 from headway.core.errors import UserError
+from headway.core.feedforward import MLP
+from headway.core.layout import Layout
 from headway.core.mixers import FactorizedAttention, FourierMixer, TokenMixer
-from headway.core.positions import Rotary
 from headway.core.weights import from_pretrained, save_pretrained
+from headway.timeseries.layers.kernel_block import KernelBlock, LatentMarch, LinearStep
 from headway.timeseries.models import FactFormer
 from headway.timeseries.simulation.flows import advection_diffusion, random_fields
 
@@ -38,9 +42,9 @@ def flows(number: int, seed: int) -> Tensor:
     return torch.stack([start[:, None], after]).float()
 
 
-def error(mixer) -> float:
-    torch.manual_seed(0)
-    model = FactFormer(**SIZES, mixer=mixer)
+def error(seed: int = 0, **parts) -> float:
+    torch.manual_seed(seed)
+    model = FactFormer(**SIZES, **parts)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for step in range(150):
         x, y = flows(16, step)
@@ -55,8 +59,78 @@ def error(mixer) -> float:
 
 
 def test_it_learns_a_step_that_single_places_cannot() -> None:
-    assert error(partial(FactorizedAttention, position=Rotary)) < 0.55
-    assert error(Alone) > 0.7
+    """Seeds 0, 1, 2: 0.042, 0.040, 0.036; 0.032 at most where it writes the change, and 0.53, 0.89, 0.89 alone.
+
+    The authors' code (BaratiLab/FactFormer at c9801d1, examples/turb_ns2d_fact_lm.py, with the one reshape
+    that its group norm lacks) on 12 x 12 places with copied weights in float64, three marched frames: the
+    largest difference is 4e-4 of the largest value, all of it the unbiased variance of their group norm; with
+    that factor in the layer behind, 7e-6 (3e-6 with angles in float64). Their sum over the places
+    is this average where the queries' weights are 12 times as large.
+    """
+    assert error() < 0.15
+    assert error(change=True, mixer=Alone) > 0.4
+
+
+def test_a_finer_grid_shows_the_same_field() -> None:
+    """Relative difference between 48 x 48 and 96 x 96 places, seeds 0, 1, 2: 0.007, 0.003, 0.001."""
+    torch.manual_seed(0)
+    model = FactFormer(**SIZES).eval()
+    results = []
+    for side in (48, 96):
+        place = 2 * torch.pi * torch.arange(side) / side
+        rows, columns = torch.meshgrid(place, place, indexing="ij")
+        field = (rows + 1).sin() + (2 * columns).cos() + (rows - columns).cos()
+        with torch.no_grad():
+            results.append(model(field[None, None])[..., :: side // 48, :: side // 48])
+    assert (results[0] - results[1]).norm() / results[1].norm() < 0.05
+
+
+def test_a_block_adds_places_and_what_the_mixer_makes_of_the_normalised_stream() -> None:
+    torch.manual_seed(0)
+    block = KernelBlock(8, 2, mixer=FactorizedAttention)
+    x, layout = torch.randn(2, 12, 8), Layout(grid=(3, 4))
+    assert block.places is not None
+    placed = x + block.places((3, 4))
+    expected = placed + block.mixer.function(F.layer_norm(placed, (8,)), layout)
+    torch.testing.assert_close(block(x, layout)[0], expected)
+    # Places are shares of an axis: those of a finer grid lie among them.
+    torch.testing.assert_close(
+        block.places((3, 4)).unflatten(0, (3, 4)),
+        block.places((6, 12)).unflatten(0, (6, 12))[::2, ::3],
+    )
+    assert (block.places((3, 4)).std(dim=0) > 0.05).any()
+    bare = KernelBlock(8, 2, mixer=FactorizedAttention, feedforward=MLP, places=None)
+    assert bare.places is None
+    assert bare.feedforward is not None
+
+
+def test_the_march_goes_on_among_hidden_channels() -> None:
+    torch.manual_seed(0)
+    march = LatentMarch(16, 2, steps=3)
+    x = torch.randn(2, 5, 16)
+    hidden = march.expand(x)
+    for step, frame in enumerate(march(x, 3).unbind(1)):
+        hidden = hidden + march.times[step]
+        hidden = hidden + march.advance.function(F.layer_norm(hidden, (32,)))
+        groups = hidden.unflatten(2, (16, 2)).transpose(1, 2).flatten(2)  # (B, groups, 2 N)
+        normal = (
+            F.layer_norm(groups, groups.shape[2:]).unflatten(2, (5, 2)).transpose(1, 2).flatten(2)
+        )
+        expected = march.write(normal.transpose(1, 2)).transpose(1, 2)
+        torch.testing.assert_close(frame, expected)
+    with pytest.raises(UserError, match="4 steps asked of a march of 3"):
+        march(x, 4)
+    with pytest.raises(UserError, match="groups 8 must divide dim 12"):
+        LatentMarch(12, 1)
+
+
+def test_frames_marched_at_once_come_from_one_reading() -> None:
+    torch.manual_seed(0)
+    model = FactFormer(channels=2, outputs=1, **SIZES, head=partial(LatentMarch, steps=2)).eval()
+    frames = torch.randn(2, 2, 1, 4, 6)
+    found = model.rollout(frames, 3)
+    torch.testing.assert_close(found[:, :2], model.march(frames.flatten(1, 2), 2))
+    torch.testing.assert_close(found[:, 2], model(found[:, :2].flatten(1, 2)))
 
 
 def test_it_goes_on_in_time_with_what_it_made() -> None:
@@ -76,13 +150,17 @@ def test_it_goes_on_in_time_with_what_it_made() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mixer", "grid"),
-    [(FourierMixer, (4, 6)), (partial(FactorizedAttention, axes=3), (2, 3, 4))],
-    ids=["fourier", "three axes"],
+    ("parts", "grid"),
+    [
+        ({"mixer": FourierMixer}, (4, 6)),
+        ({"mixer": partial(FactorizedAttention, axes=3)}, (2, 3, 4)),
+        ({"block": PreNormBlock, "feedforward": MLP, "head": LinearStep, "change": True}, (4, 6)),
+    ],
+    ids=["fourier", "three axes", "headway's own"],
 )
-def test_another_mixer_comes_back_from_the_folder(mixer, grid, tmp_path: Path) -> None:
+def test_other_parts_come_back_from_the_folder(parts, grid, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = FactFormer(**SIZES, mixer=mixer).eval()
+    model = FactFormer(**SIZES, **parts).eval()
     again = from_pretrained(save_pretrained(model, tmp_path)).eval()
     x = torch.randn(1, 1, *grid)
     torch.testing.assert_close(again(x), model(x))

@@ -8,9 +8,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headway.core.errors import UserError
+from headway.core.layout import Layout
 from headway.core.mixers import CrossAttention
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.layers.gated_experts import GatedExperts, GeometricGate
+from headway.timeseries.layers.heterogeneous import PointNetwork
 from headway.timeseries.models import GNOT
 from headway.timeseries.simulation.darcy import darcy
 
@@ -74,11 +76,77 @@ def test_the_place_chooses_among_the_experts() -> None:
     # One expert for all places is the plain feed-forward.
     one = GatedExperts(8, 1)
     torch.testing.assert_close(one(x, torch.ones(2, 5, 1)), one.experts[0](x))
-    model = small().eval()
+    # Each block has a gate of its own, and both gates matter.
+    for place in range(2):
+        model = small().eval()
+        points, sets = given()
+        first = model(points, sets)
+        torch.nn.init.zeros_(model.blocks[place].gate.layers[4].weight)
+        assert (model(points, sets) - first).abs().max() > 1e-5
+
+
+def test_a_block_is_the_published_one() -> None:
+    """The sum over functions, the queries' residual and the norms behind the experts, written out.
+
+    The authors' code (thu-ml/GNOT at 5ee2e69, models/mmgpt.py) with copied weights in float64, two functions,
+    one number for the whole problem, two blocks: the largest difference is 7e-16 of the largest value.
+    """
+    model = small().double()
+    block = model.blocks[0]
+    points, sets = (part.double() for part in given()[:1]), [part.double() for part in given()[1]]
+    [points] = points
+    x = model.point_embedding(points)
+    tokens = [embed(part) for embed, part in zip(model.embeddings, sets, strict=True)]
+
+    def heads(part: Tensor) -> Tensor:
+        return part.unflatten(2, (2, 8)).transpose(1, 2)
+
+    def normal(part: Tensor) -> Tensor:
+        return F.layer_norm(part, (16,))
+
+    def read(query: Tensor, projected: Tensor) -> Tensor:
+        key, value = (heads(part) for part in projected.chunk(2, dim=2))
+        weights = query @ key.softmax(dim=3).transpose(2, 3)
+        return weights / weights.sum(dim=3, keepdim=True) @ value
+
+    def joined(part: Tensor) -> Tensor:
+        return part.transpose(1, 2).flatten(2)
+
+    gates = block.gate(points)
+    query = heads(block.cross.q(normal(x))).softmax(dim=3)
+    total = query + sum(
+        read(query, kv(normal(part))) for kv, part in zip(block.cross.kv, tokens, strict=True)
+    )
+    expected = x + block.cross.projection(joined(total))
+    expected = expected + normal(block.experts[0](expected, gates))
+    own = normal(expected)
+    query = heads(block.mixer.q(own)).softmax(dim=3)
+    total = query + read(query, block.mixer.kv(own))
+    expected = expected + block.mixer.projection(joined(total))
+    expected = expected + normal(block.experts[1](expected, gates))
+    layout = Layout()
+    found = block(x, layout, tokens, [layout, layout], points)
+    torch.testing.assert_close(found, expected)
+
+
+def test_hidden_layers_of_a_point_network_are_added_to_what_they_read() -> None:
+    torch.manual_seed(0)
+    network = PointNetwork(3, 8, 2)
+    x = torch.randn(5, 3)
+    hidden = F.gelu(network.enter(x))
+    for layer in network.layers:
+        hidden = hidden + F.gelu(layer(hidden))
+    assert len(network.layers) == 2
+    torch.testing.assert_close(network(x), network.leave(hidden))
+    assert isinstance(small().point_embedding, PointNetwork)
+
+
+def test_numbers_of_the_whole_problem_do_not_reach_the_gates() -> None:
+    model = small(extras=1).eval()
     points, sets = given()
-    first = model(points, sets)
-    torch.nn.init.zeros_(model.gate.layers[2].weight)
-    assert (model(points, sets) - first).abs().max() > 1e-4
+    extra = torch.cat([points, torch.ones(2, 9, 1)], dim=2)
+    assert (model(extra, sets) - model(extra * torch.tensor([1.0, 1, 2]), sets)).abs().max() > 1e-4
+    assert model.blocks[0].gate(points).shape == (2, 9, 2)
 
 
 def scattered(number: int, seed: int) -> tuple[Tensor, list[Tensor], Tensor]:

@@ -16,6 +16,7 @@ from headway.core.mixers import (
     ProbSparseAttention,
     SelfAttention,
 )
+from headway.core.norms import LayerNorm
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.models import ITransformer
 from headway.timeseries.weights.neuralforecast import to_neuralforecast
@@ -55,6 +56,16 @@ def test_forecasts_and_gradients_equal_the_peers(normalize: bool, tmp_path: Path
     mine.square().mean().backward()
     other.square().mean().backward()
     assert_same_gradients(ours, theirs)
+
+
+def test_the_default_norms_have_the_published_epsilon() -> None:
+    """Tokens so small that 1e-6 and 1e-5 differ; the authors' code has 1e-5 (thuml/iTransformer at c2426e6)."""
+    model = small()
+    norms = [part for part in model.modules() if isinstance(part, LayerNorm)]
+    assert len(norms) == 5
+    x = 1e-3 * torch.randn(2, 3, 16)
+    for norm in norms:
+        torch.testing.assert_close(norm(x), nn.functional.layer_norm(x, (16,)))
 
 
 def test_training_follows_the_peer_for_200_steps(tmp_path: Path) -> None:

@@ -9,9 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
+from headway.core.layout import Layout
 from headway.core.mixers import FourierMixer, TokenMixer, WindowAttention
 from headway.core.weights import from_pretrained, save_pretrained
-from headway.timeseries.layers.conditioned import PatchExpanding, fields_of, patches_of
+from headway.timeseries.layers.conditioned import (
+    ConditionedBranch,
+    PatchExpanding,
+    fields_of,
+    patches_of,
+)
 from headway.timeseries.layers.field_tokens import MixedFields, SeparateFields
 from headway.timeseries.models import PDETransformer
 from headway.timeseries.simulation.flows import advection_diffusion, random_fields
@@ -32,6 +38,13 @@ class Alone(TokenMixer):
 
     def mix(self, x: Tensor, layout: object, **others: object) -> Tensor:
         return self.projection(x)
+
+
+class Twice(Alone):
+    """Twice what it reads."""
+
+    def mix(self, x: Tensor, layout: object, **others: object) -> Tensor:
+        return 2 * x
 
 
 def small(*, awake: bool = True, **options) -> PDETransformer:
@@ -75,6 +88,30 @@ def test_what_is_known_of_the_equation_matters_and_blocks_begin_as_nothing() -> 
     assert (model(x, kinds, conditions + 1) - first).abs().max() > 1e-3
     asleep = small(awake=False).eval()
     torch.testing.assert_close(asleep(x, kinds, conditions), asleep(x, kinds, conditions + 1))
+
+
+def test_the_norm_is_told_the_equation_and_not_the_gate_alone() -> None:
+    """The branch, written out."""
+    torch.manual_seed(0)
+    branch = ConditionedBranch(8, Twice(8, 1))
+    nn.init.zeros_(branch.gate.weight)
+    nn.init.ones_(branch.gate.bias)
+    x, condition = torch.randn(2, 5, 8), torch.randn(2, 8)
+    scale, shift = branch.norm.modulation(nn.functional.silu(condition))[:, None].chunk(2, dim=2)
+    expected = x + 2 * (nn.functional.layer_norm(x, (8,)) * (1 + scale) + shift)
+    torch.testing.assert_close(branch(x, condition, Layout()), expected)
+    other = branch(x, condition + 1, Layout())
+    assert (other - expected).abs().max() > 0.1
+
+
+def test_default_windows_are_shifted_in_turns() -> None:
+    model = small(mixer=PDETransformer().init_args["mixer"], patch=1, levels=1, depth=2).eval()
+    x = torch.zeros(1, 1, 16, 16, requires_grad=True)
+    model(x, torch.tensor([0]), torch.ones(1, 1))[0, 0, 7, 7].backward()
+    assert x.grad is not None
+    seen = x.grad[0, 0].abs() > 1e-12
+    # A window of 8 x 8 ends here; the shifted one goes on by 4 places.
+    assert seen[8:12, 8:12].all()
 
 
 def test_levels_let_a_place_see_beyond_its_windows() -> None:

@@ -12,7 +12,14 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers import TokenMixer, WindowAttention
 from headway.core.weights import from_pretrained, save_pretrained
-from headway.timeseries.layers.swin_cell import SwinLSTMCell
+from headway.timeseries.layers.swin_cell import (
+    OverlappingPatches,
+    Plain,
+    SeparatePatches,
+    Shifted,
+    SquareWindows,
+    SwinLSTMCell,
+)
 from headway.timeseries.models import SwinLSTM
 
 Windows = (partial(WindowAttention, window=4), partial(WindowAttention, window=4, shift=2))
@@ -76,6 +83,45 @@ def test_a_place_sees_its_windows_and_with_shifts_beyond_them() -> None:
     assert alone.sum(dim=(1, 2)).tolist() == [1, 1]
 
 
+def test_on_a_grid_no_larger_than_a_window_nothing_is_shifted() -> None:
+    """Whichever side it is; on a grid that is shorter still, the window shrinks on both sides.
+
+    The authors' code (SongTang-x/SwinLSTM at 4425bcf, SwinLSTM_B.py) with copied weights in float64, four
+    blocks, frames of 16 x 16, 8 x 16 and 4 x 8, three read and one predicted: the largest difference is
+    4e-16.
+    """
+    torch.manual_seed(0)
+    shifted = Shifted(8, 2)
+    plain = Plain(8, 2)
+    plain.load_state_dict(shifted.state_dict())
+    for grid in ((4, 8), (8, 4), (2, 8)):
+        x = torch.randn(1, grid[0] * grid[1], 8)
+        torch.testing.assert_close(shifted(x, Layout(grid=grid)), plain(x, Layout(grid=grid)))
+    x, layout = torch.randn(1, 64, 8), Layout(grid=(8, 8))
+    assert (shifted(x, layout) - plain(x, layout)).abs().max() > 1e-3
+    # Windows of two on a grid of 2 x 8: the first two columns know nothing of the third.
+    x = torch.randn(1, 16, 8, requires_grad=True)
+    plain(x, Layout(grid=(2, 8))).unflatten(1, (2, 8))[0, :, 1].sum().backward()
+    assert x.grad is not None
+    seen = x.grad.unflatten(1, (2, 8))[0].abs().sum(dim=(0, 2)) > 0
+    assert seen.tolist() == [True, True] + [False] * 6
+    for mixer in SwinLSTM(dim=16).cells[0].blocks:
+        assert isinstance(mixer.mixer, SquareWindows)
+
+
+def test_the_head_writes_over_the_border_of_a_patch() -> None:
+    for patch, reaches in ((1, 1), (2, 3), (3, 5)):
+        for head, side in ((OverlappingPatches, reaches), (SeparatePatches, patch)):
+            part = head(4, 2, patch)
+            tokens = torch.zeros(1, 4, 5, 5)
+            blank = part(tokens)
+            assert blank.shape == (1, 2, 5 * patch, 5 * patch)
+            tokens[0, :, 2, 2] = 1.0
+            changed = (part(tokens) - blank)[0, 0] != 0
+            assert changed.sum() == side**2
+    assert isinstance(SwinLSTM(dim=16).head, OverlappingPatches)
+
+
 def film(number: int, seed: int) -> Tensor:
     """A bar that moves one place to the right in each frame, in the upper or in the lower half."""
     generator = torch.Generator().manual_seed(seed)
@@ -87,9 +133,10 @@ def film(number: int, seed: int) -> Tensor:
     return frames
 
 
-def error(mixer, steps: int) -> float:
-    model = small(mixer=mixer, dim=16, heads=2)
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+def error(mixer, steps: int, seed: int = 0) -> float:
+    torch.manual_seed(seed)
+    model = SwinLSTM(patch=1, dim=16, heads=2, mixer=mixer)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for step in range(steps):
         frames = film(16, step)
         loss = torch.nn.functional.binary_cross_entropy(model.follow(frames[:, :-1]), frames[:, 1:])
@@ -103,8 +150,8 @@ def error(mixer, steps: int) -> float:
 
 
 def test_it_follows_what_moves_and_single_places_do_not() -> None:
-    assert error(Windows, 150) < 0.5
-    # 1 is the error of black frames.
+    """After 300 steps, seeds 0 to 4: 0.004, 0.005, 0.201, 0.001, 0.045; single places 0.92; black frames 1."""
+    assert error(Windows, 300) < 0.5
     assert error(Alone, 60) > 0.85
 
 

@@ -24,8 +24,8 @@ from headway.core.mixers import (
 )
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.core.weights.renaming import Renaming, join_sections
+from headway.timeseries.layers.torch_norm import TorchLayerNorm
 from headway.timeseries.models import Transformer
-from headway.timeseries.models.transformer import TorchLayerNorm
 from headway.timeseries.weights.neuralforecast import to_neuralforecast
 
 SIZES = {"context_length": 24, "horizon": 6, "start": 12, "dim": 16, "depth": 2, "heads": 2}

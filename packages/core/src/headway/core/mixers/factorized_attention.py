@@ -9,11 +9,37 @@ from torch.nn import functional as F
 
 from headway.core.cache import Cache
 from headway.core.errors import UserError
+from headway.core.feedforward import GLU
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
 from headway.core.mixers.base import TokenMixer, check_heads
-from headway.core.positions import Position
+from headway.core.module import Module
+from headway.core.norms import LayerNorm
+from headway.core.positions import Position, Rotary
 from headway.core.systems import system
+
+
+class FieldNorm(Module):
+    """Normalises each head over its channels and all places of the field; nothing is learned.
+
+    Args:
+        heads: Heads.
+        eps: Added to the variance.
+
+    Shape:
+        x: (B, N, heads * head_dim). Output: the same.
+
+    Source:
+        Li et al. 2023, https://arxiv.org/abs/2305.17560, section 3.2.
+    """
+
+    def __init__(self, heads: int, *, eps: float = 1e-8) -> None:
+        super().__init__()
+        self.heads, self.eps = heads, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the normalised field."""
+        return F.group_norm(x.transpose(1, 2), self.heads, eps=self.eps).transpose(1, 2)
 
 
 @system(
@@ -21,22 +47,31 @@ from headway.core.systems import system
     name="FactFormer (factorised kernel integral)",
     paper="https://arxiv.org/abs/2305.17560",
     claim="one small kernel per axis, of the field averaged over the other axes, equals the kernel of all "
-    "pairs that is their product, without ever making it",
+    "pairs that is their product, without ever making it; positions included, twice as many places give "
+    "the same field",
     test="packages/core/tests/parts/test_factorized_attention.py",
 )
 class FactorizedAttention(TokenMixer):
     """Integrates a field with one kernel along each axis in turn; nothing is normalised by a softmax.
 
     The field is projected and averaged over all axes but one; queries and keys of that profile give the
-    kernel of the axis, ``n x n`` for its n places. An integral over a grid is an average: twice as many
-    places give the same.
+    kernel of the axis, ``n x n`` for its n places. An integral over a grid is an average, and places are
+    shares of an axis: twice as many places give the same.
 
     Args:
         dim: Channels of a token.
         heads: Heads.
         axes: Axes of the grid.
-        head_dim: Width of a head; ``dim / heads`` if None.
-        position: Builds what turns the places along an axis into rotations, ``(heads, head_dim)``.
+        head_dim: Width of the values of a head; ``dim / heads`` if None.
+        kernel_dim: Width of the queries and keys of a head; three times ``head_dim`` if None.
+        position: Builds what turns the places along an axis into rotations, ``(heads, kernel_dim)``; no
+            places if None.
+        places: How many places an axis has for ``position``, whatever the grid: place ``i`` of ``n`` is
+            given as ``places * i / n``.
+        walls: Whether the first and the last place lie on the ends of the axis (``i / (n - 1)``), not on
+            a grid that goes round.
+        norm: Builds the norm of the integral, ``(heads)``; none if None.
+        kernel_norm: Builds the norm of queries and of keys, ``(kernel_dim)``; none if None, as published.
 
     Shape:
         x: (B, N, dim) on a grid of that many axes, last axis fastest. Output: the same.
@@ -45,8 +80,9 @@ class FactorizedAttention(TokenMixer):
         UserError: If the heads do not divide ``dim``, or there is no axis.
 
     Source:
-        Li et al. 2023, https://arxiv.org/abs/2305.17560, section 3.2. Queries and keys are normalised per
-        head, where its code normalises kernels.
+        Li et al. 2023, https://arxiv.org/abs/2305.17560, section 3.2. The authors' code adds up over the
+        places where this averages, and takes the unbiased variance, so that theirs depends on the grid; it
+        starts queries and keys 50 times smaller.
     """
 
     supports: ClassVar[frozenset[str]] = frozenset()
@@ -58,22 +94,37 @@ class FactorizedAttention(TokenMixer):
         *,
         axes: int = 2,
         head_dim: int | None = None,
-        position: Callable[[int, int], Position] | None = None,
+        kernel_dim: int | None = None,
+        position: Callable[[int, int], Position] | None = Rotary,
+        places: float = 64.0,
+        walls: bool = False,
+        norm: Callable[[int], nn.Module] | None = FieldNorm,
+        kernel_norm: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         if axes < 1:
             raise UserError(f"axes must be at least 1, got {axes}")
+        if places <= 0 or (kernel_dim is not None and kernel_dim < 1):
+            raise UserError(f"places {places} and kernel_dim {kernel_dim} must be above 0")
         self.head_dim = check_heads(dim, heads, head_dim)
-        self.heads, self.axes = heads, axes
+        self.heads, self.axes, self.places, self.walls = heads, axes, places, walls
+        width = 3 * self.head_dim if kernel_dim is None else kernel_dim
         inner = heads * self.head_dim
-        self.v = nn.Linear(dim, inner)
-        self.enter = nn.ModuleList(nn.Linear(dim, dim) for _ in range(axes))
+        self.v = nn.Linear(dim, inner, bias=False)
+        self.enter = nn.Linear(dim, dim, bias=False)
+        self.reduce = nn.ModuleList(nn.Linear(dim, dim, bias=False) for _ in range(axes))
         self.profiles = nn.ModuleList(
-            nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim)) for _ in range(axes)
+            nn.Sequential(LayerNorm(dim, eps=1e-5), GLU(dim, hidden_dim=dim, activation=nn.GELU))
+            for _ in range(axes)
         )
-        self.qk = nn.ModuleList(FusedLinear(dim, {"q": inner, "k": inner}) for _ in range(axes))
-        self.position = position(heads, self.head_dim) if position is not None else None
-        self.projection = nn.Linear(inner, dim)
+        sections = {"q": heads * width, "k": heads * width}
+        self.qk = nn.ModuleList(FusedLinear(dim, sections, bias=False) for _ in range(axes))
+        self.position = position(heads, width) if position is not None else None
+        self.norm = norm(heads) if norm is not None else None
+        self.kernel_norm = kernel_norm(width) if kernel_norm is not None else None
+        self.projection = nn.Sequential(
+            nn.Linear(inner, dim, bias=False), nn.GELU(), nn.Linear(dim, dim, bias=False)
+        )
 
     def kernel(self, field: Tensor, axis: int) -> Tensor:
         """Returns the kernel along one axis.
@@ -82,17 +133,21 @@ class FactorizedAttention(TokenMixer):
             field: (B, *grid, dim). Output: (B, heads, n, n).
         """
         others = tuple(1 + other for other in range(self.axes) if other != axis)
-        profile = self.enter[axis](field)
-        profile = self.profiles[axis](profile.mean(dim=others) if others else profile)
+        profile = self.enter(field)
+        # Averaged before the projection, which is linear: the same, for a row in place of the field.
+        profile = self.reduce[axis](profile.mean(dim=others) if others else profile)
         query, key = (
-            F.layer_norm(part.unflatten(2, (self.heads, -1)).transpose(1, 2), (self.head_dim,))
-            for part in self.qk[axis](profile).chunk(2, dim=2)
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for part in self.qk[axis](self.profiles[axis](profile)).chunk(2, dim=2)
         )
-        places = profile.shape[1]
+        if self.kernel_norm is not None:
+            query, key = self.kernel_norm(query), self.kernel_norm(key)
+        count = profile.shape[1]
         if self.position is not None:
-            at = torch.arange(places, device=field.device, dtype=torch.float32)[None, :, None]
+            at = torch.arange(count, device=field.device, dtype=torch.float32)
+            at = (self.places / max(1, count - self.walls) * at)[None, :, None]
             query, key = self.position.rotate(query, key, at, at)
-        return query @ key.transpose(2, 3) / (places * self.head_dim**0.5)
+        return query @ key.transpose(2, 3) / count
 
     def mix(
         self,
@@ -120,4 +175,4 @@ class FactorizedAttention(TokenMixer):
             moved = value.movedim(2 + axis, 2)
             value = (kernel @ moved.flatten(3)).unflatten(3, moved.shape[3:]).movedim(2, 2 + axis)
         out = value.flatten(2, 1 + self.axes).transpose(1, 2).flatten(2)
-        return self.projection(out)
+        return self.projection(out if self.norm is None else self.norm(out))

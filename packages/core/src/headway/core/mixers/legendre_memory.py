@@ -77,6 +77,8 @@ class LegendreMemory(TokenMixer):
         order: Polynomials of each signal; more keep finer detail.
         window: Tokens that the memory spans.
         activation: Class of the activation of what is read.
+        write_activation: Class of the activation of what is written; ``torch.nn.Identity`` writes signals
+            of both signs.
 
     Shape:
         x: (B, N, dim). Output: the same.
@@ -100,13 +102,14 @@ class LegendreMemory(TokenMixer):
         order: int = 32,
         window: float = 128,
         activation: Callable[[], nn.Module] = nn.ReLU,
+        write_activation: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
         for name, value in (("heads", heads), ("order", order), ("window", window)):
             if value < 1:
                 raise UserError(f"{name} must be at least 1, got {value}")
         self.signals, self.order, self.window = heads, order, window
-        self.write = nn.Linear(dim, heads)
+        self.write = nn.Sequential(nn.Linear(dim, heads), write_activation())
         self.read = nn.Linear(heads * order + dim, dim)
         self.activation = activation()
         self.projection = nn.Linear(dim, dim)
@@ -125,6 +128,8 @@ class LegendreMemory(TokenMixer):
         """
         tokens = signals.shape[1]
         wide = torch.promote_types(signals.dtype, torch.float32)
+        if not signals.shape[0]:  # no transform of nothing
+            return signals.to(wide)[..., None].expand(*signals.shape, self.order)
         powers = self._powers(tokens, signals.device)  # 0 to N
         response = (powers[:-1] @ self.entry.to(signals.device)).to(wide)
         # Twice the length: a convolution by FFT would wrap around.
@@ -181,7 +186,7 @@ class LegendreMemory(TokenMixer):
         device: torch.device | None = None,
     ) -> RecurrentCache:
         """Returns an empty memory; no size goes by ``max_length``."""
-        weight = self.write.weight
+        weight = self.read.weight
         dtype = torch.promote_types(dtype or weight.dtype, torch.float32)
         shape = (batch, self.signals, self.order)
         return RecurrentCache(torch.zeros(shape, dtype=dtype, device=device or weight.device))

@@ -22,6 +22,7 @@ class _ProbSparse(TokenMixer):
 
     factor: float
     mix_heads: bool
+    cumulative: bool = False
 
     def _attend(
         self,
@@ -46,6 +47,7 @@ class _ProbSparse(TokenMixer):
                 query_mask=query_mask,
                 key_mask=key_mask,
                 causal=self.causal,
+                cumulative=self.cumulative,
                 backend=backend,
             )
 
@@ -91,6 +93,8 @@ class ProbSparseAttention(_ProbSparse):
         factor: ``factor * ceil(ln N)`` queries attend, and as many keys are sampled; from
             ``N / ceil(ln N)`` on it is dense attention.
         head_dim: Width of a head; ``dim / heads`` if None.
+        cumulative: Whether the others take the sum of the values so far, not their mean (ACEFormer); then
+            their results depend on the order of the tokens.
         causal: Whether a token sees only itself and what came before; which queries attend is still
             decided over the whole sequence, as in the published code, so it cannot run step by step.
         mix_heads: Whether the output of the heads is read as tokens without putting the heads of a token
@@ -119,6 +123,7 @@ class ProbSparseAttention(_ProbSparse):
         factor: int | float = 5,
         head_dim: int | None = None,
         causal: bool = False,
+        cumulative: bool = False,
         mix_heads: bool = False,
         qkv_bias: bool = True,
         out_bias: bool = True,
@@ -127,6 +132,7 @@ class ProbSparseAttention(_ProbSparse):
         super().__init__()
         self.head_dim = check_heads(dim, heads, head_dim)
         self.factor, self.causal, self.mix_heads = check_factor(factor), causal, mix_heads
+        self.cumulative = cumulative
         inner = heads * self.head_dim
         self.qkv = FusedLinear(dim, {"q": inner, "k": inner, "v": inner}, bias=qkv_bias)
         self.projection = nn.Linear(inner, dim, bias=out_bias)

@@ -109,7 +109,8 @@ class WindowAttention(TokenMixer):
                 "these have none, or were merged or dropped before"
             )
         grid = layout.grid[0], layout.grid[1]
-        plan = plan_for(grid, self.window, self.shift, self.pad == "before", x.device)
+        window, shift = self.windows_on(grid)
+        plan = plan_for(grid, window, shift, self.pad == "before", x.device)
         projected = self.qkv(x)
         # Places without a token hold the projection of zeros.
         padding = self.qkv(x.new_zeros(1, x.shape[2]))[0] if plan.has_padding else None
@@ -123,14 +124,18 @@ class WindowAttention(TokenMixer):
                 projected,
                 heads=self.heads,
                 grid=grid,
-                window=self.window,
-                shift=self.shift,
+                window=window,
+                shift=shift,
                 pad_first=self.pad == "before",
                 padding=padding,
                 table=table,
                 index=index,
             )
         return self.out_dropout(self.projection(out))
+
+    def windows_on(self, grid: Pair) -> tuple[Pair, Pair]:
+        """Returns window and shift on a grid; an axis that one window covers is left to ``plan_for``."""
+        return self.window, self.shift
 
     def _apart(
         self,

@@ -78,8 +78,8 @@ class SeparateFields(FieldTokens):
     id=414,
     name="PDE-Transformer",
     paper="https://arxiv.org/abs/2505.24717",
-    claim="mixed channels: one token for all fields of a patch costs fewer tokens; number and order of the "
-    "fields are fixed",
+    claim="after its idea, not its network: mixed channels, one token for all fields of a patch, cost fewer "
+    "tokens; number and order of the fields are fixed",
     test="packages/timeseries/tests/models/test_pde_transformer.py",
 )
 class MixedFields(FieldTokens):

@@ -56,7 +56,13 @@ class GeometricGate(Module):
 
     def __init__(self, axes: int, dim: int, experts: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(axes, dim), nn.GELU(), nn.Linear(dim, experts))
+        self.layers = nn.Sequential(
+            nn.Linear(axes, dim),
+            nn.GELU(),
+            nn.Linear(dim, dim),
+            nn.GELU(),
+            nn.Linear(dim, experts),
+        )
 
     def forward(self, points: Tensor) -> Tensor:
         """Returns the weights."""

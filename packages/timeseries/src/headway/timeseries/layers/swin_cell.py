@@ -16,8 +16,26 @@ from headway.core.stacks.stack import mixer_for
 State = tuple[Tensor, Tensor]
 """What a cell shows and what it keeps, (B, H * W, dim) each."""
 
-Plain = partial(WindowAttention, window=4)
-Shifted = partial(WindowAttention, window=4, shift=2)
+
+class SquareWindows(WindowAttention):
+    """Windows that shrink to the shorter side of a grid that is not larger, and then are not shifted at all.
+
+    ``WindowAttention`` decides that for each axis, as published Swins do.
+
+    Source:
+        Tang et al. 2023 (SwinLSTM), https://arxiv.org/abs/2308.09891, and its code.
+    """
+
+    def windows_on(self, grid: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Returns window and shift on a grid."""
+        side = min(grid)
+        if side > min(self.window):
+            return self.window, self.shift
+        return (side, side), (0, 0)
+
+
+Plain = partial(SquareWindows, window=4)
+Shifted = partial(SquareWindows, window=4, shift=2)
 
 
 class JoiningBlock(Module):
@@ -101,3 +119,39 @@ class SwinLSTMCell(Module):
         kept = gate * (kept + mixed.tanh())
         shown = gate * kept.tanh()
         return shown, (shown, kept)
+
+
+class OverlappingPatches(nn.ConvTranspose2d):
+    """Tokens as a frame: each is written over its patch and one place less beyond it.
+
+    Args:
+        dim: Channels of a token.
+        channels: Of the frame.
+        patch: Side of a patch.
+
+    Shape:
+        x: (B, dim, H, W). Output: (B, channels, patch * H, patch * W).
+
+    Source:
+        Tang et al. 2023, https://arxiv.org/abs/2308.09891, and its code, which has patches of 2 alone.
+    """
+
+    def __init__(self, dim: int, channels: int, patch: int) -> None:
+        over = patch - 1
+        super().__init__(dim, channels, 2 * patch - 1, patch, padding=over, output_padding=over)
+
+
+class SeparatePatches(nn.ConvTranspose2d):
+    """Tokens as a frame, each its own patch: headway's own choice in the place of ``OverlappingPatches``.
+
+    Args:
+        dim: Channels of a token.
+        channels: Of the frame.
+        patch: Side of a patch.
+
+    Shape:
+        x: (B, dim, H, W). Output: (B, channels, patch * H, patch * W).
+    """
+
+    def __init__(self, dim: int, channels: int, patch: int) -> None:
+        super().__init__(dim, channels, patch, patch)

@@ -15,6 +15,7 @@ from headway.timeseries.models.lsfan import LSFAN
 from headway.timeseries.models.moment_encoder import MomentEncoder
 from headway.timeseries.models.patchtst import PatchTST
 from headway.timeseries.models.pde_transformer import PDETransformer
+from headway.timeseries.models.pde_transformer_sc import PDETransformerSC
 from headway.timeseries.models.pretrained import pretrained
 from headway.timeseries.models.probabilistic import QuantileForecaster, StudentTForecaster
 from headway.timeseries.models.samformer import SAMformer
@@ -43,6 +44,7 @@ __all__ = [
     "NLinear",
     "Naive",
     "PDETransformer",
+    "PDETransformerSC",
     "PatchTST",
     "QuantileForecaster",
     "SAMformer",

@@ -1,6 +1,7 @@
-"""ACEFormer: a series and the envelopes of its slow part, distilled by channels."""
+"""ACEFormer: the slow part of a series, distilled by channels."""
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,23 +12,28 @@ from headway.core.feedforward import MLP
 from headway.core.mixers import CrossAttention, ProbSparseAttention
 from headway.core.systems import system
 from headway.timeseries.layers import SeriesEmbedding, WindowNorm
-from headway.timeseries.layers.aliased_modes import AliasedEnvelopes
+from headway.timeseries.layers.aliased_modes import AliasedEnvelopes, SlowPart
 from headway.timeseries.layers.channel_distilling import AttentionFedBlock, ChannelDistilling
 from headway.timeseries.models.base import Forecaster
+
+CumulativeProbSparse = partial(ProbSparseAttention, cumulative=True)
 
 
 @system(
     id=157,
     name="ACEFormer",
     paper="https://arxiv.org/abs/2404.07969",
-    claim="reads a series beside the envelopes of its slow part; distilling halves channels and keeps every "
-    "moment, whose place is told anew at each level",
+    claim="reads the slow part of a series; distilling halves channels and keeps every moment, whose place "
+    "is told anew at each level, and tokens that do not attend take the sum of the values so far",
     test="packages/timeseries/tests/models/test_aceformer.py",
 )
 class ACEFormer(Forecaster):
     """ProbSparse blocks between distillings of the channels, then blocks that read the distilled tokens.
 
-    The window is normalised; zeros stand in the place of the future, and are answered in one pass.
+    The window is normalised; zeros stand in the place of the future, and are answered in one pass. It is
+    the network of the authors' code but for its data: they scale a window to 0 to 1 (here ``normalization``
+    does it), sample keys for each query, in evaluation too (here once for all, evenly), and take the fast
+    part off the target as well (here the forecast is of the series).
 
     Args:
         variates: Series.
@@ -37,10 +43,12 @@ class ACEFormer(Forecaster):
         depth: Levels of distilling.
         decoder_depth: Blocks behind them.
         heads: Heads of the mixers; they must divide the channels of every level.
-        envelopes: Builds what puts envelopes beside the series; with None the series stand alone.
+        envelopes: Builds what takes the fast part off the window (``SlowPart``) or puts envelopes beside the
+            series (``AliasedEnvelopes``); with None the series stand alone.
         mixer: Builds the mixers of the levels, ``(dim, heads)``.
         cross: Builds the mixers behind them, ``(dim, heads)``.
-        feedforward: Builds the feed-forwards, ``(dim)``.
+        feedforward: Builds the feed-forwards, ``(dim)``; if None, the published ones: ReLU, ``4 * dim``
+            hidden channels at every level, four times the width behind them.
         normalization: Builds what normalises the window.
         dropout: Probability of dropping a channel of an embedded token in training.
 
@@ -65,10 +73,10 @@ class ACEFormer(Forecaster):
         depth: int = 3,
         decoder_depth: int = 2,
         heads: int = 8,
-        envelopes: Callable[[], AliasedEnvelopes] | None = AliasedEnvelopes,
-        mixer: MixerFactory = ProbSparseAttention,
+        envelopes: Callable[[], AliasedEnvelopes] | None = SlowPart,
+        mixer: MixerFactory = CumulativeProbSparse,
         cross: MixerFactory = CrossAttention,
-        feedforward: FeedForwardFactory = MLP,
+        feedforward: FeedForwardFactory | None = None,
         normalization: Callable[[], WindowNorm] = WindowNorm,
         dropout: float = 0.0,
     ) -> None:
@@ -83,14 +91,16 @@ class ACEFormer(Forecaster):
         inputs = variates * (self.envelopes.factor if self.envelopes is not None else 1)
         self.embedding = SeriesEmbedding(inputs, dim, bias=True, dropout=dropout)
         tokens = context_length + horizon
-        parts = {"feedforward": feedforward}
+        wide = feedforward or partial(MLP, hidden_dim=4 * dim, activation=nn.ReLU)
+        own = feedforward or partial(MLP, activation=nn.ReLU)
         widths = [dim // 2**level for level in range(depth + 1)]
         self.levels = nn.ModuleList(
-            AttentionFedBlock(width, heads, mixer=mixer, **parts) for width in widths[:-1]
+            AttentionFedBlock(width, heads, mixer=mixer, feedforward=wide) for width in widths[:-1]
         )
         self.distillings = nn.ModuleList(ChannelDistilling(tokens, width) for width in widths[:-1])
         self.decoder = nn.ModuleList(
-            AttentionFedBlock(widths[-1], heads, mixer=cross, **parts) for _ in range(decoder_depth)
+            AttentionFedBlock(widths[-1], heads, mixer=cross, feedforward=own)
+            for _ in range(decoder_depth)
         )
         self.head = nn.Linear(widths[-1], variates)
 

@@ -10,32 +10,37 @@ from headway.core.feedforward import MLP
 from headway.core.layout import Layout
 from headway.core.mixers import NormalizedLinearCrossAttention
 from headway.core.module import Module
-from headway.core.norms import LayerNorm
 from headway.core.systems import system
 from headway.timeseries.layers.gated_experts import GatedExperts, GeometricGate
-
-
-def two_layers(inputs: int, dim: int) -> nn.Sequential:
-    """Returns a small network from the numbers of a point to a token."""
-    return nn.Sequential(nn.Linear(inputs, dim), nn.GELU(), nn.Linear(dim, dim))
+from headway.timeseries.layers.heterogeneous import (
+    AveragedMixers,
+    HeterogeneousAttention,
+    PointNetwork,
+)
+from headway.timeseries.layers.torch_norm import TorchLayerNorm
 
 
 class HeterogeneousBlock(Module):
-    """Attention to each input function, experts, self-attention, experts.
+    """Attention to the input functions, experts, self-attention, experts.
+
+    Attention reads a normalised stream; what the experts make of the stream itself is normalised. The
+    block has a gate of its own, which both kinds of experts share.
 
     Args:
         dim: Channels of a token.
         heads: Heads of the mixers.
-        functions: Input functions; each has a mixer of its own.
+        functions: Input functions.
         experts: Feed-forwards of each kind.
-        cross: Builds the mixers, ``(dim, heads)``; they read a context.
+        axes: Coordinates of a point.
+        cross: Builds a mixer for each function, ``(dim, heads)``; one for all functions if None.
         feedforward: Builds a feed-forward, ``(dim)``.
 
     Shape:
-        x: (B, N, dim). sets: (B, M_i, dim) each. gates: (B, N, experts). Output: the same as x.
+        x: (B, N, dim). sets: (B, M_i, dim) each. points: (B, N, axes). Output: the same as x.
 
     Source:
-        Hao et al. 2023, https://arxiv.org/abs/2302.14376, section 3.3 and figure 2.
+        Hao et al. 2023, https://arxiv.org/abs/2302.14376, section 3.3 and figure 2; the places of the norms
+        are those of its code.
     """
 
     def __init__(
@@ -45,17 +50,24 @@ class HeterogeneousBlock(Module):
         functions: int,
         experts: int,
         *,
-        cross: MixerFactory,
-        feedforward: FeedForwardFactory,
+        axes: int,
+        cross: MixerFactory | None = None,
+        feedforward: FeedForwardFactory = MLP,
     ) -> None:
         super().__init__()
-        self.cross = nn.ModuleList(cross(dim, heads) for _ in range(functions))
-        self.set_norms = nn.ModuleList(LayerNorm(dim) for _ in range(functions))
-        self.mixer = cross(dim, heads)
-        self.norms = nn.ModuleList(LayerNorm(dim) for _ in range(4))
+        self.cross = (
+            HeterogeneousAttention(dim, heads, functions)
+            if cross is None
+            else AveragedMixers(dim, heads, functions, mixer=cross)
+        )
+        self.set_norms = nn.ModuleList(TorchLayerNorm(dim) for _ in range(functions))
+        make = NormalizedLinearCrossAttention if cross is None else cross
+        self.mixer = make(dim, heads)
+        self.norms = nn.ModuleList(TorchLayerNorm(dim) for _ in range(4))
         self.experts = nn.ModuleList(
             GatedExperts(dim, experts, feedforward=feedforward) for _ in range(2)
         )
+        self.gate = GeometricGate(axes, 4 * dim, experts)
 
     def forward(
         self,
@@ -63,22 +75,16 @@ class HeterogeneousBlock(Module):
         layout: Layout,
         sets: Sequence[Tensor],
         layouts: Sequence[Layout],
-        gates: Tensor,
+        points: Tensor,
     ) -> Tensor:
         """Returns the tokens of the points."""
-        query = self.norms[0](x)
-        read = [
-            cross(query, layout, context=norm(tokens), context_layout=places)
-            for cross, norm, tokens, places in zip(
-                self.cross, self.set_norms, sets, layouts, strict=True
-            )
-        ]
-        for part in read:
-            x = x + part / len(read)
-        x = x + self.experts[0](self.norms[1](x), gates)
+        gates = self.gate(points)
+        known = [norm(tokens) for norm, tokens in zip(self.set_norms, sets, strict=True)]
+        x = x + self.cross(self.norms[0](x), layout, known, layouts)
+        x = x + self.norms[1](self.experts[0](x, gates))
         own = self.norms[2](x)
         x = x + self.mixer(own, layout, context=own, context_layout=layout)
-        return x + self.experts[1](self.norms[3](x), gates)
+        return x + self.norms[3](self.experts[1](x, gates))
 
 
 @system(
@@ -100,18 +106,22 @@ class GNOT(Module):
         depth: Number of blocks.
         heads: Heads of the mixers.
         experts: Feed-forwards among which the place chooses.
-        cross: Builds the mixers, ``(dim, heads)``; they read a context.
+        extras: Further numbers of an asked point behind its coordinates, such as parameters of the whole
+            problem; the gates do not see them.
+        cross: Builds the mixers, ``(dim, heads)``, which read a context: one for each function, averaged,
+            and one for self-attention. If None, the published attention, whose results for all functions
+            are added up.
         feedforward: Builds a feed-forward, ``(dim)``.
 
     Shape:
-        points: (B, N, axes). sets: (B, M_i, functions[i]) each. valid, set_valid: (B, N) and (B, M_i) bool.
-        Output: (B, N, outputs).
+        points: (B, N, axes + extras). sets: (B, M_i, functions[i]) each. valid, set_valid: (B, N) and
+        (B, M_i) bool. Output: (B, N, outputs).
 
     Raises:
         UserError: If there is no input function, or sets are not as announced.
 
     Source:
-        Hao et al. 2023, https://arxiv.org/abs/2302.14376.
+        Hao et al. 2023, https://arxiv.org/abs/2302.14376, as in the authors' code (thu-ml/GNOT).
     """
 
     def __init__(
@@ -124,7 +134,8 @@ class GNOT(Module):
         depth: int = 3,
         heads: int = 4,
         experts: int = 3,
-        cross: MixerFactory = NormalizedLinearCrossAttention,
+        extras: int = 0,
+        cross: MixerFactory | None = None,
         feedforward: FeedForwardFactory = MLP,
     ) -> None:
         super().__init__()
@@ -132,18 +143,22 @@ class GNOT(Module):
             raise UserError(f"experts must be at least 1, got {experts}")
         if not functions or min(functions) < 1:
             raise UserError(f"functions needs one positive number for each, got {list(functions)}")
-        self.axes, self.functions = axes, tuple(functions)
-        self.point_embedding = two_layers(axes, dim)
-        self.embeddings = nn.ModuleList(two_layers(numbers, dim) for numbers in functions)
-        self.gate = GeometricGate(axes, dim, experts)
+        self.axes, self.extras, self.functions = axes, extras, tuple(functions)
+        self.point_embedding = PointNetwork(axes + extras, dim, dim)
+        self.embeddings = nn.ModuleList(PointNetwork(numbers, dim, dim) for numbers in functions)
         self.blocks = nn.ModuleList(
             HeterogeneousBlock(
-                dim, heads, len(self.functions), experts, cross=cross, feedforward=feedforward
+                dim,
+                heads,
+                len(self.functions),
+                experts,
+                axes=axes,
+                cross=cross,
+                feedforward=feedforward,
             )
             for _ in range(depth)
         )
-        self.norm = LayerNorm(dim)
-        self.head = nn.Linear(dim, outputs)
+        self.head = PointNetwork(dim, dim, outputs)
 
     def forward(
         self,
@@ -162,9 +177,9 @@ class GNOT(Module):
             set_valid: The same for each input function.
         """
         found = [tokens.shape[2] for tokens in sets]
-        if points.shape[2] != self.axes or found != list(self.functions):
+        if points.shape[2] != self.axes + self.extras or found != list(self.functions):
             raise UserError(
-                f"this GNOT reads points of {self.axes} coordinates and functions of "
+                f"this GNOT reads points of {self.axes + self.extras} numbers and functions of "
                 f"{list(self.functions)} numbers, got {points.shape[2]} and {found}"
             )
         masks = set_valid if set_valid is not None else [None] * len(sets)
@@ -175,10 +190,10 @@ class GNOT(Module):
             embedding(_clean(values, mask))
             for embedding, values, mask in zip(self.embeddings, sets, masks, strict=True)
         ]
-        x, gates = self.point_embedding(points), self.gate(points)
+        x = self.point_embedding(points)
         for block in self.blocks:
-            x = block(x, layout, tokens, layouts, gates)
-        return self.head(self.norm(x))
+            x = block(x, layout, tokens, layouts, points[..., : self.axes])
+        return self.head(x)
 
 
 def _clean(x: Tensor, valid: Tensor | None) -> Tensor:

@@ -10,11 +10,11 @@ from headway.core.blocks.block import FeedForwardFactory, MixerFactory
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import SelfAttention
-from headway.core.norms import LayerNorm
 from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.timeseries.layers import InvertedEmbedding, WindowNorm, series_layout
+from headway.timeseries.layers.torch_norm import TorchLayerNorm
 from headway.timeseries.models.base import Forecaster, new_head
 
 
@@ -69,7 +69,7 @@ class ITransformer(Forecaster):
         heads: int = 8,
         mixer: MixerFactory | Sequence[MixerFactory] = SelfAttention,
         feedforward: FeedForwardFactory = MLP,
-        norm: Callable[[int], nn.Module] = LayerNorm,
+        norm: Callable[[int], nn.Module] = TorchLayerNorm,
         block: BlockFactory = PostNormBlock,
         normalize: bool = True,
         normalization: Callable[[], WindowNorm] = WindowNorm,

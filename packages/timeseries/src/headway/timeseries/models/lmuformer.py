@@ -4,7 +4,6 @@ from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
-from headway.core.blocks import ResidualPostNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.blocks.residual import NormFactory
 from headway.core.cache import CacheGroup, RecurrentCache
@@ -13,7 +12,7 @@ from headway.core.heads import AveragePooling
 from headway.core.layout import Layout
 from headway.core.mixers import LegendreMemory
 from headway.core.module import Module
-from headway.core.norms import LayerNorm
+from headway.core.norms import MaskedBatchNorm
 from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
@@ -22,6 +21,7 @@ from headway.timeseries.layers.causal_convolution import (
     ConvolutionalChannelMixer,
     ConvolutionalEmbedding,
 )
+from headway.timeseries.layers.memory_block import MemoryBlock
 
 
 class Stream(NamedTuple):
@@ -49,6 +49,9 @@ class Stream(NamedTuple):
 class LMUFormer(Module):
     """Causal convolutions, blocks of a Legendre memory and a channel mixer, the average of the logits.
 
+    With ``block=ResidualPostNormBlock`` and ``norm=LayerNorm`` no result depends on a batch, not even in
+    training.
+
     Args:
         features: Values of a step.
         num_classes: Classes.
@@ -57,7 +60,7 @@ class LMUFormer(Module):
         heads: Signals that a memory keeps (heads of another mixer).
         mixer: Builds the mixer, ``(dim, heads)``; a sequence is cycled over the depth.
         feedforward: Builds the channel mixer, ``(dim)``.
-        norm: Builds the norm at the end of each branch, ``(dim)``.
+        norm: Builds the norm behind each mixer, ``(dim)``.
         block: Builds a block, ``(dim, heads, ...)``.
         embedding_depth: Convolutions of the embedding.
         window: Steps that each of them sees.
@@ -66,8 +69,9 @@ class LMUFormer(Module):
         x, mask: (B, N, features), any N. lengths: (B,). Output: (B, num_classes).
 
     Source:
-        Liu et al. 2024, https://arxiv.org/abs/2402.04882 (without spikes). The norm behind a memory is
-        there a batch norm.
+        Liu et al. 2024, https://arxiv.org/abs/2402.04882 (without spikes). It equals the authors' network but
+        for the convolutions of the embedding, which see no future here, and the memory's size, there as
+        many polynomials as channels.
     """
 
     def __init__(
@@ -80,8 +84,8 @@ class LMUFormer(Module):
         heads: int = 1,
         mixer: MixerFactories = LegendreMemory,
         feedforward: FeedForwardFactory = ConvolutionalChannelMixer,
-        norm: NormFactory = LayerNorm,
-        block: BlockFactory = ResidualPostNormBlock,
+        norm: NormFactory = MaskedBatchNorm,
+        block: BlockFactory = MemoryBlock,
         embedding_depth: int = 4,
         window: int = 3,
     ) -> None:

@@ -28,12 +28,21 @@ Shifted = partial(WindowAttention, window=8, shift=4)
     id=414,
     name="PDE-Transformer",
     paper="https://arxiv.org/abs/2505.24717",
-    claim="separate tokens for each field: any number of fields in any order, joined by attention among "
-    "them; what is known of the equation enters every norm",
+    claim="after its idea, not its network: separate tokens for each field, any number in any "
+    "order, joined by attention among them; what is known of the equation enters every norm",
     test="packages/timeseries/tests/models/test_pde_transformer.py",
 )
 class PDETransformer(Simulator):
     """Shifted windows in a U: down to coarser grids, up again, each level joined with its counterpart.
+
+    It keeps the paper's idea (windows within a field, attention among the fields at a place, a U, the
+    equation in every norm), but is **not** the authors' network: that is ``PDETransformerSC``, which is
+    told no numbers of the equation. Theirs has cosine attention with a learned scale and a network for the
+    bias of a place, no projection behind attention, gates that start at 1 (here at 0, as in DiT), 3 x 3
+    convolutions with pixel shuffles between the levels (here merging and linear layers), twice the width
+    on the way up to the finest grid, a 3 x 3 convolution and a conditioned norm at the end; kind of field,
+    equation and parameters enter as one sum of embeddings (here the kind is added to the tokens, numbers
+    of the equation go through a small network), and it writes the fields, not their change.
 
     Args:
         channels: Builds what makes tokens of fields, ``(patch, dim)``: ``SeparateFields`` or ``MixedFields``.

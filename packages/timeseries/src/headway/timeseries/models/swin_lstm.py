@@ -1,5 +1,7 @@
 """SwinLSTM: the next frames of a film."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,13 @@ from headway.core.feedforward import MLP
 from headway.core.layout import Layout
 from headway.core.norms import LayerNorm
 from headway.core.systems import system
-from headway.timeseries.layers.swin_cell import Plain, Shifted, State, SwinLSTMCell
+from headway.timeseries.layers.swin_cell import (
+    OverlappingPatches,
+    Plain,
+    Shifted,
+    State,
+    SwinLSTMCell,
+)
 from headway.timeseries.models.simulator import Simulator
 
 
@@ -33,12 +41,14 @@ class SwinLSTM(Simulator):
         depth: Blocks of a cell.
         mixer: Builds the mixers, ``(dim, heads)``; a sequence is cycled over the depth.
         feedforward: Builds the feed-forwards, ``(dim)``.
+        head: Builds what writes a frame, ``(dim, channels, patch)``.
 
     Shape:
         frames: (B, T, channels, H, W), 0 to 1. Output: (B, steps, channels, H, W), 0 to 1.
 
     Source:
-        Tang et al. 2023, https://arxiv.org/abs/2308.09891 (SwinLSTM-B; several cells keep one width).
+        Tang et al. 2023, https://arxiv.org/abs/2308.09891: SwinLSTM-B as in the authors' code. Several
+        cells keep one width; their SwinLSTM-D, which merges patches, is not here.
     """
 
     def __init__(
@@ -52,6 +62,7 @@ class SwinLSTM(Simulator):
         depth: int = 2,
         mixer: MixerFactories = (Plain, Shifted),
         feedforward: FeedForwardFactory = MLP,
+        head: Callable[[int, int, int], nn.Module] = OverlappingPatches,
     ) -> None:
         super().__init__()
         for name, value in (("channels", channels), ("patch", patch), ("cells", cells)):
@@ -64,7 +75,7 @@ class SwinLSTM(Simulator):
             SwinLSTMCell(dim, heads, depth=depth, mixer=mixer, feedforward=feedforward)
             for _ in range(cells)
         )
-        self.head = nn.ConvTranspose2d(dim, channels, patch, stride=patch)
+        self.head = head(dim, channels, patch)
 
     def forward(self, frames: Tensor, steps: int = 1) -> Tensor:
         """Returns the frames that follow the given ones.

@@ -2,20 +2,16 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from headway.core.blocks.block import FeedForwardFactory, MixerFactory
 from headway.core.errors import UserError
-from headway.core.feedforward import MLP
 from headway.core.generation.diffusion import CosineDiffusion, GaussianDiffusion, sample
-from headway.core.layout import Layout
-from headway.core.mixers import SelfAttention
 from headway.core.module import Module
-from headway.core.positions.sinusoidal import SinusoidalPosition
 from headway.core.systems import system
-from headway.timeseries.layers.denoising import DenoisingBlock, step_embedding
+from headway.timeseries.layers.order_denoisers import JoinedOrders, OrderDenoiser
 
 Process = partial(CosineDiffusion, steps=100)
 
@@ -24,37 +20,38 @@ Process = partial(CosineDiffusion, steps=100)
     id=394,
     name="TRADES",
     paper="https://arxiv.org/abs/2502.07071",
-    claim="orders are generated under the condition of past orders and the book: another book, other orders",
+    claim="orders are generated under the condition of past orders and the book: another book, other orders; "
+    "the network is told how noisy they still are",
     test="packages/timeseries/tests/models/test_trades.py",
 )
 class TRADES(Module):
     """A transformer that says which noise is in the next orders, from the last ones and the book.
 
-    Past orders (with the book at their moment beside them) and noisy ones stand in one sequence, all of
-    which attends to all; every block is told the step of the diffusion. Orders and book are scaled by the
-    user.
+    Past orders and noisy ones stand in one sequence, all of which attends to all. Orders and book are scaled
+    by the user.
 
     Args:
         order: Numbers of an order (kind, time since the last one, size, price, side ...).
         book: Numbers of a snapshot (prices and volumes of its levels).
         past: Orders that are known.
         future: Orders that are generated at once.
-        dim: Channels of a token, even.
+        dim: Channels of a token.
         depth: Number of blocks.
         heads: Heads of the mixers.
-        mixer: Builds the mixers, ``(dim, heads)``.
-        feedforward: Builds the feed-forwards, ``(dim)``.
+        network: Builds the network, ``(order, book, past, future, dim=, depth=, heads=)``: ``JoinedOrders``,
+            as published, or ``AddedBooks``.
         process: Builds the diffusion process.
 
     Shape:
         x: (B, future, order). orders: (B, past, order). books: (B, past, book). step: (B,).
 
     Raises:
-        UserError: If a size is below 1 or ``dim`` odd.
+        UserError: If a size is below 1 or does not suit the network.
 
     Source:
-        Berti et al. 2025, https://arxiv.org/abs/2502.07071, section 4 (the variance of the steps is that of
-        the process, not learned).
+        Berti et al. 2025, https://arxiv.org/abs/2502.07071, section 4. Not here: the learned variance of the
+        steps, its loss and the choice of steps by their loss; the loss is the squared error, theirs its
+        root for each item.
     """
 
     def __init__(
@@ -66,9 +63,8 @@ class TRADES(Module):
         future: int = 1,
         dim: int = 128,
         depth: int = 8,
-        heads: int = 4,
-        mixer: MixerFactory = SelfAttention,
-        feedforward: FeedForwardFactory = MLP,
+        heads: int = 1,
+        network: Callable[[int, int, int, int], OrderDenoiser] = JoinedOrders,
         process: Callable[[], GaussianDiffusion] = Process,
     ) -> None:
         super().__init__()
@@ -76,19 +72,10 @@ class TRADES(Module):
         for name, value in sizes.items():
             if value < 1:
                 raise UserError(f"{name} must be at least 1, got {value}")
-        if dim % 2:
-            raise UserError(f"dim {dim} must be even: half of it are sines of the step")
-        self.order, self.book, self.past, self.future, self.dim = order, book, past, future, dim
+        self.order, self.book, self.past, self.future = order, book, past, future
         self.process = process()
-        self.order_embedding = nn.Sequential(nn.Linear(order, dim), nn.SiLU(), nn.Linear(dim, dim))
-        self.book_embedding = nn.Sequential(nn.Linear(book, dim), nn.SiLU(), nn.Linear(dim, dim))
-        # What is noisy has no book yet, and tokens must tell which they are.
-        self.unknown = nn.Parameter(0.02 * torch.randn(dim))
-        self.position = SinusoidalPosition(dim)
-        self.blocks = nn.ModuleList(
-            DenoisingBlock(dim, heads, mixer=mixer, feedforward=feedforward) for _ in range(depth)
-        )
-        self.head = nn.Linear(dim, order)
+        make: Any = network
+        self.network = make(order, book, past, future, dim=dim, depth=depth, heads=heads)
 
     def forward(self, x: Tensor, step: Tensor, orders: Tensor, books: Tensor) -> Tensor:
         """Returns the noise in the orders to come."""
@@ -101,14 +88,7 @@ class TRADES(Module):
                 raise UserError(
                     f"this TRADES reads {name} (B, {shape[0]}, {shape[1]}), got {tuple(tensor.shape)}"
                 )
-        known = self.order_embedding(orders) + self.book_embedding(books)
-        tokens = torch.cat([known, self.order_embedding(x) + self.unknown], dim=1)
-        layout = Layout(positions=Layout().token_positions(tokens.shape[1], x.device))
-        tokens = tokens + self.position(layout, tokens.shape[1]).to(tokens.dtype)
-        condition = step_embedding(step, self.dim).to(tokens.dtype)
-        for block in self.blocks:
-            tokens = block(tokens, condition)
-        return self.head(tokens[:, -self.future :])
+        return self.network(x, step, orders, books)
 
     def loss(
         self, start: Tensor, step: Tensor, noise: Tensor, orders: Tensor, books: Tensor

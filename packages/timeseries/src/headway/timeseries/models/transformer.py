@@ -1,6 +1,5 @@
 """The vanilla transformer as a forecaster."""
 
-from functools import partial
 from typing import Any
 
 from torch import nn
@@ -9,15 +8,13 @@ from headway.core.blocks import PostNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactories, MixerFactory
 from headway.core.feedforward import MLP
 from headway.core.mixers import CrossAttention, SelfAttention
-from headway.core.norms import LayerNorm
 from headway.core.stacks import Encoder
 from headway.core.stacks.decoder import CausalSelfAttention
 from headway.core.stacks.stack import BlockFactory, Stack, mixer_for
 from headway.core.systems import system
 from headway.timeseries.layers import SeriesEmbedding
+from headway.timeseries.layers.torch_norm import TorchLayerNorm
 from headway.timeseries.models.encoder_decoder import EmbeddingFactory, EncoderDecoderForecaster
-
-TorchLayerNorm = partial(LayerNorm, eps=1e-5)
 
 
 @system(

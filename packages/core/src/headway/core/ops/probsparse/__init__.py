@@ -29,6 +29,7 @@ def probsparse_attention(
     query_mask: Tensor | None = None,
     key_mask: Tensor | None = None,
     causal: bool = False,
+    cumulative: bool = False,
     scale: float | None = None,
     backend: str = "auto",
 ) -> Tensor:
@@ -51,6 +52,7 @@ def probsparse_attention(
         query_mask: True where a query is real.
         key_mask: True where a key is real.
         causal: Whether a query sees only the keys up to its own place (as many keys as queries).
+        cumulative: Whether the others take the sum of the values so far, without ``causal`` too.
         scale: Of the scores; ``1 / sqrt(D)`` if None.
         backend: "auto", "reference" (plain PyTorch), or who measures: "blocked" or "triton". The chosen
             queries go to `attention`.
@@ -65,7 +67,7 @@ def probsparse_attention(
     Source:
         Zhou et al. 2020, https://arxiv.org/abs/2012.07436, eq. 3-4 and algorithm 1.
     """
-    _check(query, key, value, causal, backend)
+    _check(query, key, value, causal or cumulative, backend)
     query, key, value = autocast(query, key, value)
     chosen = _choose(query, backend)
     scale = 1 / math.sqrt(query.shape[3]) if scale is None else scale
@@ -81,6 +83,7 @@ def probsparse_attention(
                 query_mask=query_mask,
                 key_mask=key_mask,
                 causal=causal,
+                cumulative=cumulative,
                 scale=scale,
             )
         number = sparse_number(query.shape[2], factor)
@@ -93,7 +96,10 @@ def probsparse_attention(
         places = _choose_queries(
             query, key, sample, sample_mask, query_mask, key_mask, number, chosen
         )
-        return _attend(query, key, value, places, factor, query_mask, key_mask, causal, scale)
+        cumulative = causal or cumulative
+        return _attend(
+            query, key, value, places, factor, query_mask, key_mask, causal, cumulative, scale
+        )
 
 
 def reason_against(query: Tensor) -> str | None:
@@ -142,6 +148,7 @@ def _attend(
     query_mask: Tensor | None,
     key_mask: Tensor | None,
     causal: bool,
+    cumulative: bool,
     scale: float,
 ) -> Tensor:
     """What the chosen queries see, among what the others take."""
@@ -152,7 +159,7 @@ def _attend(
         mask = past if mask is None else mask & past
     picked = query.gather(2, places[..., None].expand(-1, -1, -1, query.shape[3]))
     attended = attention(picked, key, value, mask=mask, scale=scale)
-    if causal:
+    if cumulative:
         rest = value.cumsum(dim=2)
     else:
         counts = keys if key_mask is None else key_mask.sum(dim=1).clamp_min(1).view(-1, 1, 1, 1)
@@ -194,5 +201,5 @@ def _check(query: Tensor, key: Tensor, value: Tensor, causal: bool, backend: str
         )
     if causal and query.shape[2] != key.shape[2]:
         raise UserError(
-            f"causal needs as many queries as keys, got {query.shape[2]} and {key.shape[2]}"
+            f"causal and cumulative need as many queries as keys, got {query.shape[2]} and {key.shape[2]}"
         )

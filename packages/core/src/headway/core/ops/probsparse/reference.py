@@ -80,6 +80,7 @@ def probsparse_attention(
     query_mask: Tensor | None = None,
     key_mask: Tensor | None = None,
     causal: bool = False,
+    cumulative: bool = False,
     scale: float | None = None,
 ) -> Tensor:
     """Lets the queries whose scores are the least uniform attend; the others take the mean value.
@@ -100,6 +101,7 @@ def probsparse_attention(
         query_mask: True where a query is real.
         key_mask: True where a key is real.
         causal: Whether a query sees only the keys up to its own place (as many keys as queries).
+        cumulative: Whether the others take the sum of the values so far, without ``causal`` too.
         scale: Of the scores; ``1 / sqrt(D)`` if None.
 
     Shape:
@@ -134,7 +136,7 @@ def probsparse_attention(
     nothing = (scores == -math.inf).all(dim=-1, keepdim=True)
     weights = scores.masked_fill(nothing, 0.0).softmax(dim=-1).masked_fill(nothing, 0.0)
     attended = weights @ value
-    rest = value.cumsum(dim=2) if causal else value.sum(dim=2, keepdim=True) / counts
+    rest = value.cumsum(dim=2) if causal or cumulative else value.sum(dim=2, keepdim=True) / counts
     rest = rest.expand(-1, -1, queries, -1)
     index = chosen[..., None].expand(-1, -1, -1, value.shape[-1])
     if query_mask is not None:
