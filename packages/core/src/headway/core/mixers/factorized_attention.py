@@ -85,7 +85,7 @@ class FactorizedAttention(TokenMixer):
         profile = self.enter[axis](field)
         profile = self.profiles[axis](profile.mean(dim=others) if others else profile)
         query, key = (
-            F.layer_norm(part.unflatten(2, (self.heads, -1)).transpose(1, 2), (self.head_dim,))
+            F.layer_norm(part.unflatten(2, (self.heads, -1)), (self.head_dim,)).transpose(1, 2)
             for part in self.qk[axis](profile).chunk(2, dim=2)
         )
         places = profile.shape[1]
