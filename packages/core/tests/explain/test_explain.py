@@ -61,6 +61,7 @@ def test_relevance_depends_on_the_answer_and_rollout_does_not() -> None:
     torch.testing.assert_close(gradient_relevance(net, x), maps[int(net(x).argmax())])
 
 
+@pytest.mark.learns
 def test_relevance_finds_the_token_that_decides() -> None:
     # One token in a random place says the class, the first one answers: what it knows, it has from
     # attention, and relevance points to where it comes from.

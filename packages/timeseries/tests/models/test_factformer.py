@@ -54,6 +54,7 @@ def error(mixer) -> float:
         return float((model(x) - y).square().mean() / (x - y).square().mean())
 
 
+@pytest.mark.learns
 def test_it_learns_a_step_that_single_places_cannot() -> None:
     assert error(partial(FactorizedAttention, position=Rotary)) < 0.55
     assert error(Alone) > 0.7

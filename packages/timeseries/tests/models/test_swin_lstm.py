@@ -102,8 +102,10 @@ def error(mixer, steps: int) -> float:
     return float((found - frames[:, 3:]).square().sum() / frames[:, 3:].square().sum())
 
 
+@pytest.mark.learns
 def test_it_follows_what_moves_and_single_places_do_not() -> None:
-    assert error(Windows, 150) < 0.5
+    """At seeds 0 to 4 windows have at most 0.19 after 300 steps, single places at least 0.9."""
+    assert error(Windows, 300) < 0.5
     # 1 is the error of black frames.
     assert error(Alone, 60) > 0.85
 
