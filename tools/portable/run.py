@@ -1,9 +1,8 @@
-"""Runs the tests that depend on kernels, vectors and threads as other machines would run them.
+"""Runs the tests that depend on the machine as other machines would run them.
 
     python tools/portable/run.py [SETTING ...]
 
-These are the tests of the ops and parts of core that meet kernels, and those marked `learns`. One line per
-setting; the exit status is 1 if one of them fails.
+These are the tests of the ops and parts of core that meet kernels, and those marked `learns`. One line per setting; the exit status is 1 if one of them fails.
 """
 
 import argparse
@@ -19,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 MARK = "pytest.mark.learns"
+LEARNS = "learns and not slow and not gpu and not interpret"
 COMPILERS = ("c++", "g++", "clang++", "gcc", "cc", "clang")
 OPS = ("native", "decode", "attention", "neighbourhood", "scan", "window_attention", "dropout")
 # Slower than the rest together, and about graphs and binaries instead of numbers.
@@ -26,7 +26,6 @@ LEFT_OUT = ("ahead_of_time", "triton", "test_graphs")
 
 # What is set around the tests. None takes a variable away.
 SETTINGS: dict[str, dict[str, str | None]] = {
-    "as it is": {},
     "no C++ kernels": {"HEADWAY_NATIVE": "0"},
     "PyTorch without vectors": {"ATEN_CPU_CAPABILITY": "default"},
     "PyTorch with AVX2": {"ATEN_CPU_CAPABILITY": "avx2"},
@@ -59,20 +58,23 @@ def passes(name: str, jobs: int) -> bool:
     with environment(name) as variables:
         jobs = max(1, jobs // int(variables["OMP_NUM_THREADS"]))
         command = [sys.executable, "-m", "pytest", "-q", "-n", str(jobs), "--dist", "worksteal"]
-        done = subprocess.run(
-            [*command, "-p", "no:cacheprovider", *files()],
-            cwd=ROOT,
-            env=variables,
-            capture_output=True,
-            text=True,
-        )
-    lines = done.stdout.strip().splitlines() or ["nothing was printed"]
+        command += ["-p", "no:cacheprovider"]
+        choices = ([*kernels(), "-k", "not compile and not export"], [*learners(), "-m", LEARNS])
+        runs = [
+            subprocess.run(
+                [*command, *choice], cwd=ROOT, env=variables, capture_output=True, text=True
+            )
+            for choice in choices
+        ]
+    said = [run.stdout.strip().splitlines() or ["nothing was printed"] for run in runs]
     seconds = time.monotonic() - start
-    verdict = "ok    " if done.returncode == 0 else "FAILED"
-    print(f"{verdict} {name:24} {lines[-1].strip('= ')} ({seconds:.0f} s)", flush=True)
-    if done.returncode:
-        print("\n".join([*lines[-60:], done.stderr[-2000:]]), flush=True)
-    return done.returncode == 0
+    good = all(run.returncode == 0 for run in runs)
+    counts = "; ".join(lines[-1].strip("= ") for lines in said)
+    print(f"{'ok    ' if good else 'FAILED'} {name:24} {counts} ({seconds:.0f} s)", flush=True)
+    for run, lines in zip(runs, said, strict=True):
+        if run.returncode:
+            print("\n".join([*lines[-60:], run.stderr[-2000:]]), flush=True)
+    return good
 
 
 @contextmanager
@@ -101,16 +103,18 @@ def without_compilers(folder: Path, path: str) -> str:
     return str(folder)
 
 
-def files() -> list[str]:
-    """The files whose tests depend on the machine."""
+def kernels() -> list[str]:
+    """Files with the tests of kernels and of what calls them."""
     core = ROOT / "packages" / "core" / "tests"
-    found = [path for name in OPS for path in (core / "ops" / name).glob("test_*.py")]
+    found = [path for name in OPS for path in sorted((core / "ops" / name).glob("test_*.py"))]
     found += [core / "parts" / "test_every_part.py", core / "parts" / "test_mixers.py"]
-    found += [
-        path for path in (ROOT / "packages").glob("*/tests/**/test_*.py") if MARK in path.read_text()
-    ]
-    kept = [str(path) for path in found if not any(word in path.name for word in LEFT_OUT)]
-    return sorted(set(kept))
+    return [str(path) for path in found if not any(word in path.name for word in LEFT_OUT)]
+
+
+def learners() -> list[str]:
+    """Files in which something is trained until it does what is claimed of it."""
+    found = sorted((ROOT / "packages").glob("*/tests/**/test_*.py"))
+    return [str(path) for path in found if MARK in path.read_text()]
 
 
 if __name__ == "__main__":

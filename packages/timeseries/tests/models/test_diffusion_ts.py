@@ -142,6 +142,7 @@ def waves(number: int) -> Tensor:
     return (0.3 + 0.6 * height) * torch.cat([angle.sin(), angle.cos()], dim=2)
 
 
+@pytest.mark.learns
 def test_the_same_weights_generate_impute_and_forecast() -> None:
     model = trained()
     torch.manual_seed(1)
