@@ -2,7 +2,8 @@
 
     python tools/portable/run.py [SETTING ...]
 
-These are the tests of the ops and parts of core that meet kernels, and those marked `learns`. One line per setting; the exit status is 1 if one of them fails.
+These are the tests of the ops and parts of core that meet kernels, and those marked `learns`. It prints one
+line per setting; the exit status is 1 if one of them fails.
 """
 
 import argparse

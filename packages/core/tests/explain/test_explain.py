@@ -75,7 +75,7 @@ def test_relevance_finds_the_token_that_decides() -> None:
         x[torch.arange(size), places, labels] += 3.0
         return x, places, labels
 
-    for _ in range(120):
+    for _ in range(300):
         x, _, labels = batch(64)
         optimizer.zero_grad()
         nn.functional.cross_entropy(net(x), labels).backward()

@@ -69,6 +69,37 @@ def test_each_strategy_lets_exactly_its_parameters_learn() -> None:
 @pytest.mark.parametrize("strategy", [HeadOnly(), LastBlocks(2), BitFit(), LoRA(rank=2)])
 def test_training_leaves_frozen_parameters_bitwise_alone(strategy) -> None:
     net = model()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    strategy.apply(net)
+    frozen = {name for name, p in net.named_parameters() if not p.requires_grad}
+    step(net)
+    assert frozen
+    for name, value in net.named_parameters():
+        if name in frozen:
+            assert torch.equal(value, before[name.replace(".base.", ".")]), name
+
+
+def test_lora_starts_as_the_model_and_merges_to_1e_6() -> None:
+    net, x = model(), torch.randn(4, 5, 16)
+    before = net(x)
+    LoRA(rank=4, targets=("q", "v", "fc1", "projection")).apply(net)
+    torch.testing.assert_close(net(x), before)
+    step(net)
+    adapted = net(x)
+    assert not torch.allclose(adapted, before, atol=1e-2)
+    merged = merge(net)
+    assert not any(isinstance(m, LoRALinear) for m in merged.modules())
+    assert isinstance(merged.encoder.blocks[0].mixer.function.qkv, FusedLinear)
+    torch.testing.assert_close(merged(x), adapted, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rank", "alpha", "scale"), [(2, None, 2.0), (8, None, 2.0), (4, 4.0, 1.0)]
+)
+def test_a_product_is_scaled_by_alpha_over_rank_and_by_two_if_nothing_is_said(
+    rank: int, alpha: float | None, scale: float
+) -> None:
+    net = model()
     LoRA(rank=rank, alpha=alpha, targets=("fc1",)).apply(net)
     layer = next(x for x in net.modules() if isinstance(x, LoRALinear))
     torch.nn.init.normal_(layer.up["all"])

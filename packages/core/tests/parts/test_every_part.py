@@ -99,12 +99,18 @@ every = pytest.mark.parametrize("name", CASES)
 SLOW = [pytest.mark.slow]
 # Graphs take most of the time: one of each class in `make test`, its variants in `make test-all`.
 every_graph = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=SLOW if "-" in name and not name.endswith("-causal") else []) for name in CASES]
+    "name",
+    [
+        pytest.param(name, marks=SLOW if "-" in name and not name.endswith("-causal") else [])
+        for name in CASES
+    ],
 )
 
 
 def test_every_export_is_tried() -> None:
-    built = [repr(build(name)) for name in CASES] + [repr(make()) for make, _ in EMBEDDINGS.values()]
+    built = [repr(build(name)) for name in CASES] + [
+        repr(make()) for make, _ in EMBEDDINGS.values()
+    ]
     exported = {
         name
         for room in (mixers, positions)
@@ -208,7 +214,9 @@ def test_it_exports_with_named_dimensions(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in CASES if not build(name).free_tokens])
 def test_what_cannot_leave_the_number_of_tokens_free_says_so(name: str) -> None:
-    with pytest.raises(Exception, match=f"{name}.* cannot be exported with a free number of tokens"):
+    with pytest.raises(
+        Exception, match=f"{name}.* cannot be exported with a free number of tokens"
+    ):
         exported(name, True)
 
 

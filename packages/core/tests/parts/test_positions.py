@@ -48,7 +48,9 @@ def test_each_axis_turns_its_own_channels_alone(axis: int, pairing: str) -> None
     place[..., axis] = 3.0
     turned, key = Rotary(1, axes * width, axes=axes, pairing=pairing).rotate(x, x, place, place)
     own = slice(axis * width, (axis + 1) * width)
-    alone = Rotary(1, width, pairing=pairing).rotate(x[..., own], x[..., own], *[place[..., [axis]]] * 2)
+    alone = Rotary(1, width, pairing=pairing).rotate(
+        x[..., own], x[..., own], *[place[..., [axis]]] * 2
+    )
     expected = x.clone()
     expected[..., own] = alone[0]
     torch.testing.assert_close(turned, expected)

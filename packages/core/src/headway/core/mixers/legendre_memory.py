@@ -12,7 +12,6 @@ from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer
 from headway.core.systems import system
 
-
 # Of the number of tokens in a compiled graph: 16 million of them.
 _MOST_DIGITS = 24
 
