@@ -71,9 +71,14 @@ class Module(nn.Module):
         return self
 
     def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        *rest: Any,
+        **others: Any,
     ) -> None:
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest, **others)
         if not local_metadata.get("assign_to_params_buffers"):
             return
         # Weights that are put in the place of meta tensors bring their device with them.
