@@ -1,6 +1,7 @@
 # make demo       trains, evaluates and explains a small ViT on real pictures (DOMAIN=vision)
 # make test       sets everything up and runs the tests (under 30 minutes on two cores)
-# make test-all   the slow ones, too: every extra in an empty environment, all kernels
+# make test-portable  the tests that depend on the machine, as others would run them: vectors, threads, no compiler
+# make test-all   the slow ones, too: those above, every extra in an empty environment, all kernels
 # make lint       ruff, pyright, import-linter
 # make bench      the benchmarks against the peers
 # make kernels    compiles every GPU kernel for every target ahead of time and audits it (hours; the first time)
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 JOBS ?= 2
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --durations 15
 
-.PHONY: demo test test-all lint bench kernels clean
+.PHONY: demo test test-portable test-all lint bench kernels clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -32,7 +33,10 @@ test: $(VENV)/.dev
 	$(TEST) packages
 	TRITON_INTERPRET=1 $(TEST) -m interpret packages/core/tests
 
-test-all: test
+test-portable: $(VENV)/.dev
+	$(BIN)/python tools/portable/run.py --jobs $(JOBS)
+
+test-all: test test-portable
 	$(TEST) -m "slow and not gpu and not interpret" packages
 	$(BIN)/python tools/check_extras.py
 	$(BIN)/python tools/kernels/audit.py --quick

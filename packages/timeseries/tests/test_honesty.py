@@ -117,6 +117,7 @@ def skill(
     return gained.mean().item(), gained.std().item() / len(gained) ** 0.5
 
 
+@pytest.mark.learns
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", PROBED)
 def test_no_forecaster_has_skill_where_there_is_none(
@@ -135,6 +136,7 @@ def test_a_peek_at_the_future_is_found(kind: str, data: dict[str, ForecastingDat
     assert found > 0.1
 
 
+@pytest.mark.learns
 def test_true_futures_give_skill(data: dict[str, ForecastingData]) -> None:
     torch.manual_seed(0)
     found, error = skill(models.NLinear(**SIZES), data["shuffled"], False, steps=300)

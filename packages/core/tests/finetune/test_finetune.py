@@ -96,6 +96,22 @@ def test_lora_starts_as_the_model_and_merges_to_1e_6() -> None:
     torch.testing.assert_close(merged(x), adapted, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("rank", "alpha", "scale"), [(2, None, 2.0), (8, None, 2.0), (4, 4.0, 1.0)]
+)
+def test_a_product_is_scaled_by_alpha_over_rank_and_by_two_if_nothing_is_said(
+    rank: int, alpha: float | None, scale: float
+) -> None:
+    net = model()
+    LoRA(rank=rank, alpha=alpha, targets=("fc1",)).apply(net)
+    layer = next(x for x in net.modules() if isinstance(x, LoRALinear))
+    torch.nn.init.normal_(layer.up["all"])
+    x = torch.randn(3, 16)
+    product = layer.up["all"] @ layer.down["all"]
+    torch.testing.assert_close(layer(x), layer.base(x) + scale * x @ product.T)
+    torch.testing.assert_close(layer.weight, layer.base.weight + scale * product)
+
+
 def test_lora_on_q_and_v_leaves_keys_alone() -> None:
     net = model()
     LoRA(rank=2).apply(net)

@@ -148,6 +148,25 @@ def test_a_gate_that_closes_forgets_what_was_before() -> None:
     torch.testing.assert_close(mixer(x), plain(x))
 
 
+@pytest.mark.parametrize("temperature", [1.0, 4.0, 16.0])
+def test_the_temperature_of_a_gate_divides_its_logarithm(temperature: float) -> None:
+    torch.manual_seed(10)
+    gate = LearnedDecay(8, 2, 4, temperature=temperature)
+    x = torch.randn(2, 5, 8)
+    share = torch.sigmoid(gate.up(gate.down(x))).unflatten(-1, (2, 4)).transpose(1, 2)
+    torch.testing.assert_close(gate(x).exp(), share ** (1 / temperature))
+    # What is given to a mixer reaches its sums: two tokens, one of which is forgotten by that much.
+    mixer = LinearAttention(8, 2, causal=True, norm=Identity, decay=lambda *_: gate)
+    q, k, v = (y.unflatten(-1, (2, 4)).transpose(1, 2) for y in mixer.qkv(x).chunk(3, dim=-1))
+    features, left = EluPlusOne(4), gate(x)[:, :, 1].exp()
+    queries, keys = features(q)[:, :, 1], features(k)
+    state = (left * keys[:, :, 0])[..., None] * v[:, :, 0, None] + (
+        keys[:, :, 1, :, None] * v[:, :, 1, None]
+    )
+    second = (queries[..., None, :] @ state)[..., 0, :].flatten(1)
+    torch.testing.assert_close(mixer(x)[:, 1], mixer.projection(second))
+
+
 def test_a_decay_needs_causal() -> None:
     with pytest.raises(UserError, match="needs causal=True"):
         LinearAttention(8, 2, decay=FixedDecay)

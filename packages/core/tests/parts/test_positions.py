@@ -39,6 +39,25 @@ def test_rotary_turns_pairs_by_the_angles_of_the_paper() -> None:
     np.testing.assert_allclose(turned.flatten().numpy(), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("pairing", ["half", "interleaved"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_each_axis_turns_its_own_channels_alone(axis: int, pairing: str) -> None:
+    """Rows turn the first channels, columns the next: two axes that are swapped would turn the others."""
+    width, axes = 4, 3
+    x, place = torch.randn(1, 1, 1, axes * width), torch.zeros(1, 1, axes)
+    place[..., axis] = 3.0
+    turned, key = Rotary(1, axes * width, axes=axes, pairing=pairing).rotate(x, x, place, place)
+    own = slice(axis * width, (axis + 1) * width)
+    alone = Rotary(1, width, pairing=pairing).rotate(
+        x[..., own], x[..., own], *[place[..., [axis]]] * 2
+    )
+    expected = x.clone()
+    expected[..., own] = alone[0]
+    torch.testing.assert_close(turned, expected)
+    torch.testing.assert_close(key, expected)
+    assert not torch.allclose(turned[..., own], x[..., own], atol=1e-2)
+
+
 def test_a_token_at_place_zero_is_not_turned() -> None:
     x = torch.randn(1, 1, 1, 8)
     turned, _ = Rotary(1, 8, axes=2).rotate(x, x, torch.zeros(1, 1, 2), torch.zeros(1, 1, 2))

@@ -22,6 +22,19 @@ def test_average_follows_its_formula_and_forgets_early_weights():
     assert average.tensors["weight"].item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("decay", [0.5, 0.9, 0.99, 0.999])
+def test_after_many_updates_the_decay_is_the_one_that_was_asked_for(decay: float):
+    module = nn.Linear(1, 1, bias=False)
+    average = WeightAverage(module, decay=decay)
+    # From here on (1 + n) / (10 + n) is above every decay.
+    average.updates = 100_000
+    average.tensors["weight"].fill_(0.0)
+    module.weight.data.fill_(1.0)
+    for _ in range(3):
+        average.update(module)
+    assert average.tensors["weight"].item() == pytest.approx(1 - decay**3, rel=1e-4)
+
+
 def test_tied_weights_and_half_precision_survive_the_exchange():
     module = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)}).bfloat16()
     module["b"].weight = module["a"].weight

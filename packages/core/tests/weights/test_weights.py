@@ -212,3 +212,14 @@ def test_push_to_hub_uploads_weights_configuration_and_a_card(tmp_path: Path) ->
     card = api.files["README.md"].decode()
     assert card.startswith("---\nlibrary_name: headway\nlicense: mit")
     assert "| top1 | 0.5000 |" in card
+
+
+@pytest.mark.parametrize("name", ["../other.safetensors", "/etc/hostname", "..", "a/../../x", ""])
+def test_an_index_that_names_files_outside_its_folder_is_refused(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "model"
+    save_pretrained(encoder(), folder)
+    (folder / "model.safetensors").rename(tmp_path / "other.safetensors")
+    index = {"weight_map": {"final_norm.weight": name}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match="index.json names files outside its folder"):
+        open_checkpoint(folder)

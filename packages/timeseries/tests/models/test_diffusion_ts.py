@@ -142,13 +142,15 @@ def waves(number: int) -> Tensor:
     return (0.3 + 0.6 * height) * torch.cat([angle.sin(), angle.cos()], dim=2)
 
 
+@pytest.mark.learns
 def test_the_same_weights_generate_impute_and_forecast() -> None:
     model = trained()
     torch.manual_seed(1)
     # A second series is the first a quarter of a period later.
     made = model.generate(32)
     quarter = (made[:, 2:, 0] - made[:, :-2, 1]).square().mean()
-    assert quarter < 0.15 * made.square().mean()
+    # It is twice the mean square where the two know nothing of each other.
+    assert quarter < 0.5 * made.square().mean()
     x = waves(32)
     impute = torch.rand(x.shape) > 0.4
     forecast = torch.ones_like(impute)

@@ -58,6 +58,7 @@ def error(seed: int = 0, **parts) -> float:
         return float((model(x) - y).square().mean() / (x - y).square().mean())
 
 
+@pytest.mark.learns
 def test_it_learns_a_step_that_single_places_cannot() -> None:
     """Seeds 0, 1, 2: 0.042, 0.040, 0.036; 0.032 at most where it writes the change, and 0.53, 0.89, 0.89 alone.
 

@@ -86,6 +86,7 @@ class Last(nn.Module):
         return self.model.head(tokens[:, -1])
 
 
+@pytest.mark.learns
 def test_the_memory_knows_what_was_long_ago_and_a_convolution_does_not() -> None:
     assert accuracy(Memory) > 0.95
     assert accuracy(partial(ConvolutionMixer, axes=1, window=7, causal=True)) < 0.7

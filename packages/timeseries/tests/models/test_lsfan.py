@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -49,6 +50,7 @@ def accuracy(mixer) -> float:
     return (model(x).argmax(dim=1) == classes).float().mean().item()
 
 
+@pytest.mark.learns
 def test_attention_relates_sensors_that_no_filter_spans() -> None:
     assert accuracy(SelfAttention) > 0.95
     # Filters of three sensors, twice, do not reach from the first sensor to the last.

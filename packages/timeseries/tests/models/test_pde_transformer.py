@@ -166,6 +166,7 @@ def error(**options) -> float:
         return float((model(x, kind, late) - y).square().mean() / (x - y).square().mean())
 
 
+@pytest.mark.learns
 def test_it_learns_a_flow_over_two_times() -> None:
     # The field that stays as it is has an error of 1.
     assert error() < 0.5

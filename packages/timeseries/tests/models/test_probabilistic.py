@@ -62,6 +62,7 @@ def heavy_tails(number: int) -> tuple[torch.Tensor, torch.Tensor]:
     return x, x[:, -1:] + 0.5 * noise.sample((number, 6, 1))
 
 
+@pytest.mark.learns
 @pytest.mark.parametrize("kind", ["quantiles", "student"])
 def test_what_is_learned_is_calibrated(kind: str) -> None:
     torch.manual_seed(0)

@@ -39,6 +39,7 @@ def agreement(a: Tensor, b: Tensor) -> list[float]:
     return [float(torch.corrcoef(torch.stack(pair))[0, 1]) for pair in pairs]
 
 
+@pytest.mark.learns
 def test_orders_follow_the_book_and_the_orders_before() -> None:
     model = small()
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)

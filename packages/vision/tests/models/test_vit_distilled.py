@@ -31,6 +31,7 @@ def test_the_distillation_head_reads_the_distillation_token_alone() -> None:
     assert gradient[:, [0, 2, 3, 4, 5]].abs().sum() == 0
 
 
+@pytest.mark.learns
 def test_a_teacher_moves_the_distillation_answer_away_from_the_labels() -> None:
     # The claim: what the second token learns is the teacher's answer, not the label's.
     vit, images = model(), torch.randn(16, 3, 32, 32)

@@ -1,9 +1,11 @@
-"""The base of every headway module: it remembers the arguments that it was built with."""
+"""The base of every headway module: it remembers its arguments and makes its constants anew."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any, Self
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from headway.core.changes import watch
 
@@ -13,6 +15,10 @@ class Module(nn.Module):
 
     The record is what ``save_pretrained`` writes to ``config.json``; defaults are included, so a
     checkpoint does not change its meaning when a default does.
+
+    Tensors that follow from the arguments alone are ``constants``: buffers that no checkpoint holds. They
+    are made anew whenever the module is moved, so that a module built on the meta device, emptied with
+    ``to_empty`` and loaded has them, and they keep their type when the weights change theirs.
     """
 
     init_args: dict[str, Any]
@@ -37,3 +43,57 @@ class Module(nn.Module):
         # nn.Module.__setattr__ would register modules, and works only after __init__.
         module.__dict__["init_args"] = record
         return module
+
+    def constants(self) -> dict[str, Tensor]:
+        """Returns the tensors that follow from the arguments, by name; computed on the CPU."""
+        return {}
+
+    def register_constants(self) -> None:
+        """Makes buffers of ``constants``; called once, at the end of a constructor that has some."""
+        device = torch.get_default_device()
+        for name, tensor in self._made_constants().items():
+            self.register_buffer(name, tensor.to(device), persistent=False)
+
+    def _made_constants(self) -> dict[str, Tensor]:
+        # Not in vain: a constructor may run under torch.device("meta").
+        with torch.device("cpu"), torch.no_grad():
+            return self.constants()
+
+    def _renew_constants(self, device: torch.device | None = None) -> None:
+        """Makes the constants anew where they are, or on a device."""
+        for name, tensor in self._made_constants().items():
+            kept = self._buffers.get(name)
+            if kept is None:
+                continue
+            in_place = device is None and kept.dtype == tensor.dtype
+            if in_place and not kept.is_meta and not kept.is_inference():
+                # In place, since other processes may share the memory.
+                kept.copy_(tensor)
+            else:
+                self._buffers[name] = tensor.to(kept.device if device is None else device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self._renew_constants()
+        return self
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        *rest: Any,
+        **others: Any,
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest, **others)
+        if not local_metadata.get("assign_to_params_buffers"):
+            return
+        # Weights that are put in the place of meta tensors bring their device with them.
+        loaded = next((x for x in state_dict.values() if isinstance(x, Tensor)), None)
+        if loaded is None or loaded.is_meta:
+            return
+        for module in self.modules():
+            if isinstance(module, Module) and any(
+                x is not None and x.is_meta for x in module._buffers.values()
+            ):
+                module._renew_constants(loaded.device)

@@ -43,7 +43,11 @@ SIZES = {
     "four-tokens": {"tokens": 4},
     "splits": {"keys": 1300, "width": 64},
     "values-wider": {"width": 16, "values": 64},
-    "widest": {"width": 128, "values": 128, "kv_heads": 1},
+    "widest": {"width": 256, "values": 256, "kv_heads": 1},
+    # Widths that the vectors of some machine, or of every one, do not divide.
+    "eight": {"width": 8, "values": 8},
+    "odd": {"width": 7, "values": 3, "tokens": 2},
+    "in-between": {"width": 80, "values": 100, "keys": 600},
 }
 
 
@@ -74,6 +78,24 @@ def test_the_reference_is_attention_row_by_row() -> None:
                 values[row : row + 1, :, here],
             )
             torch.testing.assert_close(found[row, :, token], one[0, :, 0])
+
+
+@pytest.mark.parametrize("width", [1, 5, 8, 12, 24, 48, 96, 255])
+def test_heads_of_any_width_are_read_to_their_end_and_no_further(
+    width: int, compiled: None
+) -> None:
+    query, keys, values, lengths = inputs(width=width, values=width)
+    wanted = decode_attention(query, keys, values, lengths, backend="reference")
+    padded = [torch.nn.functional.pad(x, (0, 16), value=torch.nan) for x in (query, keys, values)]
+    cut = [x[..., :width] for x in padded]
+    assert native.reason_against(*cut) is None
+    found = decode_attention(*cut, lengths, backend="native")
+    torch.testing.assert_close(found, wanted, atol=2e-5, rtol=0)
+
+
+def test_heads_above_the_widest_are_refused_everywhere_alike(compiled: None) -> None:
+    reason = native.reason_against(*inputs(width=257)[:3])
+    assert reason == "native: heads of 257 channels are above 256; use backend='attention'"
 
 
 @pytest.mark.parametrize("keys", [70, 1300])

@@ -1,8 +1,10 @@
 """C++ sources become libraries once per machine, and nothing breaks where they cannot."""
 
 import ctypes
+import dataclasses
 import logging
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -177,6 +179,66 @@ def test_two_processes_build_at_once(source: Path, tmp_path: Path) -> None:
     assert answers[0] == answers[1]
     assert int(answers[0]) in (4, 8, 16)
     assert [file.suffix for file in made(tmp_path)] == [".so"]
+
+
+@needs_compiler
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="vectors have one width on this processor"
+)
+def test_vectors_can_be_narrower_than_the_processor_has(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths = []
+    for wanted in (4, 8, 16):
+        monkeypatch.setenv("HEADWAY_VECTOR", str(wanted))
+        build._outcome.cache_clear()
+        build._compiler.cache_clear()
+        widths.append(native.library(source).width())
+        assert widths[-1] <= wanted
+    assert widths[0] == 4
+    # Where the processor has no wider vectors the macros agree, but the options are named.
+    assert len(made(tmp_path)) == 3
+
+
+@needs_compiler
+def test_a_wrong_width_of_vectors_is_named(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWAY_VECTOR", "12")
+    assert "HEADWAY_VECTOR is '12'; use 4, 8 or 16" in str(native.reason_against(source))
+
+
+@needs_compiler
+@pytest.mark.parametrize("changed", ["processor", "target", "version"])
+def test_a_library_of_another_machine_or_compiler_is_never_loaded(
+    changed: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two kinds of machines share a home: what the other made may hold instructions that this lacks."""
+    native.library(source)
+    (foreign,) = made(tmp_path)
+    foreign.unlink()
+    foreign.write_bytes(b"would crash")
+    build._outcome.cache_clear()
+    build._compiler.cache_clear()
+    if changed == "processor":
+        monkeypatch.setattr(compiler, "processor", lambda: "x86_64 flags: sse2")
+    else:
+        here = dataclasses.replace(compiler.find(), **{changed: "another"})
+        monkeypatch.setattr(build, "find", lambda: here)
+    assert native.library(source).width() in (4, 8, 16)
+    assert len(made(tmp_path)) == 2
+    assert foreign.read_bytes() == b"would crash"
+
+
+@needs_compiler
+def test_the_target_follows_the_instructions_of_the_processor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("HEADWAY_VECTOR changes nothing on this processor")
+    monkeypatch.delenv("HEADWAY_VECTOR", raising=False)
+    wide = compiler.find().target
+    monkeypatch.setenv("HEADWAY_VECTOR", "4")
+    assert wide
+    assert compiler.find().target not in ("", wide)
 
 
 def test_wheel_holds_the_sources() -> None:

@@ -23,6 +23,8 @@ _SHORT = 1024
 class _AutoCorrelation(TokenMixer):
     """What both forms share: the lags, and the average of the values that they point to."""
 
+    # The number of lags goes by the logarithm of the number of tokens.
+    free_tokens: ClassVar[bool] = False
     factor: float
     batch_lags: bool
 
@@ -33,7 +35,7 @@ class _AutoCorrelation(TokenMixer):
         tap(self, "correlation", agreement)
         number = max(1, min(tokens, int(self.factor * math.log(tokens))))
         if self.training and self.batch_lags:
-            lags = agreement.mean(dim=0).topk(number).indices.expand(len(query), -1)
+            lags = agreement.mean(dim=0).topk(number).indices.expand(query.shape[0], -1)
         else:
             lags = agreement.topk(number, dim=-1).indices
         weights = agreement.gather(1, lags).softmax(dim=-1)
@@ -167,7 +169,7 @@ class AutoCorrelationCross(_AutoCorrelation):
         both = self.kv(context)[:, : x.shape[1]]
         missing = x.shape[1] - both.shape[1]
         if missing:
-            both = torch.cat([both, both.new_zeros(len(both), missing, both.shape[2])], dim=1)
+            both = torch.cat([both, both.new_zeros(both.shape[0], missing, both.shape[2])], dim=1)
         key, value = both.chunk(2, dim=-1)
         return self.out_dropout(self.projection(self._aggregate(self.q(x), key, value)))
 
@@ -186,7 +188,7 @@ def circular_correlation(query: Tensor, key: Tensor) -> Tensor:
         # Row t of the products, written twice in a row, begins one place later than row t - 1: what
         # stands below each other is a wrapped diagonal.
         twice = torch.cat([products, products], dim=2)
-        shape = (len(products), tokens, tokens)
+        shape = (products.shape[0], tokens, tokens)
         return twice.as_strided(shape, (2 * tokens**2, 2 * tokens + 1, 1)).sum(dim=1)
     # One transform back: the sum over the channels can be taken before.
     spectrum = torch.fft.rfft(query, dim=1) * torch.fft.rfft(key, dim=1).conj()
@@ -200,7 +202,7 @@ def roll_and_add(value: Tensor, lags: Tensor, weights: Tensor) -> Tensor:
         value: (B, N, C). lags, weights: (B, K). Output: (B, N, C).
     """
     tokens = value.shape[1]
-    kernel = value.new_zeros(len(value), tokens).scatter_add(1, lags, weights.to(value.dtype))
+    kernel = value.new_zeros(value.shape[0], tokens).scatter_add(1, lags, weights.to(value.dtype))
     if tokens <= _SHORT:
         # Row t of the matrix is the kernel, rolled on by t.
         rolled = torch.cat([kernel, kernel], dim=1)[:, 1:].unfold(1, tokens, 1).flip(1)

@@ -32,7 +32,13 @@ class TokenMixer(Module):
     """Moves information between tokens and keeps their number.
 
     A subclass names what it ``supports`` (out of ``OPTIONS``) and implements ``mix``; whatever else it
-    is given is refused by name, never ignored.
+    is given is refused by name, never ignored. What padding holds, even NaN, is set to zero before: neither
+    results nor gradients of real tokens meet it.
+
+    Attributes:
+        supports: What of ``OPTIONS`` the mixer takes.
+        causal: Whether a token sees only itself and what came before.
+        free_tokens: Whether a graph that is exported can leave the number of tokens open.
 
     Shape:
         x: (B, N, C). context: (B, M, C'). bias, mask: broadcastable to (B, heads, N, M), a mask is
@@ -41,6 +47,7 @@ class TokenMixer(Module):
 
     supports: ClassVar[frozenset[str]] = frozenset()
     causal: bool = False
+    free_tokens: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         """Checks the names in ``supports``."""
@@ -86,6 +93,14 @@ class TokenMixer(Module):
                 f"{type(self).__name__} does not support {', '.join(lacking)}; "
                 f"it supports {', '.join(sorted(self.supports)) or 'nothing beyond plain tokens'}"
             )
+        if not self.free_tokens and not isinstance(x.shape[1], int):
+            raise UserError(
+                f"{type(self).__name__} cannot be exported with a free number of tokens; export it with "
+                "a fixed one (other axes may be free)"
+            )
+        x = without_padding(x, layout)
+        if context is not None and context_layout is not None:
+            context = without_padding(context, context_layout)
         return self.mix(
             x,
             layout,
@@ -125,6 +140,14 @@ class TokenMixer(Module):
         raise UserError(
             f"{type(self).__name__} cannot run step by step: it does not support a cache"
         )
+
+
+def without_padding(x: Tensor, layout: Layout) -> Tensor:
+    """Returns the tokens with zeros where there are none."""
+    if not layout.padded:
+        return x
+    real = layout.token_mask(x.shape[1])
+    return x if real is None else x.masked_fill(~real[..., None], 0.0)
 
 
 def check_heads(dim: int, heads: int, head_dim: int | None) -> int:

@@ -35,8 +35,13 @@ class FixedDecay(Module):
 
     def __init__(self, dim: int, heads: int, width: int) -> None:
         super().__init__()
-        left = 1 - 2 ** -(5 + torch.arange(heads, dtype=torch.float64))
-        self.register_buffer("log_decay", left.log().float()[None, :, None, None], persistent=False)
+        self.heads = heads
+        self.register_constants()
+
+    def constants(self) -> dict[str, Tensor]:
+        """Returns the logarithm of what is left, per head."""
+        left = 1 - 2 ** -(5 + torch.arange(self.heads, dtype=torch.float64))
+        return {"log_decay": left.log().float()[None, :, None, None]}
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the logarithms of decay."""

@@ -137,11 +137,12 @@ class FactorizedAttention(TokenMixer):
         # Averaged before the projection, which is linear: the same, for a row in place of the field.
         profile = self.reduce[axis](profile.mean(dim=others) if others else profile)
         query, key = (
-            part.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            part.unflatten(2, (self.heads, -1))
             for part in self.qk[axis](self.profiles[axis](profile)).chunk(2, dim=2)
         )
         if self.kernel_norm is not None:
             query, key = self.kernel_norm(query), self.kernel_norm(key)
+        query, key = query.transpose(1, 2), key.transpose(1, 2)
         count = profile.shape[1]
         if self.position is not None:
             at = torch.arange(count, device=field.device, dtype=torch.float32)

@@ -37,7 +37,9 @@ class EluPlusOne(FeatureMap):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the features."""
-        return F.elu(x) + 1
+        # Not F.elu: its gradient takes the memory format of the incoming one, which the compiler does not
+        # foresee.
+        return F.relu(x) + x.clamp_max(0).exp()
 
 
 class ReLUFeatures(FeatureMap):

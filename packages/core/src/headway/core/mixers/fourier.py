@@ -51,5 +51,8 @@ class FourierMixer(TokenMixer):
         cache: Cache | None,
     ) -> Tensor:
         """Transforms over tokens and channels, in float32 at least."""
+        if not x.shape[0]:
+            # The libraries of transforms refuse nothing at all.
+            return x
         wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         return torch.fft.fft2(wide, dim=(1, 2)).real.to(x.dtype)

@@ -12,6 +12,9 @@ from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer
 from headway.core.systems import system
 
+# Of the number of tokens in a compiled graph: 16 million of them.
+_MOST_DIGITS = 24
+
 
 def legendre_transition(order: int, window: float) -> tuple[Tensor, Tensor]:
     """Returns the step of a Legendre memory over one token, float64.
@@ -126,29 +129,35 @@ class LegendreMemory(TokenMixer):
         Shape:
             signals: (B, N, signals). state: (B, signals, order). Output: (B, N, signals, order).
         """
-        tokens = signals.shape[1]
+        batch, tokens = signals.shape[:2]
         wide = torch.promote_types(signals.dtype, torch.float32)
-        if not signals.shape[0]:  # no transform of nothing
+        if not batch:
+            # Transforms of nothing are refused by the libraries that make them.
             return signals.to(wide)[..., None].expand(*signals.shape, self.order)
-        powers = self._powers(tokens, signals.device)  # 0 to N
-        response = (powers[:-1] @ self.entry.to(signals.device)).to(wide)
-        # Twice the length: a convolution by FFT would wrap around.
+        response = self._powers(self.entry[None], tokens, signals.device)[:, 0].to(wide)
+        # Twice the length: a convolution by FFT would wrap around. Along the last axis, where the memory
+        # format of the result is the same everywhere.
         size = 2 * tokens
-        spectrum = torch.fft.rfft(signals.to(wide), n=size, dim=1)[..., None]
-        spectrum = spectrum * torch.fft.rfft(response, n=size, dim=0)[:, None]
-        memory = torch.fft.irfft(spectrum, n=size, dim=1)[:, :tokens]
+        spectrum = torch.fft.rfft(signals.to(wide).transpose(1, 2), n=size)[:, :, None]
+        spectrum = spectrum * torch.fft.rfft(response.T, n=size)
+        memory = torch.fft.irfft(spectrum, n=size)[..., :tokens].permute(0, 3, 1, 2)
         if state is not None:
-            memory = memory + torch.einsum("noi,bsi->bnso", powers[1:].to(wide), state.to(wide))
+            # Rows are what is left of each coefficient a token later.
+            left = self._powers(self.transition.T, tokens, signals.device).to(wide)
+            memory = memory + torch.einsum("nio,bsi->bnso", left, state.to(wide))
         return memory
 
-    def _powers(self, tokens: int, device: torch.device) -> Tensor:
-        """Returns the powers 0 to ``tokens`` of the transition, (tokens + 1, order, order)."""
-        powers = torch.eye(self.order, dtype=torch.float64, device=device)[None]
-        factor = self.transition.to(device)
-        while len(powers) <= tokens:
-            powers = torch.cat([powers, powers @ factor])
+    def _powers(self, rows: Tensor, tokens: int, device: torch.device) -> Tensor:
+        """Returns the rows after 0 to ``tokens - 1`` steps of the memory, (tokens, rows, order), float64."""
+        steps = torch.arange(tokens, device=device)[:, None, None]
+        rows, factor = rows.to(device).expand(tokens, -1, -1), self.transition.to(device).T
+        # By the binary digits of the number of steps. A graph holds for any number of tokens, so it has
+        # as many digits as a number of tokens can have.
+        digits = _MOST_DIGITS if torch.compiler.is_compiling() else max(tokens - 1, 1).bit_length()
+        for digit in range(digits):
+            rows = torch.where((steps >> digit) % 2 == 1, rows @ factor, rows)
             factor = factor @ factor
-        return powers[: tokens + 1]
+        return rows
 
     def mix(
         self,

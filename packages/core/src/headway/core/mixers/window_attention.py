@@ -54,6 +54,8 @@ class WindowAttention(TokenMixer):
     """
 
     supports: ClassVar[frozenset[str]] = frozenset()
+    # Where windows begin goes by the size of the map.
+    free_tokens: ClassVar[bool] = False
 
     def __init__(
         self,

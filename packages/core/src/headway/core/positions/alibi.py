@@ -43,7 +43,12 @@ class ALiBi(Position):
 
     def __init__(self, heads: int, head_dim: int) -> None:
         super().__init__()
-        self.register_buffer("slopes", torch.tensor(alibi_slopes(heads)), persistent=False)
+        self.heads = heads
+        self.register_constants()
+
+    def constants(self) -> dict[str, Tensor]:
+        """Returns the slope of each head."""
+        return {"slopes": torch.tensor(alibi_slopes(self.heads), dtype=torch.float32)}
 
     def bias_spec(
         self, query: Tensor, query_positions: Tensor, key_positions: Tensor, *, prefix: int = 0

@@ -32,7 +32,7 @@ class RelativeBias(Position):
         if not grid or min(grid) < 1:
             raise UserError(f"grid needs positive sizes, got {tuple(grid)}")
         self.grid = tuple(grid)
-        rows = prod(2 * size - 1 for size in self.grid)
+        rows = prod([2 * size - 1 for size in self.grid])
         self.table = nn.Parameter(truncated_normal_(torch.empty(rows, heads)))
 
     def index(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:

@@ -54,8 +54,14 @@ class RelativeSinusoidal(Position):
         nn.init.xavier_uniform_(self.relative.weight)
         self.content_bias = nn.Parameter(torch.zeros(heads, head_dim))
         self.place_bias = nn.Parameter(torch.zeros(heads, head_dim))
+        self.theta = theta
+        self.register_constants()
+
+    def constants(self) -> dict[str, Tensor]:
+        """Returns the angle of each pair of channels for a step of one place."""
+        dim = self.heads * self.head_dim
         exponents = torch.arange(0, dim, 2, dtype=torch.float64) / dim
-        self.register_buffer("frequencies", (theta**-exponents).float(), persistent=False)
+        return {"frequencies": (self.theta**-exponents).float()}
 
     def rotate(
         self, query: Tensor, key: Tensor, query_positions: Tensor, key_positions: Tensor

@@ -60,9 +60,13 @@ class Rotary(Position):
             raise UserError(f"pairing is 'half' or 'interleaved', got {pairing!r}")
         self.axes = axes
         self.pairing = pairing
-        width = head_dim // axes
-        exponents = torch.arange(0, width, 2, dtype=torch.float32) / width
-        self.register_buffer("frequencies", theta**-exponents, persistent=False)
+        self.width, self.theta = head_dim // axes, theta
+        self.register_constants()
+
+    def constants(self) -> dict[str, Tensor]:
+        """Returns the angle of each pair of channels for a step of one place."""
+        exponents = torch.arange(0, self.width, 2, dtype=torch.float32) / self.width
+        return {"frequencies": self.theta**-exponents}
 
     def _turn(self, x: Tensor, positions: Tensor) -> Tensor:
         if positions.shape[-1] != self.axes:

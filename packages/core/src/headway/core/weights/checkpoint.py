@@ -87,7 +87,7 @@ def _open_folder(source: str, folder: Path) -> Checkpoint:
     index = _read_json(folder / "model.safetensors.index.json")
     if index is not None:
         names = sorted(set(index.get("weight_map", {}).values()))
-        if any(Path(name).name != name for name in names):
+        if any(Path(name).name != name or name in ("", "..") for name in names):
             raise UserError(
                 f"{folder / 'model.safetensors.index.json'} names files outside its folder"
             )

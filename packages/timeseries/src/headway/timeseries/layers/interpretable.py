@@ -34,9 +34,13 @@ class PolynomialTrend(Module):
         self.coefficients = nn.Conv1d(length, degree, 3, padding=1)
         self.activation = GELU()
         self.series = nn.Conv1d(dim, features, 3, padding=1)
-        places = torch.arange(1, length + 1, dtype=torch.float64) / (length + 1)
-        powers = places ** torch.arange(1, degree + 1)[:, None]
-        self.register_buffer("powers", powers, persistent=False)
+        self.length, self.degree = length, degree
+        self.register_constants()
+
+    def constants(self) -> dict[str, Tensor]:
+        """Returns the powers of the places."""
+        places = torch.arange(1, self.length + 1, dtype=torch.float64) / (self.length + 1)
+        return {"powers": places ** torch.arange(1, self.degree + 1)[:, None]}
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the trend."""

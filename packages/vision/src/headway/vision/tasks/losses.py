@@ -3,13 +3,14 @@
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from headway.core.errors import UserError
+from headway.core.module import Module
 
 
-class ClassificationLoss(nn.Module):
+class ClassificationLoss(Module):
     """Cross entropy, or one binary cross entropy per class.
 
     Args:
@@ -39,8 +40,14 @@ class ClassificationLoss(nn.Module):
             raise UserError(f"class_weights {class_weights} must all be positive")
         self.kind = kind
         self.label_smoothing = label_smoothing
-        weights = None if class_weights is None else torch.tensor(class_weights)
-        self.register_buffer("weights", weights, persistent=False)
+        self.class_weights = class_weights
+        self.register_buffer("weights", None, persistent=False)
+        self.register_constants()
+
+    def constants(self) -> dict[str, Tensor]:
+        """Returns the weights of the classes."""
+        given = self.class_weights
+        return {} if given is None else {"weights": torch.tensor(given, dtype=torch.float32)}
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns the mean loss.

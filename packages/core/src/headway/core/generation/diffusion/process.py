@@ -35,9 +35,12 @@ class GaussianDiffusion(Module):
         if betas.ndim != 1 or not bool(((betas > 0) & (betas < 1)).all()):
             raise UserError("betas must be one variance between 0 and 1 for each step")
         self.steps = len(betas)
-        self.register_buffer("betas", betas.double(), persistent=False)
-        # The share of the variance of the data that is left after a step (alpha bar).
-        self.register_buffer("signal", torch.cumprod(1 - betas.double(), dim=0), persistent=False)
+        self.given = betas.detach().double().cpu()
+        self.register_constants()
+
+    def constants(self) -> dict[str, Tensor]:
+        """Returns the variances, and the share of that of the data that is left after a step (alpha bar)."""
+        return {"betas": self.given.clone(), "signal": torch.cumprod(1 - self.given, dim=0)}
 
     def add_noise(self, start: Tensor, step: Tensor, noise: Tensor) -> Tensor:
         """Returns the data after a step (eq. 4)."""

@@ -23,7 +23,8 @@ class LinearDiffusion(GaussianDiffusion):
 
     def __init__(self, steps: int = 1000) -> None:
         scale = 1000 / _checked(steps)
-        betas = torch.linspace(scale * 0.0001, scale * 0.02, steps, dtype=torch.float64)
+        ends = scale * 0.0001, scale * 0.02
+        betas = torch.linspace(*ends, steps, dtype=torch.float64, device="cpu")
         super().__init__(betas.clamp_max(0.999))
 
 
@@ -41,7 +42,7 @@ class CosineDiffusion(GaussianDiffusion):
     """
 
     def __init__(self, steps: int = 1000) -> None:
-        places = torch.arange(_checked(steps) + 1, dtype=torch.float64) / steps
+        places = torch.arange(_checked(steps) + 1, dtype=torch.float64, device="cpu") / steps
         signal = torch.cos((places + 0.008) / 1.008 * math.pi / 2) ** 2
         super().__init__((1 - signal[1:] / signal[:-1]).clamp(0, 0.999))
 

@@ -121,7 +121,13 @@ def attention(
         and key.shape == value.shape
         and query.dtype is key.dtype is value.dtype
         and not torch.is_autocast_enabled("cpu")
-        and (torch.compiler.is_compiling() or query.numel() * key.shape[2] < 2 * compiled.SMALL)
+        and (
+            torch.compiler.is_compiling()
+            or (
+                query.numel() * key.shape[2] < 2 * compiled.SMALL
+                and not torch._C._are_functorch_transforms_active()
+            )
+        )
     ):
         # The most common call, kept within a few microseconds of the bare one where those count.
         return scaled_dot_product(query, key, value)

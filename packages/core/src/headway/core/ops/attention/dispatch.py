@@ -70,6 +70,9 @@ def explain(request: Request, backend: str) -> Dispatch:
 def _order(request: Request) -> tuple[str, ...]:
     """Backends by preference; the last one takes everything."""
     if request.query.is_cpu:
+        if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+            # PyTorch's CPU kernels have no rule for vmap, nor a gradient of a bias inside it.
+            return ("reference",)
         # Interpreted kernels are for tests, which name them.
         if compiled.is_fastest(request):
             return ("native", "sdpa", "reference")

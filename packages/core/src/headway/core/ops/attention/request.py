@@ -240,7 +240,8 @@ def make_request(
 
 def same_size(first: int, second: int) -> bool:
     """Whether two sizes are surely equal."""
-    if isinstance(first, int) and isinstance(second, int):
+    # A compiler says of its free sizes, too, that they are of type int.
+    if not torch.compiler.is_compiling() and isinstance(first, int) and isinstance(second, int):
         return first == second
     # While exporting, a comparison of two free sizes would tie them together.
     from torch.fx.experimental.symbolic_shapes import statically_known_true

@@ -12,6 +12,8 @@ constexpr float LOG2E = 1.4426950408889634f;
 // Keys per split: their scores fit on the stack, and a row of many keys feeds several threads. A
 // constant, so that sums do not depend on the number of threads.
 constexpr int64_t SPLIT = 512;
+// Channels of a head, at most: its vectors fit on the stack.
+constexpr int64_t WIDEST = 256;
 
 struct Call {
   const float *query, *keys, *values;
@@ -21,24 +23,36 @@ struct Call {
   int64_t query_b, query_h, query_t, keys_b, keys_h, keys_s, values_b, values_h, values_s;
   int64_t out_b, out_h, out_t;
   float scale;
+  int64_t channels, width;
 };
 
+// Vector n of a row of `width` numbers; WHOLE says that the row fills its vectors, so that heads of a
+// width that no vector divides cost the others nothing.
+template <bool WHOLE>
+inline Vec load_part(const float* row, int n, int64_t width) {
+  return WHOLE ? load(row + n * W) : load_some(row + n * W, width - n * W);
+}
+template <bool WHOLE>
+inline void store_part(float* row, int n, int64_t width, Vec v) {
+  WHOLE ? store(row + n * W, v) : store_some(row + n * W, v, width - n * W);
+}
+
 // Sums the values of keys [first, last) by their weights, after the scores; returns the largest score.
-template <int N, int M>
-float part(const float* q, const float* keys, int64_t keys_s, const float* values, int64_t values_s,
-           int64_t first, int64_t last, float scale, float* acc, float* total) {
+template <int N, bool WHOLE>
+float part(const Call& c, const float* q, const float* keys, const float* values, int64_t first,
+           int64_t last, Vec* acc, float* total) {
   alignas(64) float scores[SPLIT + W];
   Vec parts[N];
-  for (int n = 0; n < N; n++) parts[n] = load(q + n * W) * splat(scale);
+  for (int n = 0; n < N; n++) parts[n] = load_part<WHOLE>(q, n, c.channels) * splat(c.scale * LOG2E);
   const int64_t count = last - first;
   Vec tops = splat(-INFINITY);
   for (int64_t s = 0; s < count; s += W) {
     Vec dots[W];
     for (int i = 0; i < W; i++) {
       // Behind the last key the last key again; its score is hidden below.
-      const float* row = keys + (first + (s + i < count ? s + i : count - 1)) * keys_s;
-      dots[i] = parts[0] * load(row);
-      for (int n = 1; n < N; n++) dots[i] += parts[n] * load(row + n * W);
+      const float* row = keys + (first + (s + i < count ? s + i : count - 1)) * c.keys_s;
+      dots[i] = parts[0] * load_part<WHOLE>(row, 0, c.channels);
+      for (int n = 1; n < N; n++) dots[i] += parts[n] * load_part<WHOLE>(row, n, c.channels);
     }
     Vec found = sums(dots);
     if (s + W > count)
@@ -56,21 +70,20 @@ float part(const float* q, const float* keys, int64_t keys_s, const float* value
     store(scores + s, weights);
   }
   *total = sum(weighted);
-  Vec a[M];
-  for (int m = 0; m < M; m++) a[m] = Vec{};
+  Vec a[N];
+  for (int n = 0; n < N; n++) a[n] = Vec{};
   for (int64_t s = 0; s < count; s++) {
-    const float* row = values + (first + s) * values_s;
+    const float* row = values + (first + s) * c.values_s;
     const Vec weight = splat(scores[s]);
-    for (int m = 0; m < M; m++) a[m] += weight * load(row + m * W);
+    for (int n = 0; n < N; n++) a[n] += weight * load_part<WHOLE>(row, n, c.width);
   }
-  for (int m = 0; m < M; m++) store(acc + m * W, a[m]);
+  for (int n = 0; n < N; n++) acc[n] = a[n];
   return top;
 }
 
-template <int N, int M>
+template <int N, bool WHOLE>
 void run(const Call& c) {
-  constexpr int E = M * W;
-  const int64_t rows = c.groups * c.tokens, stride = E + 2;
+  const int64_t rows = c.groups * c.tokens, E = c.width, stride = E + 2;
 #pragma omp parallel for schedule(static)
   for (int64_t task = 0; task < c.batch * c.kv_heads * c.splits; task++) {
     const int64_t split = task % c.splits, head = task / c.splits % c.kv_heads;
@@ -85,14 +98,11 @@ void run(const Call& c) {
       const int64_t begin = split * SPLIT, end = begin + SPLIT;
       first = first > begin ? first : begin;
       last = last < end ? last : end;
-      alignas(64) float acc[E];
+      Vec acc[N] = {};
       float total = 0, top = -INFINITY;
       if (first < last) {
         const float* q = c.query + b * c.query_b + h * c.query_h + t * c.query_t;
-        top = part<N, M>(q, keys, c.keys_s, values, c.values_s, first, last, c.scale * LOG2E, acc,
-                         &total);
-      } else {
-        for (int e = 0; e < E; e++) acc[e] = 0;
+        top = part<N, WHOLE>(c, q, keys, values, first, last, acc, &total);
       }
       float* to = c.out + b * c.out_b + h * c.out_h + t * c.out_t;
       if (c.splits > 1) {
@@ -101,7 +111,7 @@ void run(const Call& c) {
         to[E + 1] = total;
       }
       const float share = c.splits > 1 || total == 0 ? 1.0f : 1.0f / total;
-      for (int m = 0; m < M; m++) store(to + m * W, load(acc + m * W) * splat(share));
+      for (int n = 0; n < N; n++) store_part<WHOLE>(to, n, E, acc[n] * splat(share));
     }
   }
   if (c.splits == 1) return;
@@ -114,53 +124,42 @@ void run(const Call& c) {
       const float other = from[s * rows * stride + E];
       top = other > top ? other : top;
     }
-    Vec a[M];
-    for (int m = 0; m < M; m++) a[m] = Vec{};
+    Vec a[N] = {};
     for (int64_t s = 0; s < c.splits; s++) {
       const float* one = from + s * rows * stride;
       if (one[E + 1] == 0) continue;
       const float weight = std::exp2(one[E] - top);
       total += weight * one[E + 1];
-      for (int m = 0; m < M; m++) a[m] += splat(weight) * load(one + m * W);
+      for (int n = 0; n < N; n++) a[n] += splat(weight) * load_part<WHOLE>(one, n, E);
     }
     const float share = total == 0 ? 0 : 1.0f / total;
     const int64_t t = r % c.tokens, h = head * c.groups + r / c.tokens;
     float* to = c.out + b * c.out_b + h * c.out_h + t * c.out_t;
-    for (int m = 0; m < M; m++) store(to + m * W, a[m] * splat(share));
+    for (int n = 0; n < N; n++) store_part<WHOLE>(to, n, E, a[n] * splat(share));
   }
 }
 
+// The least power of two of vectors that holds both rows.
 template <int N>
-bool choose(const Call& c, int64_t width) {
-  switch (width / W) {
-    case 1: run<N, 1>(c); return true;
-    case 2: run<N, 2>(c); return true;
-    case 4: run<N, 4>(c); return true;
-    case 8: run<N, 8>(c); return true;
-    case 16: run<N, 16>(c); return true;
-  }
-  return false;
+void choose(const Call& c) {
+  const bool whole = c.channels == N * W && c.width == N * W;
+  if (whole) return run<N, true>(c);
+  if (c.channels <= N * W && c.width <= N * W) return run<N, false>(c);
+  if constexpr (2 * N * W <= WIDEST) choose<2 * N>(c);
 }
 
 }  // namespace
 
-HEADWAY_EXPORT int64_t headway_decode_width() { return W; }
 HEADWAY_EXPORT int64_t headway_decode_split() { return SPLIT; }
 
-// `sizes` and `strides` in the order of the fields of Call. False: no kernel for these widths.
+// `n`: the fields of Call in their order. False: a head is wider than the widest.
 HEADWAY_EXPORT bool headway_decode(const float* query, const float* keys, const float* values,
                                    const int64_t* lengths, float* out, float* partial,
                                    const int64_t* n, float scale) {
-  Call c{query, keys,  values, out,   partial, lengths, n[0],  n[1],  n[2],  n[3],  n[4],  n[5], n[6],
-         n[7],  n[8],  n[9],   n[10], n[11],   n[12],   n[13], n[14], n[15], n[16], n[17], n[18], scale};
-  const int64_t channels = n[19], width = n[20];
-  if (channels % W || width % W) return false;
-  switch (channels / W) {
-    case 1: return choose<1>(c, width);
-    case 2: return choose<2>(c, width);
-    case 4: return choose<4>(c, width);
-    case 8: return choose<8>(c, width);
-    case 16: return choose<16>(c, width);
-  }
-  return false;
+  const Call c{query, keys,  values, out,   partial, lengths, n[0],  n[1],  n[2],  n[3],
+               n[4],  n[5],  n[6],   n[7],  n[8],    n[9],    n[10], n[11], n[12], n[13],
+               n[14], n[15], n[16],  n[17], n[18],   scale,   n[19], n[20]};
+  if (c.channels > WIDEST || c.width > WIDEST) return false;
+  choose<1>(c);
+  return true;
 }

@@ -11,8 +11,8 @@ from headway.core.ops import native
 from headway.core.ops.tracing import constant
 
 _SOURCE = Path(__file__).with_name("decode.cpp")
-# Vectors per head that the kernel is compiled for.
-_VECTORS = (1, 2, 4, 8, 16)
+# As in decode.cpp: the same on every machine, however wide its vectors are.
+_WIDEST = 256
 
 
 def reason_against(query: Tensor, keys: Tensor, values: Tensor) -> str | None:
@@ -23,14 +23,11 @@ def reason_against(query: Tensor, keys: Tensor, values: Tensor) -> str | None:
         return f"native: takes float32 alone, not {query.dtype}; use backend='attention'"
     if any(x.stride(3) != 1 for x in (query, keys, values)):
         return "native: neighbouring channels must lie side by side; use .contiguous()"
-    reason, vector = _built()
-    if reason is not None:
-        return f"native: {reason}"
-    for width in (query.shape[3], values.shape[3]):
-        if width % vector or width // vector not in _VECTORS:
-            known = [n * vector for n in _VECTORS]
-            return f"native: heads of {width} channels have no kernel, only of {known}; use 'attention'"
-    return None
+    widest = max(query.shape[3], values.shape[3])
+    if widest > _WIDEST:
+        return f"native: heads of {widest} channels are above {_WIDEST}; use backend='attention'"
+    reason = _built()
+    return None if reason is None else f"native: {reason}"
 
 
 def decode_attention(
@@ -70,16 +67,14 @@ def decode_attention(
 
 
 @constant
-def _built() -> tuple[str | None, int]:
-    """Why there is no library, and the floats of a vector; a constant to the compiler of graphs."""
-    reason = native.reason_against(_SOURCE)
-    return reason, 0 if reason is not None else int(_library().headway_decode_width())
+def _built() -> str | None:
+    """Why there is no library; a constant to the compiler of graphs."""
+    return native.reason_against(_SOURCE)
 
 
 @functools.cache
 def _library() -> ctypes.CDLL:
     library = native.library(_SOURCE)
-    library.headway_decode_width.restype = ctypes.c_int64
     library.headway_decode_split.restype = ctypes.c_int64
     library.headway_decode.restype = ctypes.c_bool
     library.headway_decode.argtypes = [*(ctypes.c_void_p,) * 7, ctypes.c_float]

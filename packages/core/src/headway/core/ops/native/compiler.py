@@ -1,5 +1,6 @@
 """The C++ compiler of this machine, and how it is called."""
 
+import hashlib
 import os
 import platform
 import shlex
@@ -11,6 +12,9 @@ from pathlib import Path
 import torch
 
 _NAMES = ("c++", "g++", "clang++")
+_VECTOR = "HEADWAY_VECTOR"
+# What keeps vectors down to so many floats on x86; elsewhere they have 4.
+_NARROWER = {"4": ("-mno-avx",), "8": ("-mno-avx512f",), "16": (), "": ()}
 INCLUDE = Path(__file__).parent / "include"
 # Nothing that treats infinities and NaN as absent: hidden keys are minus infinity.
 _FLAGS = (
@@ -41,10 +45,15 @@ class Compiler:
     Args:
         command: How it is called, with options from the environment.
         version: The first line of its ``--version``.
+        target: What it compiles for here: a hash of the macros that it sets for this processor, one of
+            which stands for each kind of instruction. Empty if it does not say.
+        narrower: Options that forbid vectors as wide as the processor has.
     """
 
     command: tuple[str, ...]
     version: str
+    target: str = ""
+    narrower: tuple[str, ...] = ()
 
     def compile(self, source: Path, target: Path, *, threads: bool) -> None:
         """Writes a shared library.
@@ -57,14 +66,15 @@ class Compiler:
         Raises:
             BuildError: The compiler refuses; the message holds the end of what it said.
         """
-        options = [*_FLAGS, *(_threads() if threads else ()), f"-I{INCLUDE}"]
+        options = [*_FLAGS, *self.narrower, *(_threads() if threads else ()), f"-I{INCLUDE}"]
         output = _said((*self.command, *options, "-o", str(target), str(source)), seconds=300)
         if output is not None:
             raise BuildError(f"{shlex.join(self.command)} refuses {source.name}: {output[-400:]}")
 
     def options(self) -> str:
         """All that decides what it makes of a source, besides the source."""
-        return " ".join((*self.command, self.version, *_FLAGS, *_threads(), processor()))
+        given = (*self.command, self.version, self.target, *_FLAGS, *self.narrower, *_threads())
+        return " ".join((*given, processor()))
 
 
 def find() -> Compiler:
@@ -85,14 +95,33 @@ def find() -> Compiler:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise BuildError(f"{candidate[0]} does not run: {error}") from error
         if done.returncode == 0:
-            return Compiler(tuple(candidate), done.stdout.partition("\n")[0])
+            version = done.stdout.partition("\n")[0]
+            narrower = _narrower()
+            return Compiler(tuple(candidate), version, _target(candidate, narrower), narrower)
     if named:
         raise BuildError(f"CXX names {named!r}, which does not run; correct or unset it")
     raise BuildError(f"no C++ compiler ({', '.join(_NAMES)}) is installed; install g++ or set CXX")
 
 
+def _narrower() -> tuple[str, ...]:
+    named = os.environ.get(_VECTOR, "").strip()
+    if named not in _NARROWER:
+        raise BuildError(f"{_VECTOR} is {named!r}; use 4, 8 or 16 floats, or unset it")
+    return _NARROWER[named] if platform.machine().lower() in ("x86_64", "amd64", "i686") else ()
+
+
+def _target(command: list[str], narrower: tuple[str, ...]) -> str:
+    """A hash of the macros that the compiler sets for this processor, or nothing if it has no such mode."""
+    asked = [*command, *_FLAGS[:3], *narrower, "-dM", "-E", "-x", "c++", os.devnull]
+    try:
+        done = subprocess.run(asked, capture_output=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return "" if done.returncode else hashlib.sha256(done.stdout).hexdigest()
+
+
 def processor() -> str:
-    """What ``-march=native`` depends on: a cache may be shared by different machines."""
+    """What ``-march=native`` depends on, as the system tells it: machines may share a cache."""
     lines = [platform.machine(), platform.processor()]
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:

@@ -165,7 +165,7 @@ def _checked(
                 f"dilation {steps} steps over the grid {tuple(grid)}; use a smaller one"
             )
     if table is not None:
-        rows = prod(2 * size - 1 for size in windows)
+        rows = prod([2 * size - 1 for size in windows])
         if table.shape != (rows, query.shape[1]):
             raise UserError(
                 f"table has shape {tuple(table.shape)}; window {windows} and {query.shape[1]} heads "

@@ -8,6 +8,8 @@ from torch import Tensor
 
 # The logarithm is at most this for any number of tokens that fits into 64 bits.
 _LARGEST_LOG = 44
+# The same for the free sizes of an exported graph, up to 8,886,110 tokens.
+_LARGEST_FREE_LOG = 16
 
 
 @overload
@@ -50,10 +52,15 @@ def sample_keys(
 
     Shape:
         mask: (B, S). Output: places (U,) or (B, U), and (B, U) bool, False where a row of fewer keys
-        has a smaller sample.
+        has a smaller sample. With a free number of keys (of an exported graph), U is the largest size
+        that a sample can have.
     """
     device = mask.device if mask is not None else None
-    number = sparse_number(keys, factor)
+    free = not isinstance(keys, int)
+    shared = free and mask is None
+    if shared:
+        mask = torch.ones(1, keys, dtype=torch.bool)
+    number = max(int(factor * _LARGEST_FREE_LOG), 1) if free else sparse_number(keys, factor)
     order = torch.arange(number, device=device)
     if mask is None:
         shares = torch.rand(number, dtype=torch.float64) if random else order.double() / number
@@ -66,7 +73,8 @@ def sample_keys(
     ranks = (shares * counts[:, None]).long().clamp_max(keys - 1)
     # The r-th real key of a row.
     places = mask.long().sort(dim=1, descending=True, stable=True).indices
-    return places.gather(1, ranks), order < numbers[:, None]
+    places, counted = places.gather(1, ranks), order < numbers[:, None]
+    return (places[0] if shared else places), counted
 
 
 def probsparse_attention(
@@ -114,6 +122,9 @@ def probsparse_attention(
     queries, width = query.shape[2:]
     keys = key.shape[2]
     scale = 1 / math.sqrt(width) if scale is None else scale
+    free = not isinstance(queries, int)
+    if free and query_mask is None:
+        query_mask = torch.ones(1, queries, dtype=torch.bool, device=query.device)
     if key_mask is not None:
         key = key.masked_fill(~key_mask[:, None, :, None], 0.0)
         value = value.masked_fill(~key_mask[:, None, :, None], 0.0)
@@ -124,7 +135,11 @@ def probsparse_attention(
         measure = _measure(query, key, sample, sample_mask, counts)
         if query_mask is not None:
             measure = measure.masked_fill(~query_mask[:, None], -math.inf)
-        chosen = measure.topk(sparse_number(queries, factor), dim=-1).indices
+        if free:
+            # All of them in order, of which the first ones count: how many is no number yet.
+            chosen = measure.argsort(dim=-1, descending=True)
+        else:
+            chosen = measure.topk(sparse_number(queries, factor), dim=-1).indices
     places = chosen[..., None].expand(-1, -1, -1, width)
     scores = query.gather(2, places) @ key.transpose(-2, -1) * scale
     if causal:

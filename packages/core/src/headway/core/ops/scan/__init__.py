@@ -58,8 +58,9 @@ def associative_scan(
             raise UserError(
                 f"state {tuple(state.shape)} must be {tuple(added.shape[:-1])}: added without `dim`"
             )
-        first = decay[..., :1] * state[..., None] + added[..., :1]
-        added = torch.cat([first, added[..., 1:]], dim=-1)
+        first = decay[..., :1] * state[..., None]
+        # Not a slice of the others: it would bind a free number of places.
+        added = added + F.pad(first, (0, added.shape[-1] - 1))
     reason = _reason_against_triton(added)
     if backend == "auto":
         backend = "triton" if added.is_cuda and reason is None else "chunked"

@@ -11,18 +11,6 @@ constexpr float LOG2E = 1.4426950408889634f;
 // Tokens whose states are made again at once in the backward pass: they stay in the first caches.
 constexpr int64_t CHUNK = 32;
 
-inline Vec load_some(const float* p, int64_t count) {
-  if (count >= W) return load(p);
-  Vec v = Vec{};
-  for (int64_t i = 0; i < count; i++) v[i] = p[i];
-  return v;
-}
-
-inline void store_some(float* p, Vec v, int64_t count) {
-  if (count >= W) return store(p, v);
-  for (int64_t i = 0; i < count; i++) p[i] = v[i];
-}
-
 struct Sizes {
   int64_t batch, tokens, channels, groups;
 };

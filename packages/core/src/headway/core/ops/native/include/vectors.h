@@ -33,6 +33,18 @@ typedef float Loose __attribute__((vector_size(W * sizeof(float)), aligned(4)));
 
 inline Vec load(const float* p) { return (Vec)(*(const Loose*)p); }
 inline void store(float* p, Vec v) { *(Loose*)p = (Loose)v; }
+
+// As much of a vector as `count` numbers fill: what lies behind them is neither read nor written.
+inline Vec load_some(const float* p, int64_t count) {
+  if (count >= W) return load(p);
+  Vec v = Vec{};
+  for (int64_t i = 0; i < count; i++) v[i] = p[i];
+  return v;
+}
+inline void store_some(float* p, Vec v, int64_t count) {
+  if (count >= W) return store(p, v);
+  for (int64_t i = 0; i < count; i++) p[i] = v[i];
+}
 inline Vec splat(float x) { return x - Vec{}; }
 
 inline Vec select(Ints mask, Vec yes, Vec no) {
