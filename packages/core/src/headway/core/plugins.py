@@ -70,7 +70,7 @@ def refuse_foreign_package(name: str, path: str) -> None:
     first = next((place for place in places if (place / name / "__init__.py").is_file()), None)
     if first == here and here != own:
         raise UserError(
-            f"the configuration names {path}, which is found in the working directory ({first / name}) "
+            f"the configuration names {path}, which is found in the working directory ({here / name}) "
             "and not where headway is installed; work in another folder"
         )
 

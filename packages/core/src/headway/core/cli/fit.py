@@ -115,6 +115,7 @@ def _train(plan: Plan, words: list[str]) -> int:
         run_folder = RunFolder(folder)
         # Killed before its first checkpoint, a run begins again; that is exact too.
         restart = str(run_folder.last) if plan.resume and run_folder.last.is_file() else None
+    trainer: Any = None
     try:
         trainer = cli.build_trainer(
             _callbacks(),
@@ -129,12 +130,12 @@ def _train(plan: Plan, words: list[str]) -> int:
         trainer.fit(cli.model, cli.datamodule, ckpt_path=restart, weights_only=True)
     except SIGTERMException:
         # A SystemExit without a code: it would pass for success.
-        if trainer.is_global_zero:
+        if trainer is None or trainer.is_global_zero:
             print(f"terminated; continue with headway fit --resume {run_folder.path}")
         return TERMINATED
     except SystemExit:
         # What Lightning makes of Ctrl+C; the signal was switched off for its clearing up.
-        if not trainer.interrupted:
+        if trainer is None or not trainer.interrupted:
             raise
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if trainer.is_global_zero:

@@ -35,7 +35,7 @@ def fingerprint(path: str | os.PathLike[str]) -> str | None:
     return digest.hexdigest()
 
 
-def _add(digest: "hashlib._Hash", file: Path) -> None:
+def _add(digest: hashlib.blake2b, file: Path) -> None:
     size = file.stat().st_size
     digest.update(str(size).encode())
     with open(file, "rb") as reader:

@@ -102,7 +102,7 @@ class ContinuousActions(ActionSpace):
         return (self.low + self.high) / 2
 
     @property
-    def half(self) -> Tensor:
+    def half_range(self) -> Tensor:
         """Half of the distance of the bounds, (action_dim,)."""
         return (self.high - self.low) / 2
 
@@ -130,16 +130,16 @@ class ContinuousActions(ActionSpace):
 
     def embed(self, actions: Tensor) -> Tensor:
         """Returns the tokens."""
-        return self.embedding((actions - self.middle) / self.half)
+        return self.embedding((actions - self.middle) / self.half_range)
 
     def predict(self, x: Tensor) -> Tensor:
         """Returns the actions."""
         out = self.head(x)
-        return self.middle + self.half * (out.tanh() if self.bounded else out)
+        return self.middle + self.half_range * (out.tanh() if self.bounded else out)
 
     def loss(self, predicted: Tensor, actions: Tensor) -> Tensor:
         """Returns the mean squared error of each step, in halves of the distance of the bounds."""
-        return ((predicted - actions) / self.half).square().mean(dim=-1)
+        return ((predicted - actions) / self.half_range).square().mean(dim=-1)
 
     def resize(self, action_dim: int) -> None:
         """Starts anew for another number of actions, whose bounds are -1 and 1 again."""
