@@ -209,3 +209,23 @@ def test_walks_are_a_function_of_their_seed() -> None:
 def test_an_unknown_environment_is_one_line() -> None:
     with pytest.raises(UserError, match="there is no environment Nowhere-v0"):
         make_vector("Nowhere-v0", 2)
+
+
+def test_balanced_returns_change_what_training_sees() -> None:
+    good, poor = [walk(4, seed=k) for k in range(3)], [walk(4, seed=k) for k in range(3, 60)]
+    for one in good:
+        one.rewards[:] = 10.0
+    for one in poor:
+        one.rewards[:] = 0.0
+    shares = {}
+    for sampling in (UniformSteps(), BalancedReturns()):
+        data = InMemoryTrajectories(
+            good + poor, context_length=4, number=400, sampling=sampling, val=0
+        )
+        data.setup()
+        torch.manual_seed(0)
+        items = [data.train_set[k] for k in range(400)]
+        shares[type(sampling)] = np.mean([float(item.returns_to_go[0]) > 1 for item in items])
+    # 3 of 60 by steps, half when balanced; four deviations of 400 draws are .044 and .1.
+    assert abs(shares[UniformSteps] - 0.05) < 0.044
+    assert abs(shares[BalancedReturns] - 0.5) < 0.1

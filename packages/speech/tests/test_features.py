@@ -136,3 +136,26 @@ def test_a_batch_is_padded_with_zeros_and_leaves_out_what_was_not_read() -> None
     assert (batch.lengths.tolist(), batch.target_lengths.tolist()) == ([2, 4], [2, 4])
     with pytest.raises(UserError, match="no recording of this batch can be read"):
         pad([None])
+
+
+def test_any_entry_may_be_the_blank() -> None:
+    path = [3, 2, 2, 3, 2, 0, 0]
+    scores = torch.full((1, 7, 4), -5.0)
+    for frame, entry in enumerate(path):
+        scores[0, frame, entry] = 0.0
+    log_probs = scores.log_softmax(-1)
+    [heard] = greedy(log_probs, torch.tensor([7]), blank=3)
+    assert heard.entries == [2, 2, 0]
+    [other] = greedy(log_probs, torch.tensor([7]))
+    assert other.entries == [3, 2, 3, 2]
+
+
+def test_a_recording_is_normalised_by_its_own_deviation() -> None:
+    for part in (noise(0.5), noise(0.25, seed=1)):
+        out = FrontEnd(kind="waveform", normalise="utterance")(part)
+        # The variance of all samples, not of a sample of them: sums are exact.
+        assert float(out.double().square().mean()) == pytest.approx(1.0, abs=2e-6)
+        assert float(out.double().mean()) == pytest.approx(0.0, abs=1e-6)
+    few = torch.tensor([1.0, -1.0] * 200)  # of 400 samples the other variance differs by .25 %
+    out = FrontEnd(kind="waveform", normalise="utterance")(few)
+    torch.testing.assert_close(out.abs(), torch.ones(400), atol=1e-5, rtol=0)

@@ -8,7 +8,7 @@ from headway.core.explain import attention_rollout, gradient_relevance
 from headway.core.heads import AttentionPooling, ClassificationHead
 from headway.core.layout import Layout
 from headway.core.mixers import FourierMixer
-from headway.core.module import Module
+from headway.core.module import Module, evaluating
 from headway.core.stacks import Encoder
 from headway.core.taps import listen
 
@@ -124,3 +124,16 @@ def test_a_model_without_attention_and_a_wrong_target_are_refused() -> None:
         gradient_relevance(model(mixer=FourierMixer), torch.randn(1, 5, 16))
     with pytest.raises(UserError, match="there are 3 answers.*got target 7"):
         gradient_relevance(model(), torch.randn(1, 5, 16), target=7)
+
+
+def test_every_part_has_its_mode_again_also_after_an_error() -> None:
+    net = model().train()
+    net.encoder.blocks[0].eval()  # frozen by somebody
+    before = [module.training for module in net.modules()]
+    gradient_relevance(net, torch.randn(1, 4, 16), target=0)
+    assert [module.training for module in net.modules()] == before
+    with evaluating(net):
+        assert not any(module.training for module in net.modules())
+    with pytest.raises(UserError), evaluating(net):
+        raise UserError
+    assert [module.training for module in net.modules()] == before

@@ -1,13 +1,29 @@
 """The base of every headway module: it remembers its arguments and makes its constants anew."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from headway.core.changes import watch
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model is in evaluation mode inside the block; afterwards every part has the mode that it had.
+
+    Frozen normalisation may be in evaluation mode while the rest trains: ``train(True)`` would wake it.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 class Module(nn.Module):

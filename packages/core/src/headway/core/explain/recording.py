@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
+from headway.core.module import evaluating
 from headway.core.taps import Listener, listen
 
 Answer = Callable[[Any], Tensor]
@@ -58,13 +59,8 @@ def run_listening(
     listener: Listener,
 ) -> Any:
     """Calls the model in evaluation mode with somebody listening; returns what it returns."""
-    training = model.training
-    model.eval()
-    try:
-        with listen(model, *taps, listener=listener):
-            return model(*inputs, **(keywords or {}))
-    finally:
-        model.train(training)
+    with evaluating(model), listen(model, *taps, listener=listener):
+        return model(*inputs, **(keywords or {}))
 
 
 @contextmanager

@@ -1,14 +1,16 @@
 """Decoding of many sequences with one cache whose rows are used again as soon as they are free."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from headway.core.cache import Cache
 from headway.core.errors import UserError
 from headway.core.generation.sampling import Sampling
+from headway.core.module import evaluating
 
 DROP_BELOW = 0.75
 
@@ -62,7 +64,7 @@ def generate(
     was begun is finished and returned in its place, so short sequences are not preferred.
 
     Args:
-        model: The model, in evaluation mode.
+        model: The model; it is put into evaluation mode for as long as it generates.
         prompts: At least one token each, such as the start token.
         end: The token that ends a sequence.
         max_length: Most tokens of a sequence, prompt included.
@@ -96,38 +98,39 @@ def generate(
     finished = torch.zeros(count, dtype=torch.bool, device=device)
 
     rows = min(batch_size, count)
-    cache = model.init_cache(rows, max_length)
-    running = torch.arange(rows, device=device)  # which sequence each row of the cache holds
-    busy = torch.ones(rows, dtype=torch.bool, device=device)
-    begun = rows
-    while bool(busy.any()):
-        last = tokens[running, lengths[running] - 1]
-        logits = model(last[:, None], cache=cache)[:, -1]
-        drawn = sampling(logits, generator)
-        # Inside a prompt the next token is known: the step only fills the cache.
-        place = lengths[running].clamp_max(max_length - 1)
-        forced = place < given_lengths[running]
-        chosen = torch.where(forced, given[running, place.clamp_max(longest - 1)], drawn)
-        gained = logits.float().log_softmax(dim=-1).gather(1, chosen[:, None])[:, 0]
-        active = running[busy]
-        likelihoods[active] += gained.masked_fill(forced, 0.0)[busy]
-        tokens[active, place[busy]] = chosen[busy]
-        lengths[active] = place[busy] + 1
-        ended = (chosen == end) & ~forced
-        finished[active] = ended[busy]
-        free = (busy & (ended | (place + 1 == max_length))).nonzero()[:, 0]
-        if not len(free):
-            continue
-        if progress is not None:
-            progress(len(free))
-        fresh = min(len(free), count - begun)
-        running[free[:fresh]] = torch.arange(begun, begun + fresh, device=device)
-        busy[free[fresh:]] = False
-        cache.reset(free)
-        begun += fresh
-        # Dropping rows copies the cache, so a quarter of them is dropped at a time.
-        if busy.sum() <= DROP_BELOW * len(busy):
-            keep = busy.nonzero()[:, 0]
-            running, busy = running[keep], busy[keep]
-            cache.select(keep)
+    with evaluating(model) if isinstance(model, nn.Module) else nullcontext():
+        cache = model.init_cache(rows, max_length)
+        running = torch.arange(rows, device=device)  # which sequence each row of the cache holds
+        busy = torch.ones(rows, dtype=torch.bool, device=device)
+        begun = rows
+        while bool(busy.any()):
+            last = tokens[running, lengths[running] - 1]
+            logits = model(last[:, None], cache=cache)[:, -1]
+            drawn = sampling(logits, generator)
+            # Inside a prompt the next token is known: the step only fills the cache.
+            place = lengths[running].clamp_max(max_length - 1)
+            forced = place < given_lengths[running]
+            chosen = torch.where(forced, given[running, place.clamp_max(longest - 1)], drawn)
+            gained = logits.float().log_softmax(dim=-1).gather(1, chosen[:, None])[:, 0]
+            active = running[busy]
+            likelihoods[active] += gained.masked_fill(forced, 0.0)[busy]
+            tokens[active, place[busy]] = chosen[busy]
+            lengths[active] = place[busy] + 1
+            ended = (chosen == end) & ~forced
+            finished[active] = ended[busy]
+            free = (busy & (ended | (place + 1 == max_length))).nonzero()[:, 0]
+            if not len(free):
+                continue
+            if progress is not None:
+                progress(len(free))
+            fresh = min(len(free), count - begun)
+            running[free[:fresh]] = torch.arange(begun, begun + fresh, device=device)
+            busy[free[fresh:]] = False
+            cache.reset(free)
+            begun += fresh
+            # Dropping rows copies the cache, so a quarter of them is dropped at a time.
+            if busy.sum() <= DROP_BELOW * len(busy):
+                keep = busy.nonzero()[:, 0]
+                running, busy = running[keep], busy[keep]
+                cache.select(keep)
     return Generated(tokens[:, : int(lengths.max())], lengths, likelihoods, finished)

@@ -9,6 +9,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from headway.core.errors import UserError
+from headway.core.module import evaluating
 from headway.rl.environments import action_size, observation_size
 from headway.rl.models import Policy, TrajectoryModel
 
@@ -48,7 +49,7 @@ def evaluate(
     more often than long ones; an episode depends on its own seed, not on how many run beside it.
 
     Args:
-        model: In evaluation mode.
+        model: The model; it is put into evaluation mode for the play.
         envs: Without automatic resets (``headway.rl.environments.make_vector``).
         target: Return to ask for.
         episodes: How many.
@@ -61,40 +62,43 @@ def evaluate(
         UserError: If the environment is not the one that the model was trained for.
     """
     check_fits(model, envs)
-    policy = Policy(model, target_return=target, seed=seed)
-    number = envs.num_envs
-    current = np.arange(number)  # the episode that each environment plays
-    reset: Any = envs.reset  # the base class does not say that seeds may be a list
-    observation, _ = reset(seed=[seed + int(one) for one in current])
-    state, start = None, None
-    totals, steps = np.zeros(number), np.zeros(number, int)
-    found: list[Episode] = []
-    while len(found) < episodes:
-        if frame is not None:
-            frame()
-        actions, state = policy.predict(observation, state, start, deterministic)
-        observation, rewards, terminated, truncated, _ = envs.step(_legal(envs, actions))
-        policy.observe(state, rewards)
-        totals += rewards
-        steps += 1
-        start = np.logical_or(terminated, truncated)
-        ended = np.flatnonzero(start)
-        if not len(ended):
-            continue
-        new = [
-            Episode(int(current[i]), target, float(totals[i]), int(steps[i]), bool(terminated[i]))
-            for i in ended
-            if current[i] < episodes
-        ]
-        found += new
-        if progress is not None:
-            progress(len(new))
-        current[ended] += number
-        totals[ended], steps[ended] = 0.0, 0
-        observation, _ = reset(
-            seed=[seed + int(one) for one in current], options={"reset_mask": start}
-        )
-    return sorted(found)
+    with evaluating(model):
+        policy = Policy(model, target_return=target, seed=seed)
+        number = envs.num_envs
+        current = np.arange(number)  # the episode that each environment plays
+        reset: Any = envs.reset  # the base class does not say that seeds may be a list
+        observation, _ = reset(seed=[seed + int(one) for one in current])
+        state, start = None, None
+        totals, steps = np.zeros(number), np.zeros(number, int)
+        found: list[Episode] = []
+        while len(found) < episodes:
+            if frame is not None:
+                frame()
+            actions, state = policy.predict(observation, state, start, deterministic)
+            observation, rewards, terminated, truncated, _ = envs.step(_legal(envs, actions))
+            policy.observe(state, rewards)
+            totals += rewards
+            steps += 1
+            start = np.logical_or(terminated, truncated)
+            ended = np.flatnonzero(start)
+            if not len(ended):
+                continue
+            new = [
+                Episode(
+                    int(current[i]), target, float(totals[i]), int(steps[i]), bool(terminated[i])
+                )
+                for i in ended
+                if current[i] < episodes
+            ]
+            found += new
+            if progress is not None:
+                progress(len(new))
+            current[ended] += number
+            totals[ended], steps[ended] = 0.0, 0
+            observation, _ = reset(
+                seed=[seed + int(one) for one in current], options={"reset_mask": start}
+            )
+        return sorted(found)
 
 
 def check_fits(model: TrajectoryModel, envs: VectorEnv[Any, Any, Any]) -> None:
