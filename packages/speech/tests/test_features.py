@@ -153,8 +153,8 @@ def test_any_entry_may_be_the_blank() -> None:
 def test_a_recording_is_normalised_by_its_own_deviation() -> None:
     for part in (noise(0.5), noise(0.25, seed=1)):
         out = FrontEnd(kind="waveform", normalise="utterance")(part)
-        # The variance of all samples, not of a sample of them: sums are exact.
-        assert float(out.double().square().mean()) == pytest.approx(1.0, abs=2e-6)
+        # The variance of all samples: the other one is off by 1.2e-4 and more here.
+        assert float(out.double().square().mean()) == pytest.approx(1.0, abs=3e-5)
         assert float(out.double().mean()) == pytest.approx(0.0, abs=1e-6)
     few = torch.tensor([1.0, -1.0] * 200)  # of 400 samples the other variance differs by .25 %
     out = FrontEnd(kind="waveform", normalise="utterance")(few)
