@@ -1,9 +1,8 @@
 """Reading Wav2Vec2-Conformer checkpoints of Hugging Face transformers."""
 
-import json
 import re
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from headway.core.feedforward import GELU, MLP
 from headway.core.mixers import GatedConvolutionMixer, SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.positions import RelativeSinusoidal
+from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
 from headway.speech.layers import WaveformStem
 from headway.speech.models.conformer import Conformer
@@ -61,6 +61,29 @@ class HuggingFaceConformer:
     """Recognises ``model_type: wav2vec2-conformer`` in config.json."""
 
     name = "Hugging Face Wav2Vec2-Conformer"
+    architectures = (
+        "Wav2Vec2ConformerForCTC",
+        "Wav2Vec2ConformerModel",
+        "Wav2Vec2ConformerForPreTraining",
+    )
+    # Of transformers' Wav2Vec2ConformerConfig, for what is not read here.
+    defaults: ClassVar[dict[str, Any]] = {
+        "feat_extract_activation": "gelu",
+        "use_weighted_layer_sum": False,
+        "add_adapter": False,
+    }
+    # Pre-training, the loss and other heads; sizes of parts that are not there.
+    harmless = (
+        "activation_dropout", "adapter_kernel_size", "adapter_stride", "apply_spec_augment", "bos_token_id",
+        "classifier_proj_size", "codevector_dim", "contrastive_logits_temperature", "ctc_loss_reduction",
+        "ctc_zero_infinity", "diversity_loss_weight", "eos_token_id", "feat_quantizer_dropout", "layerdrop",
+        "mask_feature_length", "mask_feature_min_masks", "mask_feature_prob", "mask_time_length",
+        "mask_time_min_masks", "mask_time_prob", "max_source_positions", "num_adapter_layers",
+        "num_codevector_groups", "num_codevectors_per_group", "num_conv_pos_embedding_groups",
+        "num_conv_pos_embeddings", "num_feat_extract_layers", "num_negatives", "output_hidden_size",
+        "proj_codevector_dim", "rotary_embedding_base", "tdnn_dilation", "tdnn_dim", "tdnn_kernel",
+        "xvector_output_dim", "do_stable_layer_norm",
+    )  # fmt: skip
     # A checkpoint of pre-training has no head.
     may_miss = ("head.classifier.",)
 
@@ -188,7 +211,7 @@ def _tokens(checkpoint: Checkpoint, size: int) -> list[str] | None:
 
 def _json(checkpoint: Checkpoint, name: str) -> dict[str, Any] | None:
     file = checkpoint.folder / name
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return read_json(file) if file.is_file() else None
 
 
 adapter = HuggingFaceConformer()

@@ -1,7 +1,7 @@
 """Reading PatchTST forecasters of Hugging Face transformers."""
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,20 @@ class HuggingFacePatchTST:
     """
 
     name = "Hugging Face PatchTST"
+    architectures = ("PatchTSTForPrediction",)
+    # Of transformers' PatchTSTConfig, for what is not read here.
+    defaults: ClassVar[dict[str, Any]] = {
+        "norm_eps": 1e-5,
+        "pre_norm": True,
+        "do_mask_input": None,
+        "output_range": None,
+    }
+    # Pre-training and other heads; each series is read by itself, so their number is free.
+    harmless = (
+        "num_input_channels", "distribution_output", "init_std", "mask_type", "random_mask_ratio",
+        "num_forecast_mask_patches", "channel_consistent_masking", "unmasked_channel_indices", "mask_value",
+        "num_targets", "num_parallel_samples", "positional_encoding_type",
+    )  # fmt: skip
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether config.json is that of a PatchTST."""

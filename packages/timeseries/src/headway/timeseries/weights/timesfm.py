@@ -1,7 +1,7 @@
 """Reading TimesFM checkpoints in the format of Hugging Face transformers."""
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -41,6 +41,14 @@ class HuggingFaceTimesFM:
     """
 
     name = "Hugging Face TimesFM"
+    architectures = ("TimesFmModelForPrediction", "TimesFmModel")
+    # Of transformers' TimesFmConfig, for what is not read here.
+    defaults: ClassVar[dict[str, Any]] = {
+        "tolerance": 1e-6,
+        "pad_val": 1123581321.0,
+        "min_timescale": 1,
+        "max_timescale": 10000,
+    }
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether config.json is that of a TimesFM."""

@@ -94,6 +94,20 @@ TOLD = (
 )  # fmt: skip
 
 
+def refuse_arguments(args: Mapping[str, Any], source: str) -> None:
+    """Raises for the first argument of ``model_args`` that neither tensors nor an adapter tell.
+
+    Raises:
+        UserError: It names the argument.
+    """
+    for name, value in args.items():
+        if name not in TOLD:
+            raise UserError(
+                f"{source}: config.json says model_args {name}={value!r}, which is not read; the answers "
+                "would be wrong"
+            )
+
+
 def as_configured(
     row: dict[str, str], config: Mapping[str, Any], state: Mapping[str, Tensor], source: str
 ) -> dict[str, str]:
@@ -117,14 +131,7 @@ def as_configured(
     found = dict(row)
     if "num_heads" in args:
         found["heads"] = str(args.pop("num_heads"))
-    for name in [name for name in args if name in TOLD]:
-        del args[name]
-    if args:
-        name, value = next(iter(args.items()))
-        raise UserError(
-            f"{source}: config.json says model_args {name}={value!r}, which is not read; the answers would "
-            "be wrong"
-        )
+    refuse_arguments(args, source)
     own, _, _ = row["pooling"].partition("+")
     if pooling is not None and POOLINGS.get(pooling) != own:
         if pooling not in ("token", "avg"):

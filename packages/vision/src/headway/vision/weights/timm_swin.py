@@ -2,14 +2,14 @@
 
 import re
 from math import isqrt
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.weights.checkpoint import Checkpoint
 from headway.vision.models.swin_variants import build_swin, swin_variants
-from headway.vision.weights.timm import CFG_KEYS
+from headway.vision.weights.timm import CFG_KEYS, refuse_arguments
 
 # Ours -> timm's. The order matters: the first pattern that matches is taken.
 _RULES = [
@@ -52,6 +52,8 @@ class TimmSwin:
     """Recognises ``architecture`` in config.json, or the names of the parameters."""
 
     name = "timm Swin"
+    defaults: ClassVar[dict[str, Any]] = {"model_args": {}, "global_pool": "avg"}
+    harmless = ("num_classes", "num_features", "pretrained_cfg", "labels")
     may_miss = ("head.classifier.",)
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
@@ -67,6 +69,9 @@ class TimmSwin:
         row = swin_variants().get(architecture) if architecture else _row_of(state)
         if row is None:
             raise UserError(f"{checkpoint.source}: there is no architecture {architecture!r}")
+        args = dict(config.get("model_args") or {})
+        args.pop("window_size", None)  # its tables tell
+        refuse_arguments(args, checkpoint.source)
         cfg = config.get("pretrained_cfg") or {}
         size = cfg.get("input_size") or (3, int(row["image"]), int(row["image"]))
         tables = [state[_TABLE.format(place)] for place in range(len(row["depths"].split(",")))]
