@@ -71,6 +71,8 @@ class TimmSwin:
             raise UserError(f"{checkpoint.source}: there is no architecture {architecture!r}")
         args = dict(config.get("model_args") or {})
         args.pop("window_size", None)  # its tables tell
+        if args.get("global_pool") == "avg":
+            del args["global_pool"]
         refuse_arguments(args, checkpoint.source)
         cfg = config.get("pretrained_cfg") or {}
         size = cfg.get("input_size") or (3, int(row["image"]), int(row["image"]))
