@@ -99,7 +99,7 @@ class MinariData(TrajectoryData):
     def load(self) -> Sequence[Trajectory]:
         """Reads all episodes."""
         data = open_minari(self.path, download=self.download)
-        spec = getattr(data.spec, "env_spec", None)
+        spec = data.env_spec
         named = getattr(spec, "id", None)
         self._environment = None if named is None else refuse_import(named, self.path)
         self._action_space = data.action_space
