@@ -128,3 +128,12 @@ def test_a_data_set_without_its_spaces_makes_no_environment(folder: Path) -> Non
     file.write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"metadata.json: has observation_space = None"):
         load(folder)
+
+
+def test_an_array_that_claims_to_be_huge_is_not_read(folder: Path) -> None:
+    with h5py.File(folder / "main_data.hdf5", "a") as opened:
+        episode: Any = opened["episode_2"]
+        del episode["rewards"]
+        episode.create_dataset("rewards", shape=(10**12,), dtype="f8", chunks=(64,))
+    with pytest.raises(InputError, match="episode 2: its rewards claim a shape"):
+        load(folder)

@@ -26,6 +26,8 @@ REQUIRED = {
     "total_steps": int,
 }
 NAMES = {str: "a text", int: "a whole number"}
+# What gzip, the strongest filter of HDF5, reaches at best.
+MAX_COMPRESSION = 1100
 MAX_CHOICES = 10_000
 """Most kinds of an observation that is one of several."""
 
@@ -121,6 +123,7 @@ class MinariData(TrajectoryData):
 def _read_episode(name: str, data: Any, number: int, flat: Any) -> Trajectory:
     """Reads one episode; whatever is wrong with it is an ``InputError``."""
     try:
+        _check_sizes(name, data, number)
         episode = data[number]
         actions = np.asarray(episode.actions)
         _check_actions(name, actions, data.action_space)
@@ -136,6 +139,27 @@ def _read_episode(name: str, data: Any, number: int, flat: Any) -> Trajectory:
     except Exception as error:
         # Of a damaged file h5py and minari raise anything: OSError, KeyError, an assertion.
         raise InputError(name, f"cannot be read ({_reason(error)})") from None
+
+
+def _check_sizes(name: str, data: Any, number: int) -> None:
+    """Compares what the arrays of an episode claim to hold with the file: reading them may take hours."""
+    path = Path(data.storage.data_path) / "main_data.hdf5"
+    if not path.is_file():
+        return  # minari's other format, Arrow, checks its own
+    import h5py
+
+    most = MAX_COMPRESSION * path.stat().st_size
+    rows = data.total_steps + 1
+
+    def check(part: str, item: Any) -> None:
+        if not isinstance(item, h5py.Dataset):
+            return
+        if item.shape is None or item.nbytes > most or (item.shape and item.shape[0] > rows):
+            raise InputError(name, f"its {part} claim a shape of {item.shape}; the file is damaged")
+
+    with h5py.File(path, "r") as file:
+        episode: Any = file[f"episode_{number}"]
+        episode.visititems(check)
 
 
 def _check_actions(name: str, actions: NDArray[Any], space: spaces.Space[Any]) -> None:
