@@ -87,7 +87,7 @@ def _open_folder(source: str, folder: Path) -> Checkpoint:
     index = _read_json(folder / "model.safetensors.index.json")
     if index is not None:
         weight_map = index.get("weight_map", {})
-        names = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
+        names: list[Any] = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
         if not all(isinstance(name, str) for name in names):
             raise UserError(f"{folder / 'model.safetensors.index.json'} has no weight_map of names")
         names = sorted(set(names))
