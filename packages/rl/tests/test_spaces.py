@@ -116,6 +116,28 @@ def exported(folder: Path, **notes) -> DecisionTransformer:
     return model
 
 
+@pytest.mark.parametrize(
+    ("notes", "reason"),
+    [
+        ({"returns": [1, 2]}, "returns = [1, 2], expected a mapping"),
+        ({"returns": {"least": "0"}}, "least = '0', expected a number"),
+        ({"returns": {"least": None}}, "no value of least"),
+        ({"returns": {"least": [1]}}, "least = [1], expected a number"),
+        ({"environment": 3}, "environment = 3, expected a text"),
+        ({"returns": {"least": float("nan")}}, "holds NaN"),
+    ],
+)
+def test_notes_of_another_kind_are_one_line(
+    notes: dict, reason: str, tmp_path: Path, capsys
+) -> None:
+    exported(tmp_path, **{"environment": "headway/KeyToDoor-v0", **notes})
+    assert rollout(tmp_path) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "preprocessing.json" in lines[0]
+    assert reason in lines[0]
+
+
 def test_rollout_says_what_makes_a_policy_doubtful(tmp_path: Path, capsys) -> None:
     returns = {"least": 0.0, "median": 0.0, "most": 1.0}
     model = exported(tmp_path, environment="headway/KeyToDoor-v0", returns=returns)

@@ -128,6 +128,33 @@ def staged_folder(folder: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Removes what a kill left of writes under a folder: hidden files and folders that end in ``.part``.
+
+    Those of a process that still runs stay.
+    """
+    for path in sorted(folder.rglob(".*.part")):
+        owner = path.name.split(".")[-2]
+        if owner.isdecimal() and _runs(int(owner)):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _runs(process: int) -> bool:
+    # Signal 0 asks for the process and sends nothing.
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
 def replace_with_link(source: Path, target: Path) -> None:
     """Makes ``target`` the same file as ``source``, atomically and without a copy where links work."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")

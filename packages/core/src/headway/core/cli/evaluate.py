@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from headway.core.cli.parser import Parser
-from headway.core.cli.recipes import Recipe, find_recipe
+from headway.core.cli.recipes import Recipe, check_recipes, find_recipe
 from headway.core.cli.requirements import domains_named, import_rooms, need_training
 from headway.core.errors import UserError
 
@@ -34,6 +34,7 @@ def run(verb: str, words: list[str]) -> int:
         if config is None:
             raise UserError(f"{checkpoint} has no config.yaml beside it; add -c RECIPE")
         recipes = [Recipe("config", config)]
+    check_recipes(recipes)
     wanted = domains_named([r.name for r in recipes] + [r.text for r in recipes])
     need_training(wanted)
     import_rooms(wanted)

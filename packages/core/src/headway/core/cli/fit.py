@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from headway.core.cli.parser import Parser
-from headway.core.cli.recipes import Recipe, find_recipe
+from headway.core.cli.recipes import Recipe, check_recipes, find_recipe
 from headway.core.cli.requirements import domains_named, import_rooms, need_training
 from headway.core.errors import UserError
+from headway.core.files import remove_leftovers
 
 _RUN_OF_RANK_ZERO = "HEADWAY_RUN"
 # What shells return for a process ended by SIGTERM.
@@ -55,6 +56,7 @@ def run(verb: str, words: list[str]) -> int:
         words: What follows it.
     """
     plan = _plan(verb, words)
+    check_recipes(plan.recipes)
     texts = [recipe.name for recipe in plan.recipes] + plan.overrides
     texts += [recipe.text for recipe in plan.recipes]
     wanted = domains_named(texts)
@@ -82,7 +84,7 @@ def _plan(verb: str, words: list[str]) -> Plan:
     found = [find_recipe(name) for name in args.config]
     if args.resume is not None:
         config = args.resume / "config.yaml"
-        if not config.is_file():
+        if not config.exists():
             why = "it has no config.yaml" if args.resume.is_dir() else "there is no such folder"
             raise UserError(f"{args.resume} cannot be continued: {why}")
         found = [Recipe("config", config)]
@@ -105,7 +107,8 @@ def _train(plan: Plan, words: list[str]) -> int:
         missing = "model" if cli.model is None else "data"
         raise UserError(f"the configuration has no {missing}: section")
     folder, restart = plan.resume, None
-    if folder is None and (made := os.environ.get(_RUN_OF_RANK_ZERO)):
+    made = os.environ.get(_RUN_OF_RANK_ZERO)
+    if folder is None and made:
         # Lightning starts the other ranks with the same words; they belong to the run of the first.
         folder = Path(made)
     if folder is None:
@@ -113,6 +116,8 @@ def _train(plan: Plan, words: list[str]) -> int:
         os.environ[_RUN_OF_RANK_ZERO] = str(run_folder.path)
     else:
         run_folder = RunFolder(folder)
+        if plan.resume and not made:
+            remove_leftovers(folder)
         # Killed before its first checkpoint, a run begins again; that is exact too.
         restart = str(run_folder.last) if plan.resume and run_folder.last.is_file() else None
     trainer: Any = None

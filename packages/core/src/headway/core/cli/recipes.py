@@ -1,11 +1,12 @@
 """Recipes: where they are, and what their first lines say."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from headway.core.cli.nearest import nearest
-from headway.core.errors import UserError
-from headway.core.reading import read_text
+from headway.core.errors import InputError, UserError
+from headway.core.reading import read_text, read_yaml
 from headway.core.systems import installed_packages
 
 
@@ -71,7 +72,7 @@ def find_recipe(given: str) -> Recipe:
         given: What ``-c`` was given.
     """
     path = Path(given)
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         return Recipe(path.stem, path)
     known = recipes()
     name = given.removesuffix(".yaml")
@@ -81,3 +82,21 @@ def find_recipe(given: str) -> Recipe:
         f"there is no file and no recipe {given!r}{nearest(name, known, most=3)}; "
         "headway ls recipes shows all"
     )
+
+
+def check_recipes(found: Iterable[Recipe]) -> None:
+    """Reads recipes before anything is built of them.
+
+    Raises:
+        InputError: If one is no text, no YAML, nested too deeply, or no mapping.
+    """
+    for recipe in found:
+        content = read_yaml(recipe.path, "recipe")
+        if not isinstance(content, dict):
+            kind = "nothing" if content is None else f"a {type(content).__name__}"
+            raise InputError(
+                str(recipe.path), f"holds {kind}; a recipe is a mapping (model:, data:, trainer:)"
+            )
+        odd = next((key for key in content if not isinstance(key, str)), None)
+        if odd is not None:
+            raise InputError(str(recipe.path), f"has the key {odd!r}; keys are words")

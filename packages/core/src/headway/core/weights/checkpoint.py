@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.finetune.adapter_files import merge_tensors
-from headway.core.reading import read_json
+from headway.core.reading import check_file, read_json
+from headway.core.weights.bounds import check_zip
 from headway.core.weights.noted_config import NotedConfig
 
 SAFE_SUFFIXES = (".safetensors",)
@@ -72,8 +72,8 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
     path = Path(source).expanduser()
     if path.is_dir():
         return _open_folder(str(source), path)
-    if path.is_file():
-        return _open_file(str(source), path)
+    if path.exists():
+        return _open_file(str(source), check_file(path, "file of weights"))
     name = str(source)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise UserError(f"there is no file or folder {name}")
@@ -86,7 +86,11 @@ def _open_folder(source: str, folder: Path) -> Checkpoint:
     config = _read_config(folder)
     index = _read_json(folder / "model.safetensors.index.json")
     if index is not None:
-        names = sorted(set(index.get("weight_map", {}).values()))
+        weight_map = index.get("weight_map", {})
+        names: list[Any] = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
+        if not all(isinstance(name, str) for name in names):
+            raise UserError(f"{folder / 'model.safetensors.index.json'} has no weight_map of names")
+        names = sorted(set(names))
         if any(Path(name).name != name or name in ("", "..") for name in names):
             raise UserError(
                 f"{folder / 'model.safetensors.index.json'} names files outside its folder"
@@ -136,12 +140,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: If the file is missing, cut off, no file of tensors, or holds code.
     """
+    check_file(path, "file of weights")
     try:
         if path.suffix in SAFE_SUFFIXES or _is_safetensors(path):
             return _clean(load_file(path), path)
+        check_zip(path)
         return _clean(torch.load(path, map_location="cpu", weights_only=True), path)
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
     except pickle.UnpicklingError as error:
         reason = (
             str(error).strip().splitlines()[0] if str(error).strip() else "not a file of tensors"
@@ -152,7 +156,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
                 "save its state_dict, or convert it to safetensors where you trust it"
             ) from None
         raise UserError(f"{path} cannot be read: {reason}") from None
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except UserError:
+        raise
+    except Exception as error:
+        # Of damaged files the readers raise anything: IndexError, AttributeError, OverflowError.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{path} is damaged or no file of tensors: {reason}") from None
 

@@ -130,7 +130,7 @@ def find_class(config: Mapping[str, Any], allow: Collection[str]) -> type:
         refuse_foreign_package(path.split(".")[1], path)
     try:
         found = getattr(importlib.import_module(module_name), name, None)
-    except ImportError:
+    except (ImportError, ValueError):
         found = None
     if not isinstance(found, type):
         raise UserError(f"there is no class {path}; was it written by a newer version of headway?")

@@ -16,8 +16,9 @@ from headway.core.finetune import merged_state
 from headway.core.finite import non_finite
 from headway.core.reduction import is_merged
 from headway.core.weights.adapter import adapters
+from headway.core.weights.bounds import check_arguments, check_elements
 from headway.core.weights.checkpoint import Checkpoint, open_checkpoint
-from headway.core.weights.config import build, describe
+from headway.core.weights.config import build, describe, find_class
 from headway.core.weights.load import LoadReport, load_weights
 from headway.core.weights.noted_config import refuse_other_architecture
 
@@ -91,11 +92,22 @@ def from_pretrained(
 def _own(
     checkpoint: Checkpoint, config: dict[str, Any], allow: Collection[str], wishes: dict[str, Any]
 ) -> tuple[nn.Module, LoadReport]:
-    model = build(
-        {key: config.get(key, {}) for key in ("class_path", "init_args")},
-        allow=allow,
-        overrides=wishes,
+    written = {key: config.get(key, {}) for key in ("class_path", "init_args")}
+    find_class(written, allow)
+    check_arguments(written["init_args"], checkpoint.state, checkpoint.source)
+    check_elements(
+        lambda: build(written, allow=allow, overrides=wishes), checkpoint.state, checkpoint.source
     )
+    try:
+        model = build(written, allow=allow, overrides=wishes)
+    except UserError:
+        raise
+    except Exception as error:
+        # A constructor checks values; of wrong types Python and torch complain in their own words.
+        raise UserError(
+            f"{checkpoint.source}: {config['class_path']} cannot be built from its config.json "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        ) from error
     report = load_weights(
         model, checkpoint.state, source=checkpoint.source, may_miss=getattr(model, "may_miss", ())
     )
@@ -123,6 +135,7 @@ def _published(checkpoint: Checkpoint, wishes: dict[str, Any]) -> tuple[nn.Modul
     )
     config, defaults = checkpoint.config, getattr(adapter, "defaults", None)
     if config is not None:
+        check_arguments(dict(config), checkpoint.state, checkpoint.source, published=True)
         config.read.clear()
     model = adapter.build(checkpoint, wishes)
     if config is not None and defaults is not None:

@@ -56,8 +56,18 @@ def checked(
         terminated: Whether it ended by itself.
 
     Raises:
-        InputError: If it is empty, its parts differ in length, or it holds NaN.
+        InputError: If it is empty, holds no numbers, its parts differ in length, or it holds NaN.
     """
+    for part, values in (
+        ("observations", observations),
+        ("actions", actions),
+        ("rewards", rewards),
+    ):
+        real = np.issubdtype(values.dtype, np.number) and not np.iscomplexobj(values)
+        if values.ndim == 0 or not (real or values.dtype == bool):
+            raise InputError(
+                name, f"{part} are {values.dtype} of shape {values.shape}; expected rows of numbers"
+            )
     steps = len(actions)
     if steps == 0:
         raise InputError(name, "the episode has no steps")

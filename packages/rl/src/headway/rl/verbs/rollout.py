@@ -18,6 +18,7 @@ from headway.core.cli.verbs import refuse_to_overwrite
 from headway.core.errors import UserError
 from headway.core.files import save_figure
 from headway.core.weights import from_pretrained, read_preprocessing
+from headway.core.weights.preprocessing import note
 from headway.rl.environments import make_vector, refuse_import
 from headway.rl.metrics import Episode, evaluate, summarise
 from headway.rl.models import TrajectoryModel
@@ -60,11 +61,17 @@ def run(args: argparse.Namespace) -> int:
     model.eval().to(choose_device(args.device))
     notes = read_preprocessing(args.checkpoint)
     name = args.env
-    if name is None and notes.get("environment") is not None:
-        name = refuse_import(notes["environment"], f"preprocessing.json of {args.checkpoint}")
+    named = note(notes, "environment", str, args.checkpoint)
+    if name is None and named is not None:
+        name = refuse_import(named, f"preprocessing.json of {args.checkpoint}")
     if name is None:
         raise UserError("the model does not say which environment it is for; add --env NAME")
-    seen = notes.get("returns") or {}
+    seen = note(notes, "returns", dict, args.checkpoint) or {}
+    for key in seen:
+        if note(seen, key, float, args.checkpoint) is None:
+            raise UserError(
+                f"preprocessing.json of {args.checkpoint}: returns has no value of {key}"
+            )
     targets = sorted(set(args.targets or seen.values()))
     if not targets:
         raise UserError("the model does not say which returns it has seen; add --targets R [R ...]")

@@ -13,6 +13,11 @@ from headway.core.errors import UserError
 WINDOW_MS, HOP_MS = 25.0, 10.0
 
 
+def _is_finite(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) < 1e30
+
+
 @dataclass(frozen=True, kw_only=True)
 class FrontEnd:
     """Turns samples into the input of a model: log-mel features, or the normalised samples themselves.
@@ -48,6 +53,10 @@ class FrontEnd:
         ):
             if getattr(self, name) not in known:
                 raise UserError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
+        for name in ("sample_rate", "mels"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value > 10**6:
+                raise UserError(f"{name} is a whole number up to 1,000,000, got {value!r:.80}")
         if self.kind == "waveform" and self.normalise == "global":
             raise UserError("a waveform has no bands; normalise it by 'utterance', or 'none'")
         if self.sample_rate < 1000 or self.mels < 1:
@@ -57,6 +66,8 @@ class FrontEnd:
         for name in ("mean", "std"):
             value = getattr(self, name)
             if value is not None:
+                if not isinstance(value, list | tuple) or not all(_is_finite(one) for one in value):
+                    raise UserError(f"{name} is a list of finite numbers, got {value!r:.80}")
                 object.__setattr__(self, name, tuple(value))  # JSON and YAML bring lists
                 if len(value) != self.mels:
                     raise UserError(f"{name} has {len(value)} values for {self.mels} mel bands")

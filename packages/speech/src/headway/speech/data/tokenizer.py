@@ -31,7 +31,13 @@ class Tokenizer:
     blank: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tokens", tuple(self.tokens))
+        tokens = self.tokens
+        if isinstance(tokens, str) or not all(isinstance(token, str) for token in tokens):
+            raise UserError(f"tokens is a list of texts, got {tokens!r:.80}")
+        object.__setattr__(self, "tokens", tuple(tokens))
+        whole = isinstance(self.blank, int) and not isinstance(self.blank, bool)
+        if not whole or not 0 <= self.blank < max(1, len(self.tokens)):
+            raise UserError(f"blank is the place of an entry, 0 or more, got {self.blank!r}")
         if self.unit not in ("characters", "words"):
             raise UserError(f"unit is 'characters' or 'words', got {self.unit!r}")
         if self.case not in ("lower", "upper", "keep"):

@@ -1,7 +1,7 @@
 """Weights of a run or a published model, for fine-tuning."""
 
 from headway.core.errors import UserError
-from headway.core.weights.preprocessing import read_preprocessing
+from headway.core.weights.preprocessing import note, read_preprocessing
 from headway.core.weights.pretrained import from_pretrained
 from headway.speech.models.ctc import CTC
 
@@ -33,4 +33,5 @@ def pretrained(source: str, *, vocab_size: int | None = None) -> CTC:
 def _notes(source: str) -> dict[str, object]:
     """Returns front end and tokenizer of preprocessing.json, where the source has one."""
     notes = read_preprocessing(source)
-    return {name: notes[name] for name in ("frontend", "tokenizer") if name in notes}
+    found = {name: note(notes, name, dict, source) for name in ("frontend", "tokenizer")}
+    return {name: value for name, value in found.items() if value is not None}

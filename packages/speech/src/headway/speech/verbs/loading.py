@@ -7,6 +7,7 @@ from torch import Tensor
 
 from headway.core.cli.device import choose_device
 from headway.core.errors import UserError
+from headway.core.weights.preprocessing import reading_note
 from headway.speech.data.front_end import FrontEnd
 from headway.speech.data.tokenizer import Tokenizer
 from headway.speech.decoding import Hypothesis, greedy
@@ -58,7 +59,10 @@ def load_recogniser(source: str, device: str | None = None) -> Recogniser:
             f"{source} does not say its {lacking}; a run folder has preprocessing.json, a Hugging Face "
             "folder vocab.json"
         )
-    tokenizer = Tokenizer.from_dict(cfg["tokenizer"])
+    with reading_note("tokenizer", source):
+        tokenizer = Tokenizer.from_dict(cfg["tokenizer"])
+    with reading_note("frontend", source):
+        front_end = FrontEnd.from_dict(cfg["frontend"])
     if len(tokenizer.tokens) != model.vocab_size:
         raise UserError(
             f"the model answers for {model.vocab_size} entries, but its vocabulary has "
@@ -67,7 +71,7 @@ def load_recogniser(source: str, device: str | None = None) -> Recogniser:
     place = choose_device(device)
     return Recogniser(
         model=model.eval().to(place),
-        front_end=FrontEnd.from_dict(cfg["frontend"]),
+        front_end=front_end,
         tokenizer=tokenizer,
         device=place,
     )

@@ -1,0 +1,139 @@
+"""A damaged data set of Minari is one line, and an episode that cannot be read obeys ``on_invalid``."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from headway.core.errors import InputError, UserError
+from headway.rl.data import MinariData
+
+MUTATIONS = 60
+WRONG = (None, True, -1, 10**12, 0.5, "x", "[" * 3000, [], {}, [1], {"type": "Box"})
+
+
+@pytest.fixture
+def folder(minari_set: str) -> Path:
+    return Path(os.environ["MINARI_DATASETS_PATH"]) / minari_set / "data"
+
+
+def load(folder: Path, policy: Any = "raise") -> MinariData:
+    data = MinariData(path=str(folder), val=2, on_invalid=policy)
+    data.setup()
+    return data
+
+
+def mutate_bytes(file: Path, random: np.random.Generator) -> None:
+    content = bytearray(file.read_bytes())
+    # Most of what stands in the file's head describes the rest.
+    end = len(content) if random.random() < 0.5 else min(4096, len(content))
+    for place in random.integers(end, size=random.integers(1, 40)):
+        content[place] = random.integers(256)
+    if random.random() < 0.2:
+        del content[random.integers(len(content)) :]
+    file.write_bytes(bytes(content))
+
+
+def mutate_metadata(file: Path, random: np.random.Generator) -> None:
+    content = json.loads(file.read_text())
+    key = str(random.choice(sorted(content)))
+    if random.random() < 0.3:
+        del content[key]
+    else:
+        content[key] = WRONG[random.integers(len(WRONG))]
+    file.write_text(json.dumps(content))
+
+
+def mutate_groups(file: Path, random: np.random.Generator) -> None:
+    with h5py.File(file, "a") as opened:
+        episode: Any = opened[f"episode_{random.integers(6)}"]
+        key = str(random.choice(["observations", "actions", "rewards", "terminations"]))
+        values = episode[key][()]
+        del episode[key]
+        made = (
+            lambda: None,
+            lambda: values[:-2],
+            lambda: values[:0],
+            lambda: values.reshape(1, -1),
+            lambda: np.float64(3),
+            lambda: np.full(len(values), b"text"),
+            lambda: np.full(values.shape, 1j),
+            lambda: np.full(values.shape, 1e300),
+            lambda: values.astype(np.int64) + 1000,
+        )[random.integers(9)]()
+        if made is not None:
+            episode[key] = made
+
+
+@pytest.mark.parametrize("policy", ["raise", "skip"])
+def test_only_one_line_escapes_a_damaged_data_set(
+    folder: Path, tmp_path: Path, policy: str
+) -> None:
+    random = np.random.default_rng(0)
+    refused: list[str] = []
+    for number in range(MUTATIONS):
+        damaged = tmp_path / "damaged" / str(number)
+        shutil.copytree(folder, damaged)
+        metadata, data = damaged / "metadata.json", damaged / "main_data.hdf5"
+        kind = number % 6
+        if kind == 0:
+            mutate_bytes(metadata, random)
+        elif kind == 1:
+            mutate_metadata(metadata, random)
+        elif kind in (2, 3):
+            mutate_groups(data, random)
+        elif kind == 4:
+            mutate_bytes(data, random)
+        else:
+            (metadata if random.random() < 0.5 else data).unlink()
+        try:
+            load(damaged, policy)
+        except UserError as error:
+            refused.append(str(error))
+        shutil.rmtree(damaged)
+    assert len(refused) > MUTATIONS // 4
+    assert not any("\n" in line for line in refused)
+
+
+def test_an_episode_that_cannot_be_read_is_named_and_may_be_skipped(folder: Path) -> None:
+    with h5py.File(folder / "main_data.hdf5", "a") as opened:
+        del opened["episode_3"]
+    with pytest.raises(InputError, match="episode 3: cannot be read .*set on_invalid to skip"):
+        load(folder)
+    data = load(folder, "skip")
+    assert sum(len(part) for part in data.parts.values()) == 5
+    assert len(data.invalid.errors) == 1
+
+
+def test_observations_without_the_last_row_are_taken(folder: Path) -> None:
+    whole = load(folder)
+    with h5py.File(folder / "main_data.hdf5", "a") as opened:
+        for episode in opened.values():
+            seen = episode["observations"][:-1]
+            del episode["observations"]
+            episode["observations"] = seen
+    for one, other in zip(load(folder).parts["train"], whole.parts["train"], strict=True):
+        assert np.array_equal(one.observations, other.observations)
+
+
+def test_a_data_set_without_its_spaces_makes_no_environment(folder: Path) -> None:
+    file = folder / "metadata.json"
+    content = json.loads(file.read_text())
+    del content["observation_space"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"metadata.json: has observation_space = None"):
+        load(folder)
+
+
+def test_an_array_that_claims_to_be_huge_is_not_read(folder: Path) -> None:
+    with h5py.File(folder / "main_data.hdf5", "a") as opened:
+        episode: Any = opened["episode_2"]
+        del episode["rewards"]
+        episode.create_dataset("rewards", shape=(10**12,), dtype="f8", chunks=(64,))
+    with pytest.raises(InputError, match="episode 2: its rewards claim a shape"):
+        load(folder)
