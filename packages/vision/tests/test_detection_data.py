@@ -129,7 +129,7 @@ def test_folders_and_files_that_are_not_in_the_format(make_voc: Make, tmp_path: 
     with pytest.raises(UserError, match="has no split 'tests'; there are test, train, val"):
         VOCDetection(path=str(make_voc()), test="tests").setup()
     file = tmp_path / "x.json"
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="no such annotation file"):
         COCODetection(train=str(file)).setup()
     file.write_text("{")
     with pytest.raises(UserError, match="is not JSON"):

@@ -43,13 +43,20 @@ class BoxedPictures:
     Args:
         pictures: The pictures.
         classes: Names of the classes.
+        ids: Their ids in COCO's format; counted from 1 if empty.
     """
 
     pictures: tuple[BoxedPicture, ...]
     classes: tuple[str, ...]
+    ids: tuple[int | str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    @property
+    def category_ids(self) -> tuple[int | str, ...]:
+        """Ids of the classes in COCO's format, in the order of the labels."""
+        return self.ids or tuple(range(1, 1 + len(self.classes)))
 
     def first(self, number: int) -> Self:
         """Returns the first pictures."""
@@ -136,6 +143,7 @@ def check_pictures(
     classes: Sequence[str],
     where: str,
     invalid: InvalidItems,
+    ids: Sequence[int | str] = (),
 ) -> BoxedPictures:
     """Leaves out pictures whose file is missing, and puts the others together.
 
@@ -150,4 +158,4 @@ def check_pictures(
             invalid.add(InputError(str(picture.path), "the picture is missing"))
     if not pictures:
         raise UserError(f"{where} names no picture that exists")
-    return BoxedPictures(pictures=tuple(pictures), classes=tuple(classes))
+    return BoxedPictures(pictures=tuple(pictures), classes=tuple(classes), ids=tuple(ids))

@@ -201,9 +201,10 @@ class DetectionData(DataModule):
         return self._parts
 
     def preprocessing(self) -> dict[str, Any]:
-        """Returns classes, sizes, mean and std, and that it is about detection."""
+        """Returns classes and their ids in COCO's format, sizes, mean and std, and that it is about detection."""
         found = self._preprocessing().as_dict()
-        return {"task": "detection", "classes": list(self.classes), **found}
+        ids = list(self.parts["train"].category_ids)
+        return {"task": "detection", "classes": list(self.classes), "category_ids": ids, **found}
 
     def setup(self, stage: str | None = None) -> None:
         """Reads and checks the annotations."""
