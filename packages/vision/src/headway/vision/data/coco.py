@@ -107,11 +107,9 @@ def coco_id(value: Any, where: str) -> int | str:
     Raises:
         UserError: If it is neither, or needs over 64 bits.
     """
-    number = value
-    if isinstance(value, float) and value.is_integer():
-        number = int(value)
-    elif isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
-        number = int(value)
+    digits = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20
+    whole = isinstance(value, float) and value.is_integer()
+    number = int(value) if digits or whole else value
     if isinstance(number, str) and number:
         return number
     if isinstance(number, bool) or not isinstance(number, int) or abs(number) >= 2**63:
