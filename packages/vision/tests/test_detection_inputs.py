@@ -134,7 +134,7 @@ def test_boxes_say_whether_a_picture_is_turned(tmp_path: Path) -> None:
         assert inside.getcolors() == [(200, (255, 0, 0))]
     content["images"][0]["height"] = 41
     (tmp_path / "x.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match="it is 40x60, but its annotation says 60x41"):
+    with pytest.raises(UserError, match="it is 40x60, but its annotation says 40x41"):
         COCODetection(train=str(tmp_path / "x.json"), **PLAIN).setup()
 
 
@@ -154,7 +154,13 @@ def change(root: Path, **values: Any) -> COCODetection:
         ({"images": ["x"]}, "'images' is no list of mappings"),
         ({"images": [{"id": 100, "file_name": 3}], "annotations": []}, "file_name is 3"),
         ({"images": [{"id": [], "file_name": "a"}]}, r"has the id \[\]"),
-        ({"images": [{"id": 100, "file_name": "0.png", "height": "x", "width": 1}], "annotations": []}, "'x'"),
+        (
+            {
+                "images": [{"id": 100, "file_name": "0.png", "height": "x", "width": 1}],
+                "annotations": [],
+            },
+            "'x'",
+        ),
         ({"annotations": [{"image_id": 100, "category_id": 7, "bbox": [1, 2]}]}, "its bbox is"),
         ({"annotations": [{"image_id": 100, "category_id": 7, "bbox": [1, 2, "a", 3]}]}, "numbers"),
         ({"annotations": [{"image_id": 100, "category_id": 7, "bbox": [0, 0, 1e400, 3]}]}, "Inf"),

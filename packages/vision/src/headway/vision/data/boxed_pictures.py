@@ -32,7 +32,7 @@ class BoxedPicture:
     Args:
         path: The file.
         number: Number of the picture in its data set, as in COCO's ``image_id``.
-        size: Height and width in pixels, of the picture upright or as it is stored: the boxes are of the same.
+        size: Height and width in pixels, of the picture upright or as it is stored; boxes are of the same.
         boxes: Left, top, right, bottom of each object in pixels, (N, 4).
         labels: Class of each object, (N,) int64.
         crowd: Whether a box holds many objects that nobody separated, (N,) bool.

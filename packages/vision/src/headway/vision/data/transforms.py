@@ -120,7 +120,11 @@ def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
             CenterCropOrPad(size, fill=fill),
         ]
     elif scaled[0] == scaled[1]:
-        fit = [_Bounded(scaled), v2.Resize(scaled[0], mode, antialias=True), v2.CenterCrop(list(size))]
+        fit = [
+            _Bounded(scaled),
+            v2.Resize(scaled[0], mode, antialias=True),
+            v2.CenterCrop(list(size)),
+        ]
     else:
         fit = [
             _Bounded(scaled),
