@@ -312,7 +312,10 @@ class VOCDetection(DetectionData):
         val = self.splits["val"]
         if val == "val":
             val = 0.1
-        if isinstance(val, str) or self.splits["train"] != "train":
+        if isinstance(val, str) or (self.splits["train"], self.splits["test"] or "test") != (
+            "train",
+            "test",
+        ):
             raise UserError(
                 f"{self.path} has no ImageSets/Main, so no splits by name; val is a share or a number"
             )

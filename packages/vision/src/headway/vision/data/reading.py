@@ -79,7 +79,7 @@ def picture_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
         size = (image.height, image.width)
         # Not a subclass's: that of PNG decodes the picture.
         turned = Image.Image.getexif(image).get(_ORIENTATION, 1) in (5, 6, 7, 8)
-        return size, size[::-1] if turned else size
+        return size, (size[1], size[0]) if turned else size
 
 
 def check_size(
