@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from headway.core.errors import UserError
+from headway.vision.data import sources
 from headway.vision.data.batch_augmentation import PadCropFlip
 from headway.vision.data.cifar10 import CIFAR10, CLASSES
 from headway.vision.data.digits import Digits
@@ -412,3 +413,14 @@ def test_pictures_of_all_kinds_train_together(make_folder: Make) -> None:
         module._model_cfg = lambda mode=mode: {"input_size": (len(mode), 16, 16)}
         images, _ = next(iter(ready(module).train_dataloader()))
         assert images.shape == (17, len(mode), 16, 16)
+
+
+def test_archives_that_unpack_without_end_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = tmp_path / "a.tar.gz"
+    packed.write_bytes(gzip.compress(bytes(3 << 20)))
+    monkeypatch.setattr(sources, "MAX_UNPACKED", 1 << 20)
+    with pytest.raises(UserError, match="unpacks to over .* bytes"):
+        sources.open_source(packed, tmp_path / "cache")
+    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]

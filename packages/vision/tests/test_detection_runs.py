@@ -10,6 +10,8 @@ import pytest
 import torch
 import transformers
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from torch import nn
 from torchmetrics.detection import MeanAveragePrecision
 
@@ -19,6 +21,7 @@ from headway.core.weights import from_pretrained
 from headway.vision.data import VOCDetection
 from headway.vision.models import DETR, Detections
 from headway.vision.tasks import ObjectDetection
+from headway.vision.verbs.loading import load_detector
 
 Make = Callable[..., Path]
 QUICK = ["--trainer.accelerator", "cpu", "--model.schedule", "null"]
@@ -227,6 +230,66 @@ def test_scores_are_those_of_cocos_evaluation(make_voc: Make, tmp_path: Path) ->
     assert 0.05 < expected["map"] < 0.95
     for name in ("map", "map_50", "map_75"):
         assert logged[f"val_{name}"] == pytest.approx(expected[name].item(), abs=1e-6)
+
+
+def test_answers_are_scored_against_the_users_ground_truth(
+    published: Path, make_coco: Make, tmp_path: Path, capsys
+) -> None:
+    root = make_coco(2)
+    truth = root / "boxes.json"
+    text = truth.read_text().replace(": 90", ": 42")
+    content = json.loads(text)
+    for number, image in enumerate(content["images"]):
+        image["id"] = 1001 + number
+    for entry in content["annotations"]:
+        entry["image_id"] += 901
+    truth.write_text(json.dumps(content))
+    words = ["--data", "COCODetection", "--data.train", str(truth), *SMALL]
+    words += ["--model.backbone.source", str(published), "--model.backbone.num_classes", "2"]
+    run = fit("finetune_detection", tmp_path, *words, "--trainer.max_steps", "1")
+    notes = json.loads((run / "model" / "preprocessing.json").read_text())
+    assert notes["category_ids"] == [7, 42]
+    given = ["--annotations", str(truth), "--threshold", "0"]
+    # In another order than the ground truth's, and under other paths.
+    pictures = [str(root / f"{number}.png") for number in (1, 0)]
+    detect(run, tmp_path / "found", *pictures, *given)
+    found = json.loads((tmp_path / "found" / "detections.json").read_text())
+    assert [(image["id"], Path(image["file_name"]).name) for image in found["images"]] == [
+        (1002, "1.png"),
+        (1001, "0.png"),
+    ]
+    assert [entry["id"] for entry in found["categories"]] == [7, 42]
+    ground = COCO(str(truth))
+    results = tmp_path / "found" / "results.json"
+    answers = json.loads(results.read_text())
+    assert {entry["image_id"] for entry in answers} == {1001, 1002}
+    assert {entry["category_id"] for entry in answers} <= {7, 42}
+    assert len(ground.loadRes(str(results)).getAnnIds()) == len(answers) == 10
+    evaluation = COCOeval(ground, ground.loadRes(str(results)), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    assert evaluation.stats[0] >= 0
+    Image.new("RGB", (8, 8)).save(tmp_path / "other.png")
+    words = ["detect", "-m", str(run), str(tmp_path / "other.png"), "-o", str(tmp_path / "x")]
+    assert main([*words, *given]) == 2
+    assert "other.png is no image of" in capsys.readouterr().err
+
+
+def test_published_labels_of_all_of_coco_are_its_ids(published: Path) -> None:
+    file = published / "config.json"
+    config = json.loads(file.read_text())
+    names = ["N/A", "person", "bicycle", "N/A"]
+    config["id2label"] = {str(place): name for place, name in enumerate(names)}
+    config["label2id"] = {name: place for place, name in enumerate(names)}
+    detector = load_detector(str(published), "cpu")
+    assert detector.category_ids == (1, 2, 3, 4)
+    file.write_text(json.dumps(config))
+    detector = load_detector(str(published), "cpu")
+    assert detector.category_ids == (0, 1, 2, 3)
+    assert detector.classes[1] == "person"
+    detector.model.reset_classifier(2)
+    assert "category_ids" not in detector.model.pretrained_cfg
 
 
 def test_annotations_of_coco_take_the_place_of_vocs(

@@ -86,3 +86,19 @@ def test_truncated_files_are_suspected_and_whole_ones_are_not() -> None:
         assert looks_whole(whole[:64], whole[-64:])
         cut = whole[: len(whole) // 2]
         assert not looks_whole(cut[:64], cut[-64:])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_values_are_scaled_from_the_fewest_bits_that_hold_them(bits: int, kind: str) -> None:
+    values = np.linspace(0, 2**bits - 1, 64).astype(np.uint16).reshape(8, 8)
+    image = read_image(encoded(Image.fromarray(values), kind), "x", "L")
+    assert np.abs(np.asarray(image) - values * (255 / (2**bits - 1))).max() <= 0.51
+
+
+def test_pictures_over_pillows_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(Image.new("L", (30, 40)))
+    for limit in (1000, 500):  # Pillow itself only warns at the first
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(ImageError, match=r"too large .*1200 pixels.* limit of 1000"):
+            read_image(data, "x")

@@ -6,6 +6,7 @@ from timm.data import create_transform
 
 from headway.core.errors import UserError
 from headway.vision.data.preprocessing import Preprocessing
+from headway.vision.data.reading import ImageError
 from headway.vision.data.transforms import TrainingAugmentation, evaluation_transform, normalize
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
@@ -96,3 +97,14 @@ def test_normalize_equals_the_definition() -> None:
 def test_a_wrong_augmentation_is_refused(wrong: dict) -> None:
     with pytest.raises(UserError):
         TrainingAugmentation(**wrong)
+
+
+def test_narrow_pictures_are_refused_before_the_resize() -> None:
+    transform = evaluation_transform(Preprocessing())
+    with pytest.raises(
+        ImageError, match=r"60000x1 would be resized to 3,932,160,000 pixels.*67,108,864"
+    ):
+        transform(Image.new("RGB", (60_000, 1)))
+    assert transform(Image.new("RGB", (900, 1))).shape == (3, 224, 224)
+    squash = evaluation_transform(Preprocessing(crop_mode="squash"))
+    assert squash(Image.new("RGB", (60_000, 1))).shape == (3, 224, 224)

@@ -5,11 +5,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
+from headway.vision.data.reading import (
+    ImageError,
+    check_size,
+    looks_whole,
+    picture_sizes,
+    read_image,
+)
+from headway.vision.data.sources import file_ends
 
 # Annotation programs count pixels from 0 or from 1.
 TOLERANCE = 1.0
@@ -22,7 +32,7 @@ class BoxedPicture:
     Args:
         path: The file.
         number: Number of the picture in its data set, as in COCO's ``image_id``.
-        size: Height and width in pixels.
+        size: Height and width in pixels, of the picture upright or as it is stored; boxes are of the same.
         boxes: Left, top, right, bottom of each object in pixels, (N, 4).
         labels: Class of each object, (N,) int64.
         crowd: Whether a box holds many objects that nobody separated, (N,) bool.
@@ -35,6 +45,18 @@ class BoxedPicture:
     labels: Tensor
     crowd: Tensor
 
+    def read(self) -> Image.Image:
+        """Decodes the picture, turned as its boxes are.
+
+        Raises:
+            ImageError: If it cannot be read or has another size.
+        """
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise ImageError(str(self.path), error.strerror or str(error)) from None
+        return read_image(data, str(self.path), size=self.size)
+
 
 @dataclass(frozen=True, kw_only=True)
 class BoxedPictures:
@@ -43,13 +65,30 @@ class BoxedPictures:
     Args:
         pictures: The pictures.
         classes: Names of the classes.
+        ids: Their ids in COCO's format; counted from 1 if empty.
     """
 
     pictures: tuple[BoxedPicture, ...]
     classes: tuple[str, ...]
+    ids: tuple[int | str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    @property
+    def category_ids(self) -> tuple[int | str, ...]:
+        """Ids of the classes in COCO's format, in the order of the labels."""
+        return self.ids or tuple(range(1, 1 + len(self.classes)))
+
+    def split(self, size: int, seed: int) -> tuple[Self, Self]:
+        """Returns what stays and the ``size`` drawn pictures that leave, both in their order."""
+        drawn = np.random.Generator(np.random.PCG64(seed)).permutation(len(self))[:size]
+        gone = set(drawn.tolist())
+        parts = (
+            [p for k, p in enumerate(self.pictures) if (k in gone) == out] for out in (False, True)
+        )
+        stay, leave = (replace(self, pictures=tuple(part)) for part in parts)
+        return stay, leave
 
     def first(self, number: int) -> Self:
         """Returns the first pictures."""
@@ -63,7 +102,7 @@ class Annotation:
     Args:
         label: Name of the class.
         box: Left, top, right, bottom in pixels.
-        crowd: Whether the box holds many objects.
+        crowd: Whether the box holds many objects, or one that is too difficult to be asked for.
     """
 
     label: str
@@ -136,18 +175,25 @@ def check_pictures(
     classes: Sequence[str],
     where: str,
     invalid: InvalidItems,
+    ids: Sequence[int | str] = (),
 ) -> BoxedPictures:
-    """Leaves out pictures whose file is missing, and puts the others together.
+    """Leaves out pictures that are missing, broken or of another size, and puts the others together.
+
+    Of each file only its start and end are read, and the whole where these leave doubt.
 
     Raises:
         UserError: If nothing is left.
     """
     pictures = []
     for picture in found:
-        if picture.path.is_file():
-            pictures.append(picture)
+        try:
+            check_size(str(picture.path), picture.size, *picture_sizes(picture.path))
+            if not looks_whole(*file_ends(picture.path)):
+                picture.read()
+        except ImageError as error:
+            invalid.add(error)
         else:
-            invalid.add(InputError(str(picture.path), "the picture is missing"))
+            pictures.append(picture)
     if not pictures:
-        raise UserError(f"{where} names no picture that exists")
-    return BoxedPictures(pictures=tuple(pictures), classes=tuple(classes))
+        raise UserError(f"{where} names no picture that can be read")
+    return BoxedPictures(pictures=tuple(pictures), classes=tuple(classes), ids=tuple(ids))

@@ -1,12 +1,12 @@
 """The annotation format of COCO."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from headway.core.errors import InputError, UserError
+from headway.core.reading import read_json
 from headway.core.training.invalid import InvalidItems
 from headway.vision.data.boxed_pictures import (
     Annotation,
@@ -23,7 +23,7 @@ def read_coco(
     invalid: InvalidItems,
     classes: Sequence[str] | None = None,
 ) -> BoxedPictures:
-    """Reads an annotation file; ids of classes may begin anywhere and have gaps.
+    """Reads an annotation file; ids may begin anywhere, have gaps, and be texts.
 
     Args:
         annotations: The JSON file.
@@ -37,53 +37,120 @@ def read_coco(
     Source:
         https://cocodataset.org/#format-data
     """
-    try:
-        content = json.loads(annotations.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{annotations} cannot be read ({error.strerror or error})") from None
-    except ValueError as error:
-        raise UserError(f"{annotations} is not JSON ({error})") from None
-    try:
-        named = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
-        known = classes or [named[number] for number in sorted(named)]
-        objects: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-        for entry in content["annotations"]:
-            objects[entry["image_id"]].append(entry)
-        images = content["images"]
-        numbers = {image["id"] for image in images}
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"{annotations} is not in COCO's format: it needs images, annotations and categories "
-            f"(missing: {error})"
-        ) from None
-    for number in objects.keys() - numbers:
+    content = read_json(annotations, "annotation file")
+    named = _categories(content, annotations)
+    ids = tuple(sorted(named, key=lambda number: (isinstance(number, str), number)))
+    known = classes or [named[number] for number in ids]
+    objects: dict[int | str, list[dict[str, Any]]] = defaultdict(list)
+    for place, entry in enumerate(coco_entries(content, "annotations", annotations), start=1):
+        where = f"{annotations}, annotation {place}"
+        objects[coco_id(entry.get("image_id"), where)].append(entry)
+    images: dict[int | str, dict[str, Any]] = {}
+    for place, image in enumerate(coco_entries(content, "images", annotations), start=1):
+        number = coco_id(image.get("id"), f"{annotations}, image {place}")
+        if number in images:
+            raise UserError(f"{annotations} has two images of the id {number}")
+        images[number] = image
+    for number in objects.keys() - images.keys():
         invalid.add(
             InputError(str(annotations), f"boxes of image_id {number}, which is no picture")
         )
+    # A tensor holds no texts: where ids are some, pictures are counted.
+    counted = any(isinstance(number, str) for number in images)
 
     def read() -> Iterator[BoxedPicture]:
-        for image in images:
+        for place, (number, image) in enumerate(images.items(), start=1):
+            try:
+                name, size = _picture(image)
+            except (TypeError, ValueError) as error:
+                invalid.add(InputError(f"{annotations}, image {place}", str(error)))
+                continue
+            shown = f"{annotations}, {name}"
+            found = []
+            for box, entry in enumerate(objects[number], start=1):
+                try:
+                    found.append(_annotation(entry, named))
+                except (TypeError, ValueError, OverflowError) as error:
+                    invalid.add(InputError(f"{shown}, box {box}", str(error)))
             yield boxed_picture(
-                pictures / image["file_name"],
-                int(image["id"]),
-                (int(image["height"]), int(image["width"])),
-                [_annotation(entry, named) for entry in objects[image["id"]]],
-                name=f"{annotations}, {image['file_name']}",
+                pictures / name,
+                place if counted else int(number),
+                size,
+                found,
+                name=shown,
                 classes=known,
                 invalid=invalid,
             )
 
-    try:
-        return check_pictures(read(), known, str(annotations), invalid)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{annotations} is not in COCO's format (at {error})") from None
+    return check_pictures(read(), known, str(annotations), invalid, ids if classes is None else ())
 
 
-def _annotation(entry: dict[str, Any], named: dict[Any, str]) -> Annotation:
-    left, top, width, height = (float(value) for value in entry["bbox"])
-    number = entry["category_id"]
+def coco_entries(content: dict[str, Any], key: str, where: str | Path) -> list[dict[str, Any]]:
+    """Returns a list of a file in COCO's format.
+
+    Raises:
+        UserError: If it is missing or no list of mappings.
+    """
+    found = content.get(key)
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        what = "is missing" if found is None else "is no list of mappings"
+        raise UserError(
+            f"{where} is not in COCO's format: it needs images, annotations and categories; "
+            f"{key!r} {what}"
+        )
+    return found
+
+
+def coco_id(value: Any, where: str) -> int | str:
+    """Returns an id: a number, also where a text or a float without fraction holds one, else the text.
+
+    Raises:
+        UserError: If it is neither, or needs over 64 bits.
+    """
+    digits = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20
+    whole = isinstance(value, float) and value.is_integer()
+    number = int(value) if digits or whole else value
+    if isinstance(number, str) and number:
+        return number
+    if isinstance(number, bool) or not isinstance(number, int) or abs(number) >= 2**63:
+        raise UserError(f"{where} has the id {value!r}; an id is a whole number or a text")
+    return number
+
+
+def _categories(content: dict[str, Any], where: Path) -> dict[int | str, str]:
+    named: dict[int | str, str] = {}
+    for place, entry in enumerate(coco_entries(content, "categories", where), start=1):
+        number, name = coco_id(entry.get("id"), f"{where}, category {place}"), entry.get("name")
+        if not isinstance(name, str):
+            raise UserError(f"{where}, category {place}: its name is {name!r}, which is no text")
+        if number in named:
+            raise UserError(f"{where} has two categories of the id {number}")
+        if name in named.values():
+            raise UserError(f"{where} has two categories of the name {name!r}; rename one")
+        named[number] = name
+    if not named:
+        raise UserError(f"{where} has no categories")
+    return named
+
+
+def _picture(image: dict[str, Any]) -> tuple[str, tuple[int, int]]:
+    name = image.get("file_name")
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise ValueError(f"its file_name is {name!r}, which is no path")
+    size = (image.get("height"), image.get("width"))
+    if not all(isinstance(side, int | float) and side > 0 and side % 1 == 0 for side in size):
+        raise ValueError(f"height and width of {name} are {size[0]!r} and {size[1]!r}")
+    return name, (int(size[0] or 0), int(size[1] or 0))
+
+
+def _annotation(entry: dict[str, Any], named: dict[int | str, str]) -> Annotation:
+    box = entry.get("bbox")
+    if not isinstance(box, list) or len(box) != 4:
+        raise ValueError(f"its bbox is {box!r}; it needs left, top, width and height")
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in box):
+        raise ValueError(f"its bbox is {box!r}, which are no four numbers")
+    left, top, width, height = (float(value) for value in box)
+    number = coco_id(entry.get("category_id"), "the class")
     return Annotation(
         label=named.get(number, f"id {number}"),
         box=(left, top, left + width, top + height),

@@ -13,11 +13,11 @@ from torch.utils.data import Dataset
 from headway.core.errors import UserError
 from headway.core.training import DataModule
 from headway.core.training.invalid import InvalidItems, OnInvalid
+from headway.core.training.splits import part_size
 from headway.vision.data.box_transforms import BoxAugmentation, DetectionPreprocessing
 from headway.vision.data.boxed_pictures import BoxedPicture, BoxedPictures
 from headway.vision.data.coco import read_coco
-from headway.vision.data.reading import ImageError, read_image
-from headway.vision.data.voc import read_voc
+from headway.vision.data.voc import is_flat, read_voc
 
 
 class Target(NamedTuple):
@@ -98,13 +98,7 @@ class BoxedPictureDataset(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         picture = self.pictures.pictures[index]
-        image = read_image(picture.path.read_bytes(), str(picture.path))
-        if (image.height, image.width) != picture.size:
-            raise ImageError(
-                str(picture.path),
-                f"it is {image.width}x{image.height}, but its annotation says "
-                f"{picture.size[1]}x{picture.size[0]}",
-            )
+        image = picture.read()
         boxes, labels, crowd = picture.boxes, picture.labels, picture.crowd
         shortest = None
         if self.augment is not None:
@@ -193,6 +187,8 @@ class DetectionData(DataModule):
         """The splits, read and checked once."""
         if not self._parts:
             found = self.read(self.invalid)
+            if not any((~picture.crowd).any() for picture in found["train"].pictures):
+                raise UserError("train has no box to learn from; give annotations with boxes")
             total = sum(len(part) + _boxes(part.pictures) for part in found.values())
             self.invalid.log(total + len(self.invalid.errors))
             if self.limit is not None:
@@ -201,9 +197,10 @@ class DetectionData(DataModule):
         return self._parts
 
     def preprocessing(self) -> dict[str, Any]:
-        """Returns classes, sizes, mean and std, and that it is about detection."""
+        """Returns classes, their ids in COCO's format, sizes, mean, std, and that it is about detection."""
         found = self._preprocessing().as_dict()
-        return {"task": "detection", "classes": list(self.classes), **found}
+        ids = list(self.parts["train"].category_ids)
+        return {"task": "detection", "classes": list(self.classes), "category_ids": ids, **found}
 
     def setup(self, stage: str | None = None) -> None:
         """Reads and checks the annotations."""
@@ -229,12 +226,16 @@ class DetectionData(DataModule):
 class VOCDetection(DetectionData):
     """Pictures and boxes in Pascal VOC's format.
 
+    Objects marked as ``difficult`` are neither learned nor counted.
+
     Args:
-        path: The folder with ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``.
+        path: The folder with ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``. Without the last, and
+            with or without the others, all its annotations are one set, from which ``val`` is drawn.
         batch_size: Pictures of a batch.
         train: Name of the split that trains.
-        val: Name of the split that validates; None for none.
-        test: Name of the split that tests; None for none.
+        val: Name of the split that validates; None for none. Without ``ImageSets/Main`` the share or
+            number of pictures that are drawn; a tenth by default.
+        test: Name of the split that tests; None for none. The default may be missing.
         workers: Processes that load.
         seed: Of the order and the augmentation.
         eval_batch_size: Pictures of a batch of validation and test; by default ``batch_size``.
@@ -256,7 +257,7 @@ class VOCDetection(DetectionData):
         path: str,
         batch_size: int = 2,
         train: str = "train",
-        val: str | None = "val",
+        val: int | float | str | None = "val",
         test: str | None = "test",
         workers: int = 0,
         seed: int = 0,
@@ -292,12 +293,39 @@ class VOCDetection(DetectionData):
             raise UserError(
                 f"{path} is no folder; path is one with Annotations, JPEGImages and ImageSets/Main"
             )
+        if is_flat(path):
+            return self._drawn(read_voc(path, None, invalid))
         parts: dict[str, BoxedPictures] = {}
         for split, name in self.splits.items():
-            if name is not None:
-                classes = parts["train"].classes if parts else None
-                parts[split] = read_voc(path, name, invalid, classes)
+            if name is None:
+                continue
+            if not isinstance(name, str):
+                raise UserError(f"{split} is {name}, but {path} names its splits in ImageSets/Main")
+            # Few data sets have a test split; one that was asked for by another name must be there.
+            if split == name == "test" and not (path / f"ImageSets/Main/{name}.txt").is_file():
+                continue
+            classes = parts["train"].classes if parts else None
+            parts[split] = read_voc(path, name, invalid, classes)
         return parts
+
+    def _drawn(self, pictures: BoxedPictures) -> dict[str, BoxedPictures]:
+        val = self.splits["val"]
+        if val == "val":
+            val = 0.1
+        if isinstance(val, str) or (self.splits["train"], self.splits["test"] or "test") != (
+            "train",
+            "test",
+        ):
+            raise UserError(
+                f"{self.path} has no ImageSets/Main, so no splits by name; val is a share or a number"
+            )
+        size = part_size(val or 0, len(pictures), "val", "pictures")
+        if isinstance(val, float) and val and len(pictures) > 1:
+            size = max(1, size)
+        if not size:
+            return {"train": pictures}
+        train, drawn = pictures.split(size, self.seed)
+        return {"train": train, "val": drawn}
 
 
 class COCODetection(DetectionData):

@@ -57,13 +57,14 @@ class PictureDataset(Dataset[tuple[Tensor, int] | None]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int] | None:
         try:
-            image = self.pictures.read(index, self.mode)
+            image = self.transform(self.pictures.read(index, self.mode))
         except ImageError as error:
+            error = ImageError(self.pictures.names[index], error.reason)
             if self.on_invalid == "raise":
-                raise
+                raise error from None
             log.warning("skipped %s", error)
             return None
-        return self.transform(image), int(self.pictures.labels[index])
+        return image, int(self.pictures.labels[index])
 
 
 class ImageFolder(DataModule):

@@ -1,7 +1,13 @@
 """Reads one picture from bytes, whatever its colour mode, and says in one line what is wrong with it."""
 
 import io
-from typing import Literal
+import logging
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -10,41 +16,103 @@ from headway.core.errors import InputError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
+BITS = (8, 10, 12, 14, 16)
+"""Bits that a grey value may have."""
+
+_ORIENTATION = 0x0112
+_logged: set[int] = set()
+log = logging.getLogger(__name__)
+
 
 class ImageError(InputError):
     """A file that should be a picture is not, or is broken."""
 
 
-def read_image(data: bytes, name: str, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
+def read_image(
+    data: bytes,
+    name: str,
+    mode: Literal["RGB", "L"] = "RGB",
+    *,
+    size: tuple[int, int] | None = None,
+) -> Image.Image:
     """Decodes a picture, upright and in the mode asked for.
 
-    The EXIF orientation is applied; transparent pixels are laid on white; 16-bit values are scaled to
-    8 bits (not clipped, as a plain ``convert`` does).
+    The EXIF orientation is applied; transparent pixels are laid on white. Grey values of over 8 bits are
+    scaled to 8 (not clipped, as a plain ``convert`` does): from 10, 12, 14 or 16 bits, the fewest that hold
+    the largest value of the picture, since cameras and scanners store 12 bits in files of 16. A dark picture
+    of 16 bits thus becomes brighter; the first picture of each number of bits is named in the log.
 
     Args:
         data: The file's content.
         name: The file's name, for the message.
         mode: Colours of the result.
+        size: Height and width that an annotation is about. If only the picture as it is stored has them, it
+            is not turned.
 
     Raises:
-        ImageError: If the file is empty, no picture, truncated or of an unknown mode.
+        ImageError: If the file is empty, no picture, truncated, of an unknown mode, of more pixels than
+            Pillow's limit, or has another size.
     """
     if not data:
         raise ImageError(name, "the file is empty")
-    try:
-        image = Image.open(io.BytesIO(data))
+    with _errors(name), _opened(io.BytesIO(data)) as image:
         image.load()
+        stored = (image.height, image.width)
+        upright = ImageOps.exif_transpose(image) or image
+        if size is not None:
+            check_size(name, size, stored, (upright.height, upright.width))
+            if size != (upright.height, upright.width):
+                upright = image
+        return _eight_bit(upright, name).convert(mode)
+
+
+def picture_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Returns height and width of a file as it is stored and upright; decodes nothing.
+
+    Raises:
+        ImageError: If it is missing or no picture.
+    """
+    name = str(path)
+    if not path.is_file():
+        raise ImageError(name, "the picture is missing")
+    with _errors(name), open(path, "rb") as file, _opened(file) as image:
+        size = (image.height, image.width)
+        # Not a subclass's: that of PNG decodes the picture.
+        turned = Image.Image.getexif(image).get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        return size, (size[1], size[0]) if turned else size
+
+
+def check_size(
+    name: str, size: tuple[int, int], stored: tuple[int, int], upright: tuple[int, int]
+) -> None:
+    """Raises an ImageError if an annotation's height and width are not those of its picture."""
+    if size not in (stored, upright):
+        raise ImageError(
+            name,
+            f"it is {upright[1]}x{upright[0]}, but its annotation says {size[1]}x{size[0]}",
+        )
+
+
+def _opened(file: IO[bytes]) -> Image.Image:
+    with warnings.catch_warnings():
+        # Pillow warns at its limit and refuses at twice of it.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(file)
+
+
+@contextmanager
+def _errors(name: str) -> Iterator[None]:
+    """Turns what Pillow raises into one line."""
+    try:
+        yield
+    except ImageError:
+        raise
     except Image.UnidentifiedImageError:
         raise ImageError(name, "not a picture that Pillow can read") from None
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(name, f"too large to be decoded safely ({error})") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise ImageError(name, f"broken picture ({error})") from None
-    return _upright(_eight_bit(image, name)).convert(mode)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    return ImageOps.exif_transpose(image) or image
 
 
 def _eight_bit(image: Image.Image, name: str) -> Image.Image:
@@ -52,17 +120,24 @@ def _eight_bit(image: Image.Image, name: str) -> Image.Image:
         raise ImageError(name, "a picture of floats has no known range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
-        # Pillow opens some 16-bit files in its 32-bit mode.
-        if image.mode != "I" or values.max(initial=0) > 255:
-            values = (values + 128) // 257
-        return Image.fromarray(values.clip(0, 255).astype(np.uint8))
+        largest = int(values.max(initial=0))
+        bits = next((bits for bits in BITS if largest < 2**bits), BITS[-1])
+        if bits > 8:
+            _log_bits(bits, name)
+        top = 2**bits - 1
+        values = (values.clip(0, top) * 255 + top // 2) // top
+        return Image.fromarray(values.astype(np.uint8))
     if image.has_transparency_data:
         layered = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        flat = Image.alpha_composite(ground, layered)
-        flat.info.update({k: v for k, v in image.info.items() if k == "exif"})
-        return flat
+        return Image.alpha_composite(ground, layered)
     return image
+
+
+def _log_bits(bits: int, name: str) -> None:
+    if bits not in _logged:
+        _logged.add(bits)
+        log.info("%s is read as %d bits, by its largest value; others like it are, too", name, bits)
 
 
 def looks_whole(head: bytes, tail: bytes) -> bool:

@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import shutil
 import tarfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -11,6 +10,9 @@ from pathlib import Path
 from headway.core.errors import UserError
 from headway.core.files import atomic_write
 from headway.vision.data.cache import cache_entry, fingerprint
+
+MAX_RATIO, MAX_UNPACKED = 200, 2**30
+"""An archive may unpack to this many times its size, or to this many bytes."""
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
@@ -42,6 +44,14 @@ class Source(ABC):
             yield name, self.read(name)
 
 
+def file_ends(path: Path, size: int = 64) -> tuple[bytes, bytes]:
+    """Returns the first and last bytes of a file."""
+    with open(path, "rb") as file:
+        head = file.read(size)
+        file.seek(max(file.seek(0, os.SEEK_END) - size, 0))
+        return head, file.read(size)
+
+
 class Folder(Source):
     """A folder, searched through all its subfolders; links to folders are followed."""
 
@@ -61,10 +71,7 @@ class Folder(Source):
 
     def ends(self, name: str, size: int = 64) -> tuple[bytes, bytes]:
         """Returns the first and last bytes of one file."""
-        with open(self.path / name, "rb") as file:
-            head = file.read(size)
-            file.seek(max(file.seek(0, os.SEEK_END) - size, 0))
-            return head, file.read(size)
+        return file_ends(self.path / name, size)
 
 
 class Archive(Source):
@@ -141,7 +148,16 @@ def _unpacked(path: Path, cache: Path | None) -> Path:
     if not entry.exists():
         try:
             with gzip.open(path) as packed, atomic_write(entry) as out:
-                shutil.copyfileobj(packed, out, 1 << 20)
+                limit = max(MAX_RATIO * path.stat().st_size, MAX_UNPACKED)
+                size = 0
+                while piece := packed.read(1 << 20):
+                    size += len(piece)
+                    if size > limit:
+                        raise UserError(
+                            f"{path} unpacks to over {limit:,} bytes ({MAX_RATIO} times its size); "
+                            "unpack it yourself if you trust it"
+                        )
+                    out.write(piece)
         except (OSError, EOFError) as error:
             raise UserError(f"{path} cannot be unpacked to {entry.parent} ({error})") from None
     return entry

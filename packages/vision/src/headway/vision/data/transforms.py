@@ -11,8 +11,12 @@ from torchvision.transforms import v2
 
 from headway.core.errors import UserError
 from headway.vision.data.preprocessing import Preprocessing
+from headway.vision.data.reading import ImageError
 
 AutoAugment = Literal["none", "autoaugment", "randaugment", "trivialaugment", "augmix"]
+
+MAX_RESIZED = 2**26
+"""Most pixels of a picture after the resize and before the crop."""
 
 
 class KeepRatioResize(nn.Module):
@@ -68,6 +72,26 @@ class CenterCropOrPad(nn.Module):
         return ground
 
 
+class _Bounded(nn.Module):
+    """Refuses a picture so narrow that its shorter side, resized to what is asked for, needs gigabytes."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, image: Image.Image) -> Image.Image:
+        """Returns the picture as it is."""
+        scale = max(self.size[0] / image.height, self.size[1] / image.width)
+        pixels = round(image.height * scale) * round(image.width * scale)
+        if pixels > MAX_RESIZED:
+            raise ImageError(
+                "picture",
+                f"of {image.width}x{image.height} would be resized to {pixels:,} pixels, and the limit is "
+                f"{MAX_RESIZED:,}; crop it, or set crop_mode to squash",
+            )
+        return image
+
+
 def _middle(have: int, want: int) -> int:
     return round((have - want) / 2) if have > want else -((want - have) // 2)
 
@@ -96,9 +120,14 @@ def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
             CenterCropOrPad(size, fill=fill),
         ]
     elif scaled[0] == scaled[1]:
-        fit = [v2.Resize(scaled[0], mode, antialias=True), v2.CenterCrop(list(size))]
+        fit = [
+            _Bounded(scaled),
+            v2.Resize(scaled[0], mode, antialias=True),
+            v2.CenterCrop(list(size)),
+        ]
     else:
         fit = [
+            _Bounded(scaled),
             KeepRatioResize(scaled, interpolation=p.interpolation, fit="outside"),
             v2.CenterCrop(list(size)),
         ]

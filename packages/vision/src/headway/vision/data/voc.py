@@ -5,6 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from headway.core.errors import InputError, UserError
+from headway.core.reading import read_lines, read_text
 from headway.core.training.invalid import InvalidItems
 from headway.vision.data.boxed_pictures import (
     Annotation,
@@ -13,19 +14,22 @@ from headway.vision.data.boxed_pictures import (
     boxed_picture,
     check_pictures,
 )
-from headway.vision.data.reading import EXTENSIONS
+from headway.vision.data.reading import EXTENSIONS, ImageError, picture_sizes
 
 
 def read_voc(
-    path: Path, split: str, invalid: InvalidItems, classes: Sequence[str] | None = None
+    path: Path, split: str | None, invalid: InvalidItems, classes: Sequence[str] | None = None
 ) -> BoxedPictures:
     """Reads a split: the pictures that ``ImageSets/Main/SPLIT.txt`` names, with their boxes.
 
-    Coordinates are taken as they stand, between 0 and the size of the picture.
+    Coordinates are taken as they stand, between 0 and the size of the picture. Objects marked as
+    ``difficult`` are neither learned nor counted, like a crowd. A size that is missing or not positive is
+    that of the picture.
 
     Args:
-        path: The folder with ``Annotations``, ``JPEGImages`` and ``ImageSets``.
-        split: Such as ``train``.
+        path: The folder with ``Annotations``, ``JPEGImages`` and ``ImageSets``. The first two may be left
+            out: then annotations and pictures lie in the folder itself.
+        split: Such as ``train``; None reads every annotation.
         invalid: Takes what is wrong with boxes and pictures.
         classes: Names of the classes in the order of the labels; by default those of the split, sorted.
 
@@ -35,38 +39,40 @@ def read_voc(
     Source:
         Everingham et al. 2010, http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/index.html
     """
-    listing = path / "ImageSets" / "Main" / f"{split}.txt"
-    if not listing.is_file():
-        known = sorted(file.stem for file in listing.parent.glob("*.txt"))
-        if not known:
+    folder = path / "Annotations" if (path / "Annotations").is_dir() else path
+    if split is None:
+        where, files = folder, sorted(folder.glob("*.xml"))
+        if not files:
             raise UserError(
-                f"{path} is no folder in Pascal VOC's format: it has no ImageSets/Main/{split}.txt"
+                f"{path} is no folder in Pascal VOC's format: it has neither ImageSets/Main nor .xml files"
             )
-        raise UserError(f"{path} has no split {split!r}; there are {', '.join(known)}")
-    names = [line.split()[0] for line in listing.read_text("utf-8").splitlines() if line.strip()]
-    roots: dict[str, ElementTree.Element] = {}
-    for name in names:
-        file = path / "Annotations" / f"{name}.xml"
+    else:
+        where = listing_of(path, split)
+        files = [folder / f"{line.split()[0]}.xml" for _, line in read_lines(where) if line.strip()]
+    roots: dict[Path, ElementTree.Element] = {}
+    for file in files:
         try:
-            roots[name] = ElementTree.parse(file).getroot()
-        except OSError as error:
-            invalid.add(InputError(str(file), f"cannot be read ({error.strerror or error})"))
-        except ElementTree.ParseError as error:
-            invalid.add(InputError(str(file), f"is not XML ({error})"))
+            roots[file] = _root(file)
+        except InputError as error:
+            invalid.add(error)
     if classes is None:
-        classes = sorted({_text(o, "name") for r in roots.values() for o in r.findall("object")})
+        names = (o.findtext("name") or "" for r in roots.values() for o in r.findall("object"))
+        classes = sorted({name.strip() for name in names} - {""})
 
     def read() -> Iterator[BoxedPicture]:
-        for number, (name, root) in enumerate(roots.items()):
-            file = path / "Annotations" / f"{name}.xml"
+        for number, (file, root) in enumerate(roots.items()):
+            picture = _picture(path, file.stem, root)
             try:
-                size = (int(_text(root, "size/height")), int(_text(root, "size/width")))
+                size = _size(root) or picture_sizes(picture)[1]
                 objects = [_annotation(entry) for entry in root.findall("object")]
+            except ImageError as error:
+                invalid.add(error)
+                continue
             except ValueError as error:
                 invalid.add(InputError(str(file), f"is not in Pascal VOC's format ({error})"))
                 continue
             yield boxed_picture(
-                _picture(path, name, root),
+                picture,
                 number,
                 size,
                 objects,
@@ -75,26 +81,72 @@ def read_voc(
                 invalid=invalid,
             )
 
-    return check_pictures(read(), classes, str(listing), invalid)
+    return check_pictures(read(), classes, str(where), invalid)
+
+
+def is_flat(path: Path) -> bool:
+    """Whether a folder has annotations, but no ``ImageSets/Main`` that says which of them are a split."""
+    return not (path / "ImageSets" / "Main").is_dir()
+
+
+def listing_of(path: Path, split: str) -> Path:
+    """Returns the file that names the pictures of a split.
+
+    Raises:
+        UserError: If there is none.
+    """
+    listing = path / "ImageSets" / "Main" / f"{split}.txt"
+    if not listing.is_file():
+        known = sorted(file.stem for file in listing.parent.glob("*.txt"))
+        if not known:
+            raise UserError(
+                f"{path} is no folder in Pascal VOC's format: it has no ImageSets/Main/{split}.txt"
+            )
+        raise UserError(f"{path} has no split {split!r}; there are {', '.join(known)}")
+    return listing
+
+
+def _root(file: Path) -> ElementTree.Element:
+    text = read_text(file, "annotation file")
+    # Entities can name files and grow without bound; no annotation needs them.
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise InputError(str(file), "declares a document type; annotations have none")
+    try:
+        return ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
+        raise InputError(str(file), f"is not XML ({error})") from None
+
+
+def _size(root: ElementTree.Element) -> tuple[int, int] | None:
+    try:
+        size = (int(_text(root, "size/height")), int(_text(root, "size/width")))
+    except ValueError:
+        return None
+    return size if min(size) > 0 else None
 
 
 def _picture(path: Path, name: str, root: ElementTree.Element) -> Path:
     """Returns the picture of an annotation: that of the same name, else the one it names."""
+    folder = path / "JPEGImages" if (path / "JPEGImages").is_dir() else path
     for extension in EXTENSIONS:
         for ending in (extension, extension.upper()):
-            found = path / "JPEGImages" / f"{name}{ending}"
+            found = folder / f"{name}{ending}"
             if found.is_file():
                 return found
     # Only a name: a path of the machine where it was written says nothing here.
-    named = Path((root.findtext("filename") or f"{name}.jpg").strip()).name
-    return path / "JPEGImages" / named
+    named = (root.findtext("filename") or f"{name}.jpg").strip().replace("\\", "/")
+    return folder / Path(named).name
 
 
 def _annotation(entry: ElementTree.Element) -> Annotation:
     left, top, right, bottom = (
         float(_text(entry, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")
     )
-    return Annotation(label=_text(entry, "name"), box=(left, top, right, bottom))
+    return Annotation(
+        label=_text(entry, "name"),
+        box=(left, top, right, bottom),
+        crowd=(entry.findtext("difficult") or "").strip() == "1",
+    )
 
 
 def _text(element: ElementTree.Element, tag: str) -> str:

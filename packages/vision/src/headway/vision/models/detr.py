@@ -193,7 +193,8 @@ class DETR(Module):
         self.num_classes = num_classes
         self.init_args["num_classes"] = num_classes
         # The names of the old classes say nothing about the new ones.
-        kept = {k: v for k, v in self.pretrained_cfg.items() if k != "label_names"}
+        dropped = ("label_names", "category_ids")
+        kept = {k: v for k, v in self.pretrained_cfg.items() if k not in dropped}
         self.pretrained_cfg = {**kept, "num_classes": num_classes}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:

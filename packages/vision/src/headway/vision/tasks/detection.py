@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torchmetrics.detection import MeanAveragePrecision
 
@@ -142,7 +141,7 @@ class ObjectDetection(Task):
             return
         pictures = {picture.number: picture for picture in data.parts["val"].pictures}
         drawn = [
-            draw_boxes(Image.open(pictures[number].path), found, data.classes, threshold=0.5)
+            draw_boxes(pictures[number].read(), found, data.classes, threshold=0.5)
             for number, found in self.shown
         ]
         with atomic_write(folder / "val_detections.png") as file:

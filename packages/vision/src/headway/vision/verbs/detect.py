@@ -19,6 +19,7 @@ from headway.core.files import atomic_write, staged_folder
 from headway.vision.data.detection import fill_up
 from headway.vision.data.reading import ImageError
 from headway.vision.drawing import draw_boxes
+from headway.vision.verbs.image_ids import read_image_ids
 from headway.vision.verbs.inputs import Item, add_input_options, find_items, free_name, read_item
 from headway.vision.verbs.loading import Detector, load_detector
 
@@ -31,9 +32,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``headway detect``."""
     parser.description = (
         "Writes into the folder OUT each picture with the boxes that were found, detections.csv (one row "
-        "per object, in pixels) and detections.json (COCO's format)."
+        "per object, in pixels) and detections.json (COCO's format) and results.json (the list "
+        "that pycocotools' loadRes takes)."
     )
     add_input_options(parser, batch_size=4)
+    parser.add_argument(
+        "--annotations",
+        metavar="FILE",
+        help="ground truth in COCO's format; its image ids, by file_name, are those of the answers",
+    )
     parser.add_argument(
         "--threshold", type=float, default=0.5, help="least score of an object, in 0..1 (0.5)"
     )
@@ -52,9 +59,10 @@ def run(args: argparse.Namespace) -> int:
     if out.is_file():
         raise UserError(f"{out} is a file; -o takes a folder")
     items, ignored = find_items(args.inputs)
+    numbers = read_image_ids(args.annotations, items) if args.annotations else None
     detector = load_detector(args.checkpoint, args.device)
     counts = Counts("pictures", ignored=ignored)
-    tables = _Tables(detector.classes)
+    tables = _Tables(detector.classes, detector.category_ids)
     taken: set[str] = set()
     answers = detect(
         detector,
@@ -66,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     )
     with staged_folder(out) as folder:
         for item, answer in answers:
+            number = numbers[item] if numbers else len(tables.images) + 1
             if isinstance(answer, ImageError):
                 tables.rows.append({"file": item.shown, "error": answer.reason})
                 continue
@@ -75,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
             )
             with atomic_write(folder / name) as file:
                 drawn.save(file, format="PNG")
-            tables.add(item.shown, name, answer)
+            tables.add(item.shown, name, answer, number)
         tables.save(folder)
     if args.json:
         content = {"out": str(out), "pictures": counts.done, "objects": len(tables.annotations)}
@@ -149,15 +158,14 @@ def _answers(
 class _Tables:
     """What was found in all pictures, as rows of a CSV file and in COCO's format."""
 
-    def __init__(self, classes: Sequence[str]) -> None:
-        self.classes = classes
+    def __init__(self, classes: Sequence[str], ids: Sequence[int | str]) -> None:
+        self.classes, self.ids = classes, ids
         self.rows: list[dict[str, Any]] = []
         self.images: list[dict[str, Any]] = []
         self.annotations: list[dict[str, Any]] = []
 
-    def add(self, shown: str, picture: str, answer: Answer) -> None:
-        """Adds the objects of a picture."""
-        number = len(self.images) + 1
+    def add(self, shown: str, picture: str, answer: Answer, number: int | str) -> None:
+        """Adds the objects of a picture; ``number`` is its ``image_id``."""
         size = {"width": answer.image.width, "height": answer.image.height}
         self.images.append({"id": number, "file_name": shown, **size})
         columns = (answer.found[name].tolist() for name in ("scores", "labels", "boxes"))
@@ -177,7 +185,7 @@ class _Tables:
                 {
                     "id": len(self.annotations) + 1,
                     "image_id": number,
-                    "category_id": label + 1,
+                    "category_id": self.ids[label],
                     "bbox": [round(value, 2) for value in (left, top, width, height)],
                     "area": round(width * height, 2),
                     "iscrowd": 0,
@@ -186,12 +194,15 @@ class _Tables:
             )
 
     def save(self, folder: Path) -> None:
-        """Writes both files."""
+        """Writes all files."""
         with atomic_write(folder / "detections.csv", "w") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
-        categories = [{"id": k, "name": name} for k, name in enumerate(self.classes, start=1)]
+        categories = [
+            {"id": number, "name": name}
+            for number, name in zip(self.ids, self.classes, strict=True)
+        ]
         content = {
             "images": self.images,
             "annotations": self.annotations,
@@ -199,3 +210,7 @@ class _Tables:
         }
         with atomic_write(folder / "detections.json", "w") as file:
             json.dump(content, file, indent=1, ensure_ascii=False)
+        names = ("image_id", "category_id", "bbox", "score")
+        results = [{name: found[name] for name in names} for found in self.annotations]
+        with atomic_write(folder / "results.json", "w") as file:
+            json.dump(results, file, indent=1)

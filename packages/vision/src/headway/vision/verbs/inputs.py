@@ -171,7 +171,12 @@ class _Pictures(Dataset["Tensor | ImageError"]):
 
     def __getitem__(self, index: int) -> Tensor | ImageError:
         image = read_item(self.items[index], self.mode)
-        return image if isinstance(image, ImageError) else self.transform(image)
+        if isinstance(image, ImageError):
+            return image
+        try:
+            return self.transform(image)
+        except ImageError as error:
+            return ImageError(self.items[index].shown, error.reason)
 
 
 class _Files(Source):

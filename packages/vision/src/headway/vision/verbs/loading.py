@@ -62,12 +62,14 @@ class Detector:
         model: In evaluation mode, on its device.
         preprocessing: What a picture goes through.
         classes: Names of the classes.
+        category_ids: Their ids in COCO's format.
         device: Where the model is.
     """
 
     model: DETR
     preprocessing: DetectionPreprocessing
     classes: tuple[str, ...]
+    category_ids: tuple[int | str, ...]
     device: torch.device
 
     @torch.inference_mode()
@@ -103,11 +105,17 @@ def load_detector(source: str, device: str | None = None) -> Detector:
             f"the model answers for {model.num_classes} classes, but preprocessing.json names "
             f"{len(names)}; they do not belong together"
         )
+    ids = cfg.get("category_ids") or range(1, 1 + model.num_classes)
+    if len(ids) != len(names):
+        raise UserError(
+            f"preprocessing.json of {source} has {len(ids)} category_ids for {len(names)} classes"
+        )
     place = choose_device(device)
     return Detector(
         model=model.eval().to(place),
         preprocessing=DetectionPreprocessing.from_cfg(cfg),
         classes=tuple(str(name) for name in names),
+        category_ids=tuple(ids),
         device=place,
     )
 

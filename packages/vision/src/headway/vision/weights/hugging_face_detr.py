@@ -109,6 +109,9 @@ class HuggingFaceDETR:
         names = config.get("id2label") or {}
         if len(names) == classes:
             model.pretrained_cfg["label_names"] = [names[str(place)] for place in range(classes)]
+            # Models of all of COCO have a label for each id, those without a class too: labels are ids.
+            if "N/A" in names.values():
+                model.pretrained_cfg["category_ids"] = list(range(classes))
         return model
 
     def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
