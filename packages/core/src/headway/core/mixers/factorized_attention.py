@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from headway.core.cache import Cache
 from headway.core.errors import UserError
@@ -39,7 +38,11 @@ class FieldNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the normalised field."""
-        return F.group_norm(x.transpose(1, 2), self.heads, eps=self.eps).transpose(1, 2)
+        # torch's group norm, which fixes the batch of an exported graph, written out.
+        parts = x.unflatten(2, (self.heads, -1))
+        centred = parts - parts.mean(dim=(1, 3), keepdim=True)
+        variance = centred.square().mean(dim=(1, 3), keepdim=True)
+        return (centred * (variance + self.eps).rsqrt()).flatten(2)
 
 
 @system(
