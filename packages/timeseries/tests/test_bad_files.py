@@ -109,7 +109,7 @@ def test_other_texts(tmp_path: Path) -> None:
     path.write_bytes(good.encode("utf-8-sig"))
     assert read_ts(path).classes == ("a", "b")
     for content, said in (
-        (good.replace("a b", "a é").encode("latin-1"), "no UTF-8 text"),
+        (good.replace("a b", "a é").encode("latin-1"), "is not UTF-8"),
         (good.encode() + b"\0", "NUL"),
         (good.replace("1,2", "inf,2").encode(), "infinite"),
         (b"@dimensions \xc2\xb2\n@data\n1:a", "number of at least 1"),

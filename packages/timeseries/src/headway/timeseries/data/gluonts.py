@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from headway.core.errors import InputError, UserError
+from headway.core.reading import read_lines
 from headway.core.training.invalid import InvalidItems
 from headway.timeseries.data.panel import Covariates, Panel, from_arrays
 from headway.timeseries.data.steps import parse_step
@@ -25,24 +26,16 @@ def read_entries(path: str | Path) -> list[dict[str, Any]]:
         InputError: If there is no such file, or a line is no entry; it names the line.
     """
     entries = []
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    entry = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    raise InputError(f"{path}, line {number}", f"is no JSON: {error}") from None
-                if not isinstance(entry, dict):
-                    raise InputError(f"{path}, line {number}", "is no object with start and target")
-                entries.append(entry)
-    except FileNotFoundError:
-        raise InputError(str(path), "there is no such file") from None
-    except UnicodeDecodeError:
-        raise InputError(str(path), "is no UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read: {error.strerror}") from None
+    for number, line in read_lines(path):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)  # NaN is a missing value there
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}, line {number}", f"is no JSON: {error}") from None
+        if not isinstance(entry, dict):
+            raise InputError(f"{path}, line {number}", "is no object with start and target")
+        entries.append(entry)
     return entries
 
 

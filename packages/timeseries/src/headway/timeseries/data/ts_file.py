@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.errors import InputError
+from headway.core.reading import read_text
 from headway.core.training.invalid import InvalidItems
 
 MISSING = ("?", "nan")
@@ -70,18 +71,7 @@ def read_ts(path: str | Path, invalid: InvalidItems | None = None) -> LabelledSe
             names the line.
     """
     name = str(path)
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(name, "there is no such file") from None
-    except UnicodeDecodeError:
-        raise InputError(name, "is no .ts file: it is no UTF-8 text; save it as UTF-8") from None
-    except IsADirectoryError:
-        raise InputError(name, "is a folder, expected a .ts file") from None
-    except OSError as error:
-        raise InputError(name, f"cannot be read: {error.strerror}") from None
-    if "\0" in text:
-        raise InputError(name, "is no .ts file: it holds NUL bytes")
+    text = read_text(path, ".ts file")
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
     header, rest = _read_header(lines, name)

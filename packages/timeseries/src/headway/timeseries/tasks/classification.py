@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import Metric
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassConfusionMatrix,
@@ -13,7 +13,13 @@ from torchmetrics.classification import (
 
 from headway.core.errors import UserError
 from headway.core.files import save_figure
-from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training import (
+    OptimizerFactory,
+    ScheduleFactory,
+    Strategy,
+    Task,
+    score_collection,
+)
 from headway.core.training.confusion import confusion_figure
 
 
@@ -84,12 +90,7 @@ class ClassifySeries(Task):
                 "accuracy": MulticlassAccuracy(classes, average="micro"),
                 "macro_f1": MulticlassF1Score(classes),
             }
-            self.scores[split] = MetricCollection(
-                # Scores that agree on the first batch may part later: each keeps its own states.
-                scores,
-                prefix=f"{split}_",
-                compute_groups=False,
-            )
+            self.scores[split] = score_collection(scores, prefix=f"{split}_")
             self.confusion[split] = MulticlassConfusionMatrix(classes)
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
