@@ -147,9 +147,11 @@ class Task(LightningModule):
     def on_fit_start(self) -> None:
         """Says what is different with several devices, and whether the data are those of the run."""
         data = getattr(self.trainer, "datamodule", None)
-        if self._data is not None and isinstance(data, DataModule):
-            warn_of_other_data(self._data, data.fingerprints())
-        self._data = data.fingerprints() if isinstance(data, DataModule) else None
+        before, self._data = self._data, None
+        if isinstance(data, DataModule):
+            self._data = data.fingerprints()  # reads the files: once
+            if before is not None:
+                warn_of_other_data(before, self._data)
         if self.trainer.world_size > 1:
             warn_of_batch_norm(self.backbone)
 
