@@ -1,8 +1,10 @@
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.layout import Layout
@@ -12,6 +14,7 @@ from headway.core.mixers import (
     FourierMixer,
     PoolingMixer,
     SelfAttention,
+    TokenMixer,
 )
 from headway.core.norms import RMSNorm
 from headway.core.positions import ALiBi, RelativeBias, Rotary
@@ -215,6 +218,27 @@ def test_a_convolution_is_local_and_depth_wise() -> None:
 def test_what_a_mixer_lacks_is_refused_by_name(mixer, options: dict, named: str) -> None:
     with pytest.raises(UserError, match=named):
         mixer(torch.zeros(1, 3, 8), **options)
+
+
+class ReadsABias(TokenMixer):
+    supports: ClassVar[frozenset[str]] = frozenset({"prefix"})
+
+    def mix(self, x: Tensor, layout: Layout, *, bias: Tensor | None) -> Tensor:
+        return x if bias is None else x + bias
+
+
+def test_a_mixer_takes_what_its_signature_names_and_nothing_else() -> None:
+    x = torch.ones(1, 3, 4)
+    assert ReadsABias.supports == {"prefix", "bias"}
+    assert ReadsABias()(x, Layout(prefix=1), bias=x).equal(2 * x)
+    with pytest.raises(UserError, match="does not support mask; it supports bias, prefix"):
+        ReadsABias()(x, bias=x, mask=x > 0)
+    assert type("Reads", (ReadsABias,), {"mix": PoolingMixer.mix}).supports == {"prefix"}
+
+
+def test_what_mix_reads_cannot_be_declared_a_second_time() -> None:
+    with pytest.raises(TypeError, match=r"\['cache'\].*signature of mix"):
+        type("Wrong", (PoolingMixer,), {"supports": frozenset({"cache"})})
 
 
 def test_wrong_heads_name_the_nearest_right_number() -> None:

@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
@@ -25,13 +24,11 @@ SIZES = {"dim": 16, "depth": 2, "heads": 2}
 class Alone(TokenMixer):
     """Every place by itself."""
 
-    supports: ClassVar[frozenset[str]] = frozenset()
-
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.projection = nn.Linear(dim, dim)
 
-    def mix(self, x: Tensor, layout: object, **others: object) -> Tensor:
+    def mix(self, x: Tensor, layout: Layout) -> Tensor:
         return self.projection(x)
 
 

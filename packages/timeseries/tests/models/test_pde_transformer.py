@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
@@ -30,20 +29,18 @@ Windows = (partial(WindowAttention, window=4), partial(WindowAttention, window=4
 class Alone(TokenMixer):
     """Every token by itself: the plain part that attention replaces."""
 
-    supports: ClassVar[frozenset[str]] = frozenset()
-
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.projection = nn.Linear(dim, dim)
 
-    def mix(self, x: Tensor, layout: object, **others: object) -> Tensor:
+    def mix(self, x: Tensor, layout: Layout) -> Tensor:
         return self.projection(x)
 
 
 class Twice(Alone):
     """Twice what it reads."""
 
-    def mix(self, x: Tensor, layout: object, **others: object) -> Tensor:
+    def mix(self, x: Tensor, layout: Layout) -> Tensor:
         return 2 * x
 
 
@@ -175,13 +172,12 @@ def test_it_learns_a_flow_over_two_times() -> None:
 class Counted(TokenMixer):
     """Counts the tokens that it is given."""
 
-    supports: ClassVar[frozenset[str]] = frozenset()
     seen = 0
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
 
-    def mix(self, x: Tensor, layout: object, **others: object) -> Tensor:
+    def mix(self, x: Tensor, layout: Layout) -> Tensor:
         Counted.seen += x.shape[0] * x.shape[1]
         return x
 

@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
@@ -28,13 +27,11 @@ Windows = (partial(WindowAttention, window=4), partial(WindowAttention, window=4
 class Alone(TokenMixer):
     """Every place by itself: the plain part that windows replace."""
 
-    supports: ClassVar[frozenset[str]] = frozenset()
-
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.projection = torch.nn.Linear(dim, dim)
 
-    def mix(self, x: Tensor, layout: Layout, **others: object) -> Tensor:
+    def mix(self, x: Tensor, layout: Layout) -> Tensor:
         return self.projection(x)
 
 

@@ -6,7 +6,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from headway.core.cache import Cache
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
@@ -74,8 +73,6 @@ class AutoCorrelation(_AutoCorrelation):
         Wu et al. 2021, https://arxiv.org/abs/2106.13008, eq. 5 to 8.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset()
-
     def __init__(
         self,
         dim: int,
@@ -98,12 +95,6 @@ class AutoCorrelation(_AutoCorrelation):
         self,
         x: Tensor,
         layout: Layout,
-        *,
-        context: Tensor | None,
-        context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
-        cache: Cache | None,
     ) -> Tensor:
         """Aligns and averages."""
         out = self._aggregate(*self.qkv(x).chunk(3, dim=-1))
@@ -128,8 +119,6 @@ class AutoCorrelationCross(_AutoCorrelation):
     Source:
         Wu et al. 2021, https://arxiv.org/abs/2106.13008, section 3.2.
     """
-
-    supports: ClassVar[frozenset[str]] = frozenset({"context"})
 
     def __init__(
         self,
@@ -157,9 +146,6 @@ class AutoCorrelationCross(_AutoCorrelation):
         *,
         context: Tensor | None,
         context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
-        cache: Cache | None,
     ) -> Tensor:
         """Aligns the context and averages."""
         if context is None:

@@ -1,7 +1,8 @@
 """The base of all token mixers: one signature, and a refusal by name of what a mixer lacks."""
 
-from abc import abstractmethod
-from typing import ClassVar
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,32 +12,22 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.module import Module
 
-OPTIONS = frozenset(
-    {
-        "mask",
-        "bias",
-        "context",
-        "cache",
-        "lengths",
-        "valid",
-        "offsets",
-        "prefix",
-        "causal",
-        "embedding",
-        "sizes",
-    }
-)
+# What a mixer says it reads by naming it among the arguments of ``mix``.
+ARGUMENTS = ("context", "bias", "mask", "cache")
+# What of a layout a mixer names in ``supports``.
+ARRANGEMENTS = frozenset({"lengths", "valid", "offsets", "prefix", "causal", "embedding", "sizes"})
 
 
 class TokenMixer(Module):
     """Moves information between tokens and keeps their number.
 
-    A subclass names what it ``supports`` (out of ``OPTIONS``) and implements ``mix``; whatever else it
-    is given is refused by name, never ignored. What padding holds, even NaN, is set to zero before: neither
-    results nor gradients of real tokens meet it.
+    A subclass implements ``mix(x, layout, *, ...)`` with those of ``context``, ``context_layout``, ``bias``,
+    ``mask`` and ``cache`` that it reads, and names in ``supports`` what of a layout it understands (out of
+    ``ARRANGEMENTS``). Whatever else it is given is refused by name, never ignored. What padding holds, even
+    NaN, is set to zero before: neither results nor gradients of real tokens meet it.
 
     Attributes:
-        supports: What of ``OPTIONS`` the mixer takes.
+        supports: What the mixer takes: of a layout as declared, of ``ARGUMENTS`` by the signature of ``mix``.
         causal: Whether a token sees only itself and what came before.
         free_tokens: Whether a graph that is exported can leave the number of tokens open.
 
@@ -48,15 +39,27 @@ class TokenMixer(Module):
     supports: ClassVar[frozenset[str]] = frozenset()
     causal: bool = False
     free_tokens: ClassVar[bool] = True
+    # What ``mix`` is called with.
+    _read: ClassVar[tuple[str, ...]] = ()
+
+    def _mix_is_missing(self, x: Tensor, layout: Layout, **options: Any) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} must implement mix(x, layout, *, ...)")
+
+    # Subclasses have fewer keywords than others: like ``forward`` in PyTorch, a variable to type checkers.
+    mix: Callable[..., Tensor] = _mix_is_missing
 
     def __init_subclass__(cls) -> None:
-        """Checks the names in ``supports``."""
+        """Checks the names in ``supports`` and adds what ``mix`` reads."""
         super().__init_subclass__()
-        unknown = cls.supports - OPTIONS
-        if unknown:
+        declared = cls.__dict__.get("supports", frozenset())
+        if unknown := declared - ARRANGEMENTS:
             raise TypeError(
-                f"{cls.__name__}.supports names {sorted(unknown)}; known: {sorted(OPTIONS)}"
+                f"{cls.__name__}.supports names {sorted(unknown)}; known: {sorted(ARRANGEMENTS)} "
+                f"({', '.join(ARGUMENTS)} are read from the signature of mix)"
             )
+        keywords = inspect.signature(cls.mix).parameters
+        cls._read = tuple(name for name in (*ARGUMENTS, "context_layout") if name in keywords)
+        cls.supports = (cls.supports & ARRANGEMENTS) | (set(ARGUMENTS) & set(cls._read))
 
     def forward(
         self,
@@ -74,11 +77,9 @@ class TokenMixer(Module):
         added = context_layout.embedding if context_layout is not None else None
         # How many tokens a query stands for is nothing to a context.
         sizes = layout.sizes if "context" not in self.supports else None
+        arguments = {"context": context, "bias": bias, "mask": mask, "cache": cache}
         given = {
-            "context": context,
-            "bias": bias,
-            "mask": mask,
-            "cache": cache,
+            **arguments,
             "lengths": layout.lengths,
             "valid": layout.valid,
             "offsets": layout.offsets,
@@ -100,30 +101,9 @@ class TokenMixer(Module):
             )
         x = without_padding(x, layout)
         if context is not None and context_layout is not None:
-            context = without_padding(context, context_layout)
-        return self.mix(
-            x,
-            layout,
-            context=context,
-            context_layout=context_layout,
-            bias=bias,
-            mask=mask,
-            cache=cache,
-        )
-
-    @abstractmethod
-    def mix(
-        self,
-        x: Tensor,
-        layout: Layout,
-        *,
-        context: Tensor | None,
-        context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
-        cache: Cache | None,
-    ) -> Tensor:
-        """Does the work of ``forward``, after the checks."""
+            arguments["context"] = without_padding(context, context_layout)
+        options = {**arguments, "context_layout": context_layout}
+        return self.mix(x, layout, **{name: options[name] for name in self._read})
 
     def init_cache(
         self,

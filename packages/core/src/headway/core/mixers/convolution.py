@@ -37,9 +37,7 @@ class ConvolutionMixer(TokenMixer):
         Yu et al. 2022 (MetaFormer baselines), https://arxiv.org/abs/2210.13452, section 3.3.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset(
-        {"lengths", "valid", "prefix", "causal", "cache"}
-    )
+    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "prefix", "causal"})
 
     def __init__(
         self,
@@ -73,10 +71,6 @@ class ConvolutionMixer(TokenMixer):
         x: Tensor,
         layout: Layout,
         *,
-        context: Tensor | None,
-        context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
         cache: Cache | None,
     ) -> Tensor:
         """Convolves."""

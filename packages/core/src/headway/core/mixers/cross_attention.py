@@ -37,9 +37,7 @@ class CrossAttention(TokenMixer):
         Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.2.3.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset(
-        {"mask", "bias", "context", "cache", "lengths", "valid", "offsets", "prefix"}
-    )
+    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "offsets", "prefix"})
 
     def __init__(
         self,

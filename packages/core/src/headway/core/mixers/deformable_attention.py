@@ -6,7 +6,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from headway.core.cache import Cache
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
@@ -51,7 +50,7 @@ class DeformableAttention(TokenMixer):
         Zhu et al. 2021 (Deformable DETR), https://arxiv.org/abs/2010.04159, section 4.1.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset({"context", "lengths", "valid", "embedding"})
+    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "embedding"})
 
     def __init__(
         self,
@@ -92,9 +91,6 @@ class DeformableAttention(TokenMixer):
         *,
         context: Tensor | None,
         context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
-        cache: Cache | None,
     ) -> Tensor:
         """Reads the places."""
         memory, maps = (x, layout) if context is None else (context, context_layout or Layout())

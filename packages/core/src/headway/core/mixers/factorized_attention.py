@@ -1,12 +1,10 @@
 """Attention on a grid, axis by axis, with kernels of the whole field."""
 
 from collections.abc import Callable
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from headway.core.cache import Cache
 from headway.core.errors import UserError
 from headway.core.feedforward import GLU
 from headway.core.layout import Layout
@@ -88,8 +86,6 @@ class FactorizedAttention(TokenMixer):
         starts queries and keys 50 times smaller.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset()
-
     def __init__(
         self,
         dim: int,
@@ -157,12 +153,6 @@ class FactorizedAttention(TokenMixer):
         self,
         x: Tensor,
         layout: Layout,
-        *,
-        context: Tensor | None,
-        context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
-        cache: Cache | None,
     ) -> Tensor:
         """Integrates along each axis."""
         grid = layout.grid if layout.grid is not None else (x.shape[1],)

@@ -5,7 +5,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from headway.core.cache import Cache
 from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer
 from headway.core.systems import system
@@ -43,12 +42,6 @@ class FourierMixer(TokenMixer):
         self,
         x: Tensor,
         layout: Layout,
-        *,
-        context: Tensor | None,
-        context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
-        cache: Cache | None,
     ) -> Tensor:
         """Transforms over tokens and channels, in float32 at least."""
         if not x.shape[0]:

@@ -6,7 +6,6 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headway.core.cache import Cache
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
@@ -64,12 +63,6 @@ class GatedConvolutionMixer(TokenMixer):
         self,
         x: Tensor,
         layout: Layout,
-        *,
-        context: Tensor | None,
-        context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
-        cache: Cache | None,
     ) -> Tensor:
         """Convolves."""
         if layout.positions is not None or (layout.grid is not None and len(layout.grid) > 1):

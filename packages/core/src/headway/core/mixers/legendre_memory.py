@@ -94,7 +94,7 @@ class LegendreMemory(TokenMixer):
         https://arxiv.org/abs/2102.11417, eq. 18 to 26 (all tokens at once).
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset({"cache", "lengths", "prefix", "causal"})
+    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "prefix", "causal"})
     causal = True
 
     def __init__(
@@ -164,10 +164,6 @@ class LegendreMemory(TokenMixer):
         x: Tensor,
         layout: Layout,
         *,
-        context: Tensor | None,
-        context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
         cache: Cache | None,
     ) -> Tensor:
         """Writes, remembers and reads."""

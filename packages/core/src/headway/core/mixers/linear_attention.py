@@ -54,7 +54,7 @@ class LinearAttention(TokenMixer):
     """
 
     supports: ClassVar[frozenset[str]] = frozenset(
-        {"cache", "lengths", "valid", "prefix", "causal", "sizes"}
+        {"lengths", "valid", "prefix", "causal", "sizes"}
     )
 
     def __init__(
@@ -90,10 +90,6 @@ class LinearAttention(TokenMixer):
         x: Tensor,
         layout: Layout,
         *,
-        context: Tensor | None,
-        context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
         cache: Cache | None,
     ) -> Tensor:
         """Averages the values."""

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from headway.core.cache import Cache
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
@@ -83,12 +82,6 @@ class NeighbourhoodAttention(TokenMixer):
         self,
         x: Tensor,
         layout: Layout,
-        *,
-        context: Tensor | None,
-        context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
-        cache: Cache | None,
     ) -> Tensor:
         """Attends to the neighbours."""
         grid = layout.grid if layout.grid is not None else (x.shape[1],)

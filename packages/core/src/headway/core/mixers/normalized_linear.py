@@ -4,7 +4,6 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from headway.core.cache import Cache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
@@ -70,7 +69,7 @@ class NormalizedLinearCrossAttention(TokenMixer):
         Hao et al. 2023 (GNOT), https://arxiv.org/abs/2302.14376, eq. 9 to 11.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset({"context", "lengths", "valid", "prefix"})
+    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "prefix"})
 
     def __init__(
         self,
@@ -97,9 +96,6 @@ class NormalizedLinearCrossAttention(TokenMixer):
         *,
         context: Tensor | None,
         context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
-        cache: Cache | None,
     ) -> Tensor:
         """Attends to the context."""
         if context is None:

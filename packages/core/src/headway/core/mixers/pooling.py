@@ -5,7 +5,6 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional as F
 
-from headway.core.cache import Cache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer
@@ -50,12 +49,6 @@ class PoolingMixer(TokenMixer):
         self,
         x: Tensor,
         layout: Layout,
-        *,
-        context: Tensor | None,
-        context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
-        cache: Cache | None,
     ) -> Tensor:
         """Averages the neighbourhood of each token."""
         places, grid = to_places(x, layout)

@@ -4,7 +4,6 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from headway.core.cache import Cache
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
@@ -35,9 +34,7 @@ class PositionedSelfAttention(TokenMixer):
         Carion et al. 2020 (DETR), https://arxiv.org/abs/2005.12872, appendix A.3.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset(
-        {"mask", "bias", "lengths", "valid", "prefix", "embedding"}
-    )
+    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "prefix", "embedding"})
 
     def __init__(
         self,
@@ -64,11 +61,8 @@ class PositionedSelfAttention(TokenMixer):
         x: Tensor,
         layout: Layout,
         *,
-        context: Tensor | None,
-        context_layout: Layout | None,
         bias: Tensor | None,
         mask: Tensor | None,
-        cache: Cache | None,
     ) -> Tensor:
         """Attends."""
         query, key = self.qk(placed(x, layout)).chunk(2, dim=-1)
@@ -99,9 +93,7 @@ class PositionedCrossAttention(TokenMixer):
         Carion et al. 2020 (DETR), https://arxiv.org/abs/2005.12872, appendix A.3.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset(
-        {"mask", "bias", "context", "lengths", "valid", "prefix", "embedding"}
-    )
+    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "prefix", "embedding"})
 
     def __init__(
         self,
@@ -134,7 +126,6 @@ class PositionedCrossAttention(TokenMixer):
         context_layout: Layout | None,
         bias: Tensor | None,
         mask: Tensor | None,
-        cache: Cache | None,
     ) -> Tensor:
         """Attends to the context."""
         if context is None:

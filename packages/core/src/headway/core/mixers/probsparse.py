@@ -5,7 +5,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from headway.core.cache import Cache
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
@@ -142,12 +141,6 @@ class ProbSparseAttention(_ProbSparse):
         self,
         x: Tensor,
         layout: Layout,
-        *,
-        context: Tensor | None,
-        context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
-        cache: Cache | None,
     ) -> Tensor:
         """Attends."""
         query, key, value = split_heads(self.head_dim, *self.qkv(x).chunk(3, dim=-1))
@@ -179,7 +172,7 @@ class ProbSparseCrossAttention(_ProbSparse):
         The decoder layer of https://github.com/Nixtla/neuralforecast and of Time-Series-Library.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset({"context", "lengths", "valid", "prefix"})
+    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "prefix"})
 
     def __init__(
         self,
@@ -209,9 +202,6 @@ class ProbSparseCrossAttention(_ProbSparse):
         *,
         context: Tensor | None,
         context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
-        cache: Cache | None,
     ) -> Tensor:
         """Attends to the context."""
         if context is None:

@@ -38,31 +38,24 @@ class ScoreResidualAttention(SelfAttention):
         He et al. 2020, https://arxiv.org/abs/2012.11747, section 3.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset(
-        {"mask", "bias", "cache", "lengths", "valid", "prefix"}
-    )
+    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "prefix"})
 
     def mix(
         self,
         x: Tensor,
         layout: Layout,
         *,
-        context: Tensor | None,
-        context_layout: Layout | None,
         bias: Tensor | None,
         mask: Tensor | None,
         cache: Cache | None,
     ) -> Tensor:
         """Attends."""
-        if cache is None or self.causal or self.window is not None or self.position is not None:
-            return self._plain(
-                x,
-                layout,
-                context=context,
-                context_layout=context_layout,
-                bias=bias,
-                mask=mask,
-                cache=cache,
+        if cache is None:
+            return super().mix(x, layout, bias=bias, mask=mask, cache=None)
+        if self.causal or self.window is not None or self.position is not None:
+            raise UserError(
+                "scores are handed on by attention without causal, window and position; leave these out, "
+                "or use SelfAttention"
             )
         if not isinstance(cache, ScoreCache):
             raise UserError(
@@ -83,32 +76,6 @@ class ScoreResidualAttention(SelfAttention):
         options = {"bias": cache.bias, "scale": 1.0, **key_padding(layout, mask)}
         out = attend(self, query, key, value, self.dropout, options)
         return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
-
-    def _plain(
-        self,
-        x: Tensor,
-        layout: Layout,
-        *,
-        context: Tensor | None,
-        context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
-        cache: Cache | None,
-    ) -> Tensor:
-        if cache is not None:
-            raise UserError(
-                "scores are handed on by attention without causal, window and position; leave these out, "
-                "or use SelfAttention"
-            )
-        return super().mix(
-            x,
-            layout,
-            context=context,
-            context_layout=context_layout,
-            bias=bias,
-            mask=mask,
-            cache=None,
-        )
 
 
 def shared_scores(stack: torch.nn.Module, batch: int) -> CacheGroup | None:

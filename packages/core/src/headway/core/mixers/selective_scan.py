@@ -48,9 +48,7 @@ class SelectiveScan(TokenMixer):
         Gu and Dao 2023, https://arxiv.org/abs/2312.00752, section 3.4 and figure 3.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset(
-        {"cache", "lengths", "valid", "prefix", "causal"}
-    )
+    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "prefix", "causal"})
     causal = True
 
     def __init__(
@@ -94,10 +92,6 @@ class SelectiveScan(TokenMixer):
         x: Tensor,
         layout: Layout,
         *,
-        context: Tensor | None,
-        context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
         cache: Cache | None,
     ) -> Tensor:
         """Scans."""

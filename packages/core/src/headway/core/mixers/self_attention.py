@@ -47,7 +47,7 @@ class SelfAttention(TokenMixer):
     """
 
     supports: ClassVar[frozenset[str]] = frozenset(
-        {"mask", "bias", "cache", "lengths", "valid", "offsets", "prefix", "causal", "sizes"}
+        {"lengths", "valid", "offsets", "prefix", "causal", "sizes"}
     )
 
     def __init__(
@@ -95,8 +95,6 @@ class SelfAttention(TokenMixer):
         x: Tensor,
         layout: Layout,
         *,
-        context: Tensor | None,
-        context_layout: Layout | None,
         bias: Tensor | None,
         mask: Tensor | None,
         cache: Cache | None,

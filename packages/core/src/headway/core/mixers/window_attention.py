@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from headway.core.cache import Cache
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
@@ -53,7 +52,6 @@ class WindowAttention(TokenMixer):
         Liu et al. 2021 (Swin), https://arxiv.org/abs/2103.14030, section 3.2 and eq. 4.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset()
     # Where windows begin goes by the size of the map.
     free_tokens: ClassVar[bool] = False
 
@@ -97,12 +95,6 @@ class WindowAttention(TokenMixer):
         self,
         x: Tensor,
         layout: Layout,
-        *,
-        context: Tensor | None,
-        context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
-        cache: Cache | None,
     ) -> Tensor:
         """Attends within each window."""
         if layout.grid is None or len(layout.grid) != 2 or layout.positions is not None:

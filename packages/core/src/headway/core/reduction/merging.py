@@ -42,12 +42,6 @@ class MergedMixer(TokenMixer):
         self,
         x: Tensor,
         layout: Layout,
-        *,
-        context: Tensor | None,
-        context_layout: Layout | None,
-        bias: Tensor | None,
-        mask: Tensor | None,
-        cache: Cache | None,
     ) -> Tensor:
         """Merges, mixes and gives back."""
         return _merged(self.inner, self.matching, x, layout)

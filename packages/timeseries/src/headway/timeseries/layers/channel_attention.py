@@ -4,7 +4,6 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from headway.core.cache import Cache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers import TokenMixer
@@ -33,7 +32,7 @@ class ChannelAttention(TokenMixer):
         Ilbert et al. 2024, https://arxiv.org/abs/2402.10198, eq. 1 and 3.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset({"mask", "bias", "lengths", "valid", "prefix"})
+    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "prefix"})
 
     def __init__(
         self, dim: int, heads: int = 1, *, head_dim: int = 16, dropout: float = 0.0
@@ -51,11 +50,8 @@ class ChannelAttention(TokenMixer):
         x: Tensor,
         layout: Layout,
         *,
-        context: Tensor | None,
-        context_layout: Layout | None,
         bias: Tensor | None,
         mask: Tensor | None,
-        cache: Cache | None,
     ) -> Tensor:
         """Attends."""
         query, key = split_heads(self.head_dim, self.q(x), self.k(x))

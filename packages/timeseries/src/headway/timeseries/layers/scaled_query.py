@@ -1,7 +1,6 @@
 """Self-attention whose queries learn how much each of their channels counts."""
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -46,8 +45,6 @@ class ScaledQueryAttention(SelfAttention):
     Source:
         Das et al. 2023 (TimesFM), https://arxiv.org/abs/2310.10688, and its code.
     """
-
-    supports: ClassVar[frozenset[str]] = SelfAttention.supports
 
     def __init__(
         self,
