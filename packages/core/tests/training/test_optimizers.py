@@ -1,4 +1,5 @@
 import math
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -7,6 +8,8 @@ from headway_toy import OnlyHead, ToyModel, ToyTask
 from torch import nn
 
 from headway.core.errors import UserError
+from headway.core.mixers import SelfAttention
+from headway.core.positions import RelativeBias
 from headway.core.training import (
     LAMB,
     SGD,
@@ -43,6 +46,14 @@ def test_biases_and_spared_names_do_not_decay():
     for name, parameter in model.named_parameters():
         expected = 0.1 if parameter.ndim > 1 and name != "head.weight" else 0.0
         assert decays[id(parameter)] == expected, name
+
+
+def test_what_a_part_calls_undecayed_does_not_decay_wherever_it_stands() -> None:
+    model = nn.Sequential(SelfAttention(8, 2, position=partial(RelativeBias, grid=(4,))))
+    groups = parameter_groups(model, lr=1.0)
+    spared = {id(p) for g in groups if g.get("weight_decay") == 0.0 for p in g["params"]}
+    names = {name for name, p in model.named_parameters() if id(p) in spared and p.ndim > 1}
+    assert names == {"0.position.table"}
 
 
 def test_layer_decay_falls_towards_the_input():

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def undecayed_names(model: nn.Module) -> set[str]:
+    """Returns the names of parameters that the parts of a model call ``undecayed``."""
+    return {
+        f"{path}.{name}".lstrip(".")
+        for path, module in model.named_modules()
+        for name in getattr(module, "undecayed", ())
+        if getattr(module, name) is not None
+    }
+
+
 class Module(nn.Module):
     """An ``nn.Module`` that records its bound constructor arguments in ``init_args``.
 
@@ -35,9 +45,13 @@ class Module(nn.Module):
     Tensors that follow from the arguments alone are ``constants``: buffers that no checkpoint holds. They
     are made anew whenever the module is moved, so that a module built on the meta device, emptied with
     ``to_empty`` and loaded has them, and they keep their type when the weights change theirs.
+
+    Attributes:
+        undecayed: Names of own parameters that weight decay leaves alone, such as a table of places.
     """
 
     init_args: dict[str, Any]
+    undecayed: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Watches the methods that change a built model (``headway.core.changes``)."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,8 @@ class LearnedPosition(Module):
     Source:
         Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929, eq. 1.
     """
+
+    undecayed: ClassVar[tuple[str, ...]] = ("table",)
 
     def __init__(
         self, dim: int, grid: Sequence[int], prefix: int = 0, *, antialias: bool = True

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ class RelativeBias(Position):
     Source:
         Liu et al. 2021 (Swin), https://arxiv.org/abs/2103.14030, eq. 4.
     """
+
+    undecayed: ClassVar[tuple[str, ...]] = ("table",)
 
     def __init__(self, heads: int, head_dim: int, *, grid: Sequence[int]) -> None:
         super().__init__()

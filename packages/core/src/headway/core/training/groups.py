@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from headway.core.errors import UserError
+from headway.core.module import undecayed_names
 from headway.core.training.optimizers import ParameterGroups
 
 # Greedy: of nested blocks the innermost counts.
@@ -54,8 +55,9 @@ def parameter_groups(
 ) -> ParameterGroups:
     """Sorts the trained parameters of a model into groups of an optimiser.
 
-    Biases, norms and other parameters with one axis never decay, nor does what the model names in
-    ``no_weight_decay() -> set[str]``. Frozen parameters are in no group.
+    Biases, norms and other parameters with one axis never decay, nor does what a part calls
+    ``undecayed`` or a model of another library names in ``no_weight_decay() -> set[str]``. Frozen
+    parameters are in no group.
 
     Args:
         model: Its parameters learn at a rate that falls by ``layer_decay`` from each depth to the
@@ -68,7 +70,7 @@ def parameter_groups(
         raise UserError(
             f"layer_decay is {layer_decay}; it lies above 0 and at most at 1 (0.65 to 0.9)"
         )
-    spared = set(getattr(model, "no_weight_decay", set)())
+    spared = undecayed_names(model) | set(getattr(model, "no_weight_decay", set)())
     depths = layer_depths(model) if layer_decay is not None else {}
     last = max(depths.values(), default=0)
 

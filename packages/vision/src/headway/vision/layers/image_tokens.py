@@ -1,6 +1,7 @@
 """From patches to the tokens that a vision transformer reads."""
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,8 @@ class ImageTokens(Module):
         2020, https://arxiv.org/abs/2012.12877; registers: Darcet et al. 2023,
         https://arxiv.org/abs/2309.16588.
     """
+
+    undecayed: ClassVar[tuple[str, ...]] = ("class_token", "distillation_token", "registers")
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from headway.core.feedforward import MLP
 from headway.core.init import init_transformer_
 from headway.core.layout import Layout
 from headway.core.mixers import PositionedCrossAttention, PositionedSelfAttention
-from headway.core.module import Module
+from headway.core.module import Module, undecayed_names
 from headway.core.norms import LayerNorm
 from headway.core.positions import NormalizedSinusoidalPosition
 from headway.core.stacks import Encoder, QueryDecoder
@@ -76,6 +76,8 @@ class DETR(Module):
     Source:
         Carion et al. 2020, https://arxiv.org/abs/2005.12872.
     """
+
+    undecayed: ClassVar[tuple[str, ...]] = ("queries",)
 
     def __init__(
         self,
@@ -203,7 +205,7 @@ class DETR(Module):
 
     def no_weight_decay(self) -> set[str]:
         """Returns the names of parameters that weight decay leaves alone."""
-        return {"queries"}
+        return undecayed_names(self)
 
     def layer_depth(self, name: str) -> int:
         """Returns 0 for the backbone and 1 for the rest: ``layer_decay`` is the ratio of their rates."""

@@ -15,7 +15,7 @@ from headway.core.heads import AveragePooling, ClassificationHead
 from headway.core.init import init_transformer_
 from headway.core.layout import Layout
 from headway.core.mixers import WindowAttention
-from headway.core.module import Module
+from headway.core.module import Module, undecayed_names
 from headway.core.norms import LayerNorm
 from headway.core.resample import PatchMerging
 from headway.core.stacks.stack import BlockFactory, depth_rates
@@ -228,7 +228,7 @@ class Swin(Module):
 
     def no_weight_decay(self) -> set[str]:
         """Returns the names of parameters that weight decay leaves alone."""
-        return {name for name, _ in self.named_parameters() if name.endswith("position.table")}
+        return undecayed_names(self)
 
     def layer_depth(self, name: str) -> int:
         """Returns how deep a parameter stands, counted in blocks; what leads to a stage is its first."""

@@ -16,7 +16,7 @@ from headway.core.heads import ClassificationHead
 from headway.core.init import init_transformer_
 from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
-from headway.core.module import Module
+from headway.core.module import Module, undecayed_names
 from headway.core.norms import LayerNorm
 from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
@@ -251,7 +251,7 @@ class ViT(Module):
 
     def no_weight_decay(self) -> set[str]:
         """Returns the names of parameters that weight decay leaves alone."""
-        return {f"tokens.{name}" for name, _ in self.tokens.named_parameters()}
+        return undecayed_names(self)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Returns patterns that sort parameters by depth, as timm's layer decay reads them."""
