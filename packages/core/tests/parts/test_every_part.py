@@ -54,6 +54,14 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     "ALiBi": (partial(SelfAttention, causal=True, position=p.ALiBi), sequence),
     "RelativeBias": (partial(SelfAttention, position=partial(p.RelativeBias, grid=(4,))), sequence),
     "RelativeSinusoidal": (partial(SelfAttention, position=p.RelativeSinusoidal), sequence),
+    "RelativeVectors": (
+        partial(SelfAttention, position=partial(p.RelativeVectors, reach=2)),
+        sequence,
+    ),
+    "RelativeVectors-causal": (
+        partial(SelfAttention, causal=True, kv_heads=1, position=p.RelativeVectors),
+        sequence,
+    ),
     "ScoreResidualAttention": (m.ScoreResidualAttention, sequence),
     "AutoCorrelation": (m.AutoCorrelation, sequence),
     "AutoCorrelationCross": (m.AutoCorrelationCross, sequence),

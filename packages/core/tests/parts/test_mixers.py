@@ -11,13 +11,15 @@ from headway.core.layout import Layout
 from headway.core.mixers import (
     ConvolutionMixer,
     CrossAttention,
+    FactorizedAttention,
     FourierMixer,
+    LinearAttention,
     PoolingMixer,
     SelfAttention,
     TokenMixer,
 )
 from headway.core.norms import RMSNorm
-from headway.core.positions import ALiBi, RelativeBias, Rotary
+from headway.core.positions import ALiBi, RelativeBias, RelativeSinusoidal, RelativeVectors, Rotary
 
 SEQUENCE = {
     "attention": SelfAttention,
@@ -239,6 +241,14 @@ def test_a_mixer_takes_what_its_signature_names_and_nothing_else() -> None:
 def test_what_mix_reads_cannot_be_declared_a_second_time() -> None:
     with pytest.raises(TypeError, match=r"\['cache'\].*signature of mix"):
         type("Wrong", (PoolingMixer,), {"supports": frozenset({"cache"})})
+
+
+@pytest.mark.parametrize("position", [ALiBi, RelativeSinusoidal, RelativeVectors])
+@pytest.mark.parametrize("mixer", [LinearAttention, FactorizedAttention])
+def test_a_position_that_needs_scores_is_refused_where_there_are_none(mixer, position) -> None:
+    with pytest.raises(UserError, match=f"{mixer.__name__} has no scores that {position.__name__}"):
+        mixer(16, 4, position=position)
+    assert mixer(16, 4, position=Rotary).position.only_rotates()
 
 
 def test_wrong_heads_name_the_nearest_right_number() -> None:

@@ -11,6 +11,7 @@ from headway.core.cache import Cache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.module import Module
+from headway.core.positions import Position
 
 # What a mixer says it reads by naming it among the arguments of ``mix``.
 ARGUMENTS = ("context", "bias", "mask", "cache")
@@ -147,3 +148,16 @@ def check_heads(dim: int, heads: int, head_dim: int | None) -> int:
             f"dim {dim} cannot be divided among {heads} heads; use {best} heads, or give head_dim"
         )
     return dim // heads
+
+
+def check_rotation(mixer: TokenMixer, position: Position | None) -> None:
+    """Refuses positions that need scores or weights in a mixer that has none.
+
+    Raises:
+        UserError: If the position does more than turn queries and keys.
+    """
+    if position is not None and not position.only_rotates():
+        raise UserError(
+            f"{type(mixer).__name__} has no scores that {type(position).__name__} could add to; "
+            "use a rotation (Rotary), or SelfAttention"
+        )

@@ -9,7 +9,7 @@ from headway.core.errors import UserError
 from headway.core.feedforward import GLU
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
-from headway.core.mixers.base import TokenMixer, check_heads
+from headway.core.mixers.base import TokenMixer, check_heads, check_rotation
 from headway.core.module import Module
 from headway.core.norms import LayerNorm
 from headway.core.positions import Position, Rotary
@@ -119,6 +119,7 @@ class FactorizedAttention(TokenMixer):
         sections = {"q": heads * width, "k": heads * width}
         self.qk = nn.ModuleList(FusedLinear(dim, sections, bias=False) for _ in range(axes))
         self.position = position(heads, width) if position is not None else None
+        check_rotation(self, self.position)
         self.norm = norm(heads) if norm is not None else None
         self.kernel_norm = kernel_norm(width) if kernel_norm is not None else None
         self.projection = nn.Sequential(

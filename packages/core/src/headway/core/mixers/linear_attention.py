@@ -10,7 +10,7 @@ from headway.core.cache import Cache, RecurrentCache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
-from headway.core.mixers.base import TokenMixer, check_heads
+from headway.core.mixers.base import TokenMixer, check_heads, check_rotation
 from headway.core.mixers.feature_maps import EluPlusOne, FeatureMap
 from headway.core.mixers.scores import split_heads
 from headway.core.mixers.self_attention import query_positions
@@ -83,6 +83,7 @@ class LinearAttention(TokenMixer):
         self.decay = decay(dim, heads, width) if decay is not None else None
         self.norm = norm(self.head_dim) if norm is not None else None
         self.position = position(heads, self.head_dim) if position is not None else None
+        check_rotation(self, self.position)
         self.projection = nn.Linear(inner, dim, bias=out_bias)
 
     def mix(
@@ -97,11 +98,6 @@ class LinearAttention(TokenMixer):
         query, key, value = split_heads(self.head_dim, *self.qkv(x).chunk(3, dim=-1))
         if self.position is not None:
             places = query_positions(layout, tokens, x.device, cache)
-            if self.position.bias_spec(query, places, places, prefix=layout.prefix):
-                raise UserError(
-                    f"LinearAttention has no scores that {type(self.position).__name__} could add "
-                    "to; use a rotation (Rotary), or SelfAttention"
-                )
             query, key = self.position.rotate(query, key, places, places)
         query, key = self.feature_map(query), self.feature_map(key)
         if layout.sizes is not None:

@@ -1,5 +1,6 @@
 """Attention as mixers call it: heads, padding, and the op or its weights when somebody listens."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ def attend(
     value: Tensor,
     dropout: float,
     options: dict[str, Any],
+    values: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Runs ``ops.attention`` and reports ``queries``, ``keys``, ``values`` and, if wanted, ``weights``.
 
@@ -33,6 +35,8 @@ def attend(
         value: Values.
         dropout: Probability of dropping a weight; applied in training mode only.
         options: Further arguments of ``ops.attention``.
+        values: Adds to the output what it makes of the weights (``Position.values``); these are then
+            computed as a tensor.
 
     Shape:
         query: (B, H, T, D). key, value: (B, Hkv, S, D). Output: (B, H, T, D).
@@ -41,7 +45,7 @@ def attend(
     tap(mixer, "keys", key)
     tap(mixer, "values", value)
     dropout = dropout if mixer.training else 0.0
-    if not wants(mixer, "weights"):
+    if values is None and not wants(mixer, "weights"):
         out = attention(query, key, value, dropout=dropout, **options)
         # Heads in front, in memory, too: a converter (ONNX) puts products in the place of a fused kernel
         # with a mask, and the views of an exported graph must fit what those return.
@@ -57,7 +61,8 @@ def attend(
     if options.get("lengths") is not None:
         real = torch.arange(keys, device=value.device) < options["lengths"][:, None]
         valid = value.masked_fill(~real[:, None, :, None], 0.0)
-    return weights @ (valid.repeat_interleave(groups, dim=1) if groups > 1 else valid)
+    out = weights @ (valid.repeat_interleave(groups, dim=1) if groups > 1 else valid)
+    return out if values is None else out + values(weights)
 
 
 def attend_to_cache(
@@ -69,6 +74,7 @@ def attend_to_cache(
     window: int | None,
     dropout: float,
     options: dict[str, Any],
+    values: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """As ``attend``, of new tokens to what a cache holds.
 
@@ -81,12 +87,14 @@ def attend_to_cache(
         window: How far back a query sees, in tokens; all if None.
         dropout: Probability of dropping a weight; applied in training mode only.
         options: Further arguments of ``ops.attention``; with none of them a kernel for few queries runs.
+        values: As in ``attend``.
 
     Shape:
         query: (B, H, T, D). key, value: (B, Hkv, S, D). first: (B,). Output: (B, H, T, D).
     """
     dropped = mixer.training and dropout > 0.0
-    if dropped or wants(mixer, "weights") or any(x is not None for x in options.values()):
+    reads_weights = values is not None or wants(mixer, "weights")
+    if dropped or reads_weights or any(x is not None for x in options.values()):
         seen = seen_keys(query.shape[2], key.shape[2], first, window)
         mask = options.get("mask")
         return attend(
@@ -96,6 +104,7 @@ def attend_to_cache(
             value,
             dropout,
             options | {"mask": seen if mask is None else mask & seen},
+            values,
         )
     tap(mixer, "queries", query)
     tap(mixer, "keys", key)

@@ -1,6 +1,7 @@
 """Self-attention."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -105,7 +106,7 @@ class SelfAttention(TokenMixer):
             query, key = self.query_norm(query), self.key_norm(key)
         options: dict[str, Any] = {}
         content = query
-        places = key_places = first = None
+        places = key_places = first = values = None
         if self.position is not None:
             places = key_places = query_positions(layout, x.shape[1], x.device, cache)
             query, key = self.position.rotate(query, key, places, places)
@@ -132,12 +133,15 @@ class SelfAttention(TokenMixer):
                 spec = self.position.bias_spec(content, places, key_places, prefix=prefix)
             bias = add_bias(bias, spec.pop("bias", None))
             options.update(spec)
+            if self.position.adds_values:
+                seen = {"query_positions": places, "key_positions": key_places, "prefix": prefix}
+                values = partial(self.position.values, **seen)
         options["bias"] = bias
         if first is None:
-            out = attend(self, query, key, value, self.dropout, options)
+            out = attend(self, query, key, value, self.dropout, options, values)
         else:
             tensors = (query, key, value, first)
-            out = attend_to_cache(self, *tensors, self.window, self.dropout, options)
+            out = attend_to_cache(self, *tensors, self.window, self.dropout, options, values)
         return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
 
     def init_cache(

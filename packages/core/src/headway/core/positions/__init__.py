@@ -1,7 +1,7 @@
 """Positions: how a token knows where it is.
 
-Rotations and biases act inside attention, ``(heads, head_dim, *, ...)``; embeddings are added to the
-tokens, ``(dim, grid, prefix, *, ...)``.
+Rotations, biases and what is added to values act inside attention, ``(heads, head_dim, *, ...)``;
+embeddings are added to the tokens, ``(dim, grid, prefix, *, ...)``.
 """
 
 from headway.core.positions.alibi import ALiBi
@@ -9,6 +9,7 @@ from headway.core.positions.base import Position
 from headway.core.positions.learned import LearnedPosition
 from headway.core.positions.relative import RelativeBias
 from headway.core.positions.relative_sinusoidal import RelativeSinusoidal
+from headway.core.positions.relative_vectors import RelativeVectors
 from headway.core.positions.rotary import Rotary
 from headway.core.positions.sinusoidal import NormalizedSinusoidalPosition, SinusoidalPosition
 
@@ -19,6 +20,7 @@ __all__ = [
     "Position",
     "RelativeBias",
     "RelativeSinusoidal",
+    "RelativeVectors",
     "Rotary",
     "SinusoidalPosition",
 ]

@@ -8,7 +8,13 @@ from headway.core.module import Module
 
 
 class Position(Module):
-    """Turns places into a rotation of queries and keys, into a bias of the scores, or both."""
+    """Turns places into a rotation of queries and keys, a bias of the scores, or a part of the values.
+
+    Attributes:
+        adds_values: Whether ``values`` adds something; attention then needs its weights as a tensor.
+    """
+
+    adds_values: bool = False
 
     def rotate(
         self, query: Tensor, key: Tensor, query_positions: Tensor, key_positions: Tensor
@@ -19,6 +25,10 @@ class Position(Module):
             query: (B, H, T, D). key: (B, Hkv, S, D). positions: (B or 1, T or S, axes).
         """
         return query, key
+
+    def only_rotates(self) -> bool:
+        """Returns whether ``rotate`` says it all: what a mixer without a matrix of scores can use."""
+        return type(self).bias_spec is Position.bias_spec and not self.adds_values
 
     def bias_spec(
         self, query: Tensor, query_positions: Tensor, key_positions: Tensor, *, prefix: int = 0
@@ -41,3 +51,19 @@ class Position(Module):
             keys: How many keys there are.
         """
         return {}
+
+    def values(
+        self, weights: Tensor, query_positions: Tensor, key_positions: Tensor, *, prefix: int = 0
+    ) -> Tensor:
+        """Returns what is added to the output of attention because values depend on the place.
+
+        Args:
+            weights: What each query takes from each key.
+            query_positions: Places of the queries.
+            key_positions: Places of the keys.
+            prefix: Leading tokens (of queries and of keys) without a place.
+
+        Shape:
+            weights: (B, H, T, S). positions: (B or 1, T or S, axes). Output: (B, H, T, D).
+        """
+        raise NotImplementedError(f"{type(self).__name__} adds nothing to values")
