@@ -19,7 +19,8 @@ from headway.core.training import Adam
 from headway.core.training.invalid import InvalidItems
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.data import ClassificationData, read_ts
-from headway.timeseries.data.classification import pad_series, split_classes
+from headway.timeseries.data.classification import split_classes
+from headway.timeseries.data.padding import pad_series
 from headway.timeseries.models import (
     LSFAN,
     ForecasterClassifier,

@@ -1,15 +1,12 @@
 """Forecasting; ``Forecaster`` (from ``headway.timeseries.api``) loads on first use."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
+from headway.core.lazy import lazily
 
-def __getattr__(name: str) -> Any:
-    if name == "Forecaster":
-        from headway.timeseries.api import Forecaster
+if TYPE_CHECKING:
+    from headway.timeseries.api import Forecaster
 
-        return Forecaster
-    raise AttributeError(f"module 'headway.timeseries' has no attribute {name!r}")
+__all__ = ["Forecaster"]
 
-
-def __dir__() -> list[str]:
-    return ["Forecaster"]
+__getattr__ = lazily(__name__, {"Forecaster": "api"})

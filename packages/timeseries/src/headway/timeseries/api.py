@@ -4,34 +4,22 @@ import copy
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
 from headway.core.errors import UserError
-from headway.core.training import Adam, OptimizerFactory, RunRecorder, ScheduleFactory
+from headway.core.training import Adam, OptimizerFactory, ScheduleFactory
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.timeseries.data.panel import Covariates, Panel, check_series, cut, panel_of
-from headway.timeseries.data.panel_data import PanelData
 from headway.timeseries.data.steps import parse_step
 from headway.timeseries.data.table import read_stamps
 from headway.timeseries.models.base import Forecaster as Model
-from headway.timeseries.tasks import Forecasting, ForecastLoss
 from headway.timeseries.verbs.loading import Predictor, load_predictor
 from headway.timeseries.verbs.panels import forecast_panel, panel_covariates
 
-
-class _Frame(PanelData):
-    """A panel from a frame in memory."""
-
-    def __init__(self, frame: pd.DataFrame, **options: Any) -> None:
-        super().__init__(path="frame", **options)
-        self.frame = frame
-
-    def read(self) -> Panel:
-        return panel_of(
-            self.frame, "frame", covariates=self.columns, invalid=self.invalid, freq=self.freq
-        )
+if TYPE_CHECKING:
+    from headway.timeseries.tasks import ForecastLoss
 
 
 class Forecaster:
@@ -69,7 +57,7 @@ class Forecaster:
         *,
         optimizer: OptimizerFactory | None = None,
         schedule: ScheduleFactory | None = None,
-        loss: ForecastLoss | None = None,
+        loss: "ForecastLoss | None" = None,
         covariates: Covariates | None = None,
         freq: str | None = None,
         epochs: int = 10,
@@ -220,11 +208,16 @@ class Forecaster:
         }
 
     def _train(self, model: Model, frame: pd.DataFrame, folder: Path) -> Predictor:
+        # Here and not above: it takes longer to load than everything else together.
         from lightning.pytorch import Trainer, seed_everything
+
+        from headway.core.training import RunRecorder
+        from headway.timeseries.data.frame_data import FrameData
+        from headway.timeseries.tasks import Forecasting
 
         seed_everything(self.seed, verbose=False)
         share = self.validation
-        data = _Frame(
+        data = FrameData(
             frame,
             context_length=model.context_length,
             horizon=model.horizon,

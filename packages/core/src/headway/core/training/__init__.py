@@ -1,6 +1,8 @@
 """Training with Lightning: tasks, data modules, optimisers, schedules, and runs that can be continued."""
 
-from headway.core.training.data import DataModule
+from typing import TYPE_CHECKING
+
+from headway.core.lazy import lazily
 from headway.core.training.groups import layer_depths, parameter_groups
 from headway.core.training.optimizers import (
     LAMB,
@@ -11,8 +13,6 @@ from headway.core.training.optimizers import (
     Lion,
     OptimizerFactory,
 )
-from headway.core.training.recorder import RunRecorder
-from headway.core.training.reporter import LineReporter
 from headway.core.training.run_folder import RunFolder
 from headway.core.training.schedules import (
     InverseSquareRoot,
@@ -23,8 +23,13 @@ from headway.core.training.schedules import (
     WarmupLinear,
     WarmupStep,
 )
-from headway.core.training.scores import score_collection
-from headway.core.training.task import Strategy, Task
+
+if TYPE_CHECKING:
+    from headway.core.training.data import DataModule
+    from headway.core.training.recorder import RunRecorder
+    from headway.core.training.reporter import LineReporter
+    from headway.core.training.scores import score_collection
+    from headway.core.training.task import Strategy, Task
 
 __all__ = [
     "LAMB",
@@ -51,3 +56,16 @@ __all__ = [
     "parameter_groups",
     "score_collection",
 ]
+
+# They need Lightning, which loads when one of them does.
+__getattr__ = lazily(
+    __name__,
+    {
+        "DataModule": "data",
+        "LineReporter": "reporter",
+        "RunRecorder": "recorder",
+        "Strategy": "task",
+        "Task": "task",
+        "score_collection": "scores",
+    },
+)

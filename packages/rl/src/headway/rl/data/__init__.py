@@ -1,12 +1,17 @@
 """Trajectories: from Minari, from arrays, from random walks."""
 
-from headway.rl.data.base import TrajectoryData
-from headway.rl.data.in_memory import InMemoryTrajectories
-from headway.rl.data.key_to_door import KeyToDoorData
-from headway.rl.data.minari import MinariData
+from typing import TYPE_CHECKING
+
+from headway.core.lazy import lazily
 from headway.rl.data.sampling import BalancedReturns, Sampling, UniformSteps
 from headway.rl.data.trajectory import Trajectory, checked
 from headway.rl.data.windows import Window
+
+if TYPE_CHECKING:
+    from headway.rl.data.base import TrajectoryData
+    from headway.rl.data.in_memory import InMemoryTrajectories
+    from headway.rl.data.key_to_door import KeyToDoorData
+    from headway.rl.data.minari import MinariData
 
 __all__ = [
     "BalancedReturns",
@@ -20,3 +25,14 @@ __all__ = [
     "Window",
     "checked",
 ]
+
+# They need Lightning, which loads when one of them does.
+__getattr__ = lazily(
+    __name__,
+    {
+        "InMemoryTrajectories": "in_memory",
+        "KeyToDoorData": "key_to_door",
+        "MinariData": "minari",
+        "TrajectoryData": "base",
+    },
+)

@@ -68,3 +68,13 @@ def find_borders(rows: int, borders: str | Sequence[float]) -> Borders:
     # 0.7 * 10 is 6.999...: the slack keeps whole numbers whole.
     train, test = int(shares[0] * rows + 1e-9), int(shares[2] * rows + 1e-9)
     return Borders(train, rows - test, rows)
+
+
+def parse_borders(borders: str | Sequence[float]) -> str | tuple[float, ...]:
+    """Returns a name of borders, or three shares that may be written as one string."""
+    if not isinstance(borders, str):
+        return tuple(borders)
+    try:
+        return tuple(float(share) for share in borders.replace(",", " ").split())
+    except ValueError:
+        return borders

@@ -13,6 +13,7 @@ from headway.core.errors import InputError, UserError
 from headway.core.training import DataModule
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.core.training.randomness import mix
+from headway.timeseries.data.padding import pad_series
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.ts_file import LabelledSeries, read_ts
 from headway.timeseries.data.windows import Batch
@@ -169,23 +170,3 @@ def split_classes(
         val.append(places[:count])
         train.append(places[count:])
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(val))
-
-
-def pad_series(series: Sequence[NDArray[np.float64]]) -> Batch:
-    """Returns scaled series as one tensor, padded on the right, with what is real of it.
-
-    Shape:
-        series: (T, features) each. Output: ``x`` (B, T, features), and where it is needed ``lengths`` (B,)
-        and ``mask`` (B, T, features).
-    """
-    lengths = [len(values) for values in series]
-    x = np.zeros((len(series), max(lengths), series[0].shape[1]))
-    for row, values in enumerate(series):
-        x[row, : len(values)] = values
-    known = ~np.isnan(x)
-    found = {"x": torch.from_numpy(np.where(known, x, 0.0)).float()}
-    if min(lengths) < max(lengths):
-        found["lengths"] = torch.tensor(lengths)
-    if not known.all():
-        found["mask"] = torch.from_numpy(known)
-    return found

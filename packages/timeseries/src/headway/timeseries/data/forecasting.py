@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from headway.core.errors import InputError, UserError
 from headway.timeseries.data.base import WindowData
-from headway.timeseries.data.borders import find_borders
+from headway.timeseries.data.borders import find_borders, parse_borders
 from headway.timeseries.data.scaler import Scaler
+from headway.timeseries.data.seasonal import seasonal_errors
 from headway.timeseries.data.table import SeriesTable, read_table
 from headway.timeseries.data.windows import Units, Windows
 
@@ -143,34 +144,6 @@ class ForecastingData(WindowData):
             scale=torch.from_numpy(self.scaler.std),
             seasonal=seasonal,
         )
-
-
-def parse_borders(borders: str | Sequence[float]) -> str | tuple[float, ...]:
-    """Returns a name of borders, or three shares that may be written as one string."""
-    if not isinstance(borders, str):
-        return tuple(borders)
-    try:
-        return tuple(float(share) for share in borders.replace(",", " ").split())
-    except ValueError:
-        return borders
-
-
-def seasonal_errors(train: NDArray[np.float64], period: int) -> NDArray[np.float64]:
-    """Returns the mean absolute error of repeating the last period, of each series; 0 if it is too short.
-
-    Shape:
-        train: (T, N), NaN where missing. Output: (N,).
-
-    Raises:
-        UserError: If the period is below 1.
-    """
-    if period < 1:
-        raise UserError(f"period {period} is below 1 step; 24 is a day of hours")
-    if len(train) <= period:
-        return np.zeros(train.shape[1])
-    error = np.abs(train[period:] - train[:-period])
-    count = np.maximum((~np.isnan(error)).sum(axis=0), 1)
-    return np.nansum(error, axis=0) / count
 
 
 def chosen_targets(

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.timeseries.data.base import WindowData
-from headway.timeseries.data.borders import find_borders
+from headway.timeseries.data.borders import find_borders, parse_borders
 from headway.timeseries.data.clock import calendar_marks, following
-from headway.timeseries.data.forecasting import parse_borders, seasonal_errors
 from headway.timeseries.data.frames import read_frame
 from headway.timeseries.data.gluonts import panel_of_entries, read_entries
 from headway.timeseries.data.panel import Covariates, Panel, check_series, panel_of
 from headway.timeseries.data.panel_windows import PanelWindows, Rows
-from headway.timeseries.data.scaler import Scaler
+from headway.timeseries.data.scaler import Scaler, scale_covariates
+from headway.timeseries.data.seasonal import seasonal_errors
 from headway.timeseries.data.windows import Units
 
 
@@ -231,12 +231,3 @@ class PanelData(WindowData):
             ),
             **scaled,
         )
-
-
-def scale_covariates(scaler: Scaler, values: NDArray[Any]) -> NDArray[np.float32]:
-    """Returns scaled covariates; a missing one is its mean.
-
-    Shape:
-        values: (..., K). Output: (..., K).
-    """
-    return np.nan_to_num(scaler.forward(values.astype(float))).astype(np.float32)

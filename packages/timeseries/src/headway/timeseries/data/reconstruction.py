@@ -2,15 +2,14 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from headway.core.errors import InputError, UserError
 from headway.core.training.loader import Seeded
 from headway.timeseries.data.base import WindowData
-from headway.timeseries.data.borders import find_borders
-from headway.timeseries.data.forecasting import chosen_places, parse_borders
+from headway.timeseries.data.borders import find_borders, parse_borders
+from headway.timeseries.data.forecasting import chosen_places
 from headway.timeseries.data.hiding import (
     EveryRatio,
     HiddenBatches,
@@ -18,6 +17,7 @@ from headway.timeseries.data.hiding import (
     HidePoints,
     Hiding,
 )
+from headway.timeseries.data.labels import labels_of
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.steps import same_step
 from headway.timeseries.data.table import SeriesTable, read_table
@@ -302,25 +302,3 @@ class AnomalyData(ReconstructionData):
     def preprocessing(self) -> dict[str, Any]:
         """Returns what other windows need, and the column that is no series."""
         return {**super().preprocessing(), "labels": self.labels}
-
-
-def labels_of(table: SeriesTable, name: str) -> np.ndarray:
-    """Returns a column of 0 and 1 as truth values.
-
-    Raises:
-        UserError: If there is no such column.
-        InputError: If a value is another one; it names the row.
-    """
-    if name not in table.names:
-        raise UserError(
-            f"{table.name} has no column {name!r} of labels; it has {', '.join(table.names[:10])}"
-        )
-    values = table.values[:, table.names.index(name)]
-    wrong = ~np.isin(values, (0.0, 1.0))
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise InputError(
-            table.name,
-            f"column {name!r} has {values[row]:g} at {table.stamps[row]}; a label is 0 or 1",
-        )
-    return values == 1.0

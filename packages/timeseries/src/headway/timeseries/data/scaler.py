@@ -106,3 +106,12 @@ def _statistics(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArr
     size = np.abs(centred).max(axis=0, initial=0.0)
     size = np.where(size > 0, size, 1.0)
     return mean, size * np.sqrt(((centred / size) ** 2).sum(axis=0) / count)
+
+
+def scale_covariates(scaler: Scaler, values: NDArray[Any]) -> NDArray[np.float32]:
+    """Returns scaled covariates; a missing one is its mean.
+
+    Shape:
+        values: (..., K). Output: (..., K).
+    """
+    return np.nan_to_num(scaler.forward(values.astype(float))).astype(np.float32)

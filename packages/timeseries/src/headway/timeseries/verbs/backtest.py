@@ -13,8 +13,7 @@ from headway.core.cli.counts import check_positive
 from headway.core.errors import UserError
 from headway.core.files import atomic_write, save_figure
 from headway.core.training.invalid import InvalidItems
-from headway.timeseries.data.borders import find_borders
-from headway.timeseries.data.forecasting import parse_borders
+from headway.timeseries.data.borders import find_borders, parse_borders
 from headway.timeseries.data.panel import (
     Covariates,
     Panel,

@@ -17,8 +17,8 @@ from headway.core.cli.counts import Counts, Policy, check_positive
 from headway.core.cli.device import choose_device
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
-from headway.timeseries.data.classification import pad_series
 from headway.timeseries.data.frames import write_frame
+from headway.timeseries.data.padding import pad_series
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.ts_file import LabelledSeries, read_ts
 from headway.timeseries.verbs.notes import read_notes

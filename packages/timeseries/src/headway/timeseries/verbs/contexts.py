@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from headway.core.errors import UserError
 from headway.timeseries.data.clock import calendar_marks, following
 from headway.timeseries.data.panel import Panel
-from headway.timeseries.data.panel_data import scale_covariates
-from headway.timeseries.data.scaler import Scaler
+from headway.timeseries.data.scaler import Scaler, scale_covariates
 from headway.timeseries.verbs.loading import Predictor
 
 BATCH = 512  # windows of one series

@@ -13,7 +13,7 @@ from headway.core.cli.counts import Counts, Policy
 from headway.core.errors import InputError, UserError
 from headway.core.files import save_figure
 from headway.timeseries.data.frames import write_frame
-from headway.timeseries.data.reconstruction import labels_of
+from headway.timeseries.data.labels import labels_of
 from headway.timeseries.data.table import SeriesTable, read_table
 from headway.timeseries.metrics.step_scores import StepScores
 from headway.timeseries.pictures import anomaly_figure

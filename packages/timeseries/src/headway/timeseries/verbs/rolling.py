@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from headway.core.cli.progress import with_progress
 from headway.core.errors import UserError
-from headway.timeseries.data.forecasting import seasonal_errors
 from headway.timeseries.data.panel import Panel
 from headway.timeseries.data.scaler import Scaler
+from headway.timeseries.data.seasonal import seasonal_errors
 from headway.timeseries.metrics import coverage, crps_from_quantiles
 from headway.timeseries.models.probabilistic import LEVELS
 from headway.timeseries.verbs.candidates import Candidate

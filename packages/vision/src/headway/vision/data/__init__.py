@@ -1,15 +1,20 @@
 """Data modules of pictures, and what happens to pictures on their way to a model."""
 
+from typing import TYPE_CHECKING
+
+from headway.core.lazy import lazily
 from headway.vision.data.batch_augmentation import BatchAugmentation, Cutout, PadCropFlip
 from headway.vision.data.box_transforms import BoxAugmentation, DetectionPreprocessing
-from headway.vision.data.cifar10 import CIFAR10
-from headway.vision.data.detection import COCODetection, VOCDetection
-from headway.vision.data.digits import Digits
-from headway.vision.data.fashion_mnist import FashionMNIST
-from headway.vision.data.image_folder import ImageFolder
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.data.transforms import TrainingAugmentation, evaluation_transform
 from headway.vision.data.trivial_augment import BatchTrivialAugment
+
+if TYPE_CHECKING:
+    from headway.vision.data.cifar10 import CIFAR10
+    from headway.vision.data.detection import COCODetection, VOCDetection
+    from headway.vision.data.digits import Digits
+    from headway.vision.data.fashion_mnist import FashionMNIST
+    from headway.vision.data.image_folder import ImageFolder
 
 __all__ = [
     "CIFAR10",
@@ -28,3 +33,16 @@ __all__ = [
     "VOCDetection",
     "evaluation_transform",
 ]
+
+# They need Lightning, which loads when one of them does.
+__getattr__ = lazily(
+    __name__,
+    {
+        "CIFAR10": "cifar10",
+        "COCODetection": "detection",
+        "VOCDetection": "detection",
+        "Digits": "digits",
+        "FashionMNIST": "fashion_mnist",
+        "ImageFolder": "image_folder",
+    },
+)

@@ -10,7 +10,7 @@ from torchmetrics.detection import MeanAveragePrecision
 from headway.core.errors import UserError
 from headway.core.files import atomic_write
 from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
-from headway.vision.data.detection import DetectionBatch
+from headway.vision.data.detection_batch import DetectionBatch
 from headway.vision.drawing import draw_boxes, sheet
 from headway.vision.models.detections import found_objects, to_corners
 from headway.vision.tasks.detection_loss import DetectionLoss

@@ -16,7 +16,7 @@ from headway.core.cli.counts import Counts, Policy, check_positive
 from headway.core.cli.progress import with_progress
 from headway.core.errors import UserError
 from headway.core.files import atomic_write, staged_folder
-from headway.vision.data.detection import fill_up
+from headway.vision.data.detection_batch import fill_up
 from headway.vision.data.reading import ImageError
 from headway.vision.drawing import draw_boxes
 from headway.vision.verbs.image_ids import read_image_ids

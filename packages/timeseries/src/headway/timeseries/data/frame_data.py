@@ -1,0 +1,27 @@
+"""A panel from a frame in memory."""
+
+from typing import Any
+
+import pandas as pd
+
+from headway.timeseries.data.panel import Panel, panel_of
+from headway.timeseries.data.panel_data import PanelData
+
+
+class FrameData(PanelData):
+    """The series of a long frame.
+
+    Args:
+        frame: One row for each series and moment.
+        options: As for ``PanelData``, without a path.
+    """
+
+    def __init__(self, frame: pd.DataFrame, **options: Any) -> None:
+        super().__init__(path="frame", **options)
+        self.frame = frame
+
+    def read(self) -> Panel:
+        """Returns the series of the frame."""
+        return panel_of(
+            self.frame, "frame", covariates=self.columns, invalid=self.invalid, freq=self.freq
+        )
