@@ -119,3 +119,51 @@ def test_wrong_words_are_one_line(words, said, capsys):
     assert said in line
     assert line.startswith("headway: ")
     assert line.count("\n") == 1
+
+
+BUILT = {
+    "mixers": "SelfAttention",
+    "feedforwards": "GLU",
+    "positions": "RelativeVectors",
+    "norms": "RMSNorm",
+    "blocks": "MacaronBlock",
+    "resamplers": "TokenMerging",
+    "heads": "ClassificationHead",
+    "optimizers": "AdamW",
+    "schedules": "WarmupCosine",
+    "datasets": "ImageFolder",
+    "tasks": "Forecasting",
+    "verbs": "timeseries/forecast",
+}
+
+
+@pytest.mark.parametrize("kind", BUILT)
+def test_every_kind_of_part_is_listed_with_a_line(kind, capsys):
+    assert main(["ls", kind, "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert BUILT[kind] in rows
+    assert all(row["about"] for row in rows.values()), [
+        n for n, r in rows.items() if not r["about"]
+    ]
+
+
+def test_what_cannot_be_built_is_not_listed(capsys):
+    for kind, base in [
+        ("datasets", "DetectionData"),
+        ("tasks", "Task"),
+        ("optimizers", "OptimizerFactory"),
+    ]:
+        assert main(["ls", kind, base]) == 0
+        assert base not in capsys.readouterr().out.split()
+
+
+def test_todo_names_what_the_catalogue_lacks(tmp_path, capsys):
+    papers = tmp_path / "papers.tsv"
+    papers.write_text("id\tname\n149\tShaw RPE\n\n# later\n99999\tUnheard of\n")
+    assert main(["ls", "systems", "--todo", str(papers)]) == 0
+    assert capsys.readouterr().out == "99999  Unheard of\n"
+    papers.write_text("1\nseven\n")
+    assert main(["ls", "systems", "--todo", str(papers)]) == 2
+    assert "papers.tsv:2: starts with 'seven'" in capsys.readouterr().err
+    assert main(["ls", "models", "--todo", str(papers)]) == 2
+    assert "headway ls systems --todo LIST" in capsys.readouterr().err

@@ -1,16 +1,20 @@
 """``headway ls``: what is installed, read from files without importing them."""
 
-import ast
 import fnmatch
 import importlib
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from headway.core.cli.parser import Parser
+from headway.core.cli.parts import KINDS, parts
 from headway.core.cli.recipes import recipes
+from headway.core.errors import InputError, UserError
 from headway.core.plugins import domains
-from headway.core.systems import installed_packages, modules, read_systems
+from headway.core.reading import read_lines
+from headway.core.systems import read_systems
 
 Row = dict[str, Any]
 
@@ -26,8 +30,18 @@ def run(verb: str, words: list[str]) -> int:
     parser.add_argument("kind", choices=tuple(_KINDS), help="what to list")
     parser.add_argument("pattern", nargs="?", help="part of the name, or a pattern with * and ?")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--todo",
+        metavar="LIST",
+        help="of systems: the lines of a list of papers that are not among them",
+    )
     args = parser.parse_args(words)
-    rows = [row for row in _KINDS[args.kind]() if _matches(row["name"], args.pattern)]
+    if args.todo is not None and args.kind != "systems":
+        raise UserError(
+            "--todo compares a list of papers with systems: headway ls systems --todo LIST"
+        )
+    rows = lacking(args.todo) if args.todo is not None else _KINDS[args.kind]()
+    rows = [row for row in rows if _matches(row["name"], args.pattern)]
     if args.json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return 0
@@ -75,23 +89,46 @@ def _models() -> list[Row]:
     return rows
 
 
-def _mixers() -> list[Row]:
-    """Returns every class that descends from ``TokenMixer``, directly or not."""
-    classes: dict[str, tuple[set[str], Row]] = {}
-    for package, folder in installed_packages().items():
-        for module, _, tree in modules(package, folder):
-            for node in tree.body:
-                if isinstance(node, ast.ClassDef):
-                    bases = {ast.unparse(base).rsplit(".", 1)[-1] for base in node.bases}
-                    about = (ast.get_docstring(node) or "").partition("\n")[0]
-                    row = {"name": node.name, "about": about, "where": f"{module}:{node.name}"}
-                    classes[node.name] = (bases, row)
-    mixers = {"TokenMixer"}
-    while new := {n for n, (bases, _) in classes.items() if n not in mixers and bases & mixers}:
-        mixers |= new
-    # A name with an underscore is what others are built on.
-    public = sorted(name for name in mixers - {"TokenMixer"} if not name.startswith("_"))
-    return [classes[name][1] for name in public]
+def _verbs() -> list[Row]:
+    """Returns the verbs of all domains; those that several share once for each."""
+    return [
+        {"name": f"{domain.name}/{name}", "about": verb.help}
+        for domain in domains().values()
+        for name, verb in sorted(domain.verbs.items())
+    ]
 
 
-_KINDS = {"recipes": _recipes, "models": _models, "systems": read_systems, "mixers": _mixers}
+_KINDS: dict[str, Callable[[], list[Row]]] = {
+    "recipes": _recipes,
+    "models": _models,
+    "systems": read_systems,
+    "verbs": _verbs,
+    **{kind: partial(parts, kind) for kind in KINDS},
+}
+
+
+def lacking(path: str) -> list[Row]:
+    """Returns the lines of a list whose numbers no ``@system`` has.
+
+    Args:
+        path: A text file, a table perhaps; every line starts with the number of a paper. Empty lines, a
+            header and lines that start with ``#`` count as nothing.
+
+    Raises:
+        InputError: If a line behind the header starts with no number.
+    """
+    done = {entry["id"] for entry in read_systems()}
+    rows: list[Row] = []
+    for place, (number, line) in enumerate(read_lines(path, "list of systems")):
+        first, *rest = line.strip().split(None, 1) or [""]
+        if not first or first.startswith("#"):
+            continue
+        if not first.isdecimal():
+            if place == 0:
+                continue
+            raise InputError(
+                f"{path}:{number}", f"starts with {first!r}, which is no number of a paper"
+            )
+        if int(first) not in done:
+            rows.append({"name": first, "about": " ".join(rest)})
+    return rows
