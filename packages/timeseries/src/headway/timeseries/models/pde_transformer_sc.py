@@ -148,7 +148,7 @@ class PDETransformerSC(Simulator):
             found = None if kinds is None else tuple(kinds.shape)
             raise UserError(f"{x.shape[1]} fields need as many kinds, got {found}")
         if equation is None:
-            equation = torch.zeros(len(x), dtype=torch.long, device=x.device)
+            equation = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
         known = [
             kind(kinds)[None] + of(equation)[:, None]
             for kind, of in zip(self.kind, self.equation, strict=True)
