@@ -106,3 +106,17 @@ def test_merging_without_looking_ahead(where: str) -> None:
     with pytest.raises(UserError, match="SelfAttention is causal.*use Neighbours"):
         merge_tokens(unmerge_model(model), MostSimilar(ratio=0.5), where=where)
     assert torch.equal(model(**given), before)
+
+
+def test_returns_and_observations_are_read_in_the_units_of_their_statistics() -> None:
+    model, given = transformer(), batch()
+    before = model(**given)
+    model.set_statistics(torch.full((4,), 0.5), torch.full((4,), 2.0), 10.0)
+    larger = {
+        "observations": 2 * given["observations"] + 0.5,
+        "returns_to_go": 10 * given["returns_to_go"],
+    }
+    torch.testing.assert_close(model(**(given | larger)), before)
+    assert not torch.allclose(
+        model(**(given | {**larger, "returns_to_go": given["returns_to_go"]})), before
+    )

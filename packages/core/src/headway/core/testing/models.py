@@ -21,8 +21,8 @@ class Case:
 
     Args:
         make: Builds the model.
-        inputs: Draws what it is called with, ``(batch, size)``; ``size`` is that of the axis which an exported
-            graph leaves free beside the batch (time, series), if there is one.
+        inputs: Draws what it is called with, ``(batch, size)``; ``size`` is that of the axis which a graph
+            leaves free beside the batch (time, series), if there is one.
         sizes: A size, and others that a graph made with the first must take; one if there is no such axis.
         least: Of the sizes that a graph takes.
         narrow: Whether the model answers nearly the same in bfloat16.
@@ -81,7 +81,7 @@ def check_copies(case: Case, folder: Path) -> None:
     """Asserts that whatever way a model is copied, moved or saved, the copy answers the same.
 
     By the meta device (emptied, with NaN where nothing was loaded; and with the tensors put in place), a
-    folder, ``deepcopy`` and pickle; also that an empty batch has an empty answer, and bfloat16 nearly the same.
+    folder, ``deepcopy`` and pickle. An empty batch has an empty answer, and bfloat16 nearly the same.
     """
     model, given = case.model(), case.inputs(3, case.sizes[0])
     wanted = ask(model, given)
@@ -104,10 +104,16 @@ def check_copies(case: Case, folder: Path) -> None:
         assert empty.shape == (0, *answer.shape[1:])
     if not case.narrow:
         return
-    halved = tree_map(lambda x: x.bfloat16() if x.is_floating_point() else x, given)
+    halved = tree_map(narrowed, given)
     for found, answer in zip(ask(copy.deepcopy(model).bfloat16(), halved), wanted, strict=True):
         difference = (found.float() - answer.float()).abs().max()
         assert difference <= 0.1 * answer.float().abs().max().clamp_min(1e-6)
+
+
+def narrowed(given: Any) -> Any:
+    """Returns a tensor of numbers in bfloat16, anything else as it is."""
+    numbers = isinstance(given, Tensor) and given.is_floating_point()
+    return given.bfloat16() if numbers else given
 
 
 def dimensions(case: Case) -> tuple[Any, ...]:
@@ -116,7 +122,9 @@ def dimensions(case: Case) -> tuple[Any, ...]:
     first = case.sizes[0]
     other = case.sizes[1] if len(case.sizes) > 1 else first
 
-    def named(one: Tensor, more: Tensor, larger: Tensor) -> dict[int, Any]:
+    def named(one: Any, more: Any, larger: Any) -> dict[int, Any] | None:
+        if one is None:
+            return None
         found = {}
         for axis, sides in enumerate(zip(one.shape, more.shape, larger.shape, strict=True)):
             if sides[0] != sides[1]:

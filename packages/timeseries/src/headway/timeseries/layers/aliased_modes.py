@@ -242,7 +242,9 @@ class AliasedEnvelopes(Module):
         series = x.detach().cpu().double().transpose(1, 2).flatten(0, 1).numpy()
         options = {"alpha": self.alpha, "noise": self.noise, "pairs": self.pairs}
         found = np.stack([np.stack(aceemd(row, **options)) for row in series], axis=1)
-        upper, lower = torch.from_numpy(found).to(x).unflatten(1, (x.shape[0], x.shape[2])).transpose(2, 3)
+        upper, lower = (
+            torch.from_numpy(found).to(x).unflatten(1, (x.shape[0], x.shape[2])).transpose(2, 3)
+        )
         return upper, lower
 
     def forward(self, x: Tensor) -> Tensor:

@@ -153,5 +153,6 @@ class PDETransformer(Simulator):
             )
         if conditions.shape != (x.shape[0], self.conditions):
             raise UserError(
-                f"{x.shape[0]} items need conditions ({x.shape[0]}, {self.conditions}), got {tuple(conditions.shape)}"
+                f"{x.shape[0]} items need conditions ({x.shape[0]}, {self.conditions}), "
+                f"got {tuple(conditions.shape)}"
             )
