@@ -120,3 +120,13 @@ def test_returns_and_observations_are_read_in_the_units_of_their_statistics() ->
     assert not torch.allclose(
         model(**(given | {**larger, "returns_to_go": given["returns_to_go"]})), before
     )
+
+
+def test_later_steps_count_as_the_last_and_the_last_is_its_own() -> None:
+    model, last = transformer(), 999
+
+    def actions(step: int) -> Tensor:
+        return model(**(batch() | {"timesteps": torch.full((2, STEPS), step)}))
+
+    assert torch.equal(actions(last + 50), actions(last))
+    assert not torch.allclose(actions(last - 1), actions(last))

@@ -207,7 +207,7 @@ class TimesFM(Forecaster):
         tokens = tokens + self.kind.weight[self.frequency]
         layout = Layout() if whole else Layout(valid=known.any(dim=2))
         tokens, _ = self.decoder(tokens, layout)
-        answer = self.head(tokens[:, -1]).unflatten(1, (self.output, 1 + len(self.quantiles)))
+        answer = self.head(tokens[:, -1]).unflatten(1, (self.output, 1 + len(self.quantiles or ())))
         return answer * scale[..., None] + mean[..., None]
 
 
