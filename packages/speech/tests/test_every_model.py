@@ -39,11 +39,17 @@ CASES = {
 }
 
 
+# What other cases hold is tried by itself in `make test-all`.
+PARTS, SLOW = ("Conformer",), [pytest.mark.slow]
+
+
 def test_every_model_has_a_case() -> None:
     assert CASES.keys() >= set(models.list_models())
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=SLOW if name in PARTS else []) for name in CASES]
+)
 def test_copies_of_a_model_answer_as_it_does(name: str, tmp_path: Path) -> None:
     check_copies(CASES[name], tmp_path)
 

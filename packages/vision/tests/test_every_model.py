@@ -36,6 +36,10 @@ CASES = {
 }
 
 
+# What other cases hold is tried by itself in `make test-all`.
+PARTS, SLOW = ("Swin", "Features"), [pytest.mark.slow]
+
+
 def test_every_model_has_a_case() -> None:
     classes = [getattr(models, name) for name in models.__all__]
     assert CASES.keys() == {
@@ -43,7 +47,9 @@ def test_every_model_has_a_case() -> None:
     }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=SLOW if name in PARTS else []) for name in CASES]
+)
 def test_copies_of_a_model_answer_as_it_does(name: str, tmp_path: Path) -> None:
     check_copies(CASES[name], tmp_path)
 
