@@ -106,3 +106,27 @@ def test_merging_without_looking_ahead(where: str) -> None:
     with pytest.raises(UserError, match="SelfAttention is causal.*use Neighbours"):
         merge_tokens(unmerge_model(model), MostSimilar(ratio=0.5), where=where)
     assert torch.equal(model(**given), before)
+
+
+def test_returns_and_observations_are_read_in_the_units_of_their_statistics() -> None:
+    model, given = transformer(), batch()
+    before = model(**given)
+    model.set_statistics(torch.full((4,), 0.5), torch.full((4,), 2.0), 10.0)
+    larger = {
+        "observations": 2 * given["observations"] + 0.5,
+        "returns_to_go": 10 * given["returns_to_go"],
+    }
+    torch.testing.assert_close(model(**(given | larger)), before)
+    assert not torch.allclose(
+        model(**(given | {**larger, "returns_to_go": given["returns_to_go"]})), before
+    )
+
+
+def test_later_steps_count_as_the_last_and_the_last_is_its_own() -> None:
+    model, last = transformer(), 999
+
+    def actions(step: int) -> Tensor:
+        return model(**(batch() | {"timesteps": torch.full((2, STEPS), step)}))
+
+    assert torch.equal(actions(last + 50), actions(last))
+    assert not torch.allclose(actions(last - 1), actions(last))

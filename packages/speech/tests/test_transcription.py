@@ -13,9 +13,12 @@ from headway.core.errors import UserError
 from headway.core.mixers import GatedConvolutionMixer
 from headway.core.training import AdamW
 from headway.speech.data import DigitStrings, FrontEnd
+from headway.speech.data.batching import SpeechBatch
+from headway.speech.data.tokenizer import Tokenizer
 from headway.speech.layers import ConvolutionSubsampling
 from headway.speech.models import CTC, Conformer, CTCOutput
 from headway.speech.tasks import Transcription
+from headway.speech.verbs.loading import Recogniser
 
 
 def trainer(path: Path, **options) -> lightning.Trainer:
@@ -92,6 +95,44 @@ def test_the_loss_is_that_of_ctc_and_infeasible_texts_cost_nothing(digits: Path)
     torch.testing.assert_close(task._loss(output, batch), torch.stack(losses).mean())
     short = CTCOutput(output.log_probs[:, :1], torch.ones(4).long())
     assert torch.isfinite(task._loss(short, batch))
+
+
+class Talker(nn.Module):
+    """Answers with given log-probabilities, whose blank is an entry of choice."""
+
+    def __init__(self, log_probs: Tensor, blank: int) -> None:
+        super().__init__()
+        self.log_probs, self.blank = log_probs, blank
+        self.vocab_size = log_probs.shape[2]
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> CTCOutput:
+        return CTCOutput(self.log_probs, torch.tensor([self.log_probs.shape[1]]))
+
+
+def test_the_blank_is_the_entry_that_the_model_names() -> None:
+    torch.manual_seed(0)
+    spoken = torch.tensor([1, 3, 1, 0])  # in a vocabulary whose blank is entry 3
+    log_probs = (torch.randn(1, 4, 4) + 9 * nn.functional.one_hot(spoken, 4)).log_softmax(-1)
+    model = Talker(log_probs, blank=3)
+    task = Transcription(backbone=model, optimizer=AdamW(lr=1e-3))
+    inputs, lengths = torch.zeros(1, 4, 2), torch.tensor([4])
+    targets = torch.tensor([[1, 1, 0]])
+    batch = SpeechBatch(inputs, lengths, targets, torch.tensor([3]))
+    output = model(inputs, lengths)
+    wanted = nn.functional.ctc_loss(
+        log_probs.transpose(0, 1), targets, output.lengths, batch.target_lengths, blank=3
+    )
+    torch.testing.assert_close(task._loss(output, batch), wanted)
+    [heard] = task._heard(output)
+    assert heard.entries == [1, 1, 0]
+    recogniser = Recogniser(
+        model=model,  # pyright: ignore[reportArgumentType]
+        front_end=FrontEnd(),
+        tokenizer=Tokenizer(tokens=["a", "b", "c", "_"], blank=3),
+        device=torch.device("cpu"),
+    )
+    [heard] = recogniser.decode(output)
+    assert heard.entries == [1, 1, 0]
 
 
 def test_a_small_conformer_learns_tones(tmp_path: Path, digits: Path) -> None:

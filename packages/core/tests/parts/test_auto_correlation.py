@@ -89,3 +89,14 @@ def test_what_cannot_work_is_refused() -> None:
         AutoCorrelationCross(8, 2)(x)
     with pytest.raises(UserError, match="factor must be above 0"):
         AutoCorrelation(8, 2, factor=0)
+
+
+def test_long_sequences_of_narrow_numbers_are_transformed_in_wide_ones() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 1100, 8, generator=generator)
+    mixer = AutoCorrelation(8, 2).eval()
+    wanted = mixer(x)
+    found = mixer.bfloat16()(x.bfloat16())
+    assert found.dtype == torch.bfloat16
+    assert found.isfinite().all()
+    assert found.shape == wanted.shape

@@ -185,3 +185,15 @@ def test_more_channels_keep_what_was_learned() -> None:
     expected = vit(grey.expand(-1, 3, -1, -1))
     vit.set_channels(1)
     torch.testing.assert_close(vit(grey), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [2, 5, 6])
+def test_grey_in_any_number_of_channels_is_about_as_bright(channels: int) -> None:
+    embedding = small().embedding
+    with torch.no_grad():
+        embedding.weight.fill_(0.5)
+    grey = torch.randn(2, 1, 32, 32)
+    expected, _ = embedding(grey.expand(-1, 3, -1, -1))
+    embedding.set_channels(channels)
+    found, _ = embedding(grey.expand(-1, channels, -1, -1))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)

@@ -7,10 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from headway.core.answers import answer
 from headway.core.layout import Layout
 from headway.core.module import Module
 
 
+@answer
 class StudentT(NamedTuple):
     """Student's t-distributions.
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
@@ -22,8 +23,6 @@ _SHORT = 1024
 class _AutoCorrelation(TokenMixer):
     """What both forms share: the lags, and the average of the values that they point to."""
 
-    # The number of lags goes by the logarithm of the number of tokens.
-    free_tokens: ClassVar[bool] = False
     factor: float
     batch_lags: bool
 
@@ -32,12 +31,20 @@ class _AutoCorrelation(TokenMixer):
         tokens = query.shape[1]
         agreement = circular_correlation(query, key) / query.shape[2]
         tap(self, "correlation", agreement)
-        number = max(1, min(tokens, int(self.factor * math.log(tokens))))
+        ranked = agreement
         if self.training and self.batch_lags:
-            lags = agreement.mean(dim=0).topk(number).indices.expand(query.shape[0], -1)
+            ranked = agreement.mean(dim=0, keepdim=True)
+        if isinstance(tokens, int):
+            number = max(1, min(tokens, int(self.factor * math.log(tokens))))
+            lags = ranked.topk(number, dim=-1).indices.expand(query.shape[0], -1)
+            weights = agreement.gather(1, lags).softmax(dim=-1)
         else:
-            lags = agreement.topk(number, dim=-1).indices
-        weights = agreement.gather(1, lags).softmax(dim=-1)
+            # The free tokens of an exported graph: all lags in order, of which the first ones count.
+            lags = ranked.argsort(dim=-1, descending=True).expand(query.shape[0], -1)
+            count = torch.ones(tokens, dtype=torch.float64, device=query.device).sum()
+            number = (self.factor * count.log()).long()
+            late = torch.arange(tokens, device=query.device) >= number.clamp_min(1)
+            weights = agreement.gather(1, lags).masked_fill(late, -math.inf).softmax(dim=-1)
         return roll_and_add(value, lags, weights)
 
 
@@ -152,12 +159,18 @@ class AutoCorrelationCross(_AutoCorrelation):
             raise UserError("AutoCorrelationCross needs context=, the sequence to align")
         if context_layout is not None and context_layout.padded:
             raise UserError("AutoCorrelationCross takes no padded context; align items one by one")
-        both = self.kv(context)[:, : x.shape[1]]
-        missing = x.shape[1] - both.shape[1]
-        if missing:
-            both = torch.cat([both, both.new_zeros(both.shape[0], missing, both.shape[2])], dim=1)
+        both = self.kv(context)
+        free = not isinstance(x.shape[1], int) or not isinstance(both.shape[1], int)
+        # Which of the two is longer is not known of free numbers: enough zeros for either.
+        missing = x.shape[1] if free else max(0, x.shape[1] - both.shape[1])
+        both = F.pad(both, (0, 0, 0, missing))[:, : x.shape[1]]
         key, value = both.chunk(2, dim=-1)
         return self.out_dropout(self.projection(self._aggregate(self.q(x), key, value)))
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In float32 at least: there are no transforms of narrower types."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def circular_correlation(query: Tensor, key: Tensor) -> Tensor:
@@ -169,6 +182,12 @@ def circular_correlation(query: Tensor, key: Tensor) -> Tensor:
         query, key: (B, N, C). Output: (B, N).
     """
     tokens = query.shape[1]
+    if not isinstance(tokens, int):
+        # In a graph that leaves the number open, neither strides nor frequencies may be computed from it.
+        products = key @ query.transpose(1, 2)
+        places = torch.arange(tokens, device=query.device)
+        later = (places[:, None] + places) % tokens
+        return products.gather(2, later.expand(products.shape[0], -1, -1)).sum(dim=1)
     if tokens <= _SHORT:
         products = key @ query.transpose(1, 2)
         # Row t of the products, written twice in a row, begins one place later than row t - 1: what
@@ -177,8 +196,8 @@ def circular_correlation(query: Tensor, key: Tensor) -> Tensor:
         shape = (products.shape[0], tokens, tokens)
         return twice.as_strided(shape, (2 * tokens**2, 2 * tokens + 1, 1)).sum(dim=1)
     # One transform back: the sum over the channels can be taken before.
-    spectrum = torch.fft.rfft(query, dim=1) * torch.fft.rfft(key, dim=1).conj()
-    return torch.fft.irfft(spectrum.sum(dim=-1), n=tokens, dim=1)
+    spectrum = torch.fft.rfft(_wide(query), dim=1) * torch.fft.rfft(_wide(key), dim=1).conj()
+    return torch.fft.irfft(spectrum.sum(dim=-1), n=tokens, dim=1).to(query.dtype)
 
 
 def roll_and_add(value: Tensor, lags: Tensor, weights: Tensor) -> Tensor:
@@ -189,9 +208,13 @@ def roll_and_add(value: Tensor, lags: Tensor, weights: Tensor) -> Tensor:
     """
     tokens = value.shape[1]
     kernel = value.new_zeros(value.shape[0], tokens).scatter_add(1, lags, weights.to(value.dtype))
+    if not isinstance(tokens, int):
+        places = torch.arange(tokens, device=value.device)
+        return kernel[:, (places - places[:, None]) % tokens] @ value
     if tokens <= _SHORT:
         # Row t of the matrix is the kernel, rolled on by t.
         rolled = torch.cat([kernel, kernel], dim=1)[:, 1:].unfold(1, tokens, 1).flip(1)
         return rolled @ value
-    spectrum = torch.fft.rfft(value, dim=1) * torch.fft.rfft(kernel, dim=1).conj()[..., None]
-    return torch.fft.irfft(spectrum, n=tokens, dim=1)
+    turned = torch.fft.rfft(_wide(kernel), dim=1).conj()[..., None]
+    spectrum = torch.fft.rfft(_wide(value), dim=1) * turned
+    return torch.fft.irfft(spectrum, n=tokens, dim=1).to(value.dtype)

@@ -11,6 +11,7 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer
 from headway.core.norms.masked_batch_norm import MaskedBatchNorm
+from headway.core.ops.tracing import settled
 
 
 class GatedConvolutionMixer(TokenMixer):
@@ -71,7 +72,7 @@ class GatedConvolutionMixer(TokenMixer):
         gated = F.glu(self.expand(x), dim=-1)
         if real is not None:
             gated = gated.masked_fill(~real[..., None], 0.0)
-        mixed = self.convolution(gated.transpose(1, 2)).transpose(1, 2)
+        mixed = settled(self.convolution(gated.transpose(1, 2)).transpose(1, 2))
         normed = self._normalise(mixed, real)
         return self.dropout(self.projection(self.activation(normed)))
 

@@ -178,7 +178,7 @@ class LegendreMemory(TokenMixer):
         if cache is not None:
             counts = torch.full_like(cache.lengths, x.shape[1]) if real is None else real.sum(dim=1)
             longer = torch.cat([cache.state[:, None], memory.to(cache.state.dtype)], dim=1)
-            cache.state = longer[torch.arange(len(x), device=x.device), counts]
+            cache.state = longer[torch.arange(x.shape[0], device=x.device), counts]
             cache.lengths = cache.lengths + counts
         seen = torch.cat([memory.flatten(2).to(x.dtype), x], dim=2)
         return self.projection(self.activation(self.read(seen)))

@@ -13,8 +13,6 @@ from headway.core.ops.decode import seen_keys
 from headway.core.taps import tap, wants
 
 CONTIGUOUS = torch.contiguous_format
-# Before 2.7 torch does not tell exporting from compiling.
-exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 def attend(
@@ -49,7 +47,7 @@ def attend(
         out = attention(query, key, value, dropout=dropout, **options)
         # Heads in front, in memory, too: a converter (ONNX) puts products in the place of a fused kernel
         # with a mask, and the views of an exported graph must fit what those return.
-        return out.clone(memory_format=CONTIGUOUS) if exporting() else out
+        return out.clone(memory_format=CONTIGUOUS) if torch.compiler.is_exporting() else out
     # With the identity as values, the output of attention is its weights.
     keys = key.shape[2]
     identity = torch.eye(keys, dtype=value.dtype, device=value.device)

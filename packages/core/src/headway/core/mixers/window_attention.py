@@ -11,7 +11,7 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
 from headway.core.mixers.base import TokenMixer, check_heads
-from headway.core.mixers.scores import attend, exporting, split_heads
+from headway.core.mixers.scores import attend, split_heads
 from headway.core.ops.window_attention import Plan, join, plan_for, seen, split, window_attention
 from headway.core.positions.relative import RelativeBias
 from headway.core.taps import wants
@@ -111,7 +111,7 @@ class WindowAttention(TokenMixer):
         table, index = self.position.table.to(x.dtype), self._index(plan.window, x)
         dropped = self.training and self.dropout > 0.0
         watched = any(wants(self, name) for name in ("queries", "keys", "values", "weights"))
-        if dropped or watched or exporting():
+        if dropped or watched or torch.compiler.is_exporting():
             out = self._apart(projected, plan, padding, table, index)
         else:
             out = window_attention(

@@ -18,6 +18,15 @@ def readable(numbers: Tensor) -> bool:
     )
 
 
+def settled(x: Tensor) -> Tensor:
+    """The same numbers, in a graph that is exported with plain strides.
+
+    Where a number of tokens is computed from a free one (by strides of a convolution), what follows would
+    compare it with other strides of a transposed view, and the answer would bind the free one.
+    """
+    return x.contiguous() if torch.compiler.is_exporting() else x
+
+
 def constant(function: Function) -> Function:
     """Marks a function whose answer a tracer takes as it is, instead of following it.
 

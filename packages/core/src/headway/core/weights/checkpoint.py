@@ -188,7 +188,8 @@ def _clean(content: Any, path: Path) -> dict[str, Tensor]:
     for prefix in ("module.", "backbone."):
         if state and all(name.startswith(prefix) for name in state if "." in name):
             state = {name.removeprefix(prefix): value for name, value in state.items()}
-    if not state:
+    # A model without parameters (a naive forecast) is saved as a file without tensors.
+    if content and not state:
         raise UserError(f"{path} holds no tensors")
     return state
 

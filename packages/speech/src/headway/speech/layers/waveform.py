@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.norms import LayerNorm
+from headway.core.ops.tracing import settled
 from headway.speech.layers.stem import SpeechStem, zero_beyond
 
 
@@ -115,11 +116,12 @@ class WaveformStem(SpeechStem):
             x = convolution(x)
             lengths = self._shorter(lengths, self.kernels[place], self.strides[place])
             if self.kind == "layer":
-                x = self.norms[place](x.transpose(1, 2)).transpose(1, 2)
+                x = self.norms[place](settled(x.transpose(1, 2)))
+                x = settled(x.transpose(1, 2))
             elif place == 0:
                 x = self.norms[0](x, lengths)
             x = F.gelu(x)
-        return self.dropout(self.projection(self.norm(x.transpose(1, 2)))), tokens
+        return self.dropout(self.projection(self.norm(settled(x.transpose(1, 2))))), tokens
 
     @staticmethod
     def _shorter(lengths: Tensor, kernel: int, stride: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from headway.core.answers import answer
 from headway.core.blocks import MacaronBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
 from headway.core.feedforward import MLP
@@ -26,6 +27,7 @@ RELATIVE_ATTENTION = partial(SelfAttention, position=RelativeSinusoidal)
 SWISH_MLP = partial(MLP, activation=nn.SiLU)
 
 
+@answer
 class Encoded(NamedTuple):
     """What a speech encoder returns.
 

@@ -5,12 +5,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from headway.core.answers import answer
 from headway.core.errors import UserError
 from headway.core.heads import TokenHead
 from headway.core.module import Module
 from headway.speech.models.conformer import Conformer
 
 
+@answer
 class CTCOutput(NamedTuple):
     """What a recogniser returns.
 

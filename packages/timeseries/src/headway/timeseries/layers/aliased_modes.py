@@ -232,10 +232,19 @@ class AliasedEnvelopes(Module):
 
     def envelopes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the upper and the lower envelopes, each like ``x``."""
+        if torch.compiler.is_exporting():
+            raise UserError(
+                f"{type(self).__name__} cannot be exported: sifting decides by the numbers how long it goes "
+                "on; export an ACEFormer with envelopes=None"
+            )
+        if not x.shape[0]:
+            return x, x
         series = x.detach().cpu().double().transpose(1, 2).flatten(0, 1).numpy()
         options = {"alpha": self.alpha, "noise": self.noise, "pairs": self.pairs}
         found = np.stack([np.stack(aceemd(row, **options)) for row in series], axis=1)
-        upper, lower = torch.from_numpy(found).to(x).unflatten(1, (len(x), -1)).transpose(2, 3)
+        upper, lower = (
+            torch.from_numpy(found).to(x).unflatten(1, (x.shape[0], x.shape[2])).transpose(2, 3)
+        )
         return upper, lower
 
     def forward(self, x: Tensor) -> Tensor:

@@ -48,7 +48,8 @@ class SeriesDecomposition(Module):
         if x.shape[1] <= _SHORT:
             averages = _kept_averages if readable(x) else _averages
             matrix = averages(x.shape[1], reach, x.dtype, x.device)
-            if x.shape[2] < _FEW:
+            # A free number of series is no number to compare with.
+            if isinstance(x.shape[2], int) and x.shape[2] < _FEW:
                 trend = (x.transpose(1, 2) @ matrix.T).transpose(1, 2)
             else:
                 trend = matrix @ x

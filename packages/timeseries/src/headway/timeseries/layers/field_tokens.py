@@ -120,5 +120,5 @@ class MixedFields(FieldTokens):
         """Returns fields."""
         patches = self.head(tokens[:, 0]).unflatten(1, grid).unflatten(3, (self.fields, -1))
         return fields_of(patches.movedim(3, 1).flatten(0, 1), self.patch).unflatten(
-            0, (len(tokens), self.fields)
+            0, (tokens.shape[0], self.fields)
         )

@@ -70,11 +70,15 @@ class FourierSeason(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the season."""
+        if not x.shape[0]:
+            # The libraries of transforms refuse nothing at all.
+            return x
         tokens = x.shape[1]
-        waves = torch.fft.rfft(x, dim=1)
+        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        waves = torch.fft.rfft(wide, dim=1)
         inner = waves[:, 1:-1] if tokens % 2 == 0 else waves[:, 1:]
         kept = int(self.share * math.log(inner.shape[1])) if inner.shape[1] else 0
         places = inner.abs().topk(kept, dim=1).indices
         chosen = torch.zeros_like(inner).scatter(1, places, inner.gather(1, places))
         chosen = F.pad(chosen, (0, 0, 1, waves.shape[1] - 1 - inner.shape[1]))
-        return torch.fft.irfft(chosen, n=tokens, dim=1, norm="forward")
+        return torch.fft.irfft(chosen, n=tokens, dim=1, norm="forward").to(x.dtype)

@@ -73,7 +73,7 @@ class MemoryBlock(Block):
         self.feedforward = Residual(
             dim,
             feedforward(dim),
-            norm=lambda _: torch.nn.Identity(),
+            norm=torch.nn.Identity,
             layer_scale=layer_scale,
             drop_path=drop_path,
         )

@@ -109,9 +109,9 @@ class JoinedOrders(OrderDenoiser):
         """Returns the noise."""
         met = torch.cat(
             [
-                books.new_zeros(len(books), 1, self.book),
+                books.new_zeros(books.shape[0], 1, self.book),
                 books,
-                books.new_zeros(len(books), self.future - 1, self.book),
+                books.new_zeros(books.shape[0], self.future - 1, self.book),
             ],
             dim=1,
         )

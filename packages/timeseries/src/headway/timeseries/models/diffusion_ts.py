@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from headway.core.answers import answer
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
@@ -26,6 +27,7 @@ from headway.timeseries.layers.denoising import DecomposingBlock, DenoisingBlock
 Process = partial(CosineDiffusion, steps=500)
 
 
+@answer
 class Decomposition(NamedTuple):
     """A series as the sum of three; (B, length, features) each.
 

@@ -75,7 +75,7 @@ class ForecasterClassifier(Module):
         known = mask
         if lengths is not None or steps < length:
             known = torch.ones_like(x, dtype=torch.bool) if mask is None else mask
-            ends = lengths if lengths is not None else x.new_full((len(x),), steps)
+            ends = lengths if lengths is not None else x.new_full((x.shape[0],), steps)
             known = known & (torch.arange(steps, device=x.device) < ends[:, None])[..., None]
             known = F.pad(known, (0, 0, 0, length - steps))
         x = F.pad(zero_unknown(x, mask, lengths), (0, 0, 0, length - steps))

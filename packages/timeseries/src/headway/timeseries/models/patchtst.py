@@ -132,9 +132,9 @@ class PatchTST(Forecaster):
         patches = F.pad(alone[:, None], (0, self.repeats), mode="replicate")[:, 0, self.first :]
         patches = patches.unfold(1, self.patch, self.stride)
         tokens = self.dropout(self.embedding(patches) + self.position)
-        tokens, _ = self.encoder(tokens, cache=shared_scores(self.encoder, len(tokens)))
+        tokens, _ = self.encoder(tokens, cache=shared_scores(self.encoder, tokens.shape[0]))
         forecast = self.head_dropout(self.head(tokens.transpose(1, 2).flatten(1)))
-        forecast = forecast.unflatten(0, (-1, series)).transpose(1, 2)
+        forecast = forecast.unflatten(0, (x.shape[0], series)).transpose(1, 2)
         return self.normalization.inverse(forecast, statistics)
 
     def set_horizon(self, horizon: int) -> None:

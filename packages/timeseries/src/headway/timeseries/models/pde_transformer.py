@@ -151,7 +151,8 @@ class PDETransformer(Simulator):
                 f"PDETransformer with patch {self.patch} and {self.levels} levels reads fields "
                 f"(B, C, H, W) whose sides are multiples of {side}, got {tuple(x.shape)}"
             )
-        if conditions.shape != (len(x), self.conditions):
+        if conditions.shape != (x.shape[0], self.conditions):
             raise UserError(
-                f"{len(x)} items need conditions ({len(x)}, {self.conditions}), got {tuple(conditions.shape)}"
+                f"{x.shape[0]} items need conditions ({x.shape[0]}, {self.conditions}), "
+                f"got {tuple(conditions.shape)}"
             )

@@ -111,7 +111,7 @@ class PDETransformerSC(Simulator):
         )
         self.coarser = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(width, width // 2, 3, padding=1, bias=False), nn.PixelUnshuffle(2)
+                nn.Conv2d(width, width // 2, 3, padding=1, bias=False), SquaresToChannels()
             )
             for width in widths[:-1]
         )
@@ -148,7 +148,7 @@ class PDETransformerSC(Simulator):
             found = None if kinds is None else tuple(kinds.shape)
             raise UserError(f"{x.shape[1]} fields need as many kinds, got {found}")
         if equation is None:
-            equation = torch.zeros(len(x), dtype=torch.long, device=x.device)
+            equation = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
         known = [
             kind(kinds)[None] + of(equation)[:, None]
             for kind, of in zip(self.kind, self.equation, strict=True)
@@ -181,6 +181,20 @@ class PDETransformerSC(Simulator):
                 f"PDETransformerSC with patch {self.patch}, windows of {self.window} and {self.levels + 1} "
                 f"levels reads fields (B, C, H, W) whose sides are multiples of {side}, got {tuple(x.shape)}"
             )
+
+
+class SquaresToChannels(nn.Module):
+    """``nn.PixelUnshuffle(2)``, which leaves an empty batch as it was.
+
+    Shape:
+        x: (B, C, H, W). Output: (B, 4 * C, H / 2, W / 2).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Puts the four places of each square behind each other."""
+        rows, columns = x.shape[2] // 2, x.shape[3] // 2
+        squares = x.unflatten(3, (columns, 2)).unflatten(2, (rows, 2))
+        return squares.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
 
 
 def _each(layer: nn.Module, fields: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from headway.core.feedforward import MLP
 from headway.core.layout import Layout
 from headway.core.module import Module
 from headway.core.norms import LayerNorm, RMSNorm
+from headway.core.ops.tracing import readable
 from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
@@ -183,6 +184,8 @@ class TimesFM(Forecaster):
         seen = torch.ones_like(x, dtype=torch.bool) if mask is None else mask
         series, seen = (part.transpose(1, 2).flatten(0, 1) for part in (x, seen))
         series = series.masked_fill(~seen, 0.0)
+        # Whether something is missing is asked of the numbers; a graph knows it only where no mask is given.
+        whole = mask is None or (readable(mask) and bool(mask.all()))
         found: list[Tensor] = []
         for done in range(0, self.horizon, self.output):
             if done:
@@ -190,21 +193,21 @@ class TimesFM(Forecaster):
                 series = torch.cat([series, ahead], dim=1)[:, -self.context_length :]
                 known = torch.ones_like(ahead, dtype=torch.bool)
                 seen = torch.cat([seen, known], dim=1)[:, -self.context_length :]
-            found.append(self._next(series, seen))
+            found.append(self._next(series, seen, whole=whole))
         answer = torch.cat(found, dim=1)[:, : self.horizon]
-        return answer.unflatten(0, (len(x), -1)).transpose(1, 2)
+        return answer.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
 
-    def _next(self, series: Tensor, seen: Tensor) -> Tensor:
+    def _next(self, series: Tensor, seen: Tensor, *, whole: bool) -> Tensor:
         """Returns what comes next, (M, output, 1 + quantiles), of series (M, context_length)."""
-        patches, known = (part.unflatten(1, (-1, self.patch)) for part in (series, seen))
+        number = self.context_length // self.patch
+        patches, known = (part.unflatten(1, (number, self.patch)) for part in (series, seen))
         mean, scale = first_statistics(patches, known)
         normal = ((patches - mean[:, None]) / scale[:, None]).masked_fill(~known, 0.0)
         tokens = self.embedding(torch.cat([normal, (~known).to(normal.dtype)], dim=2))
         tokens = tokens + self.kind.weight[self.frequency]
-        valid = known.any(dim=2)
-        layout = Layout() if bool(known.all()) else Layout(valid=valid)
+        layout = Layout() if whole else Layout(valid=known.any(dim=2))
         tokens, _ = self.decoder(tokens, layout)
-        answer = self.head(tokens[:, -1]).unflatten(1, (self.output, -1))
+        answer = self.head(tokens[:, -1]).unflatten(1, (self.output, 1 + len(self.quantiles or ())))
         return answer * scale[..., None] + mean[..., None]
 
 
@@ -216,7 +219,7 @@ def first_statistics(patches: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """
     enough = known.sum(dim=2) >= ENOUGH
     place = torch.where(enough.any(dim=1), enough.int().argmax(dim=1), patches.shape[1] - 1)
-    rows = torch.arange(len(patches), device=patches.device)
+    rows = torch.arange(patches.shape[0], device=patches.device)
     values, seen = patches[rows, place], known[rows, place]
     count = seen.sum(dim=1, keepdim=True).clamp_min(1)
     mean = values.masked_fill(~seen, 0.0).sum(dim=1, keepdim=True) / count

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from headway.core.answers import answer
 from headway.core.blocks import PostNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactories, MixerFactory
 from headway.core.errors import UserError
@@ -24,6 +25,7 @@ from headway.core.systems import system
 from headway.vision.layers import BoxHead
 
 
+@answer
 class Detections(NamedTuple):
     """What a detector returns.
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from headway.core.answers import answer
 from headway.core.blocks import PreNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.embeddings import PatchEmbedding
@@ -22,6 +23,7 @@ from headway.vision.layers import ImageTokens
 from headway.vision.models.vit import ViT
 
 
+@answer
 class DistilledLogits(NamedTuple):
     """What a distilled model returns in training.
 

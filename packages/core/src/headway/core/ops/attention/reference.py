@@ -41,7 +41,7 @@ def _attend(request: Request) -> tuple[Tensor, Tensor]:
     query, key, value = (x.to(dtype) for x in (request.query, request.key, request.value))
     valid = valid_keys(request)
     if valid is not None:
-        missing = ~valid.movedim(-1, -2)
+        missing = (~valid).movedim(-1, -2)
         key, value = key.masked_fill(missing, 0.0), value.masked_fill(missing, 0.0)
     groups = query.shape[1] // key.shape[1]
     if groups > 1:

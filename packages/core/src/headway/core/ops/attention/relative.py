@@ -63,7 +63,9 @@ def _widens(request: Request, relative: Tensor) -> bool:
 
 def _is_large(request: Request) -> bool:
     batch, heads, queries, keys = request.shape
-    return batch * heads * queries * keys > _LARGEST
+    elements = batch * heads * queries * keys
+    # The free sizes of an exported graph are no numbers to compare with, and must not become bounds.
+    return isinstance(elements, int) and elements > _LARGEST
 
 
 def _widened(request: Request, query: Tensor, key: Tensor) -> Request:
@@ -87,7 +89,7 @@ def _biased(request: Request, query: Tensor, key: Tensor) -> Request:
     valid = valid_keys(request)
     if valid is not None:
         # What does not exist may hold anything, and must not meet the gradient of zero that it gets.
-        key = key.masked_fill(~valid.movedim(-1, -2), 0.0)
+        key = key.masked_fill((~valid).movedim(-1, -2), 0.0)
     if key.shape[1] != 1:
         key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
     return _added(request, query @ key.mT)

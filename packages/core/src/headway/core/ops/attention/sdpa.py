@@ -56,7 +56,7 @@ def _dense(request: Request) -> Tensor:
     valid = valid_keys(request)
     if valid is not None and not (readable(key) and _finite(key, value)):
         # A weight of zero times a NaN is a NaN, so what does not exist must hold numbers.
-        missing = ~valid.movedim(-1, -2)
+        missing = (~valid).movedim(-1, -2)
         key, value = key.masked_fill(missing, 0.0), value.masked_fill(missing, 0.0)
     bias = added(request)
     causal = bias is None and _only_causal(request)

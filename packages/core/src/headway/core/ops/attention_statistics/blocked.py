@@ -53,7 +53,7 @@ def _keys(request: Request) -> Tensor:
     key = request.key.to(dtype)
     valid = valid_keys(request)
     if valid is not None:
-        key = key.masked_fill(~valid.movedim(-1, -2), 0.0)
+        key = key.masked_fill((~valid).movedim(-1, -2), 0.0)
     groups = request.query.shape[1] // key.shape[1]
     return key.repeat_interleave(groups, dim=1) if groups > 1 else key
 

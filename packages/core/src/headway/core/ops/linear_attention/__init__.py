@@ -127,7 +127,9 @@ def _choose(
         if torch._C._are_functorch_transforms_active():
             # torch.func differentiates the plain function by itself.
             return "reference"
-        if query.shape[2] == 1 or (_exporting() and isinstance(query.shape[2], int)):
+        if query.shape[2] == 1 or (
+            torch.compiler.is_exporting() and isinstance(query.shape[2], int)
+        ):
             # A step is two small products. An exported graph of a known number of tokens holds standard
             # operators alone; chunks of an unknown number need the operator.
             return "reference"
@@ -135,10 +137,6 @@ def _choose(
     if backend == "triton" and reason is not None:
         raise UserError(reason)
     return backend
-
-
-def _exporting() -> bool:
-    return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
 
 
 def _check(

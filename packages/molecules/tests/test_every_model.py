@@ -1,0 +1,39 @@
+"""Every model of the domain, copied, moved, saved and exported with a free batch and free length."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from headway.core.testing.models import Case, check_copies, check_graph
+from headway.molecules import models
+from headway.molecules.models import Llama
+from headway.molecules.models.llama import SPECIALS
+
+
+def tokens(batch: int, length: int) -> tuple[Tensor]:
+    generator = torch.Generator().manual_seed(length)
+    return (torch.randint(0, 6, (batch, length), generator=generator),)
+
+
+def llama() -> Llama:
+    return Llama(vocabulary=(*SPECIALS, *"CNO"), dim=16, depth=2, heads=2, max_length=24)
+
+
+CASES = {"Llama": Case(make=llama, inputs=tokens, sizes=(9, 4, 20))}
+
+
+def test_every_model_has_a_case() -> None:
+    assert CASES.keys() >= set(models.list_models())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_copies_of_a_model_answer_as_it_does(name: str, tmp_path: Path) -> None:
+    check_copies(CASES[name], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_it_exports_with_free_sizes(name: str, tmp_path: Path) -> None:
+    check_graph(CASES[name], tmp_path / "model.pt2")

@@ -1,0 +1,48 @@
+"""Every model of the domain, copied, moved, saved and exported with a free batch and free time."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from headway.core.testing.models import Case, check_copies, check_graph
+from headway.rl import models
+from headway.rl.models import BehaviourCloning, DecisionTransformer
+
+SIZES = {
+    "observation_dim": 4,
+    "action_dim": 2,
+    "dim": 16,
+    "depth": 1,
+    "heads": 2,
+    "context_length": 8,
+}
+
+
+def steps(batch: int, number: int) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(number)
+    shapes = ((4,), (2,), ())
+    drawn = (torch.randn(batch, number, *shape, generator=generator) for shape in shapes)
+    return *drawn, torch.arange(number).expand(batch, -1)
+
+
+CASES = {
+    cls.__name__: Case(make=lambda cls=cls: cls(**SIZES), inputs=steps, sizes=(5, 3, 8))
+    for cls in (BehaviourCloning, DecisionTransformer)
+}
+
+
+def test_every_model_has_a_case() -> None:
+    assert CASES.keys() >= set(models.list_models())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_copies_of_a_model_answer_as_it_does(name: str, tmp_path: Path) -> None:
+    check_copies(CASES[name], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_it_exports_with_free_sizes(name: str, tmp_path: Path) -> None:
+    check_graph(CASES[name], tmp_path / "model.pt2")

@@ -1,0 +1,69 @@
+"""Every model of the domain, copied, moved, saved and exported with a free batch."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from headway.core.testing.models import Case, assert_constants, check_copies, check_graph
+from headway.vision import models
+from headway.vision.models import DETR, DistilledViT, Features, Swin, ViT, create_model, list_models
+
+VIT = {"image_size": 32, "num_classes": 3, "dim": 24, "depth": 1, "heads": 3}
+
+
+def swin() -> Swin:
+    return Swin(image_size=32, num_classes=3, dim=12, depths=(1, 1), heads=(2, 4))
+
+
+def detr() -> DETR:
+    backbone = Features(swin(), [1])
+    sizes = {"dim": 16, "heads": 2, "queries": 4, "encoder_depth": 1, "decoder_depth": 1}
+    return DETR(num_classes=3, backbone=backbone, **sizes)
+
+
+def pictures(batch: int, size: int) -> tuple[Tensor]:
+    return (torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0)),)
+
+
+CASES = {
+    "ViT": Case(make=lambda: ViT(**VIT), inputs=pictures),
+    "DistilledViT": Case(make=lambda: DistilledViT(**VIT), inputs=pictures),
+    "Swin": Case(make=swin, inputs=pictures),
+    "Features": Case(make=lambda: Features(swin()), inputs=pictures),
+    "DETR": Case(make=detr, inputs=pictures),
+}
+
+
+# What other cases hold is tried by itself in `make test-all`.
+PARTS, SLOW = ("Swin", "Features"), [pytest.mark.slow]
+
+
+def test_every_model_has_a_case() -> None:
+    classes = [getattr(models, name) for name in models.__all__]
+    assert CASES.keys() == {
+        cls.__name__ for cls in classes if isinstance(cls, type) and issubclass(cls, nn.Module)
+    }
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=SLOW if name in PARTS else []) for name in CASES]
+)
+def test_copies_of_a_model_answer_as_it_does(name: str, tmp_path: Path) -> None:
+    check_copies(CASES[name], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_it_exports_with_a_free_batch(name: str, tmp_path: Path) -> None:
+    check_graph(CASES[name], tmp_path / "model.pt2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_models())
+def test_a_published_name_loses_nothing_on_the_meta_device(name: str) -> None:
+    with torch.device("meta"):
+        model = create_model(name)
+    assert all(tensor.is_meta for tensor in model.state_dict().values())
+    assert_constants(model)
