@@ -8,13 +8,26 @@ from torch import Tensor, nn
 
 from headway.core.testing.models import Case, assert_constants, check_copies, check_graph
 from headway.vision import models
-from headway.vision.models import DETR, DistilledViT, Features, Swin, ViT, create_model, list_models
+from headway.vision.models import (
+    DETR,
+    DistilledViT,
+    Features,
+    Pyramid,
+    Swin,
+    ViT,
+    create_model,
+    list_models,
+)
 
 VIT = {"image_size": 32, "num_classes": 3, "dim": 24, "depth": 1, "heads": 3}
 
 
 def swin() -> Swin:
     return Swin(image_size=32, num_classes=3, dim=12, depths=(1, 1), heads=(2, 4))
+
+
+def pyramid() -> Pyramid:
+    return Pyramid(image_size=32, num_classes=3, dims=(8, 24), depths=(1, 2), heads=(2, 3))
 
 
 def detr() -> DETR:
@@ -31,6 +44,7 @@ CASES = {
     "ViT": Case(make=lambda: ViT(**VIT), inputs=pictures),
     "DistilledViT": Case(make=lambda: DistilledViT(**VIT), inputs=pictures),
     "Swin": Case(make=swin, inputs=pictures),
+    "Pyramid": Case(make=pyramid, inputs=pictures),
     "Features": Case(make=lambda: Features(swin()), inputs=pictures),
     "DETR": Case(make=detr, inputs=pictures),
 }

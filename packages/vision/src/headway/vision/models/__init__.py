@@ -4,6 +4,7 @@ from headway.vision.models.detr import DETR, Detections
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
 from headway.vision.models.pretrained import pretrained, pretrained_detector
+from headway.vision.models.pyramid import Pyramid
 from headway.vision.models.swin import Swin
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledLogits, DistilledViT
@@ -14,6 +15,7 @@ __all__ = [
     "DistilledLogits",
     "DistilledViT",
     "Features",
+    "Pyramid",
     "Swin",
     "ViT",
     "create_model",

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.module import Module
-from headway.vision.models.vit import take_indices
+from headway.vision.models.classifier import take_indices
 
 
 class Features(Module):

@@ -7,9 +7,8 @@ from torch import nn
 
 from headway.core.errors import UserError
 from headway.core.weights.pretrained import from_pretrained
+from headway.vision.models.classifier import ImageClassifier
 from headway.vision.models.detr import DETR
-from headway.vision.models.swin import Swin
-from headway.vision.models.vit import ViT
 
 
 def pretrained(
@@ -41,7 +40,7 @@ def pretrained(
     model = from_pretrained(
         source, **{key: value for key, value in wishes.items() if value is not None}
     )
-    if not isinstance(model, ViT | Swin):
+    if not isinstance(model, ImageClassifier):
         raise UserError(f"{source} is a {type(model).__name__}, not an image classifier")
     return model
 
@@ -62,7 +61,7 @@ def pretrained_detector(source: str, *, num_classes: int | None = None) -> DETR:
 
 def load_into(model: nn.Module, source: str | Path) -> None:
     """Loads published weights into a model that may have another head, image size or channels."""
-    assert isinstance(model, ViT | Swin)
+    assert isinstance(model, ImageClassifier)
     loaded = from_pretrained(
         source,
         num_classes=model.num_classes,

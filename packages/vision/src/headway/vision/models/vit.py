@@ -1,7 +1,6 @@
 """The vision transformer."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,13 +15,12 @@ from headway.core.heads import ClassificationHead
 from headway.core.init import init_transformer_
 from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
-from headway.core.module import Module, undecayed_names
 from headway.core.norms import LayerNorm
 from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.vision.layers import ImageTokens
-from headway.vision.models.pretrained_cfg import default_pretrained_cfg
+from headway.vision.models.classifier import ImageClassifier, Images, sides
 
 
 @system(
@@ -32,7 +30,7 @@ from headway.vision.models.pretrained_cfg import default_pretrained_cfg
     claim="a plain transformer over patches, equal to timm's with copied weights, at any image size",
     test="packages/vision/tests/models/test_vit_parity.py",
 )
-class ViT(Module):
+class ViT(ImageClassifier):
     """A transformer encoder over the patches of a picture.
 
     One class for ViT, DeiT, DeiT-III, DINOv2 and their relatives: they differ in the parts passed in.
@@ -83,12 +81,8 @@ class ViT(Module):
         drop_path: float = 0.0,
         head: Callable[[int, int], ClassificationHead] = ClassificationHead,
     ) -> None:
-        super().__init__()
-        size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-        self.num_classes = num_classes
-        self.num_features = self.embed_dim = self.head_hidden_size = dim
-        self.embedding: Any = embedding(dim)
-        self.tokens = tokens(dim, self.embedding.grid(size))
+        super().__init__(image_size, num_classes, dim=dim, embedding=embedding)
+        self.tokens = tokens(dim, self.embedding.grid(sides(image_size)))
         self.encoder = Encoder(
             dim,
             depth,
@@ -103,14 +97,20 @@ class ViT(Module):
         )
         init_transformer_(self.encoder)
         self.head = head(dim, num_classes)
-        self.pretrained_cfg: dict[str, Any] = default_pretrained_cfg(
-            self.embedding.channels, size, num_classes
-        )
 
     @property
-    def default_cfg(self) -> dict[str, Any]:
-        """The same as ``pretrained_cfg``."""
-        return self.pretrained_cfg
+    def steps(self) -> Sequence[nn.Module]:
+        """The blocks."""
+        return self.encoder.blocks  # pyright: ignore[reportReturnType]
+
+    @property
+    def final_norm(self) -> nn.Module | None:
+        """The norm that ends the encoder."""
+        return self.encoder.norm
+
+    def normed(self, place: int) -> bool:
+        """The final norm is made for every block: all of them are alike."""
+        return True
 
     @property
     def num_prefix_tokens(self) -> int:
@@ -129,7 +129,7 @@ class ViT(Module):
             for place in range(len(self.encoder.blocks))
         ]
 
-    def embed(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, Layout]:
+    def embed(self, images: Images) -> tuple[Tensor, Layout]:
         """Returns what the first block reads."""
         if isinstance(images, Tensor):
             return self.tokens(*self.embedding(images))
@@ -150,108 +150,17 @@ class ViT(Module):
         )
         return torch.cat([x for x, _ in items], dim=1), layout
 
-    def encode(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, Layout | None]:
+    def encode(self, images: Images) -> tuple[Tensor, Layout | None]:
         """Returns the encoded tokens and their layout."""
-        x, layout = self.embed(images)
-        return self.encoder(x, layout)
-
-    def forward_features(self, images: Tensor | Sequence[Tensor]) -> Tensor:
-        """Returns the encoded tokens, prefix tokens in front, (B, N, dim)."""
-        return self.encode(images)[0]
-
-    def forward_head(self, x: Tensor, *, pre_logits: bool = False) -> Tensor:
-        """Returns the logits of encoded tokens, or with ``pre_logits`` what the classifier reads."""
-        layout = Layout(prefix=self.tokens.prefix)
-        return self.head.pool(x, layout) if pre_logits else self.head(x, layout)
-
-    def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor:
-        """Returns the logits."""
-        return self.head(*self.encode(images))
-
-    def forward_intermediates(
-        self,
-        images: Tensor,
-        indices: int | Sequence[int] | None = None,
-        *,
-        norm: bool = False,
-        output_fmt: str = "NCHW",
-        intermediates_only: bool = False,
-        return_prefix_tokens: bool = False,
-    ) -> Any:
-        """Returns the encoded tokens and the outputs of some blocks.
-
-        Args:
-            images: Pictures.
-            indices: Which blocks (negative from the end), how many of the last ones, or all.
-            norm: Whether to apply the final norm to each output.
-            output_fmt: "NCHW" for maps or "NLC" for tokens behind the prefix.
-            intermediates_only: Whether to return the list alone.
-            return_prefix_tokens: Whether each entry is a pair (map, prefix tokens).
-        """
-        if output_fmt not in ("NCHW", "NLC"):
-            raise UserError(f"output_fmt is 'NCHW' or 'NLC', got {output_fmt!r}")
-        wanted = take_indices(len(self.encoder.blocks), indices)
-        x, layout = self.embed(images)
-        grid, prefix = layout.grid, layout.prefix
-        taken: list[Any] = []
-        for place, block in enumerate(self.encoder.blocks):
-            x, _ = block(x, layout)
-            if place in wanted:
-                out = self.encoder.norm(x) if norm and self.encoder.norm is not None else x
-                patches = out[:, prefix:]
-                if output_fmt == "NCHW":
-                    patches = patches.transpose(1, 2).unflatten(2, grid)
-                taken.append((patches, out[:, :prefix]) if return_prefix_tokens else patches)
-        if intermediates_only:
-            return taken
-        return (self.encoder.norm(x) if self.encoder.norm is not None else x), taken
-
-    def get_classifier(self) -> nn.Module:
-        """Returns the layer that computes the logits."""
-        return self.head.classifier
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replaces the classifier by a new one."""
-        self.num_classes = num_classes
-        self.head.reset(num_classes)
-        self.init_args["num_classes"] = num_classes
-        self.pretrained_cfg = {**self.pretrained_cfg, "num_classes": num_classes}
+        return self.encoder(*self.embed(images))
 
     def set_input_size(self, image_size: int | Sequence[int]) -> None:
         """Makes another image size the model's own, by resizing its position embeddings."""
-        size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         position: Any = self.tokens.position
-        grid = self.embedding.grid(size)
+        grid = self.embedding.grid(sides(image_size))
         if position is not None and hasattr(position, "resize"):
             position.resize(grid)
-        self.init_args["image_size"] = list(size)
-        self.pretrained_cfg = {
-            **self.pretrained_cfg,
-            "input_size": (self.embedding.channels, *size),
-        }
-
-    def set_channels(self, channels: int) -> None:
-        """Takes pictures with another number of channels, keeping what was learned."""
-        embedding: Any = self.embedding
-        embedding.set_channels(channels)
-        cfg = self.pretrained_cfg
-        fitting = default_pretrained_cfg(channels, cfg["input_size"][1:], self.num_classes)
-        self.init_args["embedding"] = partial(self.init_args["embedding"], channels=channels)
-        # Mean and deviation of three colours say nothing about other channels.
-        self.pretrained_cfg = {
-            **cfg,
-            "input_size": fitting["input_size"],
-            "mean": fitting["mean"],
-            "std": fitting["std"],
-        }
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Chooses whether blocks are recomputed in the backward pass to save memory."""
-        self.encoder.checkpointing = enable
-
-    def no_weight_decay(self) -> set[str]:
-        """Returns the names of parameters that weight decay leaves alone."""
-        return undecayed_names(self)
+        super().set_input_size(image_size)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Returns patterns that sort parameters by depth, as timm's layer decay reads them."""
@@ -259,21 +168,3 @@ class ViT(Module):
             "stem": r"^(embedding|tokens)\.",
             "blocks": [(r"^encoder\.blocks\.(\d+)", None), (r"^encoder\.norm", (99999,))],
         }
-
-
-def take_indices(number: int, indices: int | Sequence[int] | None) -> list[int]:
-    """Returns which of ``number`` blocks are meant, as places from 0.
-
-    Raises:
-        UserError: If a block is named that does not exist.
-    """
-    if indices is None:
-        return list(range(number))
-    if isinstance(indices, int):
-        if not 0 < indices <= number:
-            raise UserError(f"asked for the last {indices} blocks of {number}")
-        return list(range(number - indices, number))
-    wrong = [index for index in indices if not -number <= index < number]
-    if wrong:
-        raise UserError(f"there are {number} blocks, numbered from 0; got {wrong}")
-    return [index % number for index in indices]

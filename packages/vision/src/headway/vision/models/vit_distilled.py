@@ -20,6 +20,7 @@ from headway.core.norms import LayerNorm
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.vision.layers import ImageTokens
+from headway.vision.models.classifier import Images
 from headway.vision.models.vit import ViT
 
 
@@ -117,7 +118,7 @@ class DistilledViT(ViT):
             second = x[:, 1]
         return DistilledLogits(self.head(x, layout), self.distillation_classifier(second))
 
-    def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor | DistilledLogits:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(self, images: Images) -> Tensor | DistilledLogits:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Returns both logits in training, their mean in evaluation."""
         both = self.both(*self.encode(images))
         return both if self.training else (both.logits + both.distillation_logits) / 2
