@@ -14,7 +14,7 @@ from timm.layers.config import set_fused_attn
 from torch import Tensor, nn
 
 from headway.vision.models import Swin
-from headway.vision.weights.timm_swin import to_timm_swin
+from headway.vision.models.swin_variants import SWIN
 
 
 def contestants() -> tuple[nn.Module, nn.Module]:
@@ -24,7 +24,7 @@ def contestants() -> tuple[nn.Module, nn.Module]:
     theirs = timm.create_model("swin_tiny_patch4_window7_224")
     state = theirs.state_dict()
     ours = Swin(num_classes=1000)
-    ours.load_state_dict({name: state[to_timm_swin(name)] for name in ours.state_dict()})
+    ours.load_state_dict({name: state[SWIN.to_timm(name)] for name in ours.state_dict()})
     return ours, theirs
 
 

@@ -22,7 +22,7 @@ from timm.layers.config import set_fused_attn
 from torch import Tensor, nn
 
 from headway.core.weights import from_pretrained
-from headway.vision.weights.timm_keys import to_timm
+from headway.vision.models.vit_variants import VIT
 
 CLASSES = 1000
 
@@ -57,7 +57,7 @@ def contestants() -> dict[str, nn.Module]:
         headway = from_pretrained(folder)
     set_fused_attn(True)
     peer = timm.create_model("vit_small_patch16_224")
-    peer.load_state_dict({to_timm(name): x for name, x in headway.state_dict().items()})
+    peer.load_state_dict({VIT.to_timm(name): x for name, x in headway.state_dict().items()})
     return {"headway": headway, "timm": peer, "transformers": Logits(face)}
 
 

@@ -1,5 +1,6 @@
 """Every model of the domain, copied, moved, saved and exported with a free batch."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,20 @@ from headway.vision.models import (
     Features,
     Pyramid,
     Swin,
-    ViT,
     create_model,
     list_models,
 )
+from headway.vision.models.classifier import ImageClassifier
+from headway.vision.models.factory import FAMILIES
+from headway.vision.models.families import Family
 
 VIT = {"image_size": 32, "num_classes": 3, "dim": 24, "depth": 1, "heads": 3}
+
+
+def tiny(family: Family) -> ImageClassifier:
+    """The smallest member of a family: a new one is tried without a word here."""
+    first = next(iter(family.rows().values()))
+    return family.build({**first, **family.tiny}, num_classes=3)
 
 
 def swin() -> Swin:
@@ -41,10 +50,12 @@ def pictures(batch: int, size: int) -> tuple[Tensor]:
 
 
 CASES = {
-    "ViT": Case(make=lambda: ViT(**VIT), inputs=pictures),
     "DistilledViT": Case(make=lambda: DistilledViT(**VIT), inputs=pictures),
-    "Swin": Case(make=swin, inputs=pictures),
     "Pyramid": Case(make=pyramid, inputs=pictures),
+    **{
+        type(tiny(family)).__name__: Case(make=partial(tiny, family), inputs=pictures)
+        for family in FAMILIES
+    },
     "Features": Case(make=lambda: Features(swin()), inputs=pictures),
     "DETR": Case(make=detr, inputs=pictures),
 }

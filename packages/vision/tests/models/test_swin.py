@@ -15,13 +15,12 @@ from headway.core.mixers import PoolingMixer, SelfAttention, WindowAttention
 from headway.core.taps import record
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.vision.models import Swin, create_model, list_models
+from headway.vision.models.families import published_cfg
 from headway.vision.models.swin_variants import (
+    SWIN,
     build_swin,
-    swin_pretrained_cfg,
-    swin_variants,
     window_mixers,
 )
-from headway.vision.weights.timm_swin import to_timm_swin
 
 TINY = {
     "name": "tiny", "image": "56", "dim": "24", "depths": "2,2", "heads": "2,4", "windows": "7,7",
@@ -39,14 +38,14 @@ def noisy(model: nn.Module) -> nn.Module:
 
 def copied(ours: Swin, theirs: nn.Module) -> Swin:
     state = theirs.state_dict()
-    ours.load_state_dict({key: state[to_timm_swin(key)] for key in ours.state_dict()})
+    ours.load_state_dict({key: state[SWIN.to_timm(key)] for key in ours.state_dict()})
     return ours.eval()
 
 
 def assert_same_gradients(ours: nn.Module, theirs: nn.Module) -> None:
     their = dict(theirs.named_parameters())
     for name, parameter in ours.named_parameters():
-        expected = their[to_timm_swin(name)].grad
+        expected = their[SWIN.to_timm(name)].grad
         assert parameter.grad is not None, name
         scale = expected.norm().clamp_min(1e-12)
         assert (parameter.grad - expected).norm() / scale < 1e-4, name
@@ -120,9 +119,9 @@ def test_every_published_name_has_timms_keys_and_shapes(monkeypatch: pytest.Monk
     for name in theirs_list:
         with torch.device("meta"):
             ours, theirs = create_model(name), timm.create_model(name)
-        mine = {to_timm_swin(key): tuple(v.shape) for key, v in ours.state_dict().items()}
+        mine = {SWIN.to_timm(key): tuple(v.shape) for key, v in ours.state_dict().items()}
         assert mine == {key: tuple(v.shape) for key, v in theirs.state_dict().items()}, name
-        cfg, expected = swin_pretrained_cfg(swin_variants()[name]), theirs.pretrained_cfg
+        cfg, expected = published_cfg(SWIN.rows()[name]), theirs.pretrained_cfg
         for key in ("interpolation", "crop_pct", "crop_mode", "num_classes", "input_size", "tag"):
             assert cfg[key] == expected[key], (name, key)
         assert cfg["mean"] == expected["mean"]

@@ -11,9 +11,9 @@ from headway.core.embeddings import PatchEmbedding
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.vision.models import create_model
-from headway.vision.models.variants import pretrained_cfg, variants
+from headway.vision.models.families import published_cfg
 from headway.vision.models.vit import ViT
-from headway.vision.weights.timm_keys import to_timm
+from headway.vision.models.vit_variants import VIT
 
 
 def peers(name: str, **options: object) -> tuple[ViT, nn.Module]:
@@ -26,14 +26,14 @@ def peers(name: str, **options: object) -> tuple[ViT, nn.Module]:
     ours = create_model(name, **options)
     assert isinstance(ours, ViT)
     state = theirs.state_dict()
-    ours.load_state_dict({key: state[to_timm(key)] for key in ours.state_dict()})
+    ours.load_state_dict({key: state[VIT.to_timm(key)] for key in ours.state_dict()})
     return ours.eval(), theirs.eval()
 
 
 def assert_same_gradients(ours: nn.Module, theirs: nn.Module) -> None:
     their = dict(theirs.named_parameters())
     for name, parameter in ours.named_parameters():
-        expected = their[to_timm(name)].grad
+        expected = their[VIT.to_timm(name)].grad
         assert parameter.grad is not None, name
         scale = expected.norm().clamp_min(1e-12)
         assert (parameter.grad - expected).norm() / scale < 1e-4, name
@@ -93,8 +93,8 @@ def test_odd_heads_biases_off_and_another_epsilon(heads: int, bias: bool) -> Non
         norm=partial(LayerNorm, eps=1e-3),
     ).eval()
     state = theirs.state_dict()
-    assert {to_timm(key) for key in ours.state_dict()} == set(state)
-    ours.load_state_dict({key: state[to_timm(key)] for key in ours.state_dict()})
+    assert {VIT.to_timm(key) for key in ours.state_dict()} == set(state)
+    ours.load_state_dict({key: state[VIT.to_timm(key)] for key in ours.state_dict()})
     images = torch.randn(3, 3, 24, 40)
     torch.testing.assert_close(ours(images), theirs(images), atol=1e-5, rtol=1e-5)
 
@@ -103,10 +103,10 @@ def test_every_published_name_has_timms_keys_and_shapes(monkeypatch: pytest.Monk
     # Values do not matter here, and drawing them is most of the time.
     for name in ("trunc_normal_", "normal_", "uniform_", "kaiming_uniform_", "zeros_"):
         monkeypatch.setattr(nn.init, name, lambda tensor, *args, **options: tensor)
-    for name in variants():
+    for name in VIT.rows():
         with torch.device("meta"):
             ours, theirs = create_model(name), timm.create_model(name)
-        mine = {to_timm(key): tuple(value.shape) for key, value in ours.state_dict().items()}
+        mine = {VIT.to_timm(key): tuple(value.shape) for key, value in ours.state_dict().items()}
         other: dict[str, tuple[int, ...]] = {}
         for key, value in theirs.state_dict().items():
             shape = tuple(value.shape)
@@ -118,8 +118,8 @@ def test_every_published_name_has_timms_keys_and_shapes(monkeypatch: pytest.Monk
 
 
 def test_the_table_holds_timms_preprocessing() -> None:
-    for name in variants():
-        ours = pretrained_cfg(variants()[name])
+    for name in VIT.rows():
+        ours = published_cfg(VIT.rows()[name])
         theirs = timm.get_pretrained_cfg(name).to_dict()
         for key in ("interpolation", "crop_pct", "crop_mode", "num_classes"):
             assert ours[key] == theirs[key] or abs(ours[key] - theirs[key]) < 1e-4, (name, key)
@@ -168,7 +168,7 @@ def test_200_steps_of_training_follow_timms() -> None:
         embedding=partial(PatchEmbedding, patch=8),
     ).double()  # fmt: skip
     state = theirs.state_dict()
-    ours.load_state_dict({key: state[to_timm(key)] for key in ours.state_dict()})
+    ours.load_state_dict({key: state[VIT.to_timm(key)] for key in ours.state_dict()})
     data = torch.Generator().manual_seed(1)
     optimizers = [torch.optim.AdamW(m.parameters(), lr=1e-3) for m in (ours, theirs)]
     first = last = 0.0

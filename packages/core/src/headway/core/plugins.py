@@ -33,7 +33,8 @@ class Domain:
         help: One line that says what the domain holds.
         verbs: Commands by name. ``predict``, ``explain`` and ``export`` are reached through the core
             verbs of the same name, which choose the domain by the checkpoint.
-        adapters: ``module:object`` of each weight adapter (see ``headway.core.weights``).
+        adapters: ``module:object`` of each weight adapter, or of a tuple of them (see
+            ``headway.core.weights``).
         models: ``module:function`` that returns the names that ``headway ls models`` shows.
         requires: Third-party modules that the extra installs and that a verb or a recipe needs.
     """

@@ -6,10 +6,7 @@ domain = Domain(
     name="vision",
     help="Image classification with ViT, DeiT, DINOv2 and Swin; object detection with DETR.",
     adapters=(
-        "headway.vision.weights.timm:adapter",
-        "headway.vision.weights.hugging_face:adapter",
-        "headway.vision.weights.timm_swin:adapter",
-        "headway.vision.weights.hugging_face_swin:adapter",
+        "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",
     ),
     models="headway.vision.models:list_models",

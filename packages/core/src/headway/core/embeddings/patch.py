@@ -92,13 +92,21 @@ class PatchEmbedding(Module):
             )
         return height // rows, width // columns
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Layout]:
-        """Returns the tokens of a batch of pictures."""
+    def check(self, images: Tensor) -> None:
+        """Refuses what is no batch of pictures.
+
+        Raises:
+            UserError: It names the shape.
+        """
         if images.ndim != 4 or images.shape[1] != self.channels:
             raise UserError(
                 f"pictures must be (B, {self.channels}, H, W), got {tuple(images.shape)}; "
                 "build the model with channels= for another number of channels"
             )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Layout]:
+        """Returns the tokens of a batch of pictures."""
+        self.check(images)
         layout = Layout(grid=self.grid(images.shape[-2:]))
         if self.remainder == "pad":
             bottom, right = (-images.shape[-2] % self.patch[0], -images.shape[-1] % self.patch[1])

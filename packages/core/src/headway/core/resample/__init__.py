@@ -2,6 +2,7 @@
 
 from headway.core.resample.distilling import Distilling
 from headway.core.resample.matching import Groups, Matching, MostSimilar, Neighbours
+from headway.core.resample.overlapping_merging import OverlappingPatchMerging
 from headway.core.resample.patch_merging import PatchMerging
 from headway.core.resample.token_merging import TokenMerging, unmerge
 
@@ -11,6 +12,7 @@ __all__ = [
     "Matching",
     "MostSimilar",
     "Neighbours",
+    "OverlappingPatchMerging",
     "PatchMerging",
     "TokenMerging",
     "unmerge",

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headway.core.cache import Cache
-from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.norms import LayerNorm
+from headway.core.resample.full_grid import full_grid
 from headway.core.sublayer import Sublayer
 
 
@@ -53,20 +53,7 @@ class PatchMerging(Sublayer):
         cache: Cache | None = None,
     ) -> tuple[Tensor, Layout]:
         """Merges neighbours."""
-        if layout is None or layout.grid is None or len(layout.grid) != 2:
-            raise UserError("PatchMerging needs a layout with a grid (H, W)")
-        if (
-            layout.prefix
-            or layout.padded
-            or layout.offsets is not None
-            or layout.positions is not None
-            or layout.embedding is not None
-        ):
-            raise UserError(
-                "PatchMerging needs a full grid: no prefix, padding, packing, merged tokens or "
-                "layout.embedding"
-            )
-        rows, columns = layout.grid
+        layout, (rows, columns) = full_grid(self, layout)
         picture = x.unflatten(1, (rows, columns))
         picture = F.pad(picture, (0, 0, 0, columns % 2, 0, rows % 2))
         grid = (picture.shape[1] // 2, picture.shape[2] // 2)

@@ -46,5 +46,6 @@ def adapters() -> list[Adapter]:
     for domain in domains().values():
         for path in domain.adapters:
             module, _, name = path.partition(":")
-            found.append(getattr(importlib.import_module(module), name))
+            named = getattr(importlib.import_module(module), name)
+            found += named if isinstance(named, tuple) else (named,)
     return found

@@ -3,6 +3,7 @@
 from headway.vision.models.detr import DETR, Detections
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
+from headway.vision.models.poolformer import PoolFormer
 from headway.vision.models.pretrained import pretrained, pretrained_detector
 from headway.vision.models.pyramid import Pyramid
 from headway.vision.models.swin import Swin
@@ -15,6 +16,7 @@ __all__ = [
     "DistilledLogits",
     "DistilledViT",
     "Features",
+    "PoolFormer",
     "Pyramid",
     "Swin",
     "ViT",

@@ -10,11 +10,12 @@ from torch import nn
 
 from headway.core.errors import UserError
 from headway.vision.models.features import Features
-from headway.vision.models.swin_variants import build_swin, swin_variants
-from headway.vision.models.variants import build, variants
+from headway.vision.models.poolformer import POOLFORMER
+from headway.vision.models.swin_variants import SWIN
+from headway.vision.models.vit_variants import VIT
 
-# Rows by name, and what builds the model of a row.
-FAMILIES = ((variants, build), (swin_variants, build_swin))
+# Every family of published image classifiers: what is listed, created, loaded and tried follows from here.
+FAMILIES = (VIT, SWIN, POOLFORMER)
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
@@ -26,8 +27,8 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     """
     names = [
         f"{row['name']}.{row['tag']}" if pretrained else row["name"]
-        for rows, _ in FAMILIES
-        for row in rows().values()
+        for family in FAMILIES
+        for row in family.rows().values()
         if not pretrained or row["tag"] != "-"
     ]
     return sorted(fnmatch.filter(names, pattern))
@@ -66,14 +67,14 @@ def create_model(
         UserError: If there is no model of that name; the message lists the nearest ones.
     """
     architecture, _, tag = name.partition(".")
-    found = [(rows()[architecture], make) for rows, make in FAMILIES if architecture in rows()]
-    if not found:
+    family = next((family for family in FAMILIES if architecture in family.rows()), None)
+    if family is None:
         near = difflib.get_close_matches(architecture, list_models(), n=3, cutoff=0.5)
         raise UserError(
             f"there is no model {architecture!r}; "
             + (f"did you mean {', '.join(near)}?" if near else "see headway ls models")
         )
-    [(row, make)] = found
+    row = family.rows()[architecture]
     size = tuple(img_size) if isinstance(img_size, Sequence) else img_size
     options: dict[str, Any] = {
         "num_classes": num_classes,
@@ -83,9 +84,9 @@ def create_model(
         "dropout": drop_rate,
         "drop_path": drop_path_rate,
     }
-    model: nn.Module = make(row, **options)
+    model = family.build(row, **options)
     if tag:
-        model.pretrained_cfg = {**model.pretrained_cfg, "tag": tag}  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+        model.pretrained_cfg = {**model.pretrained_cfg, "tag": tag}
     if pretrained or checkpoint_path is not None:
         # Loading belongs to a floor above the models and is needed here only on demand.
         from headway.vision.models.pretrained import load_into

@@ -1,10 +1,11 @@
 """The published members of the Swin family: the table ``swin_variants.tsv``, and how to build a row."""
 
-import csv
-from collections.abc import Sequence
-from functools import cache, partial
-from importlib import resources
+from collections.abc import Mapping, Sequence
+from functools import partial
+from math import isqrt
 from typing import Any
+
+from torch import Tensor
 
 from headway.core.blocks.block import MixerFactory
 from headway.core.embeddings import PatchEmbedding
@@ -12,31 +13,28 @@ from headway.core.heads import AveragePooling, ClassificationHead
 from headway.core.mixers import WindowAttention
 from headway.core.norms import LayerNorm
 from headway.core.resample import PatchMerging
-from headway.vision.models.pretrained_cfg import MEAN_STD
+from headway.vision.models.families import Family, Row, blocks_of_stages, numbers, published
 from headway.vision.models.swin import Swin
 
-
-@cache
-def swin_variants() -> dict[str, dict[str, str]]:
-    """Returns the rows of the table by name."""
-    table = resources.files("headway.vision.models").joinpath("swin_variants.tsv").read_text()
-    return {row["name"]: row for row in csv.DictReader(table.splitlines(), delimiter="\t")}
-
-
-def swin_pretrained_cfg(row: dict[str, str], channels: int = 3) -> dict[str, Any]:
-    """Returns how the published weights of a row want their pictures."""
-    mean, std = MEAN_STD["imagenet"]
-    return {
-        "architecture": row["name"],
-        "tag": row["tag"],
-        "input_size": (channels, int(row["image"]), int(row["image"])),
-        "num_classes": int(row["classes"]),
-        "mean": mean,
-        "std": std,
-        "interpolation": "bicubic",
-        "crop_pct": float(row["crop_pct"]),
-        "crop_mode": "center",
-    }
+# Ours -> timm's. The order matters: the first pattern that matches is taken.
+TIMM = (
+    (r"^embedding\.norm\.", "patch_embed.norm."),
+    (r"^embedding\.", "patch_embed.proj."),
+    (r"^stages\.(\d+)\.downsample\.projection\.", r"layers.\1.downsample.reduction."),
+    (r"^stages\.(\d+)\.downsample\.norm\.", r"layers.\1.downsample.norm."),
+    (r"^stages\.(\d+)\.(blocks\.\d+)\.mixer\.norm\.", r"layers.\1.\2.norm1."),
+    (r"^stages\.(\d+)\.(blocks\.\d+)\.feedforward\.norm\.", r"layers.\1.\2.norm2."),
+    (
+        r"^stages\.(\d+)\.(blocks\.\d+)\.mixer\.function\.position\.table$",
+        r"layers.\1.\2.attn.relative_position_bias_table",
+    ),
+    (r"^stages\.(\d+)\.(blocks\.\d+)\.mixer\.function\.qkv\.", r"layers.\1.\2.attn.qkv."),
+    (r"^stages\.(\d+)\.(blocks\.\d+)\.mixer\.function\.projection\.", r"layers.\1.\2.attn.proj."),
+    (r"^stages\.(\d+)\.(blocks\.\d+)\.feedforward\.function\.", r"layers.\1.\2.mlp."),
+    (r"^norm\.", "norm."),
+    (r"^head\.classifier\.", "head.fc."),
+)
+TABLE = "layers.{}.blocks.0.attn.relative_position_bias_table"
 
 
 def window_mixers(
@@ -60,7 +58,7 @@ def window_mixers(
 
 
 def build_swin(
-    row: dict[str, str],
+    row: Row,
     *,
     num_classes: int | None = None,
     channels: int = 3,
@@ -77,12 +75,12 @@ def build_swin(
     size = image_size if image_size is not None else int(row["image"])
     sides = (size, size) if isinstance(size, int) else size
     patch = patch_size or 4
-    depths = [int(depth) for depth in row["depths"].split(",")]
+    depths = numbers(row["depths"])
     if windows is None:
         windows = []
         grid = [-(-side // patch) for side in sides]
-        for window in row["windows"].split(","):
-            windows.append([min(int(window), side) for side in grid])
+        for window in numbers(row["windows"]):
+            windows.append([min(window, side) for side in grid])
             grid = [-(-side // 2) for side in grid]
     norm = partial(LayerNorm, eps=1e-5)
     model = Swin(
@@ -90,7 +88,7 @@ def build_swin(
         num_classes=num_classes if num_classes is not None else int(row["classes"]),
         dim=int(row["dim"]),
         depths=depths,
-        heads=[int(heads) for heads in row["heads"].split(",")],
+        heads=numbers(row["heads"]),
         embedding=partial(
             PatchEmbedding, patch=patch, channels=channels, norm=norm, remainder="pad"
         ),
@@ -100,10 +98,29 @@ def build_swin(
         drop_path=drop_path,
         head=partial(ClassificationHead, pooling=AveragePooling, dropout=dropout),
     )
-    model.pretrained_cfg = {
-        **model.pretrained_cfg,
-        **swin_pretrained_cfg(row),
-        "input_size": model.pretrained_cfg["input_size"],
-        "num_classes": model.num_classes,
+    return published(model, row)
+
+
+def _seen(state: Mapping[str, Tensor]) -> Row:
+    """Returns what timm's tensors tell; windows are taken to be square."""
+    depths = blocks_of_stages(state, "layers")
+    tables = [state[TABLE.format(place)] for place in range(len(depths))]
+    windows = [(isqrt(len(table)) + 1) // 2 for table in tables]
+    return {
+        "image": str(32 * windows[-1]),
+        "dim": str(len(state["patch_embed.proj.weight"])),
+        "depths": ",".join(map(str, depths)),
+        "heads": ",".join(str(table.shape[1]) for table in tables),
+        "windows": ",".join(map(str, windows)),
     }
-    return model
+
+
+SWIN = Family(
+    name="Swin",
+    table="swin_variants.tsv",
+    build=build_swin,
+    tiny={"image": "32", "dim": "12", "depths": "1,1", "heads": "2,4", "windows": "7,7"},
+    timm=TIMM,
+    timm_marks=frozenset({"patch_embed.proj.weight", TABLE.format(0)}),
+    seen=_seen,
+)

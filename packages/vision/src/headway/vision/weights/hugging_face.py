@@ -1,5 +1,6 @@
 """Reading ViT, DeiT and DINOv2 checkpoints of Hugging Face transformers, 4.x and 5.x."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -146,9 +147,7 @@ class HuggingFaceViT:
             model = ViT(**shared, head=partial(ClassificationHead, pooling=pooling))
         cfg = picture_cfg(checkpoint.folder, config["model_type"], model_size=shared["image_size"])
         set_pictures(model, cfg, architecture=config["model_type"])
-        names = config.get("id2label") or {}
-        if len(names) == classes:
-            model.pretrained_cfg["label_names"] = [names[str(place)] for place in range(classes)]
+        name_classes(model, config)
         return model
 
     def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
@@ -195,6 +194,14 @@ def set_pictures(model: Any, cfg: dict[str, Any], *, architecture: str) -> None:
     channels = model.embedding.channels
     size = cfg.pop("size")
     model.pretrained_cfg.update(cfg, architecture=architecture, input_size=(channels, *size))
+
+
+def name_classes(model: Any, config: Mapping[str, Any]) -> None:
+    """Writes the names of the classes into ``pretrained_cfg``, where a file has one for each."""
+    names = config.get("id2label") or {}
+    if len(names) == model.num_classes:
+        labels = [names[str(place)] for place in range(model.num_classes)]
+        model.pretrained_cfg["label_names"] = labels
 
 
 def _feedforward(config: dict[str, Any]) -> Any:

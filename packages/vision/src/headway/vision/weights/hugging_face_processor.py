@@ -42,6 +42,8 @@ PROCESSORS = {
     "DeiT": _defaults({"height": 256, "width": 256}, _HALF, crop=True),
     "Bit": _defaults({"shortest_edge": 224}, _CLIP, crop=True),
     "CLIP": _defaults({"shortest_edge": 224}, _CLIP, crop=True),
+    # The side that is resized to is the one named, divided by crop_pct.
+    "PoolFormer": {**_defaults({"shortest_edge": 224}, _IMAGENET, crop=True), "crop_pct": 0.9},
 }
 # Where there is no file: what the published models of a type were trained with.
 PUBLISHED = {
@@ -53,13 +55,16 @@ PUBLISHED = {
 PUBLISHED["dinov2_with_registers"] = PUBLISHED["dinov2"]
 
 
-def picture_cfg(folder: Path, model_type: str, *, model_size: Any) -> dict[str, Any]:
+def picture_cfg(
+    folder: Path, model_type: str, *, model_size: Any, published: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Returns mean, std, filter, size and crop of preprocessor_config.json, as ``pretrained_cfg`` has them.
 
     Args:
         folder: The checkpoint; without the file it is what the published models of the type do.
         model_type: As config.json says.
         model_size: Side, or height and width, that config.json names, for a file that says nothing.
+        published: What published models do; as ``PUBLISHED`` says if None.
 
     Raises:
         UserError: If the file asks for something that is not done here.
@@ -67,12 +72,13 @@ def picture_cfg(folder: Path, model_type: str, *, model_size: Any) -> dict[str, 
     file = folder / FILE
     if not file.is_file():
         size = (model_size, model_size) if isinstance(model_size, int) else tuple(model_size)
-        usual = PUBLISHED[model_type]
+        usual = PUBLISHED[model_type] if published is None else published
         if size != (224, 224):  # only the size of the published ones is known
             usual = {
                 **usual,
                 "size": {"height": size[0], "width": size[1]},
                 "do_center_crop": False,
+                "crop_pct": None,
             }
         return _cfg(usual, str(file))
     config = NotedConfig(read_json(file))
@@ -120,6 +126,8 @@ def _cfg(found: Mapping[str, Any], file: str) -> dict[str, Any]:
         "std": tuple(found["image_std"]),
         "interpolation": resample,
     }
+    if found.get("crop_pct") is not None:
+        size = {axis: int(side / found["crop_pct"]) for axis, side in size.items()}
     cropped = (crop["height"], crop["width"]) if found.get("do_center_crop") and crop else None
     if "shortest_edge" in size:
         if cropped is None or cropped[0] != cropped[1]:

@@ -20,6 +20,7 @@ from headway.vision.weights.hugging_face import (
     ACTIVATIONS,
     UNUSED,
     count_classes,
+    name_classes,
     set_pictures,
 )
 from headway.vision.weights.hugging_face_processor import picture_cfg
@@ -109,10 +110,7 @@ class HuggingFaceSwin:
         )
         cfg = picture_cfg(checkpoint.folder, "swin", model_size=config.get("image_size", 224))
         set_pictures(model, cfg, architecture="swin")
-        names = config.get("id2label") or {}
-        if len(names) == model.num_classes:
-            labels = [names[str(place)] for place in range(model.num_classes)]
-            model.pretrained_cfg["label_names"] = labels
+        name_classes(model, config)
         return model
 
     def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:

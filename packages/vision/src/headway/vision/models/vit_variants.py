@@ -6,9 +6,7 @@ embeddings, ``pool_norm`` whether the norm stands behind the pooling instead of 
 encoder, ``pre_norm`` what is normalised before the blocks, ``tag`` the default pretrained weights.
 """
 
-import csv
-from functools import cache, partial
-from importlib import resources
+from functools import partial
 from typing import Any
 
 from headway.core.blocks import PreNormBlock, ResidualPostNormBlock
@@ -18,7 +16,7 @@ from headway.core.heads import AttentionPooling, AveragePooling, ClassificationH
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm, RMSNorm
 from headway.vision.layers import ImageTokens
-from headway.vision.models.pretrained_cfg import MEAN_STD
+from headway.vision.models.families import Family, Row, published
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledViT
 
@@ -33,31 +31,39 @@ POOLINGS = {"token": TokenPooling, "average": AveragePooling, "attention": Atten
 BLOCKS = {"pre": PreNormBlock, "residual-post": ResidualPostNormBlock}
 
 
-@cache
-def variants() -> dict[str, dict[str, str]]:
-    """Returns the rows of the table by name."""
-    table = resources.files("headway.vision.models").joinpath("vit_variants.tsv").read_text()
-    return {row["name"]: row for row in csv.DictReader(table.splitlines(), delimiter="\t")}
+# Ours -> timm's. The order matters: the first pattern that matches is taken.
+TIMM = (
+    (r"^embedding\.norm\.", "patch_embed.norm."),
+    (r"^embedding\.", "patch_embed.proj."),
+    (r"^tokens\.class_token$", "cls_token"),
+    (r"^tokens\.distillation_token$", "dist_token"),
+    (r"^tokens\.registers$", "reg_token"),
+    (r"^tokens\.position\.table$", "pos_embed"),
+    (r"^tokens\.norm\.", "norm_pre."),
+    (r"^encoder\.norm\.", "norm."),
+    (r"^encoder\.blocks\.(\d+)\.mixer\.norm\.", r"blocks.\1.norm1."),
+    (r"^encoder\.blocks\.(\d+)\.feedforward\.norm\.", r"blocks.\1.norm2."),
+    (r"^encoder\.blocks\.(\d+)\.mixer\.scale\.", r"blocks.\1.ls1."),
+    (r"^encoder\.blocks\.(\d+)\.feedforward\.scale\.", r"blocks.\1.ls2."),
+    (r"^encoder\.blocks\.(\d+)\.mixer\.function\.qkv\.", r"blocks.\1.attn.qkv."),
+    (r"^encoder\.blocks\.(\d+)\.mixer\.function\.projection\.", r"blocks.\1.attn.proj."),
+    (r"^encoder\.blocks\.(\d+)\.mixer\.function\.query_norm\.", r"blocks.\1.attn.q_norm."),
+    (r"^encoder\.blocks\.(\d+)\.mixer\.function\.key_norm\.", r"blocks.\1.attn.k_norm."),
+    (r"^encoder\.blocks\.(\d+)\.feedforward\.function\.", r"blocks.\1.mlp."),
+    (r"^head\.pooling\.query$", "attn_pool.latent"),
+    (r"^head\.pooling\.attention\.q\.", "attn_pool.q."),
+    (r"^head\.pooling\.attention\.kv\.", "attn_pool.kv."),
+    (r"^head\.pooling\.attention\.projection\.", "attn_pool.proj."),
+    (r"^head\.pooling\.norm\.", "attn_pool.norm."),
+    (r"^head\.pooling\.feedforward\.", "attn_pool.mlp."),
+    (r"^head\.norm\.", "fc_norm."),
+    (r"^head\.classifier\.", "head."),
+    (r"^distillation_classifier\.", "head_dist."),
+)
 
 
-def pretrained_cfg(row: dict[str, str], channels: int = 3) -> dict[str, Any]:
-    """Returns how the published weights of a row want their pictures."""
-    mean, std = MEAN_STD[row["mean_std"]]
-    return {
-        "architecture": row["name"],
-        "tag": "" if row["tag"] == "-" else row["tag"],
-        "input_size": (channels, int(row["image"]), int(row["image"])),
-        "num_classes": int(row["classes"]),
-        "mean": mean,
-        "std": std,
-        "interpolation": row["interpolation"],
-        "crop_pct": float(row["crop_pct"]),
-        "crop_mode": row["crop_mode"],
-    }
-
-
-def build(
-    row: dict[str, str],
+def build_vit(
+    row: Row,
     *,
     num_classes: int | None = None,
     channels: int = 3,
@@ -119,10 +125,14 @@ def build(
             dropout=dropout,
         )
         model = ViT(**shared, head=head)
-    model.pretrained_cfg = {
-        **model.pretrained_cfg,
-        **pretrained_cfg(row),
-        "input_size": model.pretrained_cfg["input_size"],
-        "num_classes": model.num_classes,
-    }
-    return model
+    return published(model, row)
+
+
+VIT = Family(
+    name="ViT/DeiT/DINOv2",
+    table="vit_variants.tsv",
+    build=build_vit,
+    tiny={"image": "32", "patch": "8", "dim": "24", "depth": "1", "heads": "3", "hidden": "48"},
+    timm=TIMM,
+    timm_marks=frozenset({"patch_embed.proj.weight", "blocks.0.attn.qkv.weight"}),
+)

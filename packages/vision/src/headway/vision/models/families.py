@@ -1,0 +1,140 @@
+"""A family of published models: a table of its members, what builds one, and its names elsewhere."""
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from headway.vision.models.classifier import ImageClassifier
+from headway.vision.models.pretrained_cfg import MEAN_STD
+
+Model = TypeVar("Model", bound=ImageClassifier)
+Row = dict[str, str]
+Rules = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HuggingFace:
+    """How transformers saves a family; what ``weights/hugging_face_family.py`` reads.
+
+    Args:
+        model_type: As config.json says; the prefix of the tensors of the base model, too.
+        architectures: The published classes that are read.
+        rules: Pairs of a pattern of a name, without the prefix, and ours; all of them in order.
+        build: Builds the model, ``(config, num_classes=, activation=, **options)``; ``activation`` is the
+            class that ``hidden_act`` names.
+        processor: Of the table in ``weights/hugging_face_processor.py``, for a folder without the file.
+        defaults: What the published class takes for keys that ``build`` does not read.
+        harmless: Keys that change no answer.
+    """
+
+    model_type: str
+    architectures: tuple[str, ...]
+    rules: Rules
+    build: Callable[..., ImageClassifier]
+    processor: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    harmless: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """What the factory, the listing, the adapters and the sweep of tests know of a family.
+
+    Args:
+        name: Of the family, for messages.
+        table: File beside this one, tab-separated, a row for each published member. Every table has the
+            columns ``name``, ``image`` (side in pixels), ``classes``, ``crop_pct`` and ``tag`` (of the
+            default pretrained weights, "-" for none), and may have ``mean_std``, ``interpolation`` and
+            ``crop_mode``; the others are the family's own.
+        build: Builds the model of a row, ``(row, *, num_classes, channels, image_size, patch_size, dropout,
+            drop_path)``; what is None is as published.
+        tiny: Columns that make a small member of a row, for tests.
+        timm: Pairs of a pattern of our name of a tensor and timm's; the first one that matches is taken.
+        timm_marks: timm's names of tensors that no other family has all of.
+        seen: Returns the columns that timm's tensors tell, for a file without a config.json.
+        hugging_face: How transformers saves it; None where an adapter of its own reads it, or none does.
+    """
+
+    name: str
+    table: str
+    build: Callable[..., ImageClassifier]
+    tiny: Mapping[str, str]
+    timm: Rules
+    timm_marks: frozenset[str]
+    seen: Callable[[Mapping[str, Tensor]], Row] | None = None
+    hugging_face: HuggingFace | None = None
+
+    def rows(self) -> dict[str, Row]:
+        """Returns the rows of the table by name."""
+        return _rows(self.table)
+
+    def to_timm(self, name: str) -> str:
+        """Returns timm's name of one of our parameters.
+
+        Raises:
+            KeyError: If timm has no such parameter.
+        """
+        for pattern, replacement in self.timm:
+            renamed, times = re.subn(pattern, replacement, name)
+            if times:
+                return renamed
+        raise KeyError(name)
+
+
+@cache
+def _rows(table: str) -> dict[str, Row]:
+    text = resources.files("headway.vision.models").joinpath(table).read_text(encoding="utf-8")
+    return {row["name"]: row for row in csv.DictReader(text.splitlines(), delimiter="\t")}
+
+
+def numbers(text: str) -> list[int]:
+    """Returns the whole numbers of a column with one for each stage, such as ``2,2,6,2``."""
+    return [int(part) for part in text.split(",")]
+
+
+def blocks_of_stages(state: Iterable[str], stages: str) -> list[int]:
+    """Returns the number of blocks of each stage, counted in names such as ``stages.0.blocks.1.norm``.
+
+    Args:
+        state: Names of tensors.
+        stages: What stands in front of the number of a stage.
+    """
+    found: dict[int, set[str]] = {}
+    for name in state:
+        if match := re.match(rf"{stages}\.(\d+)\.blocks\.(\d+)\.", name):
+            found.setdefault(int(match.group(1)), set()).add(match.group(2))
+    return [len(found[stage]) for stage in sorted(found)]
+
+
+def published_cfg(row: Row, channels: int = 3) -> dict[str, Any]:
+    """Returns how the published weights of a row want their pictures."""
+    mean, std = MEAN_STD[row.get("mean_std", "imagenet")]
+    return {
+        "architecture": row["name"],
+        "tag": "" if row["tag"] == "-" else row["tag"],
+        "input_size": (channels, int(row["image"]), int(row["image"])),
+        "num_classes": int(row["classes"]),
+        "mean": mean,
+        "std": std,
+        "interpolation": row.get("interpolation", "bicubic"),
+        "crop_pct": float(row["crop_pct"]),
+        "crop_mode": row.get("crop_mode", "center"),
+    }
+
+
+def published(model: Model, row: Row) -> Model:
+    """Writes into a model that was built from a row how the published weights want their pictures."""
+    own = model.pretrained_cfg
+    model.pretrained_cfg = {
+        **own,
+        **published_cfg(row),
+        "input_size": own["input_size"],
+        "num_classes": model.num_classes,
+    }
+    return model

@@ -1,0 +1,230 @@
+"""PoolFormer, and how timm and transformers save it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.embeddings import OverlappingPatchEmbedding
+from headway.core.errors import UserError
+from headway.core.feedforward import MLP
+from headway.core.heads import AveragePooling, ClassificationHead
+from headway.core.mixers import PoolingMixer
+from headway.core.norms import GlobalLayerNorm, LayerNorm
+from headway.core.resample import OverlappingPatchMerging
+from headway.core.sublayer import Sublayer
+from headway.core.systems import system
+from headway.vision.models.families import (
+    Family,
+    HuggingFace,
+    Row,
+    blocks_of_stages,
+    numbers,
+    published,
+)
+from headway.vision.models.pyramid import Pyramid
+
+
+@system(
+    id=460,
+    name="PoolFormer (MetaFormer)",
+    paper="https://arxiv.org/abs/2111.11418",
+    claim="a pyramid whose mixers are averages, equal to timm's and transformers' with copied weights",
+    test="packages/vision/tests/models/test_poolformer.py",
+)
+class PoolFormer(Pyramid):
+    """A pyramid that mixes tokens by averages of neighbourhoods; with another mixer, the paper's MetaFormer.
+
+    Args:
+        image_size: Side, or (height, width), in pixels that the model prefers; any other will do.
+        num_classes: Classes; with 0 the model returns the pooled vector.
+        dims: Channels of a token of each stage.
+        depths: Blocks of each stage.
+        heads: Heads of the mixers of each stage, or of all; averages have none.
+        embedding: Builds the patch embedding, ``(dim)``; patch size and channels are its arguments.
+        mixer: Builds the token mixer, ``(dim, heads)``. A sequence is cycled over each stage, or has one
+            entry for every block of the model.
+        feedforward: Builds the feed-forward, ``(dim)``.
+        norm: Builds the norms, ``(dim)``.
+        resampler: Builds what stands between two stages, ``(dim, next dim)``.
+        final_norm: Whether a norm follows the last stage.
+        layer_scale: Where a learned scale of each branch starts; none if None.
+        drop_path: Rate of stochastic depth of the last block; it rises linearly from 0.
+        head: Builds the head, ``(dim of the last stage, num_classes)``.
+
+    Shape:
+        images: (B, channels, H, W). Output: (B, num_classes).
+
+    Source:
+        Yu et al. 2021, https://arxiv.org/abs/2111.11418.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int | Sequence[int] = 224,
+        num_classes: int = 1000,
+        dims: Sequence[int] = (64, 128, 320, 512),
+        depths: Sequence[int] = (2, 2, 6, 2),
+        heads: Sequence[int] | int = 1,
+        embedding: Callable[[int], nn.Module] = OverlappingPatchEmbedding,
+        mixer: MixerFactories = PoolingMixer,
+        feedforward: FeedForwardFactory = MLP,
+        norm: Callable[[int], nn.Module] = GlobalLayerNorm,
+        resampler: Callable[[int, int], Sublayer] = OverlappingPatchMerging,
+        final_norm: bool = True,
+        layer_scale: float | None = 1e-5,
+        drop_path: float = 0.0,
+        head: Callable[[int, int], ClassificationHead] = partial(  # noqa: B008
+            ClassificationHead, pooling=AveragePooling
+        ),
+    ) -> None:
+        super().__init__(
+            image_size=image_size,
+            num_classes=num_classes,
+            dims=dims,
+            depths=depths,
+            heads=heads,
+            embedding=embedding,
+            mixer=mixer,
+            feedforward=feedforward,
+            norm=norm,
+            resampler=resampler,
+            final_norm=final_norm,
+            layer_scale=layer_scale,
+            drop_path=drop_path,
+            head=head,
+        )
+
+
+def build_poolformer(
+    row: Row,
+    *,
+    num_classes: int | None = None,
+    channels: int = 3,
+    image_size: int | tuple[int, int] | None = None,
+    patch_size: int | None = None,
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
+) -> PoolFormer:
+    """Builds the model of a row; what is None is as published.
+
+    As in timm, which normalises behind the pooling and not before it as the paper's code does.
+    """
+    model = PoolFormer(
+        image_size=image_size if image_size is not None else int(row["image"]),
+        num_classes=num_classes if num_classes is not None else int(row["classes"]),
+        dims=numbers(row["dims"]),
+        depths=numbers(row["depths"]),
+        embedding=partial(OverlappingPatchEmbedding, patch=patch_size or 4, channels=channels),
+        final_norm=False,
+        layer_scale=float(row["layer_scale"]),
+        drop_path=drop_path,
+        head=partial(
+            ClassificationHead,
+            pooling=AveragePooling,
+            norm=partial(LayerNorm, eps=1e-6),
+            dropout=dropout,
+        ),
+    )
+    return published(model, row)
+
+
+def _seen(state: Mapping[str, Tensor]) -> Row:
+    """Returns what timm's tensors tell."""
+    depths = blocks_of_stages(state, "stages")
+    norms = [f"stages.{stage}.blocks.0.norm1.weight" for stage in range(len(depths))]
+    return {
+        "dims": ",".join(str(len(state[name])) for name in norms),
+        "depths": ",".join(map(str, depths)),
+    }
+
+
+def _of_transformers(
+    config: Mapping[str, Any], *, num_classes: int, activation: type[nn.Module], **options: Any
+) -> PoolFormer:
+    """Builds the model that a config.json of transformers describes."""
+    usual = {"patch_sizes": [7, 3, 3, 3], "strides": [4, 2, 2, 2], "padding": [2, 1, 1, 1]}
+    steps = {name: list(config.get(name, values)) for name, values in usual.items()}
+    for name, values in steps.items():
+        if len(set(values[1:])) > 1:
+            raise UserError(
+                f"config.json says {name}={values}; read are models with one value behind the first"
+            )
+    kernels, strides, paddings = steps.values()
+    between = partial(
+        OverlappingPatchMerging, patch=strides[-1], kernel=kernels[-1], padding=paddings[-1]
+    )
+    dims, depths = (
+        config.get("hidden_sizes", [64, 128, 320, 512]),
+        config.get("depths", [2, 2, 6, 2]),
+    )
+    if config.get("num_encoder_blocks", len(dims)) != len(dims):
+        raise UserError(
+            f"config.json has num_encoder_blocks other than its {len(dims)} hidden_sizes"
+        )
+    scale = config.get("layer_scale_init_value", 1e-5)
+    return PoolFormer(
+        num_classes=num_classes,
+        dims=dims,
+        depths=depths,
+        embedding=partial(
+            OverlappingPatchEmbedding,
+            patch=strides[0],
+            kernel=kernels[0],
+            padding=paddings[0],
+            channels=config.get("num_channels", 3),
+        ),
+        mixer=partial(PoolingMixer, window=config.get("pool_size", 3)),
+        feedforward=partial(MLP, mlp_ratio=config.get("mlp_ratio", 4.0), activation=activation),
+        resampler=between,
+        layer_scale=scale if config.get("use_layer_scale", True) else None,
+        **options,
+    )
+
+
+_OURS = r"stages.\1.blocks.\2."
+POOLFORMER = Family(
+    name="PoolFormer",
+    table="poolformer.tsv",
+    build=build_poolformer,
+    tiny={"image": "32", "dims": "8,16", "depths": "1,1"},
+    timm=(
+        (r"^embedding\.", "stem.conv."),
+        (r"^stages\.(\d+)\.downsample\.projection\.", r"stages.\1.downsample.conv."),
+        (r"^(stages\.\d+\.blocks\.\d+)\.mixer\.norm\.", r"\1.norm1."),
+        (r"^(stages\.\d+\.blocks\.\d+)\.feedforward\.norm\.", r"\1.norm2."),
+        (r"^(stages\.\d+\.blocks\.\d+)\.mixer\.scale\.gamma$", r"\1.layer_scale1.scale"),
+        (r"^(stages\.\d+\.blocks\.\d+)\.feedforward\.scale\.gamma$", r"\1.layer_scale2.scale"),
+        (r"^(stages\.\d+\.blocks\.\d+)\.feedforward\.function\.", r"\1.mlp."),
+        (r"^head\.norm\.", "head.norm."),
+        (r"^head\.classifier\.", "head.fc."),
+    ),
+    timm_marks=frozenset({"stem.conv.weight", "stages.0.blocks.0.layer_scale1.scale"}),
+    seen=_seen,
+    hugging_face=HuggingFace(
+        model_type="poolformer",
+        architectures=("PoolFormerForImageClassification",),
+        rules=(
+            (r"^encoder\.patch_embeddings\.0\.projection\.", "embedding."),
+            (
+                r"^encoder\.patch_embeddings\.(\d+)\.projection\.",
+                r"stages.\1.downsample.projection.",
+            ),
+            (r"^encoder\.block\.(\d+)\.(\d+)\.before_norm\.", _OURS + "mixer.norm."),
+            (r"^encoder\.block\.(\d+)\.(\d+)\.after_norm\.", _OURS + "feedforward.norm."),
+            (r"^encoder\.block\.(\d+)\.(\d+)\.layer_scale_1$", _OURS + "mixer.scale.gamma"),
+            (r"^encoder\.block\.(\d+)\.(\d+)\.layer_scale_2$", _OURS + "feedforward.scale.gamma"),
+            (
+                r"^encoder\.block\.(\d+)\.(\d+)\.output\.conv(\d)\.",
+                _OURS + r"feedforward.function.fc\3.",
+            ),
+            (r"^classifier\.", "head.classifier."),
+        ),
+        build=_of_transformers,
+        processor="PoolFormer",
+        harmless=("drop_path_rate", "patch_size", "stride"),
+    ),
+)

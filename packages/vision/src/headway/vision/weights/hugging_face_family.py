@@ -1,0 +1,70 @@
+"""Reading checkpoints of Hugging Face transformers of any family that says how they look."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from headway.core.errors import UserError
+from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.renaming import Renaming
+from headway.vision.models.families import HuggingFace
+from headway.vision.weights.hugging_face import (
+    ACTIVATIONS,
+    count_classes,
+    name_classes,
+    set_pictures,
+)
+from headway.vision.weights.hugging_face_processor import PROCESSORS, picture_cfg
+from headway.vision.weights.pointwise import as_linear
+
+
+class HuggingFaceFamily:
+    """Recognises ``model_type`` in config.json.
+
+    Args:
+        name: Of the family.
+        files: How transformers saves it.
+    """
+
+    may_miss = ("head.classifier.",)
+
+    def __init__(self, name: str, files: HuggingFace) -> None:
+        self.name = f"Hugging Face {name}"
+        self.files = files
+        self.architectures = files.architectures
+        self.defaults, self.harmless = files.defaults, files.harmless
+        self.renaming = Renaming(files.rules)
+
+    def recognises(self, checkpoint: Checkpoint) -> bool:
+        """Whether config.json is that of the family."""
+        config = checkpoint.config
+        return config is not None and config.get("model_type") == self.files.model_type
+
+    def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
+        """Builds the model that config.json describes."""
+        config, kind = checkpoint.config or {}, self.files.model_type
+        activation = config.get("hidden_act", "gelu")
+        if activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise UserError(f"the activation {activation!r} is not known; known: {known}")
+        model = self.files.build(
+            config,
+            num_classes=count_classes(checkpoint),
+            activation=ACTIVATIONS[activation],
+            drop_path=overrides.pop("drop_path", 0.0),
+        )
+        size = config.get("image_size", 224)
+        usual = PROCESSORS[self.files.processor]
+        cfg = picture_cfg(checkpoint.folder, kind, model_size=size, published=usual)
+        set_pictures(model, cfg, architecture=kind)
+        name_classes(model, config)
+        return model
+
+    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
+        """Renames the tensors."""
+        prefix = f"{self.files.model_type}."
+        converted = {
+            self.renaming(name.removeprefix(prefix)): value
+            for name, value in checkpoint.state.items()
+        }
+        return as_linear(converted, model)

@@ -1,0 +1,137 @@
+"""Reading timm's ViT checkpoints, and the official ones of DeiT and DINOv2, which share their names."""
+
+from collections.abc import Mapping
+from math import isqrt
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from headway.core.errors import UserError
+from headway.core.weights.checkpoint import Checkpoint
+from headway.vision.models.families import Row
+from headway.vision.models.vit_variants import VIT
+from headway.vision.weights.timm import TimmFamily, patch_of, refuse_arguments
+
+# timm's words for what is read from the result.
+POOLINGS = {"token": "token", "avg": "average", "map": "attention"}
+
+
+class TimmViT(TimmFamily):
+    """Recognises ``architecture`` in config.json, or the names of the parameters."""
+
+    defaults: ClassVar[dict[str, Any]] = {"model_args": {}}
+    may_miss = ("head.classifier.", "distillation_classifier.")
+    ignored: ClassVar[tuple[str, ...]] = ("mask_token",)
+
+    def as_timm(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the tensors with a SwiGLU kept in two pieces in one."""
+        state = dict(state)
+        for name in [name for name in state if name.endswith("fc1_g.weight")]:
+            other = name.replace("fc1_g", "fc1_x")
+            if other in state:
+                state[name.replace("fc1_g", "fc1")] = torch.cat([state.pop(name), state.pop(other)])
+        return state
+
+    def guess(self, checkpoint: Checkpoint) -> Row:
+        """Returns the row whose numbers agree with the shapes."""
+        return _guess(checkpoint)
+
+    def as_configured(
+        self, row: Row, config: Mapping[str, Any], state: Mapping[str, Tensor], source: str
+    ) -> Row:
+        """Returns the row as ``model_args`` and ``global_pool`` of config.json change it.
+
+        What shapes cannot tell is read (heads, pooling) or refused; the rest is seen in the tensors, which
+        the model built from the row must fit.
+        """
+        args = dict(config.get("model_args") or {})
+        pooling = config.get("global_pool")
+        pooling = args.pop("global_pool", pooling)
+        found = dict(row)
+        if "num_heads" in args:
+            found["heads"] = str(args.pop("num_heads"))
+        refuse_arguments(args, source)
+        own, _, _ = row["pooling"].partition("+")
+        if pooling is not None and POOLINGS.get(pooling) != own:
+            if pooling not in ("token", "avg"):
+                raise UserError(
+                    f"{source}: config.json says global_pool={pooling!r}, which is not read for "
+                    f"{row['name']}; token and avg are"
+                )
+            found["pooling"] = POOLINGS[pooling]
+        if "head.weight" in state or pooling is not None:
+            # The norm stands behind an average, or at the end of the blocks: its name tells.
+            found["pool_norm"] = str(int("fc_norm.weight" in state))
+            found["final_norm"] = str(int("norm.weight" in state))
+        return found
+
+    def sizes(
+        self, row: Row, state: Mapping[str, Tensor], wanted: tuple[int, int]
+    ) -> dict[str, Any]:
+        """Returns the patch, and the image size that the position embeddings are made for."""
+        patch = patch_of(state)
+        position = state.get("pos_embed")
+        if position is None:
+            return {"patch_size": patch}
+        in_front = _tokens_in_front(row) if row["pos_prefix"] == "1" else 0
+        return {
+            "patch_size": patch,
+            "image_size": _image_size(position.shape[1] - in_front, wanted, patch),
+        }
+
+
+def _tokens_in_front(row: Row) -> int:
+    kinds = sum(kind in row["prefix"] for kind in ("class", "distillation"))
+    return kinds + int(row["registers"])
+
+
+def _image_size(patches: int, wanted: Any, patch: int) -> tuple[int, int]:
+    rows, columns = (side // patch for side in wanted)
+    if rows * columns == patches:
+        return (int(wanted[0]), int(wanted[1]))
+    side = isqrt(patches)
+    if side * side != patches:
+        raise UserError(
+            f"{patches} position embeddings fit neither {rows}x{columns} patches nor a square"
+        )
+    return (side * patch, side * patch)
+
+
+def _guess(checkpoint: Checkpoint) -> Row:
+    """Returns the row whose numbers agree with the shapes; heads cannot be seen in shapes."""
+    state = checkpoint.state
+    blocks = {int(name.split(".")[1]) for name in state if name.startswith("blocks.")}
+    fc2 = state.get("blocks.0.mlp.fc2.weight", state.get("blocks.0.mlp.w3.weight"))
+    kinds_in_front = (("class", "cls_token"), ("distillation", "dist_token"))
+    seen = {
+        "dim": str(len(state["patch_embed.proj.weight"])),
+        "depth": str(len(blocks)),
+        "patch": str(state["patch_embed.proj.weight"].shape[-1]),
+        "hidden": str(fc2.shape[1]) if fc2 is not None else "",
+        "registers": str(state["reg_token"].shape[1]) if "reg_token" in state else "0",
+        "prefix": "+".join(kind for kind, name in kinds_in_front if name in state) or "-",
+        "pool_norm": str(int("fc_norm.weight" in state)),
+        "final_norm": str(int("norm.weight" in state)),
+        "qkv_bias": str(int("blocks.0.attn.qkv.bias" in state)),
+        "pre_norm": "tokens" if "norm_pre.weight" in state else "-",
+    }  # fmt: skip
+    scaled = "blocks.0.ls1.gamma" in state
+    rows = [
+        row
+        for row in VIT.rows().values()
+        if all(row[key] == value for key, value in seen.items())
+        and (row["layer_scale"] != "-") == scaled
+        and ("attn_pool.latent" in state) == row["pooling"].startswith("attention")
+    ]
+    # Rows that differ only in how pictures are prepared, or in the size they were trained at, build
+    # the same model.
+    same = ("heads", "norm", "feedforward", "block", "pooling", "pos_prefix")
+    kinds = {tuple(row[key] for key in same) for row in rows}
+    if len(kinds) != 1:
+        names = ", ".join(row["name"] for row in rows[:8]) or "no architecture"
+        raise UserError(
+            f"{checkpoint.source} has no config.json, and its shapes fit {names}; "
+            "name one with architecture=..."
+        )
+    return rows[0]
