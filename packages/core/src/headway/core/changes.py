@@ -89,9 +89,9 @@ def train_new_parameters(model: nn.Module) -> None:
 
 def _watched(method: Callable[..., Any], argument: str, effect: str) -> Callable[..., Any]:
     @functools.wraps(method)
-    def run(self: nn.Module, value: Any) -> Any:
+    def run(self: nn.Module, value: Any, *args: Any, **options: Any) -> Any:
         before = dict(self.named_parameters(remove_duplicate=False))
-        result = method(self, value)
+        result = method(self, value, *args, **options)
         replaced = {
             name: effect
             for name, parameter in self.named_parameters(remove_duplicate=False)

@@ -8,13 +8,27 @@ from typing import Any
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
-from headway.core.heads import ClassificationHead
+from headway.core.heads import (
+    AttentionPooling,
+    AveragePooling,
+    ClassificationHead,
+    MaxPooling,
+    TokenPooling,
+)
+from headway.core.heads.pooling import PoolingLayer
 from headway.core.layout import Layout
 from headway.core.module import Module, undecayed_names
 from headway.core.stacks.stack import Stack
 from headway.vision.models.pretrained_cfg import default_pretrained_cfg
 
 Images = Tensor | Sequence[Tensor]
+# timm's words for what the head reads.
+POOLINGS: dict[str, type[PoolingLayer]] = {
+    "token": TokenPooling,
+    "avg": AveragePooling,
+    "max": MaxPooling,
+    "map": AttentionPooling,
+}
 
 
 class ImageClassifier(Module):
@@ -162,12 +176,39 @@ class ImageClassifier(Module):
         """Returns the layer that computes the logits."""
         return self.head.classifier
 
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replaces the classifier by a new one."""
+    @property
+    def global_pool(self) -> str:
+        """How the head reads the tokens, in timm's words; empty where timm has none."""
+        kind = type(self.head.pooling)
+        return next((word for word, pooling in POOLINGS.items() if kind is pooling), "")
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replaces the classifier by a new one, and the pooling in front of it if another is named.
+
+        Args:
+            num_classes: Classes; with 0 the model returns the pooled vector.
+            global_pool: "token", "avg" or "max"; as it is if None. Norms stay where they are, as in timm.
+        """
+        if global_pool not in (None, self.global_pool):
+            self._replace_pooling(global_pool)
         self.num_classes = num_classes
         self.head.reset(num_classes)
         self.init_args["num_classes"] = num_classes
         self.pretrained_cfg = {**self.pretrained_cfg, "num_classes": num_classes}
+
+    def _replace_pooling(self, word: str) -> None:
+        prefix = getattr(self, "num_prefix_tokens", 0)
+        known = [one for one in POOLINGS if one != "map" and (prefix or one != "token")]
+        if "head" not in self.init_args or word not in known:
+            known = known if "head" in self.init_args else []
+            raise UserError(
+                f"{type(self).__name__} has no global_pool={word!r}; "
+                + (f"it takes {', '.join(known)}" if known else "its head reads tokens of its own")
+            )
+        if self.head.pooling.width != self.num_features:
+            raise UserError(f"the head reads {self.head.pooling.width} channels: its pooling stays")
+        self.head.pooling = POOLINGS[word](self.num_features)
+        self.init_args["head"] = partial(self.init_args["head"], pooling=POOLINGS[word])
 
     def set_input_size(self, image_size: int | Sequence[int]) -> None:
         """Makes another image size the model's own."""

@@ -44,6 +44,8 @@ def create_model(
     patch_size: int | None = None,
     drop_rate: float = 0.0,
     drop_path_rate: float = 0.0,
+    global_pool: str | None = None,
+    dynamic_img_size: bool = True,
     checkpoint_path: str | Path | None = None,
     features_only: bool = False,
     out_indices: Sequence[int] | None = None,
@@ -59,12 +61,17 @@ def create_model(
         patch_size: Side of a patch in pixels; as published if None.
         drop_rate: Probability of dropping a channel before the classifier.
         drop_path_rate: Rate of stochastic depth of the last block.
+        global_pool: "token" or "avg" for a ViT; as published if None. An average is then normalised behind
+            the pooling, as in timm. Published weights keep theirs: ``reset_classifier`` of a model that has
+            them takes another.
+        dynamic_img_size: True, for timm's callers: pictures of any size will do.
         checkpoint_path: A file or folder to load weights from.
         features_only: Whether to return a model of feature maps.
         out_indices: Which blocks or stages give feature maps; the last three if None.
 
     Raises:
-        UserError: If there is no model of that name; the message lists the nearest ones.
+        UserError: If there is no model of that name (the message lists the nearest ones), or if it cannot be
+            built as asked.
     """
     architecture, _, tag = name.partition(".")
     family = next((family for family in FAMILIES if architecture in family.rows()), None)
@@ -75,6 +82,8 @@ def create_model(
             + (f"did you mean {', '.join(near)}?" if near else "see headway ls models")
         )
     row = family.rows()[architecture]
+    if not dynamic_img_size:
+        raise UserError("dynamic_img_size=False: models of headway take pictures of any size")
     size = tuple(img_size) if isinstance(img_size, Sequence) else img_size
     options: dict[str, Any] = {
         "num_classes": num_classes,
@@ -85,6 +94,18 @@ def create_model(
         "drop_path": drop_path_rate,
     }
     model = family.build(row, **options)
+    if global_pool not in (None, model.global_pool):
+        if pretrained or checkpoint_path is not None or global_pool not in family.pooled:
+            known = [model.global_pool, *(() if pretrained or checkpoint_path else family.pooled)]
+            raise UserError(
+                f"{architecture} is not built with global_pool={global_pool!r}; known here: "
+                f"{', '.join(dict.fromkeys(known))}; reset_classifier of a loaded model takes others"
+            )
+        model = family.build({**row, **family.pooled[global_pool]}, **options)
+        if model.global_pool != global_pool or (
+            global_pool == "token" and not getattr(model, "num_prefix_tokens", 0)
+        ):
+            raise UserError(f"{architecture} has no token or pooling for {global_pool!r}")
     if tag:
         model.pretrained_cfg = {**model.pretrained_cfg, "tag": tag}
     if pretrained or checkpoint_path is not None:

@@ -57,6 +57,7 @@ class Family:
         tiny: Columns that make a small member of a row, for tests.
         timm: Pairs of a pattern of our name of a tensor and timm's; the first one that matches is taken.
         timm_marks: timm's names of tensors that no other family has all of.
+        pooled: For timm's words of ``global_pool``, columns that make the head of a row read so.
         seen: Returns the columns that timm's tensors tell, for a file without a config.json.
         hugging_face: How transformers saves it; None where an adapter of its own reads it, or none does.
     """
@@ -67,6 +68,7 @@ class Family:
     tiny: Mapping[str, str]
     timm: Rules
     timm_marks: frozenset[str]
+    pooled: Mapping[str, Row] = field(default_factory=dict)
     seen: Callable[[Mapping[str, Tensor]], Row] | None = None
     hugging_face: HuggingFace | None = None
 

@@ -165,6 +165,6 @@ class ViT(ImageClassifier):
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Returns patterns that sort parameters by depth, as timm's layer decay reads them."""
         return {
-            "stem": r"^(embedding|tokens)\.",
+            "stem": r"^(?:embedding|tokens)\.",
             "blocks": [(r"^encoder\.blocks\.(\d+)", None), (r"^encoder\.norm", (99999,))],
         }

@@ -134,9 +134,9 @@ class DistilledViT(ViT):
         """Returns the layers that compute both logits."""
         return self.head.classifier, self.distillation_classifier
 
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replaces both classifiers."""
-        super().reset_classifier(num_classes)
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replaces both classifiers; each reads a token of its own."""
+        super().reset_classifier(num_classes, global_pool)
         weight = self.tokens.class_token
         assert weight is not None
         self.distillation_classifier = classifier(self.embed_dim, num_classes).to(

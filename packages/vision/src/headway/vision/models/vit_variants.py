@@ -133,6 +133,11 @@ VIT = Family(
     table="vit_variants.tsv",
     build=build_vit,
     tiny={"image": "32", "patch": "8", "dim": "24", "depth": "1", "heads": "3", "hidden": "48"},
+    # An average is normalised behind the pooling.
+    pooled={
+        "avg": {"pooling": "average", "pool_norm": "1", "final_norm": "0"},
+        "token": {"pooling": "token", "pool_norm": "0", "final_norm": "1"},
+    },
     timm=TIMM,
     timm_marks=frozenset({"patch_embed.proj.weight", "blocks.0.attn.qkv.weight"}),
 )
