@@ -22,8 +22,7 @@ every = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.na
 
 def small(family: Family) -> ImageClassifier:
     torch.manual_seed(0)
-    row = next(iter(family.rows().values()))
-    return family.build({**row, **family.tiny}, num_classes=3).eval()
+    return family.build(family.tiny_row(), num_classes=3).eval()
 
 
 @every

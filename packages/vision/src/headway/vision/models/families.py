@@ -54,7 +54,7 @@ class Family:
             ``crop_mode``; the others are the family's own.
         build: Builds the model of a row, ``(row, *, num_classes, channels, image_size, patch_size, dropout,
             drop_path)``; what is None is as published.
-        tiny: Columns that make a small member of a row, for tests.
+        tiny: Columns that make a small member of the last row, for tests.
         timm: Pairs of a pattern of our name of a tensor and timm's; the first one that matches is taken.
         timm_marks: timm's names of tensors that no other family has all of.
         pooled: For timm's words of ``global_pool``, columns that make the head of a row read so.
@@ -75,6 +75,10 @@ class Family:
     def rows(self) -> dict[str, Row]:
         """Returns the rows of the table by name."""
         return _rows(self.table)
+
+    def tiny_row(self) -> Row:
+        """Returns a row that was not published, of a member small enough to be tried anywhere."""
+        return {**list(self.rows().values())[-1], **self.tiny}
 
     def to_timm(self, name: str) -> str:
         """Returns timm's name of one of our parameters.
