@@ -1,7 +1,6 @@
 """Auto-Correlation of the Autoformer: whole stretches of a series that repeat, instead of single moments."""
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
