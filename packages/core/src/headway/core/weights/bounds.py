@@ -49,8 +49,10 @@ def check_arguments(
     Raises:
         UserError: If there are more blocks than tensors, or a whole number is larger than the number of
             stored values: such a model could not be of these tensors, and building it would take all
-            memory.
+            memory. Of a published file also if what is named like a size is no whole number.
     """
+    if published:
+        _check_sizes(arguments, source)
     values = max(LEAST_NUMBER, sum(tensor.numel() for tensor in state.values()))
     blocks = max(LEAST_DEPTH, len(state))
     for name, value in _numbers(arguments, "", source, 0):
@@ -65,6 +67,19 @@ def check_arguments(
                 f"{source}: {name} = {float(min(value, 1e300)):g} is more than its tensors can be for "
                 f"(at most {limit:,}); config.json is damaged or belongs to other weights"
             )
+
+
+def _check_sizes(config: Mapping[str, Any], source: str) -> None:
+    """Refuses texts, fractions and negative numbers where a size or a number of blocks stands."""
+    for name, value in config.items():
+        if not name.endswith(SIZES) and name not in DEPTHS:
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            whole = isinstance(one, int) and one >= 0
+            if not (whole or one is None or isinstance(one, Mapping)):
+                raise UserError(
+                    f"{source}: config.json has {name} = {value!r:.80}, expected a whole number"
+                )
 
 
 def _numbers(value: Any, name: str, source: str, level: int) -> Iterator[tuple[str, int | float]]:
