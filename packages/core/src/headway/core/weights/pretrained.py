@@ -10,7 +10,7 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from headway.core.changes import CHANGES
-from headway.core.errors import UserError
+from headway.core.errors import InputError, UserError
 from headway.core.files import atomic_write
 from headway.core.finetune import merged_state
 from headway.core.finite import non_finite
@@ -100,8 +100,8 @@ def _own(
     )
     try:
         model = build(written, allow=allow, overrides=wishes)
-    except UserError:
-        raise
+    except UserError as error:
+        raise InputError(checkpoint.source, str(error)) from error
     except Exception as error:
         # A constructor checks values; of wrong types Python and torch complain in their own words.
         raise UserError(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 import torch
 from PIL import Image, ImageEnhance
@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from headway.core.errors import UserError
+from headway.core.kinds import check_fits
 from headway.vision.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -33,6 +34,8 @@ class DetectionPreprocessing:
     std: tuple[float, ...] = IMAGENET_STD
 
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            check_fits(getattr(self, name), hint, name)
         # JSON and YAML bring lists.
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))

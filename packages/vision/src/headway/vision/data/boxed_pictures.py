@@ -19,7 +19,7 @@ from headway.vision.data.reading import (
     picture_sizes,
     read_image,
 )
-from headway.vision.data.sources import file_ends
+from headway.vision.data.sources import file_ends, read_file
 
 # Annotation programs count pixels from 0 or from 1.
 TOLERANCE = 1.0
@@ -51,11 +51,7 @@ class BoxedPicture:
         Raises:
             ImageError: If it cannot be read or has another size.
         """
-        try:
-            data = self.path.read_bytes()
-        except OSError as error:
-            raise ImageError(str(self.path), error.strerror or str(error)) from None
-        return read_image(data, str(self.path), size=self.size)
+        return read_image(read_file(self.path), str(self.path), size=self.size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -150,12 +150,12 @@ def drop_broken(pictures: Pictures, invalid: InvalidItems) -> Pictures:
     """
     keep = []
     for index, name in enumerate(pictures.names):
-        if not looks_whole(*pictures.source.ends(name)):
-            try:
+        try:
+            if not looks_whole(*pictures.source.ends(name)):
                 pictures.read(index)
-            except ImageError as error:
-                invalid.add(error)
-                continue
+        except ImageError as error:
+            invalid.add(error)
+            continue
         keep.append(index)
     return pictures.take(np.asarray(keep, dtype=np.int64))
 

@@ -1,10 +1,11 @@
 """How pictures become the input of a model, in timm's words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 from headway.core.errors import UserError
+from headway.core.kinds import check_fits, fits
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -39,6 +40,8 @@ class Preprocessing:
     crop_mode: str = "center"
 
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            check_fits(getattr(self, name), hint, name)
         # JSON and YAML bring lists.
         for name in ("input_size", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -68,11 +71,12 @@ class Preprocessing:
     def from_cfg(cls, cfg: Mapping[str, Any]) -> Self:
         """Reads the fields that ``pretrained_cfg`` has and ignores its other keys."""
         found = {name: cfg[name] for name in cls.__dataclass_fields__ if cfg.get(name) is not None}
-        if "input_size" in found and found["input_size"][0] == 1:
+        size = found.get("input_size")
+        if fits(size, tuple[int, int, int]) and size[0] == 1:
             # timm keeps three means for grey models; the grey value is their average.
             for name in ("mean", "std"):
-                values: Sequence[float] = found.get(name, getattr(cls, name))
-                if len(values) == 3:
+                values: Any = found.get(name, getattr(cls, name))
+                if fits(values, tuple[float, float, float]):
                     found[name] = (sum(values) / 3,)
         return cls(**found)
 

@@ -6,8 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from headway.core.errors import UserError
-from headway.core.reading import read_json
-from headway.vision.data.coco import coco_entries, coco_id
+from headway.vision.data.coco import coco_entries, coco_id, read_coco_file
 from headway.vision.verbs.inputs import Item
 
 
@@ -25,7 +24,7 @@ def read_image_ids(file: str, items: Sequence[Item]) -> dict[Item, int | str]:
     """
     paths: dict[str, int | str] = {}
     names: dict[str, list[int | str]] = defaultdict(list)
-    for place, image in enumerate(coco_entries(read_json(file), "images", file), start=1):
+    for place, image in enumerate(coco_entries(read_coco_file(file), "images", file), start=1):
         where = f"{file}, image {place}"
         name: Any = image.get("file_name")
         if not isinstance(name, str):

@@ -16,7 +16,7 @@ from headway.core.cli.progress import with_progress
 from headway.core.errors import UserError
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.data.reading import EXTENSIONS, ImageError, read_image
-from headway.vision.data.sources import ARCHIVES, Source, open_source
+from headway.vision.data.sources import ARCHIVES, Source, file_ends, open_source, read_file
 from headway.vision.data.transforms import evaluation_transform
 
 
@@ -90,9 +90,7 @@ def read_item(item: Item, mode: Literal["RGB", "L"] = "RGB") -> Image.Image | Im
     try:
         return read_image(item.source.read(item.name), item.shown, mode)
     except ImageError as error:
-        return error
-    except OSError as error:
-        return ImageError(item.shown, error.strerror or str(error))
+        return ImageError(item.shown, error.reason)
 
 
 def free_name(name: str, taken: set[str]) -> str:
@@ -187,8 +185,7 @@ class _Files(Source):
         self.names, self.folders = [], []
 
     def read(self, name: str) -> bytes:
-        return (self.path / name).read_bytes()
+        return read_file(self.path / name)
 
     def ends(self, name: str, size: int = 64) -> tuple[bytes, bytes]:
-        data = self.read(name)
-        return data[:size], data[-size:]
+        return file_ends(self.path / name, size)
