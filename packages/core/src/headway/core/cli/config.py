@@ -10,6 +10,7 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from headway.core.cli.explain_config import explain
 from headway.core.errors import UserError
@@ -92,6 +93,9 @@ class RecipeCLI(LightningCLI):
             callbacks: Added unless the configuration has one of the same class.
             without: Classes of callbacks of the configuration that are left out.
             **arguments: Trainer arguments in place of those of the configuration.
+
+        Raises:
+            UserError: If Lightning refuses the arguments.
         """
         config = {**self.config_init.trainer, **arguments}
         own = config.get("callbacks") or []
@@ -100,7 +104,11 @@ class RecipeCLI(LightningCLI):
         config["callbacks"] = own + [
             extra for extra in callbacks if not any(isinstance(c, type(extra)) for c in own)
         ]
-        return Trainer(**config)
+        try:
+            return Trainer(**config)
+        except (ValueError, MisconfigurationException) as error:
+            # Options that exclude each other, such as FSDP on a CPU.
+            raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
     def save(self, path: Path, header: str) -> None:
         """Writes the configuration with every default, atomically.

@@ -6,6 +6,7 @@ from typing import Any, Self, get_type_hints
 
 from headway.core.errors import UserError
 from headway.core.kinds import check_fits, fits
+from headway.vision.data.deep import check_bits
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -27,6 +28,7 @@ class Preprocessing:
         crop_pct: Share of the resized picture's side that the crop keeps, in 0..1.
         crop_mode: ``center`` resizes the shorter side and cuts the middle out, ``squash`` resizes both
             sides and loses the proportions, ``border`` resizes the longer side and fills with the mean.
+        bits: Least bits that values of over 8 bits are scaled from (``read_image``): 8, 10, 12, 14 or 16.
 
     Raises:
         UserError: If a value is outside its range.
@@ -38,6 +40,7 @@ class Preprocessing:
     interpolation: str = "bicubic"
     crop_pct: float = 0.875
     crop_mode: str = "center"
+    bits: int = 8
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
@@ -64,6 +67,7 @@ class Preprocessing:
             )
         if not 0 < self.crop_pct <= 1:
             raise UserError(f"crop_pct {self.crop_pct} is outside (0, 1]")
+        check_bits(self.bits)
         if self.crop_mode not in CROP_MODES:
             raise UserError(f"crop_mode {self.crop_mode!r} is not one of {', '.join(CROP_MODES)}")
 

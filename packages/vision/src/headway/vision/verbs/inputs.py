@@ -85,10 +85,16 @@ def find_items(inputs: Sequence[str]) -> tuple[list[Item], int]:
     return items, ignored
 
 
-def read_item(item: Item, mode: Literal["RGB", "L"] = "RGB") -> Image.Image | ImageError:
-    """Decodes a picture, or returns the error in the place of one that cannot be read."""
+def read_item(
+    item: Item,
+    mode: Literal["RGB", "L"] = "RGB",
+    *,
+    size: tuple[int, int] | None = None,
+    bits: int = 8,
+) -> Image.Image | ImageError:
+    """Decodes a picture as ``read_image`` does, or returns the error in the place of one that is broken."""
     try:
-        return read_image(item.source.read(item.name), item.shown, mode)
+        return read_image(item.source.read(item.name), item.shown, mode, size=size, bits=bits)
     except ImageError as error:
         return ImageError(item.shown, error.reason)
 
@@ -162,13 +168,14 @@ class _Pictures(Dataset["Tensor | ImageError"]):
     def __init__(self, items: Sequence[Item], preprocessing: Preprocessing) -> None:
         self.items = items
         self.transform = evaluation_transform(preprocessing)
+        self.bits = preprocessing.bits
         self.mode: Literal["RGB", "L"] = "L" if preprocessing.input_size[0] == 1 else "RGB"
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Tensor | ImageError:
-        image = read_item(self.items[index], self.mode)
+        image = read_item(self.items[index], self.mode, bits=self.bits)
         if isinstance(image, ImageError):
             return image
         try:
