@@ -100,9 +100,10 @@ class _NoDraws(TorchFunctionMode):
     """Leaves out random starts: of tensors without memory they mean nothing, and load half of torch."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
         if getattr(func, "__name__", "") in ("normal_", "uniform_"):
-            return args[0]
-        return func(*args, **(kwargs or {}))
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def check_elements(make: Callable[[], nn.Module], state: Mapping[str, Tensor], source: str) -> None:
