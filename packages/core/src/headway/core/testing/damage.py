@@ -86,10 +86,16 @@ def damaged_bytes(content: bytes, random: Random) -> bytes:
 
 
 def damaged(content: bytes, random: Random) -> bytes:
-    """Returns a damaged copy of a file: of JSON mostly its values, of others its bytes."""
-    if content[:1] in (b"{", b"[") and random.random() < 0.8:
+    """Returns a damaged copy of a file: of JSON and lines of JSON mostly its values, of others its bytes."""
+    if content[:1] not in (b"{", b"[") or random.random() < 0.2:
+        return damaged_bytes(content, random)
+    try:
         return json.dumps(damaged_json(json.loads(content), random)).encode()
-    return damaged_bytes(content, random)
+    except ValueError:
+        lines = content.splitlines()
+        place = random.randrange(len(lines))
+        lines[place] = json.dumps(damaged_json(json.loads(lines[place]), random)).encode()
+        return b"\n".join(lines)
 
 
 def refusals(uses: Iterable[Callable[[], object]]) -> list[str]:
