@@ -42,7 +42,8 @@ def test_damaged_manifests(name: str, policy: str, make_manifest: Make) -> None:
         for part in (data.train_set, data.val_set):
             _ = part[0]
 
-    assert len(damaged_folder(files, use)) > 5
+    # Where bad rows are left out, only what is wrong with the whole file is said.
+    assert len(damaged_folder(files, use)) > (10 if policy == "raise" else 0)
 
 
 def test_damaged_files_of_a_published_conformer(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ MAX_ONE_HOT = 2**31
 class MinariData(TrajectoryData):
     """Trajectories of a Minari data set, such as ``mujoco/hopper/medium-v0``, in HDF5 or Arrow.
 
-    Discrete actions are counted from 0, wherever their space starts; ``headway rollout`` adds the start of the
-    environment's space again.
+    Discrete actions are counted from 0, wherever their space starts; ``headway rollout`` adds the start of
+    the environment's space again.
 
     Args:
         path: Name of a data set that is here or on the server, or the folder of one.

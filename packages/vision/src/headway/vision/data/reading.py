@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from headway.core.errors import InputError
+from headway.core.reading import check_file
 from headway.vision.data.deep import deep_colours, to_eight_bits
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
@@ -76,8 +77,10 @@ def picture_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
         ImageError: If it is missing or no picture.
     """
     name = str(path)
-    if not path.is_file():
-        raise ImageError(name, "the picture is missing")
+    try:
+        check_file(path, "picture")
+    except InputError as error:
+        raise ImageError(name, error.reason) from None
     with _errors(name), open(path, "rb") as file, _opened(file) as image:
         size = (image.height, image.width)
         # Not a subclass's: that of PNG decodes the picture.
