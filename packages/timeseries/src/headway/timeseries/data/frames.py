@@ -31,12 +31,9 @@ def read_frame(path: str | Path, columns: list[str] | None = None) -> pd.DataFra
     name = str(path)
     parquet = Path(path).suffix in PARQUET
     kind = "parquet" if parquet else "CSV"
+    check_file(path, "CSV or parquet file")
     try:
         frame = _read_parquet(path, columns) if parquet else _read_csv(path, columns)
-    except FileNotFoundError:
-        raise InputError(name, "there is no such file") from None
-    except IsADirectoryError:
-        raise InputError(name, "is a folder, expected a CSV or parquet file") from None
     except PermissionError:
         raise InputError(name, "may not be read by this user") from None
     except UnicodeDecodeError as error:
@@ -60,7 +57,6 @@ def read_frame(path: str | Path, columns: list[str] | None = None) -> pd.DataFra
 def _read_csv(path: str | Path, columns: list[str] | None) -> pd.DataFrame:
     """Reads text, packed or not; a CSV by its first line."""
     path = Path(path)
-    check_file(path, "CSV file")
     options: dict[str, Any] = {"encoding": "utf-8-sig"}
     with open_packed(path) as file:
         start = file.read(PIECE)
