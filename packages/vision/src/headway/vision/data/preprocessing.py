@@ -75,7 +75,7 @@ class Preprocessing:
     def from_cfg(cls, cfg: Mapping[str, Any]) -> Self:
         """Reads the fields that ``pretrained_cfg`` has and ignores its other keys."""
         found = {name: cfg[name] for name in cls.__dataclass_fields__ if cfg.get(name) is not None}
-        size = found.get("input_size")
+        size: Any = found.get("input_size")
         if fits(size, tuple[int, int, int]) and size[0] == 1:
             # timm keeps three means for grey models; the grey value is their average.
             for name in ("mean", "std"):

@@ -41,7 +41,7 @@ def read_image_ids(file: str, items: Sequence[Item]) -> dict[Item, Truth]:
         name: Any = image.get("file_name")
         if not isinstance(name, str):
             raise UserError(f"{where} has the file_name {name!r}, which is no text")
-        size = image.get("height"), image.get("width")
+        size: Any = (image.get("height"), image.get("width"))
         whole = all(isinstance(side, int) and side > 0 for side in size)
         truth = Truth(coco_id(image.get("id"), where), size if whole else None)
         paths[PurePosixPath(name).as_posix()] = truth
