@@ -14,6 +14,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from headway.core.cli.explain_config import explain
+from headway.core.cli.main import is_out_of_memory
 from headway.core.errors import UserError
 from headway.core.files import atomic_write
 from headway.core.training import DataModule, Task
@@ -86,7 +87,7 @@ class RecipeCLI(LightningCLI):
             self.config_init: Any = self.parser.instantiate(self.config)
         except (TypeError, ValueError) as error:
             # Constructors check values; of wrong types Python complains in its own words.
-            if isinstance(error, UserError) or _caused_by_user(error):
+            if _caused_by_user(error) or is_out_of_memory(error):
                 raise
             raise UserError(f"the configuration: {' '.join(str(error).split())[:400]}") from error
         self.datamodule = self.config_init.data
