@@ -1,4 +1,5 @@
 import json
+import random
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import ConvolutionMixer, LinearAttention, PoolingMixer, SelfAttention
 from headway.core.positions import ALiBi
+from headway.core.testing.damage import damaged_json, refusals
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.rl.layers import DiscreteActions
 from headway.rl.models import BehaviourCloning, DecisionTransformer, Policy, pretrained
@@ -325,3 +327,15 @@ def test_statistics_belong_to_the_checkpoint(tmp_path: Path) -> None:
     again = from_pretrained(tmp_path)
     assert again.return_scale.item() == 10
     assert again.observation_std[0].item() == 2
+
+
+def test_damaged_configurations_are_one_line(tmp_path: Path) -> None:
+    theirs(tmp_path)
+    file, drawn = tmp_path / "config.json", random.Random(0)
+    config = json.loads(file.read_text())
+
+    def use() -> None:
+        file.write_text(json.dumps(damaged_json(config, drawn)))
+        from_pretrained(tmp_path)
+
+    assert len(refusals(use for _ in range(80))) > 40

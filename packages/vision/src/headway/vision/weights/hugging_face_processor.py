@@ -75,7 +75,7 @@ def picture_cfg(folder: Path, model_type: str, *, model_size: Any) -> dict[str, 
                 "do_center_crop": False,
             }
         return _cfg(usual, str(file))
-    config = NotedConfig(read_json(file))
+    config = NotedConfig(read_json(file), str(file))
     kind = str(config.get("image_processor_type", config.get("feature_extractor_type", "")))
     name = kind.removesuffix("Fast").removesuffix("Pil")
     name = name.removesuffix("ImageProcessor").removesuffix("FeatureExtractor")
@@ -84,7 +84,8 @@ def picture_cfg(folder: Path, model_type: str, *, model_size: Any) -> dict[str, 
         raise UserError(f"{file}: the processor {kind!r} is not known; known: {known}")
     usual = PROCESSORS[name]
     found = {
-        key: config.get(key, usual.get(key)) for key in ("do_center_crop", *usual, "crop_size")
+        key: config.get(key) if key in config else usual.get(key)
+        for key in ("do_center_crop", *usual, "crop_size")
     }
     for flag in ("do_resize", "do_rescale"):
         if config.get(flag) is False:
