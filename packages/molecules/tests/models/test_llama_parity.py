@@ -65,6 +65,10 @@ def test_outputs_and_gradients_equal_transformers(tmp_path: Path, options: dict)
 
 @pytest.mark.learns
 def test_two_hundred_steps_equal_transformers(tmp_path: Path, seed: int, measured) -> None:
+    """In float64, on random tokens, of which only the frequency can be learned.
+
+    Worst of seeds 0 to 4: losses 1e-6 apart, 0.89 of the first losses left.
+    """
     other = theirs(tmp_path, seed, num_key_value_heads=2).double().train()
     ours = from_pretrained(tmp_path).double().train()
     generator = torch.Generator().manual_seed(seed + 2)
@@ -84,7 +88,7 @@ def test_two_hundred_steps_equal_transformers(tmp_path: Path, seed: int, measure
         losses.append(row)
     mine, peer = torch.tensor(losses).T
     measured("apart", (mine - peer).abs().max(), below=1e-4)
-    measured("left", mine[-20:].mean() / mine[:5].mean(), below=1.0)
+    measured("left", mine[-20:].mean() / mine[:5].mean(), below=0.96)
 
 
 def test_greedy_decoding_equals_transformers(tmp_path: Path) -> None:

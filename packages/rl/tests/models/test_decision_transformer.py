@@ -134,6 +134,7 @@ def test_tensors_without_a_place_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.learns
 def test_two_hundred_steps_equal_transformers(tmp_path: Path, seed: int, measured) -> None:
+    """In float64. Worst of seeds 0 to 4: losses at most 1e-6 apart, 0.06 of the first losses left."""
     other = theirs(tmp_path, seed)
     # The one row of their table of places that counts is folded into the bias of the norm, where weight
     # decay would pull at the sum. The original has no such table.
@@ -156,7 +157,7 @@ def test_two_hundred_steps_equal_transformers(tmp_path: Path, seed: int, measure
         losses.append(row)
     mine, peer = torch.tensor(losses).T
     measured("apart", (mine - peer).abs().max(), below=1e-4)
-    measured("left", mine[-20:].mean() / mine[:20].mean(), below=0.7)
+    measured("left", mine[-20:].mean() / mine[:20].mean(), below=0.4)
 
 
 def build(kind=DecisionTransformer, mixer=None, **options):

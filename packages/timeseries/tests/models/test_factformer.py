@@ -46,7 +46,7 @@ def error(seed: int, **parts) -> float:
     torch.manual_seed(seed)
     model = FactFormer(**SIZES, **parts)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-    for step in range(150):
+    for step in range(70):
         x, y = flows(16, step)
         loss = (model(x) - y).square().mean()
         optimizer.zero_grad()
@@ -68,8 +68,8 @@ def test_it_learns_a_step_that_single_places_cannot(seed: int, measured) -> None
     that factor in the layer behind, 7e-6 (3e-6 with angles in float64). Their sum over the places
     is this average where the queries' weights are 12 times as large.
     """
-    measured("error", error(seed), below=0.15)
-    measured("alone", error(seed, change=True, mixer=Alone), above=0.4)
+    measured("error", error(seed), below=0.35)
+    measured("alone", error(seed, change=True, mixer=Alone), above=0.65)
 
 
 def test_a_finer_grid_shows_the_same_field() -> None:

@@ -88,9 +88,10 @@ class Last(nn.Module):
 
 @pytest.mark.learns
 def test_the_memory_knows_what_was_long_ago_and_a_convolution_does_not(seed: int, measured) -> None:
-    measured("memory", accuracy(Memory, seed), above=0.95)
+    """Worst of seeds 0 to 4, with the C++ kernels and without: 1.0; the convolution 0.565."""
+    measured("memory", accuracy(Memory, seed), above=0.9)
     plain = partial(ConvolutionMixer, axes=1, window=7, causal=True)
-    measured("convolution", accuracy(plain, seed), below=0.7)
+    measured("convolution", accuracy(plain, seed), below=0.75)
 
 
 def test_the_channel_mixer_acts_on_each_step_alone() -> None:

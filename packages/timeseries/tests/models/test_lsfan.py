@@ -52,9 +52,10 @@ def accuracy(mixer, seed: int) -> float:
 
 @pytest.mark.learns
 def test_attention_relates_sensors_that_no_filter_spans(seed: int, measured) -> None:
-    measured("attention", accuracy(SelfAttention, seed), above=0.95)
+    """Worst of seeds 0 to 4, with the C++ kernels and without: 0.996; filters alone 0.557."""
+    measured("attention", accuracy(SelfAttention, seed), above=0.85)
     # Filters of three sensors, twice, do not reach from the first sensor to the last.
-    measured("filters", accuracy(PassOn, seed), below=0.65)
+    measured("filters", accuracy(PassOn, seed), below=0.7)
 
 
 def test_pooling_leaves_the_sensors_and_forgets_when() -> None:

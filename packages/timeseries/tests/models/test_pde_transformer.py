@@ -154,7 +154,7 @@ def error(seed: int, **options) -> float:
         chosen = after[torch.arange(number), late]
         return start[:, None].float(), chosen[:, None].float(), late[:, None].float()
 
-    for step in range(120):
+    for step in range(45):
         x, y, late = flows(16, step)
         loss = (model(x, kind, late) - y).square().mean()
         optimizer.zero_grad()

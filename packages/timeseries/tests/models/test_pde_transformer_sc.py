@@ -116,7 +116,7 @@ def error(seed: int) -> float:
         after = advection_diffusion(start, torch.tensor([0.1]), **along)
         return start[:, None].float(), after.float()
 
-    for step in range(120):
+    for step in range(45):
         x, y = flows(16, step)
         loss = (model(x) - y).square().mean()
         optimizer.zero_grad()

@@ -145,14 +145,14 @@ def error(mixer, steps: int, seed: int) -> float:
         optimizer.step()
     frames = film(64, 1000)
     with torch.no_grad():
-        found = model(frames[:, :3], steps=2)
-    return float((found - frames[:, 3:]).square().sum() / frames[:, 3:].square().sum())
+        found = model.follow(frames[:, :-1])
+    return float((found - frames[:, 1:]).square().sum() / frames[:, 1:].square().sum())
 
 
 @pytest.mark.learns
 def test_it_follows_what_moves_and_single_places_do_not(seed: int, measured) -> None:
-    """After 300 steps, seeds 0 to 4: 0.004, 0.005, 0.201, 0.001, 0.045; single places 0.92; black frames 1."""
-    measured("windows", error(Windows, 300, seed), below=0.5)
+    """The error of each next frame; black frames have 1. Worst of seeds 0 to 4: @SWIN@."""
+    measured("windows", error(Windows, 200, seed), below=0.55)
     measured("alone", error(Alone, 60, seed), above=0.85)
 
 

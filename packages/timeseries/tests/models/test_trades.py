@@ -43,7 +43,7 @@ def agreement(a: Tensor, b: Tensor) -> list[float]:
 def test_orders_follow_the_book_and_the_orders_before(seed: int, measured) -> None:
     model = small(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(250):
+    for _ in range(120):
         future, orders, books = market(64)
         step = torch.randint(0, 30, (64,))
         loss = model.loss(future, step, torch.randn_like(future), orders, books)

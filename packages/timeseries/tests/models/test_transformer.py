@@ -164,6 +164,7 @@ def test_missing_values_do_not_matter() -> None:
 
 @pytest.mark.learns
 def test_it_trains(seed: int, measured) -> None:
+    """What is left of the first loss. Worst of seeds 0 to 4: 0.056."""
     model = small(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     time = torch.arange(30) / 4
@@ -175,4 +176,4 @@ def test_it_trains(seed: int, measured) -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    measured("left", losses[-1] / losses[0], below=0.2)
+    measured("left", losses[-1] / losses[0], below=0.4)

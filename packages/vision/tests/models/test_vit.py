@@ -73,6 +73,7 @@ MIXERS = {
 @pytest.mark.learns
 @pytest.mark.parametrize("mixer", MIXERS)
 def test_any_mixer_trains_with_finite_gradients_everywhere(mixer: str, seed: int, measured) -> None:
+    """What is left of the first loss, worst of seeds 0 to 4: Fourier 0.31, the others at most 0.16."""
     vit = small(seed, mixer=MIXERS[mixer], head=partial(ClassificationHead, pooling=AveragePooling))
     images, labels = torch.randn(8, 3, 32, 32), torch.arange(8) % 5
     optimizer = torch.optim.Adam(vit.parameters(), lr=3e-3)
@@ -86,7 +87,7 @@ def test_any_mixer_trains_with_finite_gradients_everywhere(mixer: str, seed: int
             assert parameter.grad.isfinite().all(), name
         optimizer.step()
         losses.append(loss.item())
-    measured("left", losses[-1] / losses[0], below=0.5)
+    measured("left", losses[-1] / losses[0], below=0.55)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,10 @@ def test_the_distillation_head_reads_the_distillation_token_alone() -> None:
 
 @pytest.mark.learns
 def test_a_teacher_moves_the_distillation_answer_away_from_the_labels(seed: int, measured) -> None:
-    # The claim: what the second token learns is the teacher's answer, not the label's.
+    """What the second token learns is the teacher's answer, not the label's.
+
+    Worst of seeds 0 to 4, with the C++ kernels and without: both tokens are always right; by chance 0.25.
+    """
     vit, images = model(seed), torch.randn(16, 3, 32, 32)
     labels = torch.arange(16) % 4
     teacher = (labels + 1) % 4
@@ -47,9 +50,9 @@ def test_a_teacher_moves_the_distillation_answer_away_from_the_labels(seed: int,
         loss.backward()
         optimizer.step()
     both = vit.train()(images)
-    measured("labels", (both.logits.argmax(1) == labels).float().mean(), above=0.9)
+    measured("labels", (both.logits.argmax(1) == labels).float().mean(), above=0.75)
     taught = (both.distillation_logits.argmax(1) == teacher).float().mean()
-    measured("teacher", taught, above=0.9)
+    measured("teacher", taught, above=0.75)
 
 
 def test_reset_replaces_both_classifiers() -> None:
