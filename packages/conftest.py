@@ -14,7 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Gives every test that is marked ``learns`` its argument ``seed``."""
     if metafunc.definition.get_closest_marker("learns"):
-        seeds = [int(seed) for seed in metafunc.config.getoption("seeds").split(",")]
+        seeds = [int(seed) for seed in str(metafunc.config.getoption("seeds")).split(",")]
         metafunc.parametrize("seed", seeds, ids=[f"seed{seed}" for seed in seeds], scope="module")
 
 

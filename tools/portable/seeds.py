@@ -52,8 +52,8 @@ def measure(way: str, args: argparse.Namespace, found: dict, seconds: dict) -> i
     with tempfile.TemporaryDirectory() as folder, environment(WAYS.get(way, way)) as variables:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-m", LEARNS, "-n", str(args.jobs)]
-        command += ["-p", "no:cacheprovider", f"--junitxml={report}", f"--seeds={args.seeds}"]
-        command += ["-k", args.k, *(args.files or learners())]
+        command += ["-p", "no:cacheprovider", f"--junitxml={report}", "-ojunit_family=xunit1"]
+        command += [f"--seeds={args.seeds}", "-k", args.k, *(args.files or learners())]
         run = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
         if run.returncode:
             print(f"{way}:\n{run.stdout[-3000:]}{run.stderr[-1000:]}", file=sys.stderr)

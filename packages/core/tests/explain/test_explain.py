@@ -65,7 +65,10 @@ def test_relevance_depends_on_the_answer_and_rollout_does_not() -> None:
 def test_relevance_of_an_answer_points_to_the_token_that_speaks_for_it(seed: int, measured) -> None:
     """A token in a random place says the class, and the first one answers from what attention brings it.
 
-    @EXPL@
+    Where two tokens speak for two classes, the relevance of each class points to its own, and rollout is the same
+    for both. Worst of seeds 0 to 4, with the C++ kernels and without: 0.84; by rollout 0.50. One token alone is
+    found at 0.80 of the places, by chance at 0.14; longer training does not help, and rollout, which has no other
+    to mistake it for, finds it at 0.98.
     """
     torch.manual_seed(seed)
     net = Model()
@@ -86,7 +89,7 @@ def test_relevance_of_an_answer_points_to_the_token_that_speaks_for_it(seed: int
     x, places, labels = batch(256)
     measured("accuracy", (net(x).argmax(1) == labels[:, 0]).float().mean(), above=0.9)
     found = gradient_relevance(net, x, target=labels[:, 0])[:, 1:].argmax(1) + 1
-    measured("found", (found == places[:, 0]).float().mean(), above=0.45)
+    measured("found", (found == places[:, 0]).float().mean(), above=0.5)
     x, places, labels = batch(256, speakers=2)
     own, other = gradient_relevance(net, x, target=labels[:, 0]).gather(1, places).T
     measured("own of two", (own > other).float().mean(), above=0.65)

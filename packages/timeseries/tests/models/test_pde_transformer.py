@@ -167,7 +167,7 @@ def error(seed: int, **options) -> float:
 
 @pytest.mark.learns
 def test_it_learns_a_flow_over_two_times(seed: int, measured) -> None:
-    # The field that stays as it is has an error of 1.
+    """The field that stays as it is has an error of 1. Worst of seeds 0 to 4: 0.17."""
     measured("error", error(seed), below=0.5)
 
 

@@ -129,7 +129,7 @@ def error(seed: int) -> float:
 
 @pytest.mark.learns
 def test_it_learns_a_flow(seed: int, measured) -> None:
-    """Seeds 0 to 4: 0.057, 0.06, 0.061, 0.07, 0.059; the field that stays as it is has an error of 1."""
+    """The field that stays as it is has an error of 1. Worst of seeds 0 to 4: 0.17."""
     measured("error", error(seed), below=0.5)
 
 

@@ -41,6 +41,7 @@ def agreement(a: Tensor, b: Tensor) -> list[float]:
 
 @pytest.mark.learns
 def test_orders_follow_the_book_and_the_orders_before(seed: int, measured) -> None:
+    """Correlations, worst of seeds 0 to 4: 0.92 with what they follow, 0.16 with what they do not."""
     model = small(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(120):
