@@ -144,13 +144,17 @@ def waves(number: int) -> Tensor:
 
 @pytest.mark.learns
 def test_the_same_weights_generate_impute_and_forecast(seed: int, measured) -> None:
+    """Errors as shares of the mean square, worst of seeds 0 to 4.
+
+    A quarter of a period apart 0.15, imputed 0.18, forecast 0.22; windows that know nothing 1.18.
+    """
     model = trained(seed)
     torch.manual_seed(seed + 1)
     # A second series is the first a quarter of a period later.
     made = model.generate(32)
     quarter = (made[:, 2:, 0] - made[:, :-2, 1]).square().mean()
     # It is twice the mean square where the two know nothing of each other.
-    measured("quarter", quarter / made.square().mean(), below=0.5)
+    measured("quarter", quarter / made.square().mean(), below=0.7)
     x = waves(32)
     impute = torch.rand(x.shape) > 0.4
     forecast = torch.ones_like(impute)
@@ -160,7 +164,7 @@ def test_the_same_weights_generate_impute_and_forecast(seed: int, measured) -> N
             filled = model.fill(x.masked_fill(~mask, torch.nan), mask)
         assert torch.equal(filled[mask], x[mask])
         error = (filled - x)[~mask].square().mean() / x[~mask].square().mean()
-        measured(name, error, below=0.4)
+        measured(name, error, below=0.5)
         # Windows that know nothing of the condition miss it by their whole height.
         apart = (made - x)[~mask].square().mean() / x[~mask].square().mean()
         measured(f"{name} by chance", apart, above=0.8)

@@ -167,7 +167,7 @@ def scattered(number: int, seed: int) -> tuple[Tensor, list[Tensor], Tensor]:
 
 @pytest.mark.learns
 def test_it_learns_darcy_flow_on_meshes_that_it_has_never_seen(seed: int, measured) -> None:
-    """@GNOT@."""
+    """Worst of seeds 0 to 4: error 0.16, and 3.3 times that with the medium of another item."""
     torch.manual_seed(seed)
     model = GNOT(dim=32, depth=1, heads=4, experts=2)
     optimizer = torch.optim.Adam(model.parameters(), lr=6e-3)
