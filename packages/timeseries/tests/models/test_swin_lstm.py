@@ -137,12 +137,16 @@ def error(mixer, steps: int, seed: int) -> float:
     torch.manual_seed(seed)
     model = SwinLSTM(patch=1, dim=16, heads=2, mixer=mixer)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    # A rate that stays as it is ends in a spike of the loss here and there, and elsewhere on another machine.
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: min(1.0, 2 - 2 * n / steps))
     for step in range(steps):
         frames = film(16, step)
         loss = torch.nn.functional.binary_cross_entropy(model.follow(frames[:, :-1]), frames[:, 1:])
         optimizer.zero_grad()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        schedule.step()
     frames = film(64, 1000)
     with torch.no_grad():
         found = model.follow(frames[:, :-1])
