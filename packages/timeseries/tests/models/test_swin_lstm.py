@@ -155,7 +155,7 @@ def error(mixer, steps: int, seed: int) -> float:
 
 @pytest.mark.learns
 def test_it_follows_what_moves_and_single_places_do_not(seed: int, measured) -> None:
-    """The error of each next frame; black frames have 1. Worst of seeds 0 to 4: 0.19; single places 0.94."""
+    """The error of each next frame; black frames have 1. Worst of seeds 0 to 4: 0.22; single places 0.93."""
     measured("windows", error(Windows, 200, seed), below=0.55)
     measured("alone", error(Alone, 60, seed), above=0.85)
 
