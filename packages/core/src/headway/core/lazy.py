@@ -8,7 +8,8 @@ from typing import Any
 def lazily(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     """Returns the ``__getattr__`` of a package some of whose names load when they are asked for.
 
-    The first that is asked for loads all: command lines find classes by their short names among the loaded ones.
+    The first that is asked for loads all: a command line finds classes by their short names among those
+    that are loaded.
     The package imports the same names under ``TYPE_CHECKING``, for type checkers and for the import linter.
 
     Args:
