@@ -80,9 +80,9 @@ def passes(name: str, jobs: int) -> bool:
 
 @contextmanager
 def environment(name: str) -> Iterator[dict[str, str]]:
-    """The variables of a setting."""
+    """The variables of a setting; those of this machine where the name is none."""
     variables = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for key, value in SETTINGS[name].items():
+    for key, value in SETTINGS.get(name, {}).items():
         if value is None:
             variables.pop(key, None)
         else:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import h5py
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from headway.core.errors import InputError, UserError
+from headway.core.testing.damage import damaged, refusals
 from headway.rl.data import MinariData
 
 MUTATIONS = 60
@@ -136,4 +138,83 @@ def test_an_array_that_claims_to_be_huge_is_not_read(folder: Path) -> None:
         del episode["rewards"]
         episode.create_dataset("rewards", shape=(10**12,), dtype="f8", chunks=(64,))
     with pytest.raises(InputError, match="episode 2: its rewards claim a shape"):
+        load(folder)
+
+
+def counted(folder: Path, form: Any, kinds: int = 3) -> Path:
+    """Writes a data set whose choices begin at 1 and whose observations, one of ``kinds``, begin at 5."""
+    import minari
+    from gymnasium import spaces
+    from minari.data_collector import EpisodeBuffer
+
+    random, buffers = np.random.default_rng(0), []
+    for number in range(6):
+        steps = 8 + number
+        buffers.append(
+            EpisodeBuffer(
+                id=number,
+                observations=random.integers(5, 8, steps + 1),
+                actions=random.integers(1, 4, steps),
+                rewards=random.normal(size=steps),
+                terminations=np.arange(steps) == steps - 1,
+                truncations=np.zeros(steps, bool),
+            )
+        )
+    minari.create_dataset_from_buffers(
+        f"test/counted-{form}-v0",
+        buffers,
+        env="CartPole-v1",
+        eval_env="CartPole-v1",
+        observation_space=spaces.Discrete(kinds, start=5),
+        action_space=spaces.Discrete(3, start=1),
+        data_format=form,
+    )
+    return folder / f"test/counted-{form}-v0/data"
+
+
+@pytest.fixture
+def minari_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    return tmp_path / "minari"
+
+
+@pytest.mark.parametrize("form", ["hdf5", "arrow"])
+def test_choices_are_counted_from_where_their_space_starts(form: str, minari_folder: Path) -> None:
+    data = load(counted(minari_folder, form))
+    taken = np.concatenate([one.actions for part in data.parts.values() for one in part])
+    assert set(taken.tolist()) == {0, 1, 2}
+    assert (data.action_kind, data.action_dim, data.observation_dim) == ("discrete", 3, 3)
+    seen = data.parts["train"][0].observations
+    assert seen.sum(axis=1).tolist() == [1.0] * len(seen)
+
+
+def test_many_kinds_of_observations_are_taken_and_too_many_named(minari_folder: Path) -> None:
+    folder = counted(minari_folder, "hdf5", kinds=20_000)
+    assert load(folder).observation_dim == 20_000
+    with pytest.raises(UserError, match=r"as one-hot vectors, at most 2,147,483,648 may"):
+        load(counted(minari_folder, "arrow", kinds=10**8))
+
+
+def test_only_one_line_escapes_a_damaged_folder_of_arrow(
+    minari_folder: Path, tmp_path: Path
+) -> None:
+    folder, drawn = counted(minari_folder, "arrow"), Random(0)
+    files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    chosen = [Path("metadata.json"), *(file for file in files if file.suffix == ".arrow")]
+
+    def use() -> None:
+        copy = tmp_path / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(folder, copy)
+        file = copy / drawn.choice(chosen)
+        file.write_bytes(damaged(file.read_bytes(), drawn))
+        load(copy, drawn.choice(["raise", "skip"]))
+
+    assert len(refusals(use for _ in range(40))) > 15
+
+
+def test_a_pipe_in_a_data_set_is_not_waited_for(folder: Path) -> None:
+    (folder / "main_data.hdf5").unlink()
+    os.mkfifo(folder / "main_data.hdf5")
+    with pytest.raises(UserError, match="is a pipe"):
         load(folder)

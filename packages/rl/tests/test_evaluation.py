@@ -1,6 +1,8 @@
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from headway.core.errors import UserError
 from headway.rl.environments import make_vector
@@ -54,6 +56,34 @@ def test_continuous_actions_stay_inside_the_space() -> None:
     big.context_length = 5  # episodes outgrow the context
     found = evaluate(big, envs, target=0.0, episodes=2)
     assert all(one.steps == 200 and not one.terminated for one in found)
+
+
+def test_choices_are_played_from_where_their_space_starts() -> None:
+    taken: list[int] = []
+
+    class Counted(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(-1, 1, (8,), np.float32)
+        action_space = gymnasium.spaces.Discrete(4, start=3)
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self.left = 5
+            return self.np_random.uniform(-1, 1, 8).astype(np.float32), {}
+
+        def step(self, action):
+            assert self.action_space.contains(action)
+            taken.append(int(action))
+            self.left -= 1
+            seen = self.np_random.uniform(-1, 1, 8).astype(np.float32)
+            return seen, float(action == 5), self.left == 0, False, {}
+
+    envs = SyncVectorEnv([Counted] * 2, autoreset_mode=AutoresetMode.DISABLED)
+    policy = model()
+    with torch.no_grad():
+        policy.actions.head.bias[2] = 100.0
+    found = evaluate(policy, envs, target=1.0, episodes=4)
+    assert {one.total for one in found} == {5.0}
+    assert set(taken) == {5}
 
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1"])

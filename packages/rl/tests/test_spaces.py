@@ -56,17 +56,20 @@ def small(**options) -> DecisionTransformer:
     )
 
 
+@pytest.mark.learns
 @pytest.mark.parametrize("scale", [2.0, 0.01, 500.0])
-def test_actions_of_any_size_are_learned(scale: float, tmp_path: Path) -> None:
-    # Error as a share of the actions' variance after 30 epochs: at most .021 at seeds 0 to 4; without bounds
-    # experts at 2 stay at .3 and more.
+def test_actions_of_any_size_are_learned(scale: float, tmp_path: Path, seed: int, measured) -> None:
+    """Error as a share of the actions' variance after 30 epochs.
+
+    Worst of seeds 0 to 4: 0.026; without bounds experts at 2 stay at 0.3 and more.
+    """
     data = experts(scale)
-    model = fit(small(), data, 30, tmp_path).model.eval()
+    model = fit(small(seed=seed), data, 30, tmp_path, seed).model.eval()
     assert (model.observation_dim, model.action_dim) == (3, 2)
     window = data.collate([data.val_set[k] for k in range(len(data.val_set))])
     found = model(*window)[window.mask]
     wanted = window.actions[window.mask]
-    assert (found - wanted).square().mean() < 0.1 * wanted.var()
+    measured("error", (found - wanted).square().mean() / wanted.var(), below=0.1)
     assert (found.abs() <= model.actions.high).all()
 
 

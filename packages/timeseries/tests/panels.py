@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 
-def series(number: int = 12, rows: int = 400, kind: str = "season") -> pd.DataFrame:
+def series(number: int = 12, rows: int = 400, kind: str = "season", seed: int = 0) -> pd.DataFrame:
     """Seasons and noise, random walks (``walk``), or noise alone (``shuffled``)."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     time, parts = np.arange(rows), []
     for k in range(number):
         noise = random.normal(size=rows)

@@ -18,37 +18,39 @@ from headway.timeseries.data import Covariates
 from headway.timeseries.models import ITransformer, NLinear
 
 
-def small(**options) -> Forecaster:
-    torch.manual_seed(0)
+def small(seed: int = 0, **options) -> Forecaster:
+    torch.manual_seed(seed)
     model = NLinear(context_length=48, horizon=12)
     return Forecaster(model, optimizer=Adam(lr=0.01), epochs=3, **options)
 
 
-def test_a_frame_in_a_frame_out() -> None:
+@pytest.mark.learns
+def test_a_frame_in_a_frame_out(seed: int, measured) -> None:
     frame = series()
     known = frame[frame.ds < frame.ds.max() - pd.Timedelta(hours=11)]
-    found = small().fit(known).predict(12, level=[80])
+    found = small(seed).fit(known).predict(12, level=[80])
     assert list(found.columns) == ["unique_id", "ds", "y", "y-lo-80", "y-hi-80"]
     both = found.merge(frame, on=["unique_id", "ds"], suffixes=("", "_true"))
     assert len(both) == 12 * 12
-    assert (both.y - both.y_true).abs().mean() < 0.6
+    measured("error", (both.y - both.y_true).abs().mean(), below=0.6)
     inside = (both["y-lo-80"] <= both.y_true) & (both.y_true <= both["y-hi-80"])
-    assert 0.65 < inside.mean() < 0.95
+    measured("inside", inside.mean(), above=0.65, below=0.95)
     forecaster = small()
     with pytest.raises(UserError, match="not trained; call fit"):
         forecaster.predict()
 
 
-def test_cross_validation_never_sees_what_it_forecasts() -> None:
+@pytest.mark.learns
+def test_cross_validation_never_sees_what_it_forecasts(seed: int, measured) -> None:
     frame = series(4, 300)
-    found = small().cross_validation(frame, windows=2)
+    found = small(seed).cross_validation(frame, windows=2)
     assert len(found) == 4 * 2 * 12
     assert found.actual.notna().all()
     assert (found.ds - found.cutoff).dt.total_seconds().between(3600, 12 * 3600).all()
-    assert (found.y - found.actual).abs().mean() < 0.7
+    measured("error", (found.y - found.actual).abs().mean(), below=0.7)
     # What comes in the last stretch changes no forecast of it.
     spoiled = frame.assign(y=np.where(frame.ds > found.cutoff.max(), 1e6, frame.y))
-    again = small().cross_validation(spoiled, windows=2)
+    again = small(seed).cross_validation(spoiled, windows=2)
     np.testing.assert_allclose(again.y, found.y, rtol=1e-6)
 
 
@@ -73,10 +75,11 @@ def _fresh(model: NLinear, frame: pd.DataFrame) -> pd.DataFrame:
     return Forecaster(model, optimizer=Adam(lr=0.01), epochs=2).cross_validation(frame)
 
 
-def test_white_noise_cannot_be_foretold_after_a_fit() -> None:
+@pytest.mark.learns
+def test_white_noise_cannot_be_foretold_after_a_fit(seed: int, measured) -> None:
     frame = series(2, 200)
-    frame["y"] = np.random.default_rng(0).normal(size=len(frame))
-    torch.manual_seed(0)
+    frame["y"] = np.random.default_rng(seed).normal(size=len(frame))
+    torch.manual_seed(seed)
     model = NLinear(context_length=48, horizon=12)
     options = {"optimizer": Adam(lr=0.03), "epochs": 6, "validation": 0.1}
     forecaster = Forecaster(model, **options).fit(frame)
@@ -85,7 +88,7 @@ def test_white_noise_cannot_be_foretold_after_a_fit() -> None:
     pd.testing.assert_frame_equal(
         found, Forecaster(model, **options).cross_validation(frame, windows=6)
     )
-    assert ((found.y - found.actual) ** 2).mean() > 0.9
+    measured("error", ((found.y - found.actual) ** 2).mean(), above=0.9)
 
 
 def test_stretches_may_overlap_and_be_trained_for_again() -> None:

@@ -55,13 +55,13 @@ def made(name: str, panel: Panel, train: np.ndarray) -> Candidate:
 SIMPLE = ("naive", "seasonal naive", "nlinear", "lightgbm")
 
 
-def compared(kind: str) -> dict[str, Scores]:
-    frame = series(kind=kind)
+def compared(kind: str, seed: int) -> dict[str, Scores]:
+    frame = series(kind=kind, seed=seed)
     panel = panel_of(frame, kind)
     origins = last_stretches(panel, 12, 4)
     assert (origins.train == 400 - 12 * 9).all()
     ends = {name: panel.stamps(k)[400 - 12 * 9 - 1] for k, name in enumerate(panel.names)}
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = QuantileForecaster(backbone=NLinear(context_length=48, horizon=12), hidden=8)
     forecaster = Forecaster(model, optimizer=Adam(lr=0.005), epochs=4)
     forecaster.fit(frame[frame.ds <= frame.unique_id.map(ends)])
@@ -72,33 +72,36 @@ def compared(kind: str) -> dict[str, Scores]:
     return {row.model: row for row in rows}
 
 
-def test_a_model_with_skill_is_told_from_one_without() -> None:
-    rows = compared("season")
+@pytest.mark.learns
+def test_a_model_with_skill_is_told_from_one_without(seed: int, measured) -> None:
+    rows = compared("season", seed)
     assert rows["seasonal naive"].skill == 0
     assert rows["seasonal naive"].mase == pytest.approx(1, abs=0.1)
-    assert rows["trained"].skill_interval[0] > 0
-    assert rows["lightgbm"].skill_interval[0] > 0
+    measured("trained", rows["trained"].skill_interval[0], above=0)
+    measured("lightgbm", rows["lightgbm"].skill_interval[0], above=0)
     assert rows["naive"].mase > rows["seasonal naive"].mase
     for row in rows.values():
-        assert 0.7 < row.coverage < 0.9, row
+        measured("coverage", row.coverage, above=0.7, below=0.9)
         assert row.mase_interval[0] < row.mase < row.mase_interval[1]
     assert "is best" in verdict(list(rows.values()), ["trained"])[0]
 
 
-def test_on_random_walks_no_model_has_skill_against_naive() -> None:
-    rows = compared("walk")
+@pytest.mark.learns
+def test_on_random_walks_no_model_has_skill_against_naive(seed: int, measured) -> None:
+    rows = compared("walk", seed)
     naive = rows["naive"].mase
     for name in ("nlinear", "lightgbm", "trained"):
-        assert rows[name].mase > 0.97 * naive, name
+        measured(name, rows[name].mase / naive, above=0.97)
     [line] = verdict([rows["naive"], rows["trained"]], ["trained"])
     assert line.startswith("horizon 12: naive") or rows["trained"].mase < naive
 
 
-def test_on_shuffled_values_no_model_beats_the_mean() -> None:
-    rows = compared("shuffled")
+@pytest.mark.learns
+def test_on_shuffled_values_no_model_beats_the_mean(seed: int, measured) -> None:
+    rows = compared("shuffled", seed)
     # The mean of noise has an absolute error of 0.7 of that between two values.
     for name in ("nlinear", "lightgbm", "trained"):
-        assert rows[name].mase > 0.97 / np.sqrt(2), name
+        measured(name, rows[name].mase * np.sqrt(2), above=0.97)
 
 
 @pytest.mark.parametrize("name", [*SIMPLE, "ets", "side by side"])

@@ -1,6 +1,7 @@
 """Damaged and unusual files: read rightly, or one line that says what is wrong."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +233,19 @@ def test_a_column_that_stands_twice(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_text("date,a,a\n2024-01-01,1,2\n2024-01-02,1,2\n")
     assert list(read_frame(path).columns) == ["date", "a", "a.1"]
+
+
+@pytest.mark.parametrize("name", ["f.csv", "f.parquet", "f.csv.gz"])
+def test_a_pipe_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="is a pipe"):
+        read_frame(tmp_path / name)
+
+
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz", "zip"])
+def test_packed_tables_are_read_as_plain_ones(ending: str, tmp_path: Path) -> None:
+    table = panel(50)
+    table.to_csv(tmp_path / f"f.csv.{ending}", index=False, sep=";")
+    found = read_table(tmp_path / f"f.csv.{ending}")
+    (tmp_path / "f.csv").write_text(TEXT)
+    np.testing.assert_allclose(found.values, read_table(tmp_path / "f.csv").values)

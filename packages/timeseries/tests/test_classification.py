@@ -220,9 +220,10 @@ RECIPES = {
 }
 
 
+@pytest.mark.learns
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_learns_and_its_run_classifies(
-    recipe: str, tmp_path: Path, monkeypatch, capsys
+    recipe: str, tmp_path: Path, monkeypatch, capsys, seed: int, measured
 ) -> None:
     monkeypatch.setenv("HEADWAY_RUNS", str(tmp_path / "runs"))
     train = write(tmp_path / "train.ts", cases(60, 0))
@@ -230,12 +231,13 @@ def test_a_recipe_learns_and_its_run_classifies(
     words = ["--data.path", str(train), "--data.test", str(test), *QUICK, *RECIPES[recipe]]
     words += ["--model.backbone.features", "2", "--model.backbone.num_classes", "2"]
     words += ["--trainer.max_epochs", "10", "--model.optimizer.lr", "0.004"]
+    words += ["--seed_everything", str(seed)]
     assert main(["fit", "-c", f"timeseries/{recipe}", *words]) == 0
     run = tmp_path / "runs" / "timeseries" / recipe / "1"
     capsys.readouterr()
     assert main(["test", "-m", str(run), "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
-    assert scores["test_accuracy"] >= 0.95
+    measured("accuracy", scores["test_accuracy"], above=0.95)
     for split in ("val", "test"):
         assert (run / "pictures" / f"{split}_confusion.png").stat().st_size > 5000
     notes = json.loads((run / "model" / "preprocessing.json").read_text())

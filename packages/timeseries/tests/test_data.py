@@ -82,7 +82,7 @@ def test_a_long_file_has_one_value_for_a_moment(make_csv) -> None:
     path = edited(make_csv(rows=30, long=True), lambda x: [*x[:5], x[4], *x[5:]])
     with pytest.raises(InputError, match="row 6: a has a second value for 2024-01-01 03:00:00"):
         read_table(path)
-    with pytest.raises(InputError, match="there is no such file"):
+    with pytest.raises(InputError, match="there is no such CSV or parquet file"):
         read_table(path.with_name("other.csv"))
 
 

@@ -143,26 +143,28 @@ SIZES += ["--model.backbone.dim", "16", "--model.backbone.heads", "2"]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> Path:
     """Trained for seconds on daily seasons, of which stretches of eight hours are hidden."""
     monkeypatch.setenv("HEADWAY_RUNS", str(tmp_path / "runs"))
     holes(600).to_csv(tmp_path / "train.csv", index=False)
     words = ["--data.path", str(tmp_path / "train.csv"), "--data.borders", "0.6 0.2 0.2"]
     words += ["--data.ratios", "[0.3]", "--data.hiding", "HideBlocks", "--data.hiding.length", "8"]
     words += ["--trainer.max_epochs", "6", "--model.optimizer.lr", "0.01", "--data.batch_size", "8"]
+    words += ["--seed_everything", str(seed)]
     assert main([*RECIPE, *SIZES, *words]) == 0
     return tmp_path / "runs" / "timeseries" / "imputation_ett" / "1"
 
 
+@pytest.mark.learns
 def test_it_learns_what_lines_cannot_say_and_fills_a_file(
-    run: Path, tmp_path: Path, capsys
+    run: Path, tmp_path: Path, capsys, seed: int, measured
 ) -> None:
     capsys.readouterr()
     assert main(["test", "-m", str(run), "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
     assert scores["test_mse"] == pytest.approx(scores["test_mse_at_0.3"])
-    assert scores["test_mse"] < 0.8 * scores["test_mse_linear"]
-    assert scores["test_mse"] < 0.6 * scores["test_mse_mean"]
+    measured("of lines' error", scores["test_mse"] / scores["test_mse_linear"], below=0.8)
+    measured("of the mean's error", scores["test_mse"] / scores["test_mse_mean"], below=0.6)
     assert (run / "pictures" / "test_imputation.png").stat().st_size > 10_000
 
     frame = panel(300)
@@ -182,7 +184,8 @@ def test_it_learns_what_lines_cannot_say_and_fills_a_file(
     assert (filled[known] == text[known])[known].stack().all()
     found = filled.drop(columns="date").astype(float)
     spread = frame["a"].std()
-    assert (found.loc[50:57, "a"] - frame.loc[50:57, "a"]).abs().mean() < spread
+    missed = (found.loc[50:57, "a"] - frame.loc[50:57, "a"]).abs().mean()
+    measured("missed", missed / spread, below=1.0)
     assert main(impute) == 2
     assert "add --overwrite" in capsys.readouterr().err
     assert main(["forecast", "-m", str(run), str(out), "-o", str(tmp_path / "f.csv")]) == 2

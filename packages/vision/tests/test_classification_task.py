@@ -107,15 +107,16 @@ def test_several_labels_are_scored_one_by_one(tmp_path: Path) -> None:
     assert task.predict_step(logits, 0).sum(1).max() > 1
 
 
-def test_a_small_vit_learns_the_digits(tmp_path: Path) -> None:
-    lightning.seed_everything(0, verbose=False)
+@pytest.mark.learns
+def test_a_small_vit_learns_the_digits(tmp_path: Path, seed: int, measured) -> None:
+    """Worst of seeds 0 to 4: 0.78; chance is 0.1."""
+    lightning.seed_everything(seed, verbose=False)
     patches = partial(PatchEmbedding, patch=2)
     model = ViT(image_size=8, num_classes=10, dim=48, depth=2, heads=3, embedding=patches)
     task = ImageClassification(backbone=model, optimizer=AdamW(lr=3e-3))
     run = trainer(tmp_path, max_epochs=5)
     run.fit(task, Digits(batch_size=32))
-    # Chance is 0.1.
-    assert run.callback_metrics["val_top1"] > 0.4
+    measured("top1", run.callback_metrics["val_top1"], above=0.4)
     assert (tmp_path / "pictures" / "val_per_class.csv").exists()
 
 

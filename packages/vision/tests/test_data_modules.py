@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from headway.core import packed
 from headway.core.errors import UserError
 from headway.vision.data import sources
 from headway.vision.data.batch_augmentation import PadCropFlip
@@ -364,7 +365,7 @@ def test_wrong_folders_give_one_clear_line(tmp_path: Path, make_folder: Make) ->
     with pytest.raises(UserError, match="neither a folder nor an archive"):
         ready(ImageFolder(path=str(tmp_path / "file.txt")))
     (tmp_path / "bad.tar.gz").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"bad\.tar\.gz cannot be unpacked"):
+    with pytest.raises(UserError, match=r"bad\.tar\.gz is not a readable tar archive"):
         ready(ImageFolder(path=str(tmp_path / "bad.tar.gz")))
     make_folder("strange/train", "cat dog", 3)
     path = make_folder("strange/val", "cat emu", 2).parent
@@ -418,9 +419,9 @@ def test_pictures_of_all_kinds_train_together(make_folder: Make) -> None:
 def test_archives_that_unpack_without_end_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    packed = tmp_path / "a.tar.gz"
-    packed.write_bytes(gzip.compress(bytes(3 << 20)))
-    monkeypatch.setattr(sources, "MAX_UNPACKED", 1 << 20)
+    file = tmp_path / "a.tar.gz"
+    file.write_bytes(gzip.compress(bytes(3 << 20)))
+    monkeypatch.setattr(packed, "MAX_UNPACKED", 1 << 20)
     with pytest.raises(UserError, match="unpacks to over .* bytes"):
-        sources.open_source(packed, tmp_path / "cache")
-    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+        sources.open_source(file, tmp_path / "cache")
+    assert not [left for left in (tmp_path / "cache").rglob("*") if left.is_file()]

@@ -105,7 +105,7 @@ def test_what_is_wrong_is_one_line_and_can_be_left_out(
 def test_missing_pictures_unknown_classes_and_other_sizes(make_voc: Make) -> None:
     root = make_voc()
     (root / "JPEGImages" / "002.jpg").unlink()
-    with pytest.raises(UserError, match=r"002.jpg: the picture is missing"):
+    with pytest.raises(UserError, match=r"002.jpg: there is no such picture"):
         VOCDetection(path=str(root), **PLAIN).setup()
     data = VOCDetection(path=str(root), on_invalid="skip", limit=2, **PLAIN)
     data.setup()

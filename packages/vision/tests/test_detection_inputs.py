@@ -5,12 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
+from headway.core.cli.counts import Counts
 from headway.core.errors import UserError
-from headway.vision.data import COCODetection, VOCDetection
+from headway.vision.data import COCODetection, ImageFolder, VOCDetection
+from headway.vision.data.preprocessing import Preprocessing
+from headway.vision.verbs.inputs import find_items, read_batches
 
 Make = Callable[..., Path]
 PLAIN: dict[str, Any] = {
@@ -163,7 +168,7 @@ def change(root: Path, **values: Any) -> COCODetection:
         ),
         ({"annotations": [{"image_id": 100, "category_id": 7, "bbox": [1, 2]}]}, "its bbox is"),
         ({"annotations": [{"image_id": 100, "category_id": 7, "bbox": [1, 2, "a", 3]}]}, "numbers"),
-        ({"annotations": [{"image_id": 100, "category_id": 7, "bbox": [0, 0, 1e400, 3]}]}, "Inf"),
+        ({"annotations": [{"image_id": 100, "category_id": 7, "bbox": [0, 0, 1e400, 3]}]}, "inf"),
         (
             {"annotations": [{"image_id": 100, "category_id": 7, "bbox": [0, 0, 10**400, 3]}]},
             "large",
@@ -197,3 +202,59 @@ def test_ids_may_be_texts_and_validation_may_have_no_boxes(make_coco: Make) -> N
     ]
     assert torch.equal(data.train_set[0][1].labels, torch.tensor([0, 1]))
     assert len(data.val_set[0][1].boxes) == 0
+
+
+def test_nan_in_an_annotation_costs_that_annotation_alone(make_coco: Make) -> None:
+    file = make_coco() / "boxes.json"
+    content = json.loads(file.read_text())
+    content["annotations"][0]["bbox"][2] = float("nan")
+    content["annotations"][1]["image_id"] = float("inf")
+    content["images"].append({"id": float("nan"), "file_name": "x.png", "height": 1, "width": 1})
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="annotation 2: it has the id inf"):
+        _ = COCODetection(train=str(file), **PLAIN).parts
+    data = COCODetection(train=str(file), on_invalid="skip", **PLAIN)
+    assert len(data.parts["train"]) == 4
+    assert (
+        sum(len(p.boxes) for p in data.parts["train"].pictures) == len(content["annotations"]) - 2
+    )
+    said = [str(error) for error in data.invalid.errors]
+    assert len(said) == 3
+    assert any("0.png, box 1" in line and "nan" in line for line in said)
+
+
+def test_bits_of_a_camera_are_stored_and_dark_pictures_stay_dark(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 4096, (24, 24)).astype(np.uint16)
+    for label in ("a", "b"):
+        for number in range(4):
+            file = tmp_path / "set" / label / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values // (1 if number else 16)).save(file)
+    mean: dict[str, Any] = {
+        "mean": (0.0,) * 3,
+        "std": (1.0,) * 3,
+        "crop_mode": "squash",
+        "crop_pct": 1.0,
+    }
+    data = ImageFolder(path=str(tmp_path / "set"), image_size=24, val=2, **mean)
+    data.setup()
+    notes = data.preprocessing()
+    assert notes["bits"] == 12
+    items, _ = find_items([str(tmp_path / "set" / "a")])
+    [batch] = read_batches(
+        items,
+        Preprocessing.from_cfg(notes),
+        batch_size=4,
+        workers=0,
+        on_invalid="raise",
+        counts=Counts("pictures"),
+        doing="reading",
+    )
+    dark, bright = batch[0][1], batch[1][1]
+    assert isinstance(dark, Tensor)
+    assert isinstance(bright, Tensor)
+    assert dark.max() < 0.07 < 0.9 < bright.max()
+    # What training sees of the same file is the same.
+    for index, name in enumerate(data.train_set.pictures.names):
+        if name == "a/0.png":
+            torch.testing.assert_close(data.train_set[index][0], dark)

@@ -244,6 +244,10 @@ def test_answers_are_scored_against_the_users_ground_truth(
     for entry in content["annotations"]:
         entry["image_id"] += 901
     truth.write_text(json.dumps(content))
+    # Its boxes are about the picture as it is stored, whatever the camera says about turns.
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.open(root / "0.png").save(root / "0.png", exif=turned)
     words = ["--data", "COCODetection", "--data.train", str(truth), *SMALL]
     words += ["--model.backbone.source", str(published), "--model.backbone.num_classes", "2"]
     run = fit("finetune_detection", tmp_path, *words, "--trainer.max_steps", "1")
@@ -258,6 +262,7 @@ def test_answers_are_scored_against_the_users_ground_truth(
         (1002, "1.png"),
         (1001, "0.png"),
     ]
+    assert {(image["width"], image["height"]) for image in found["images"]} == {(64, 48)}
     assert [entry["id"] for entry in found["categories"]] == [7, 42]
     ground = COCO(str(truth))
     results = tmp_path / "found" / "results.json"

@@ -1,9 +1,12 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from headway.vision.data.deep import bits_of
 from headway.vision.data.reading import ImageError, looks_whole, read_image
 
 
@@ -94,6 +97,46 @@ def test_values_are_scaled_from_the_fewest_bits_that_hold_them(bits: int, kind: 
     values = np.linspace(0, 2**bits - 1, 64).astype(np.uint16).reshape(8, 8)
     image = read_image(encoded(Image.fromarray(values), kind), "x", "L")
     assert np.abs(np.asarray(image) - values * (255 / (2**bits - 1))).max() <= 0.51
+
+
+def deep_png(values: np.ndarray, exif: bytes = b"") -> bytes:
+    """Writes a PNG of 16 bits with 2 (grey, alpha), 3 or 4 channels, which Pillow cannot write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    height, width, channels = values.shape
+    head = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    found = [chunk(b"IHDR", head), *([chunk(b"eXIf", exif)] if exif else [])]
+    found += [chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(found)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_colours_of_sixteen_bits_are_read_whole(bits: int) -> None:
+    values = np.random.default_rng(0).integers(0, 2**bits, (9, 7, 3))
+    values[0, 0, 0] = 2**bits - 1
+    got = np.asarray(read_image(deep_png(values), "x")).astype(float)
+    assert np.abs(got - values * (255 / (2**bits - 1))).max() <= 0.51
+    dark = values // 8
+    stored = np.asarray(read_image(deep_png(dark), "x", bits=bits)).astype(float)
+    assert np.abs(stored - dark * (255 / (2**bits - 1))).max() <= 0.51
+    assert bits_of([deep_png(dark), deep_png(values), b"no picture"]) == bits
+
+
+def test_deep_colours_are_turned_and_laid_on_white() -> None:
+    values = np.zeros((2, 3, 4), np.int64)
+    values[..., 3] = 65535
+    values[0, 0] = 0
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    read = read_image(deep_png(values, exif.tobytes()[6:]), "x")
+    assert read.size == (2, 3)
+    assert np.asarray(read)[..., 0].tolist() == [[0, 255], [0, 0], [0, 0]]
+    with pytest.raises(ImageError, match="broken"):
+        read_image(deep_png(values)[:55], "x")
 
 
 def test_pictures_over_pillows_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,29 +62,39 @@ def test_relevance_depends_on_the_answer_and_rollout_does_not() -> None:
 
 
 @pytest.mark.learns
-def test_relevance_finds_the_token_that_decides() -> None:
-    # One token in a random place says the class, the first one answers: what it knows, it has from
-    # attention, and relevance points to where it comes from.
-    torch.manual_seed(0)
+def test_relevance_of_an_answer_points_to_the_token_that_speaks_for_it(seed: int, measured) -> None:
+    """A token in a random place says the class, and the first one answers from what attention brings it.
+
+    Where two tokens speak for two classes, the relevance of each class points to its own, and rollout is the same
+    for both. Worst of seeds 0 to 4, with the C++ kernels and without: 0.84; by rollout 0.50. One token alone is
+    found at 0.80 of the places, by chance at 0.14; longer training does not help, and rollout, which has no other
+    to mistake it for, finds it at 0.98.
+    """
+    torch.manual_seed(seed)
     net = Model()
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
 
-    def batch(size: int):
+    def batch(size: int, speakers: int = 1) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         x = 0.3 * torch.randn(size, 8, 16)
-        places, labels = torch.randint(1, 8, (size,)), torch.randint(0, 3, (size,))
-        x[torch.arange(size), places, labels] += 3.0
+        places = 1 + torch.rand(size, 7).argsort(dim=1)[:, :speakers]
+        labels = torch.rand(size, 3).argsort(dim=1)[:, :speakers]
+        x[torch.arange(size)[:, None], places, labels] += 3.0
         return x, places, labels
 
-    for _ in range(120):
+    for _ in range(60):
         x, _, labels = batch(64)
         optimizer.zero_grad()
-        nn.functional.cross_entropy(net(x), labels).backward()
+        nn.functional.cross_entropy(net(x), labels[:, 0]).backward()
         optimizer.step()
-    x, places, labels = batch(64)
-    assert (net(x).argmax(1) == labels).float().mean() > 0.95
-    found = gradient_relevance(net, x, target=labels)[:, 1:].argmax(1) + 1
-    # Chance finds one in seven. Two seeds gave 0.66 and more after 120 steps; longer training does not help.
-    assert (found == places).float().mean() > 0.4
+    x, places, labels = batch(256)
+    measured("accuracy", (net(x).argmax(1) == labels[:, 0]).float().mean(), above=0.9)
+    found = gradient_relevance(net, x, target=labels[:, 0])[:, 1:].argmax(1) + 1
+    measured("found", (found == places[:, 0]).float().mean(), above=0.5)
+    x, places, labels = batch(256, speakers=2)
+    own, other = gradient_relevance(net, x, target=labels[:, 0]).gather(1, places).T
+    measured("own of two", (own > other).float().mean(), above=0.65)
+    own, other = attention_rollout(net, x)[:, 0].gather(1, places).T
+    measured("by rollout", (own > other).float().mean(), below=0.6)
 
 
 def test_rollout_equals_the_product_of_averaged_layers() -> None:

@@ -3,11 +3,13 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from headway.core import files
+from headway.core.errors import UserError
 from headway.core.files import DiskFullError, atomic_write
 from headway.core.training.checkpoint_io import AtomicCheckpointIO
 
@@ -106,3 +108,15 @@ def test_link_takes_the_place_of_a_file_and_is_not_changed_by_the_next_write(tmp
     with atomic_write(last, "w") as file:
         file.write("second")
     assert (last.read_text(), best.read_text()) == ("second", "first")
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 50, b"PK\x03\x04" + b"\0" * 50])
+def test_a_damaged_checkpoint_is_one_line(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "last.ckpt"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"last.ckpt: is damaged or no checkpoint") as error:
+        AtomicCheckpointIO().load_checkpoint(file, weights_only=True)
+    assert "\n" not in str(error.value)
+    torch.save({"epoch": 3}, file)
+    with pytest.raises(UserError, match="has no state_dict"):
+        AtomicCheckpointIO().load_checkpoint(file, weights_only=True)

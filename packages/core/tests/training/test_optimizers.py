@@ -92,9 +92,11 @@ def test_frozen_parameters_are_in_no_group():
         task.configure_optimizers()
 
 
+@pytest.mark.learns
 @pytest.mark.parametrize("kind", [AdamW, Adam, SGD, Lion, LAMB])
-def test_every_optimizer_descends(kind):
-    torch.manual_seed(0)
+def test_every_optimizer_descends(kind, seed: int, measured):
+    """Worst of seeds 0 to 4: Lion leaves 0.048 of the first distance, the others at most 0.006."""
+    torch.manual_seed(seed)
     weight = nn.Parameter(torch.randn(4, 3))
     # Within reach of a hundred steps of 0.02, whatever was drawn.
     target = weight.detach() + 0.3 * torch.randn(4, 3)
@@ -104,7 +106,7 @@ def test_every_optimizer_descends(kind):
         optimizer.zero_grad()
         (weight - target).square().sum().backward()
         optimizer.step()
-    assert (weight - target).square().sum() < 0.2 * first
+    measured("left", (weight - target).square().sum() / first, below=0.35)
 
 
 def test_lion_steps_by_the_sign_of_the_interpolation():

@@ -9,8 +9,8 @@ from headway.core.weights import from_pretrained
 from headway.molecules.models import Llama, pretrained
 
 
-def theirs(folder: Path, **options) -> LlamaForCausalLM:
-    torch.manual_seed(0)
+def theirs(folder: Path, seed: int = 0, **options) -> LlamaForCausalLM:
+    torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=19,
         hidden_size=32,
@@ -63,10 +63,15 @@ def test_outputs_and_gradients_equal_transformers(tmp_path: Path, options: dict)
     )
 
 
-def test_two_hundred_steps_equal_transformers(tmp_path: Path) -> None:
-    other = theirs(tmp_path, num_key_value_heads=2).double().train()
+@pytest.mark.learns
+def test_two_hundred_steps_equal_transformers(tmp_path: Path, seed: int, measured) -> None:
+    """In float64, on random tokens, of which only the frequency can be learned.
+
+    Worst of seeds 0 to 4: losses 1e-6 apart, 0.89 of the first losses left.
+    """
+    other = theirs(tmp_path, seed, num_key_value_heads=2).double().train()
     ours = from_pretrained(tmp_path).double().train()
-    generator = torch.Generator().manual_seed(2)
+    generator = torch.Generator().manual_seed(seed + 2)
     optimizers = [torch.optim.AdamW(m.parameters(), lr=1e-3) for m in (ours, other)]
     losses = []
     for _ in range(200):
@@ -82,8 +87,8 @@ def test_two_hundred_steps_equal_transformers(tmp_path: Path) -> None:
             row.append(loss.item())
         losses.append(row)
     mine, peer = torch.tensor(losses).T
-    torch.testing.assert_close(mine, peer, atol=1e-4, rtol=0)
-    assert mine[-20:].mean() < mine[:20].mean()
+    measured("apart", (mine - peer).abs().max(), below=1e-4)
+    measured("left", mine[-20:].mean() / mine[:5].mean(), below=0.96)
 
 
 def test_greedy_decoding_equals_transformers(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import random
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import ConvolutionMixer, LinearAttention, PoolingMixer, SelfAttention
 from headway.core.positions import ALiBi
+from headway.core.testing.damage import damaged_json, refusals
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.rl.layers import DiscreteActions
 from headway.rl.models import BehaviourCloning, DecisionTransformer, Policy, pretrained
@@ -26,8 +28,8 @@ MIXERS = {
 }
 
 
-def theirs(folder: Path, **options) -> DecisionTransformerModel:
-    torch.manual_seed(0)
+def theirs(folder: Path, seed: int = 0, **options) -> DecisionTransformerModel:
+    torch.manual_seed(seed)
     config = DecisionTransformerConfig(
         state_dim=5,
         act_dim=2,
@@ -132,8 +134,10 @@ def test_tensors_without_a_place_are_refused(tmp_path: Path) -> None:
         from_pretrained(tmp_path)
 
 
-def test_two_hundred_steps_equal_transformers(tmp_path: Path) -> None:
-    other = theirs(tmp_path)
+@pytest.mark.learns
+def test_two_hundred_steps_equal_transformers(tmp_path: Path, seed: int, measured) -> None:
+    """In float64. Worst of seeds 0 to 4: losses at most 1e-6 apart, 0.06 of the first losses left."""
+    other = theirs(tmp_path, seed)
     # The one row of their table of places that counts is folded into the bias of the norm, where weight
     # decay would pull at the sum. The original has no such table.
     nn.init.zeros_(other.encoder.wpe.weight).requires_grad_(False)
@@ -142,7 +146,7 @@ def test_two_hundred_steps_equal_transformers(tmp_path: Path) -> None:
     optimizers = [torch.optim.AdamW(m.parameters(), lr=1e-3) for m in (ours, other)]
     losses = []
     for step in range(200):
-        given = batch(step, dtype=torch.float64)
+        given = batch(1000 * seed + step, dtype=torch.float64)
         row = []
         for model, optimizer in zip((ours, other), optimizers, strict=True):
             out = model(**given) if model is ours else ask(model, given)
@@ -154,8 +158,8 @@ def test_two_hundred_steps_equal_transformers(tmp_path: Path) -> None:
             row.append(loss.item())
         losses.append(row)
     mine, peer = torch.tensor(losses).T
-    torch.testing.assert_close(mine, peer, atol=1e-4, rtol=0)
-    assert mine[-20:].mean() < 0.7 * mine[:20].mean()
+    measured("apart", (mine - peer).abs().max(), below=1e-4)
+    measured("left", mine[-20:].mean() / mine[:20].mean(), below=0.4)
 
 
 def build(kind=DecisionTransformer, mixer=None, **options):
@@ -325,3 +329,15 @@ def test_statistics_belong_to_the_checkpoint(tmp_path: Path) -> None:
     again = from_pretrained(tmp_path)
     assert again.return_scale.item() == 10
     assert again.observation_std[0].item() == 2
+
+
+def test_damaged_configurations_are_one_line(tmp_path: Path) -> None:
+    theirs(tmp_path)
+    file, drawn = tmp_path / "config.json", random.Random(0)
+    config = json.loads(file.read_text())
+
+    def use() -> None:
+        file.write_text(json.dumps(damaged_json(config, drawn)))
+        from_pretrained(tmp_path)
+
+    assert len(refusals(use for _ in range(80))) > 40

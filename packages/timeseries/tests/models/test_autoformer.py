@@ -17,8 +17,8 @@ from headway.timeseries.weights.neuralforecast_autoformer import to_autoformer
 SIZES = {"context_length": 24, "horizon": 6, "start": 12, "dim": 16, "depth": 2, "heads": 2}
 
 
-def small(**options) -> Autoformer:
-    torch.manual_seed(0)
+def small(seed: int = 0, **options) -> Autoformer:
+    torch.manual_seed(seed)
     return Autoformer(**{**SIZES, "variates": 2, "window": 5, **options})
 
 
@@ -97,8 +97,10 @@ def test_nonsense_is_refused_with_the_reason() -> None:
         small(marks=4)(torch.zeros(1, 24, 2))
 
 
-def test_it_trains() -> None:
-    model: nn.Module = small()
+@pytest.mark.learns
+def test_it_trains(seed: int, measured) -> None:
+    """What is left of the first loss. Worst of seeds 0 to 4: 0.134."""
+    model: nn.Module = small(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     time = torch.arange(30) / 4
     data = torch.stack([time.sin(), time.cos()], dim=1).expand(8, -1, -1)
@@ -109,4 +111,4 @@ def test_it_trains() -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.2 * losses[0]
+    measured("left", losses[-1] / losses[0], below=0.45)

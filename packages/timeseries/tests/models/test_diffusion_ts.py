@@ -21,8 +21,8 @@ from headway.timeseries.models import DiffusionTS
 SIZES = {"features": 2, "length": 16, "dim": 16, "heads": 2}
 
 
-def small(**options) -> DiffusionTS:
-    torch.manual_seed(0)
+def small(seed: int = 0, **options) -> DiffusionTS:
+    torch.manual_seed(seed)
     return DiffusionTS(**{**SIZES, "process": partial(LinearDiffusion, steps=40), **options})
 
 
@@ -122,11 +122,11 @@ def test_the_loss_weighs_time_and_frequencies() -> None:
     assert model.loss(start, step, noise).item() == pytest.approx(expected, rel=1e-4)
 
 
-def trained() -> DiffusionTS:
+def trained(seed: int) -> DiffusionTS:
     """On waves of one shape, that begin anywhere and have any height."""
-    model = small(dim=32)
+    model = small(seed, dim=32)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(200):
+    for _ in range(150):
         x, step = waves(32), torch.randint(0, 40, (32,))
         loss = model.loss(x, step, torch.randn_like(x))
         optimizer.zero_grad()
@@ -143,26 +143,31 @@ def waves(number: int) -> Tensor:
 
 
 @pytest.mark.learns
-def test_the_same_weights_generate_impute_and_forecast() -> None:
-    model = trained()
-    torch.manual_seed(1)
+def test_the_same_weights_generate_impute_and_forecast(seed: int, measured) -> None:
+    """Errors as shares of the mean square, worst of seeds 0 to 4.
+
+    A quarter of a period apart 0.15, imputed 0.18, forecast 0.22; windows that know nothing 1.18.
+    """
+    model = trained(seed)
+    torch.manual_seed(seed + 1)
     # A second series is the first a quarter of a period later.
     made = model.generate(32)
     quarter = (made[:, 2:, 0] - made[:, :-2, 1]).square().mean()
     # It is twice the mean square where the two know nothing of each other.
-    assert quarter < 0.5 * made.square().mean()
+    measured("quarter", quarter / made.square().mean(), below=0.7)
     x = waves(32)
     impute = torch.rand(x.shape) > 0.4
     forecast = torch.ones_like(impute)
     forecast[:, 11:] = False
-    for mask in (impute, forecast):
+    for name, mask in (("imputed", impute), ("forecast", forecast)):
         with torch.inference_mode():
             filled = model.fill(x.masked_fill(~mask, torch.nan), mask)
         assert torch.equal(filled[mask], x[mask])
         error = (filled - x)[~mask].square().mean() / x[~mask].square().mean()
-        assert error < 0.3
+        measured(name, error, below=0.5)
         # Windows that know nothing of the condition miss it by their whole height.
-        assert (made - x)[~mask].square().mean() / x[~mask].square().mean() > 1.0
+        apart = (made - x)[~mask].square().mean() / x[~mask].square().mean()
+        measured(f"{name} by chance", apart, above=0.8)
 
 
 def test_generated_windows_are_a_function_of_the_generator() -> None:

@@ -39,11 +39,11 @@ def flows(number: int, seed: int) -> Tensor:
     return torch.stack([start[:, None], after]).float()
 
 
-def error(seed: int = 0, **parts) -> float:
+def error(seed: int, **parts) -> float:
     torch.manual_seed(seed)
     model = FactFormer(**SIZES, **parts)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-    for step in range(150):
+    for step in range(70):
         x, y = flows(16, step)
         loss = (model(x) - y).square().mean()
         optimizer.zero_grad()
@@ -56,8 +56,8 @@ def error(seed: int = 0, **parts) -> float:
 
 
 @pytest.mark.learns
-def test_it_learns_a_step_that_single_places_cannot() -> None:
-    """Seeds 0, 1, 2: 0.042, 0.040, 0.036; 0.032 at most where it writes the change, and 0.53, 0.89, 0.89 alone.
+def test_it_learns_a_step_that_single_places_cannot(seed: int, measured) -> None:
+    """The field that stays as it is has an error of 1. Worst of seeds 0 to 4: 0.073; single places 0.885.
 
     The authors' code (BaratiLab/FactFormer at c9801d1, examples/turb_ns2d_fact_lm.py, with the one reshape
     that its group norm lacks) on 12 x 12 places with copied weights in float64, three marched frames: the
@@ -65,8 +65,8 @@ def test_it_learns_a_step_that_single_places_cannot() -> None:
     that factor in the layer behind, 7e-6 (3e-6 with angles in float64). Their sum over the places
     is this average where the queries' weights are 12 times as large.
     """
-    assert error() < 0.15
-    assert error(change=True, mixer=Alone) > 0.4
+    measured("error", error(seed), below=0.35)
+    measured("alone", error(seed, change=True, mixer=Alone), above=0.65)
 
 
 def test_a_finer_grid_shows_the_same_field() -> None:

@@ -126,8 +126,10 @@ def test_nonsense_is_refused_with_the_reason() -> None:
         Informer(variates=2, **SIZES, decoder_mixer=SelfAttention)
 
 
-def test_it_trains() -> None:
-    torch.manual_seed(0)
+@pytest.mark.learns
+def test_it_trains(seed: int, measured) -> None:
+    """What is left of the first loss. Worst of seeds 0 to 4: 0.086."""
+    torch.manual_seed(seed)
     model: nn.Module = Informer(variates=2, **SIZES)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     time = torch.arange(30) / 4
@@ -139,7 +141,7 @@ def test_it_trains() -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.2 * losses[0]
+    measured("left", losses[-1] / losses[0], below=0.4)
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])

@@ -68,7 +68,10 @@ def test_the_default_norms_have_the_published_epsilon() -> None:
         torch.testing.assert_close(norm(x), nn.functional.layer_norm(x, (16,)))
 
 
-def test_training_follows_the_peer_for_200_steps(tmp_path: Path) -> None:
+@pytest.mark.learns
+def test_training_follows_the_peer_for_200_steps(tmp_path: Path, seed: int, measured) -> None:
+    """In float64. Worst of seeds 0 to 4: losses 9e-16 apart, 0.64 of the first losses left."""
+    torch.manual_seed(seed)
     theirs = itransformer(dropout=0.0).double().train()
     ours = ours_of(theirs, tmp_path).double().train()
     for module in theirs.modules():
@@ -85,8 +88,8 @@ def test_training_follows_the_peer_for_200_steps(tmp_path: Path) -> None:
             loss.backward()
             optimizers[k].step()
             losses[k].append(loss.item())
-    assert losses[0][-1] < losses[0][0]
-    assert max(abs(a - b) for a, b in zip(*losses, strict=True)) < 1e-4
+    measured("left", sum(losses[0][-20:]) / sum(losses[0][:20]), below=0.85)
+    measured("apart", max(abs(a - b) for a, b in zip(*losses, strict=True)), below=1e-4)
 
 
 def test_a_series_is_a_token() -> None:

@@ -59,8 +59,8 @@ def flags(items: int, seed: int) -> tuple[Tensor, Tensor]:
     return x, classes
 
 
-def accuracy(mixer) -> float:
-    torch.manual_seed(0)
+def accuracy(mixer, seed: int) -> float:
+    torch.manual_seed(seed)
     model = LMUFormer(features=3, num_classes=2, dim=16, heads=2, mixer=mixer, embedding_depth=1)
     # The logits of the last step alone, so that the pulse has to be remembered.
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
@@ -87,9 +87,11 @@ class Last(nn.Module):
 
 
 @pytest.mark.learns
-def test_the_memory_knows_what_was_long_ago_and_a_convolution_does_not() -> None:
-    assert accuracy(Memory) > 0.95
-    assert accuracy(partial(ConvolutionMixer, axes=1, window=7, causal=True)) < 0.7
+def test_the_memory_knows_what_was_long_ago_and_a_convolution_does_not(seed: int, measured) -> None:
+    """Worst of seeds 0 to 4, with the C++ kernels and without: 1.0; the convolution 0.565."""
+    measured("memory", accuracy(Memory, seed), above=0.9)
+    plain = partial(ConvolutionMixer, axes=1, window=7, causal=True)
+    measured("convolution", accuracy(plain, seed), below=0.75)
 
 
 def test_the_channel_mixer_acts_on_each_step_alone() -> None:

@@ -33,8 +33,8 @@ def pairs(items: int, seed: int) -> tuple[Tensor, Tensor]:
     return x, (first == last).long()
 
 
-def accuracy(mixer) -> float:
-    torch.manual_seed(0)
+def accuracy(mixer, seed: int) -> float:
+    torch.manual_seed(seed)
     sizes = {"channels": (4, 16), "window": 3, "reach": 3, "heads": 4}
     model = LSFAN(features=8, num_classes=2, mixer=mixer, **sizes)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
@@ -51,10 +51,11 @@ def accuracy(mixer) -> float:
 
 
 @pytest.mark.learns
-def test_attention_relates_sensors_that_no_filter_spans() -> None:
-    assert accuracy(SelfAttention) > 0.95
+def test_attention_relates_sensors_that_no_filter_spans(seed: int, measured) -> None:
+    """Worst of seeds 0 to 4, with the C++ kernels and without: 0.996; filters alone 0.557."""
+    measured("attention", accuracy(SelfAttention, seed), above=0.85)
     # Filters of three sensors, twice, do not reach from the first sensor to the last.
-    assert accuracy(PassOn) < 0.65
+    measured("filters", accuracy(PassOn, seed), below=0.7)
 
 
 def test_pooling_leaves_the_sensors_and_forgets_when() -> None:

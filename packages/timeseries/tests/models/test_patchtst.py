@@ -18,8 +18,8 @@ from headway.timeseries.weights.neuralforecast_simple import to_patchtst
 SIZES = {"context_length": 24, "horizon": 5, "dim": 16, "depth": 2, "heads": 2}
 
 
-def small(**options) -> PatchTST:
-    torch.manual_seed(0)
+def small(seed: int = 0, **options) -> PatchTST:
+    torch.manual_seed(seed)
     return PatchTST(**{**SIZES, "patch": 6, "stride": 3, **options})
 
 
@@ -146,8 +146,10 @@ def test_nonsense_is_refused_with_the_reason(tmp_path: Path) -> None:
         from_pretrained(tmp_path / "PatchTST_0.ckpt")
 
 
-def test_it_trains() -> None:
-    model: nn.Module = small()
+@pytest.mark.learns
+def test_it_trains(seed: int, measured) -> None:
+    """What is left of the first loss. Worst of seeds 0 to 4: 0.004."""
+    model: nn.Module = small(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     time = torch.arange(29) / 3
     data = torch.stack([time.sin(), time.cos()], dim=1).expand(8, -1, -1)
@@ -158,4 +160,4 @@ def test_it_trains() -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.1 * losses[0]
+    measured("left", losses[-1] / losses[0], below=0.35)

@@ -1,5 +1,7 @@
 """PatchTST with weights of Hugging Face transformers."""
 
+import json
+import random
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from torch import Tensor
 from transformers import PatchTSTConfig, PatchTSTForPrediction, PatchTSTForPretraining
 
 from headway.core.errors import UserError
+from headway.core.testing.damage import damaged_json, refusals
 from headway.core.weights import from_pretrained
 from headway.timeseries.models import PatchTST
 
@@ -102,3 +105,15 @@ def test_what_is_not_read_is_refused_by_name(tmp_path: Path) -> None:
     PatchTSTForPretraining(config).save_pretrained(tmp_path / "c")
     with pytest.raises(UserError, match="PatchTSTForPrediction"):
         from_pretrained(tmp_path / "c")
+
+
+def test_damaged_configurations_are_one_line(tmp_path: Path) -> None:
+    theirs(tmp_path)
+    file, drawn = tmp_path / "config.json", random.Random(0)
+    config = json.loads(file.read_text())
+
+    def use() -> None:
+        file.write_text(json.dumps(damaged_json(config, drawn)))
+        from_pretrained(tmp_path)
+
+    assert len(refusals(use for _ in range(80))) > 40

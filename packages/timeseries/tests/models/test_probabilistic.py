@@ -64,8 +64,9 @@ def heavy_tails(number: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.learns
 @pytest.mark.parametrize("kind", ["quantiles", "student"])
-def test_what_is_learned_is_calibrated(kind: str) -> None:
-    torch.manual_seed(0)
+def test_what_is_learned_is_calibrated(kind: str, seed: int, measured) -> None:
+    """Worst of seeds 0 to 4: shares 0.012 off, the middle 0.028, with the C++ kernels and without."""
+    torch.manual_seed(seed)
     naive = Naive(**SIZES)
     if kind == "quantiles":
         model, loss = QuantileForecaster(backbone=naive, hidden=4), QuantileLoss()
@@ -81,8 +82,9 @@ def test_what_is_learned_is_calibrated(kind: str) -> None:
     answer = model(x)
     found = quantile_forecast(answer, model.quantiles, (0.1, 0.25, 0.9))
     below = (y[..., None] < found).float().mean(dim=(0, 1, 2))
-    torch.testing.assert_close(below, torch.tensor([0.1, 0.25, 0.9]), atol=0.03, rtol=0)
-    assert (point_forecast(answer, model.quantiles) - x[:, -1:]).abs().mean() < 0.1
+    measured("share", (below - torch.tensor([0.1, 0.25, 0.9])).abs().max(), below=0.03)
+    middle = point_forecast(answer, model.quantiles)
+    measured("middle", (middle - x[:, -1:]).abs().mean(), below=0.1)
 
 
 @pytest.mark.parametrize("wrapper", [QuantileForecaster, StudentTForecaster])

@@ -130,27 +130,31 @@ def film(number: int, seed: int) -> Tensor:
     return frames
 
 
-def error(mixer, steps: int, seed: int = 0) -> float:
+def error(mixer, steps: int, seed: int) -> float:
     torch.manual_seed(seed)
     model = SwinLSTM(patch=1, dim=16, heads=2, mixer=mixer)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    # A rate that stays as it is ends in a spike of the loss here and there, and elsewhere on another machine.
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: min(1.0, 2 - 2 * n / steps))
     for step in range(steps):
         frames = film(16, step)
         loss = torch.nn.functional.binary_cross_entropy(model.follow(frames[:, :-1]), frames[:, 1:])
         optimizer.zero_grad()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        schedule.step()
     frames = film(64, 1000)
     with torch.no_grad():
-        found = model(frames[:, :3], steps=2)
-    return float((found - frames[:, 3:]).square().sum() / frames[:, 3:].square().sum())
+        found = model.follow(frames[:, :-1])
+    return float((found - frames[:, 1:]).square().sum() / frames[:, 1:].square().sum())
 
 
 @pytest.mark.learns
-def test_it_follows_what_moves_and_single_places_do_not() -> None:
-    """After 300 steps, seeds 0 to 4: 0.004, 0.005, 0.201, 0.001, 0.045; single places 0.92; black frames 1."""
-    assert error(Windows, 300) < 0.5
-    assert error(Alone, 60) > 0.85
+def test_it_follows_what_moves_and_single_places_do_not(seed: int, measured) -> None:
+    """The error of each next frame; black frames have 1. Worst of seeds 0 to 4: 0.22; single places 0.93."""
+    measured("windows", error(Windows, 200, seed), below=0.55)
+    measured("alone", error(Alone, 60, seed), above=0.85)
 
 
 def test_it_goes_on_with_its_own_frames() -> None:

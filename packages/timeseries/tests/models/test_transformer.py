@@ -51,8 +51,8 @@ def to_ours(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def small(**options) -> Transformer:
-    torch.manual_seed(0)
+def small(seed: int = 0, **options) -> Transformer:
+    torch.manual_seed(seed)
     return Transformer(**{"variates": 2, **SIZES, **options})
 
 
@@ -162,8 +162,10 @@ def test_missing_values_do_not_matter() -> None:
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_it_trains() -> None:
-    model = small()
+@pytest.mark.learns
+def test_it_trains(seed: int, measured) -> None:
+    """What is left of the first loss. Worst of seeds 0 to 4: 0.056."""
+    model = small(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     time = torch.arange(30) / 4
     data = torch.stack([time.sin(), time.cos()], dim=1).expand(8, -1, -1)
@@ -174,4 +176,4 @@ def test_it_trains() -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.2 * losses[0]
+    measured("left", losses[-1] / losses[0], below=0.4)

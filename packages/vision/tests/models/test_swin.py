@@ -214,18 +214,20 @@ def test_a_timm_folder_and_an_official_file_give_the_same_logits(tmp_path: Path)
     torch.testing.assert_close(again.eval()(images), changed.eval()(images))
 
 
-def test_200_steps_of_training_follow_timms() -> None:
-    torch.manual_seed(0)
+@pytest.mark.learns
+def test_200_steps_of_training_follow_timms(seed: int, measured) -> None:
+    """Worst of seeds 0 to 4: losses equal when rounded to float32, 0.56 of the first losses left."""
+    torch.manual_seed(seed)
     # float64: in float32 two ways to round the same mathematics drift apart by more than 1e-4.
     theirs = timm.models.swin_transformer.SwinTransformer(
         img_size=32, embed_dim=24, depths=(2, 2), num_heads=(2, 4), window_size=4, num_classes=5,
         drop_path_rate=0.0,
     ).double()  # fmt: skip
     ours = copied(build_swin({**TINY, "windows": "4,4"}, image_size=32).double(), theirs).train()
-    data = torch.Generator().manual_seed(1)
+    data = torch.Generator().manual_seed(seed + 1)
     optimizers = [torch.optim.AdamW(m.parameters(), lr=1e-3) for m in (ours, theirs)]
-    first = last = 0.0
-    for step in range(200):
+    pairs = []
+    for _ in range(200):
         images = torch.randn(4, 3, 32, 32, generator=data, dtype=torch.float64)
         labels = torch.randint(0, 5, (4,), generator=data)
         images += labels[:, None, None, None] - 2.0  # something to learn
@@ -236,9 +238,10 @@ def test_200_steps_of_training_follow_timms() -> None:
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-        assert losses[0] == pytest.approx(losses[1], abs=1e-4), step
-        first, last = (losses[0], last) if step == 0 else (first, losses[0])
-    assert last < 0.6 * first
+        pairs.append(losses)
+    mine, peer = torch.tensor(pairs).T
+    measured("apart", (mine - peer).abs().max(), below=1e-4)
+    measured("left", mine[-20:].mean() / mine[:5].mean(), below=0.72)
 
 
 def small(**options: object) -> Swin:

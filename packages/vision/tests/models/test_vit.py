@@ -19,8 +19,8 @@ from headway.vision.layers import ConvolutionStem, ImageTokens
 from headway.vision.models import ViT, create_model, list_models
 
 
-def small(**options: object) -> ViT:
-    torch.manual_seed(0)
+def small(seed: int = 0, **options: object) -> ViT:
+    torch.manual_seed(seed)
     defaults = {
         "image_size": 32,
         "num_classes": 5,
@@ -70,9 +70,11 @@ MIXERS = {
 }
 
 
+@pytest.mark.learns
 @pytest.mark.parametrize("mixer", MIXERS)
-def test_any_mixer_trains_with_finite_gradients_everywhere(mixer: str) -> None:
-    vit = small(mixer=MIXERS[mixer], head=partial(ClassificationHead, pooling=AveragePooling))
+def test_any_mixer_trains_with_finite_gradients_everywhere(mixer: str, seed: int, measured) -> None:
+    """What is left of the first loss, worst of seeds 0 to 4: Fourier 0.31, the others at most 0.16."""
+    vit = small(seed, mixer=MIXERS[mixer], head=partial(ClassificationHead, pooling=AveragePooling))
     images, labels = torch.randn(8, 3, 32, 32), torch.arange(8) % 5
     optimizer = torch.optim.Adam(vit.parameters(), lr=3e-3)
     losses = []
@@ -85,7 +87,7 @@ def test_any_mixer_trains_with_finite_gradients_everywhere(mixer: str) -> None:
             assert parameter.grad.isfinite().all(), name
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0]
+    measured("left", losses[-1] / losses[0], below=0.55)
 
 
 @pytest.mark.parametrize(

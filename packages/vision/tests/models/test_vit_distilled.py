@@ -9,8 +9,8 @@ from headway.vision.models import DistilledLogits, DistilledViT, create_model
 from headway.vision.models.vit_distilled import ViT
 
 
-def model() -> DistilledViT:
-    torch.manual_seed(0)
+def model(seed: int = 0) -> DistilledViT:
+    torch.manual_seed(seed)
     return DistilledViT(image_size=32, num_classes=4, dim=24, depth=2, heads=2)
 
 
@@ -32,9 +32,12 @@ def test_the_distillation_head_reads_the_distillation_token_alone() -> None:
 
 
 @pytest.mark.learns
-def test_a_teacher_moves_the_distillation_answer_away_from_the_labels() -> None:
-    # The claim: what the second token learns is the teacher's answer, not the label's.
-    vit, images = model(), torch.randn(16, 3, 32, 32)
+def test_a_teacher_moves_the_distillation_answer_away_from_the_labels(seed: int, measured) -> None:
+    """What the second token learns is the teacher's answer, not the label's.
+
+    Worst of seeds 0 to 4, with the C++ kernels and without: both tokens are always right; by chance 0.25.
+    """
+    vit, images = model(seed), torch.randn(16, 3, 32, 32)
     labels = torch.arange(16) % 4
     teacher = (labels + 1) % 4
     optimizer = torch.optim.Adam(vit.parameters(), lr=3e-3)
@@ -47,8 +50,9 @@ def test_a_teacher_moves_the_distillation_answer_away_from_the_labels() -> None:
         loss.backward()
         optimizer.step()
     both = vit.train()(images)
-    assert (both.logits.argmax(1) == labels).float().mean() > 0.9
-    assert (both.distillation_logits.argmax(1) == teacher).float().mean() > 0.9
+    measured("labels", (both.logits.argmax(1) == labels).float().mean(), above=0.75)
+    taught = (both.distillation_logits.argmax(1) == teacher).float().mean()
+    measured("teacher", taught, above=0.75)
 
 
 def test_reset_replaces_both_classifiers() -> None:

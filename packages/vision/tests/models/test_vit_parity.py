@@ -155,8 +155,10 @@ def test_another_image_size_resizes_positions_as_timm_does() -> None:
     torch.testing.assert_close(ours(images), theirs(images), atol=2e-5, rtol=1e-5)
 
 
-def test_200_steps_of_training_follow_timms() -> None:
-    torch.manual_seed(0)
+@pytest.mark.learns
+def test_200_steps_of_training_follow_timms(seed: int, measured) -> None:
+    """Worst of seeds 0 to 4: losses equal when rounded to float32, 0.38 of the first losses left."""
+    torch.manual_seed(seed)
     options = {"img_size": 32, "patch_size": 8, "num_classes": 5}
     # float64: in float32 two ways to round the same mathematics drift apart by more than 1e-4.
     theirs = timm.create_model(
@@ -169,10 +171,10 @@ def test_200_steps_of_training_follow_timms() -> None:
     ).double()  # fmt: skip
     state = theirs.state_dict()
     ours.load_state_dict({key: state[VIT.to_timm(key)] for key in ours.state_dict()})
-    data = torch.Generator().manual_seed(1)
+    data = torch.Generator().manual_seed(seed + 1)
     optimizers = [torch.optim.AdamW(m.parameters(), lr=1e-3) for m in (ours, theirs)]
-    first = last = 0.0
-    for step in range(200):
+    pairs = []
+    for _ in range(200):
         images = torch.randn(8, 3, 32, 32, generator=data, dtype=torch.float64)
         labels = torch.randint(0, 5, (8,), generator=data)
         images += labels[:, None, None, None] - 2.0  # something to learn
@@ -183,6 +185,7 @@ def test_200_steps_of_training_follow_timms() -> None:
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-        assert losses[0] == pytest.approx(losses[1], abs=1e-4), step
-        first, last = (losses[0], last) if step == 0 else (first, losses[0])
-    assert last < 0.4 * first
+        pairs.append(losses)
+    mine, peer = torch.tensor(pairs).T
+    measured("apart", (mine - peer).abs().max(), below=1e-4)
+    measured("left", mine[-20:].mean() / mine[:5].mean(), below=0.6)

@@ -6,12 +6,10 @@ and nothing larger than its bound is taken into memory.
 """
 
 import csv
-import gzip
 import io
 import json
 import os
 import stat
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import IO, Any
 import yaml
 
 from headway.core.errors import InputError
+from headway.core.packed import open_packed
 
 MAX_BYTES = 2**30
 """Bytes of a text that is read as a whole."""
@@ -77,7 +76,7 @@ def read_text(path: str | os.PathLike[str], what: str = "file", *, limit: int = 
 
 
 def read_lines(path: str | os.PathLike[str], what: str = "file") -> Iterator[tuple[int, str]]:
-    """Yields number (from 1) and text of each line, one at a time; ``.gz`` is unpacked on the way.
+    """Yields number (from 1) and text of each line, one at a time; packed files are unpacked on the way.
 
     Args:
         path: The file.
@@ -101,16 +100,18 @@ def read_lines(path: str | os.PathLike[str], what: str = "file") -> Iterator[tup
                 yield number, line.rstrip("\r\n")
     except UnicodeError:
         raise InputError(f"{path}:{number + 1}", "is not UTF-8; save it as UTF-8") from None
-    except (OSError, EOFError, zlib.error) as error:
+    except OSError as error:
         raise InputError(str(path), f"cannot be read ({error})") from None
 
 
-def parse_json(text: str, where: str) -> Any:
+def parse_json(text: str, where: str, *, constants: bool = False) -> Any:
     """Returns what a JSON text holds.
 
     Args:
         text: The text.
         where: Named in messages.
+        constants: Whether NaN and infinity, which are no JSON, become floats, for a caller that checks
+            every number by itself.
 
     Raises:
         InputError: If it is no JSON, is nested too deeply, or has NaN or infinity in it.
@@ -120,7 +121,7 @@ def parse_json(text: str, where: str) -> Any:
         raise InputError(where, f"holds {constant}, which is no number of JSON")
 
     try:
-        return json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=float if constants else refuse)
     except InputError:
         raise
     except RecursionError:
@@ -129,18 +130,25 @@ def parse_json(text: str, where: str) -> Any:
         raise InputError(where, f"is not JSON: {error}") from None
 
 
-def read_json(path: str | os.PathLike[str], what: str = "file", *, expected: type = dict) -> Any:
+def read_json(
+    path: str | os.PathLike[str],
+    what: str = "file",
+    *,
+    expected: type = dict,
+    constants: bool = False,
+) -> Any:
     """Reads a JSON file.
 
     Args:
         path: The file.
         what: What it is, for messages.
         expected: ``dict``, ``list`` or ``object`` (anything).
+        constants: As for ``parse_json``.
 
     Raises:
         InputError: If it cannot be read, is no JSON, or holds something else.
     """
-    content = parse_json(read_text(path, what), str(path))
+    content = parse_json(read_text(path, what), str(path), constants=constants)
     if not isinstance(content, expected):
         wanted = {dict: "a mapping", list: "a list"}.get(expected, expected.__name__)
         raise InputError(str(path), f"must hold {wanted}, got {type(content).__name__}")
@@ -168,7 +176,7 @@ def read_yaml(path: str | os.PathLike[str], what: str = "file") -> Any:
 def read_table(
     path: str | os.PathLike[str], what: str = "table", *, delimiter: str | None = None
 ) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Yields line number and cells by column of each row; ``.gz`` is unpacked on the way.
+    """Yields line number and cells by column of each row; packed files are unpacked on the way.
 
     Args:
         path: Rows under a header; empty lines are left out.
@@ -216,13 +224,8 @@ def read_table(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[str]]:
-    with open(path, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        data: Any = gzip.GzipFile(fileobj=file) if packed else file
-        start = data.read(3)
-        data.seek(0)
-        yield io.TextIOWrapper(data, encoding=_encoding(start), newline=None)
+    with open_packed(path) as data:
+        yield io.TextIOWrapper(data, encoding=_encoding(data.peek(3)), newline=None)
 
 
 def _encoding(start: bytes) -> str:

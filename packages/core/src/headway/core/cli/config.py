@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from headway.core.cli.explain_config import explain
+from headway.core.cli.main import is_out_of_memory
 from headway.core.errors import UserError
 from headway.core.files import atomic_write
 from headway.core.training import DataModule, Task
+from headway.core.training.checkpoint_io import AtomicCheckpointIO
 from headway.core.weights.config import write_argument
 
 DEFAULTS: dict[str, Any] = {
@@ -79,7 +83,13 @@ class RecipeCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Builds the task and the data; the trainer is built later, when its folder is known."""
-        self.config_init: Any = self.parser.instantiate(self.config)
+        try:
+            self.config_init: Any = self.parser.instantiate(self.config)
+        except (TypeError, ValueError) as error:
+            # Constructors check values; of wrong types Python complains in its own words.
+            if _caused_by_user(error) or is_out_of_memory(error):
+                raise
+            raise UserError(f"the configuration: {' '.join(str(error).split())[:400]}") from error
         self.datamodule = self.config_init.data
         self.model = self.config_init.model
 
@@ -92,6 +102,9 @@ class RecipeCLI(LightningCLI):
             callbacks: Added unless the configuration has one of the same class.
             without: Classes of callbacks of the configuration that are left out.
             **arguments: Trainer arguments in place of those of the configuration.
+
+        Raises:
+            UserError: If Lightning refuses the arguments.
         """
         config = {**self.config_init.trainer, **arguments}
         own = config.get("callbacks") or []
@@ -100,7 +113,14 @@ class RecipeCLI(LightningCLI):
         config["callbacks"] = own + [
             extra for extra in callbacks if not any(isinstance(c, type(extra)) for c in own)
         ]
-        return Trainer(**config)
+        try:
+            trainer = Trainer(**config)
+        except (ValueError, MisconfigurationException) as error:
+            # Options that exclude each other, such as FSDP on a CPU.
+            raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+        return trainer
 
     def save(self, path: Path, header: str) -> None:
         """Writes the configuration with every default, atomically.
@@ -112,6 +132,12 @@ class RecipeCLI(LightningCLI):
         text = self.parser.dump(self.config, skip_unset=False)
         with atomic_write(path, "w") as file:
             file.write(f"# {header}\n{text}")
+
+
+def _caused_by_user(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error is not None
 
 
 def _written(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """``headway fit``: trains a recipe in a new run folder, or continues a run."""
 
+import logging
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ from headway.core.errors import UserError
 from headway.core.files import remove_leftovers
 
 _RUN_OF_RANK_ZERO = "HEADWAY_RUN"
+FAILED = 1
 # What shells return for a process ended by SIGTERM.
 TERMINATED = 143
 INTERRUPTED = 130
@@ -97,9 +99,11 @@ def _asks(overrides: list[str]) -> bool:
 
 
 def _train(plan: Plan, words: list[str]) -> int:
+    from lightning.pytorch.utilities import rank_zero_only
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from headway.core.cli.config import RecipeCLI
+    from headway.core.training.finite import NonFiniteError
     from headway.core.training.run_folder import RunFolder, new_run
 
     cli = RecipeCLI([recipe.path for recipe in plan.recipes], plan.overrides)
@@ -108,6 +112,9 @@ def _train(plan: Plan, words: list[str]) -> int:
         raise UserError(f"the configuration has no {missing}: section")
     folder, restart = plan.resume, None
     made = os.environ.get(_RUN_OF_RANK_ZERO)
+    if getattr(rank_zero_only, "rank", 0):
+        # What the first process says of the data holds for all.
+        logging.getLogger("headway").setLevel(logging.ERROR)
     if folder is None and made:
         # Lightning starts the other ranks with the same words; they belong to the run of the first.
         folder = Path(made)
@@ -146,6 +153,11 @@ def _train(plan: Plan, words: list[str]) -> int:
         if trainer.is_global_zero:
             print(f"interrupted; continue with headway fit --resume {run_folder.path}")
         return INTERRUPTED
+    except NonFiniteError:
+        # All processes stop together, and the first says why.
+        if trainer is not None and not trainer.is_global_zero:
+            return FAILED
+        raise
     except UserError:
         # A mistake that shows late, such as a warm-up longer than the run, leaves no folder behind.
         if folder is None and not run_folder.last.exists():

@@ -92,6 +92,9 @@ def check_recipes(found: Iterable[Recipe]) -> None:
     """
     for recipe in found:
         content = read_yaml(recipe.path, "recipe")
+        # Who builds of it reads it once more, as UTF-8.
+        if recipe.path.read_bytes().startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise InputError(str(recipe.path), "is UTF-16; save it as UTF-8")
         if not isinstance(content, dict):
             kind = "nothing" if content is None else f"a {type(content).__name__}"
             raise InputError(

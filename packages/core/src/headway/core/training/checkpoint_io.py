@@ -1,4 +1,4 @@
-"""Checkpoints are written whole or not at all."""
+"""Checkpoints are written whole or not at all; what cannot be read is one line."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from headway.core.errors import InputError, UserError
 from headway.core.files import atomic_write
+from headway.core.reading import check_file
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -21,3 +23,27 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             return
         with atomic_write(Path(path)) as file:
             torch.save(checkpoint, file)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Reads a checkpoint.
+
+        Raises:
+            InputError: If it is missing, damaged or no checkpoint of a run.
+        """
+        if "://" in str(path):
+            return super().load_checkpoint(path, map_location, weights_only)
+        check_file(path, "checkpoint")
+        try:
+            content = super().load_checkpoint(path, map_location, weights_only)
+        except UserError:
+            raise
+        except Exception as error:
+            # Of damaged files torch raises anything.
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(str(path), f"is damaged or no checkpoint ({reason})") from error
+        state = content.get("state_dict") if isinstance(content, dict) else None
+        if not isinstance(state, dict):
+            raise InputError(str(path), "is no checkpoint of a run: it has no state_dict")
+        return content

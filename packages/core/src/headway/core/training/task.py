@@ -175,11 +175,13 @@ class Task(LightningModule):
     def configure_optimizers(self) -> Any:
         """Builds optimiser and schedule; the schedule moves with every optimiser step."""
         factory = self.optimizer_factory
-        optimizer = factory(
-            parameter_groups(
-                self.backbone, lr=factory.lr, layer_decay=self.layer_decay, others=self
-            )
+        groups = parameter_groups(
+            self.backbone, lr=factory.lr, layer_decay=self.layer_decay, others=self
         )
+        try:
+            optimizer = factory(groups)
+        except ValueError as error:
+            raise UserError(f"optimizer: {' '.join(str(error).split())}") from error
         if self.schedule_factory is None:
             return optimizer
         return {

@@ -127,7 +127,7 @@ def _open_file(source: str, path: Path) -> Checkpoint:
 
 def _read_config(folder: Path) -> NotedConfig | None:
     found = _read_json(folder / "config.json")
-    return None if found is None else NotedConfig(found)
+    return None if found is None else NotedConfig(found, str(folder / "config.json"))
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

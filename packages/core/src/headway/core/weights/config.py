@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from headway.core.errors import UserError
+from headway.core.kinds import check_fits
 from headway.core.module import Module
 from headway.core.plugins import refuse_foreign_package
 
@@ -94,7 +95,7 @@ def build(
 
     Raises:
         UserError: If a class is not allowed (it is then not even imported), is of another kind, or
-            does not take an argument.
+            does not take an argument, or an argument is of another kind than its type hint.
     """
     cls = find_class(config, allow)
     args = {
@@ -153,6 +154,9 @@ def _with_hints(cls: type, args: Any) -> list[tuple[tuple[str, Any], Any]]:
     if unknown:
         raise UserError(f"{class_path(cls)} does not take {', '.join(unknown)}")
     hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
+    for name, value in args.items():
+        if name in hints and not _has_objects(value):
+            check_fits(value, hints[name], f"{cls.__name__}: {name}")
     return [((name, value), hints.get(name)) for name, value in args.items()]
 
 
@@ -171,6 +175,13 @@ def _read(value: Any, hint: Any, name: str, allow: Collection[str]) -> Any:
     if isinstance(value, list):
         return [_read(item, hint, name, allow) for item in value]
     return value
+
+
+def _has_objects(value: Any) -> bool:
+    """Whether a value describes an object, or holds such a description."""
+    if isinstance(value, Mapping):
+        return "class_path" in value or any(map(_has_objects, value.values()))
+    return isinstance(value, list) and any(map(_has_objects, value))
 
 
 def _is_factory(hint: Any) -> bool:

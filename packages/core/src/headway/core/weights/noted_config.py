@@ -1,9 +1,12 @@
-"""A published config.json that notes which of its keys were read, so that none is left out in silence."""
+"""A published config.json: which of its keys were read, and whether they hold what they should."""
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from headway.core.errors import UserError
+from headway.core.errors import InputError, UserError
+from headway.core.weights.preprocessing import KINDS
 
 # Keys that change no answer of a model: names, bookkeeping, memory, and what starts or drives training
 # and generation.
@@ -76,20 +79,46 @@ class NotedConfig(dict[str, Any]):
 
     Args:
         values: The contents of the file.
+        source: The file, for messages.
     """
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    def __init__(self, values: Mapping[str, Any], source: str = "config.json") -> None:
         super().__init__(values)
+        self.source = source
         self.read: set[str] = set()
 
     def __getitem__(self, key: str) -> Any:
         self.read.add(key)
+        if key not in self:
+            raise InputError(self.source, f"lacks {key}, which such a model needs")
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Returns a value, and notes that it was asked for."""
+        """Returns a value, and notes that it was asked for.
+
+        Args:
+            key: The key.
+            default: What the published class takes where the file has no such key. What the file has must be
+                of its kind: a whole number (or a list of some), any number, a text, a list, a mapping.
+
+        Raises:
+            InputError: If the value is of another kind; null is of any.
+        """
         self.read.add(key)
-        return super().get(key, default)
+        value = super().get(key, default)
+        if value is None or default is None or _is_like(value, default):
+            return value
+        kind = next(kind for kind in (bool, *KINDS) if isinstance(default, kind))
+        raise InputError(self.source, f"has {key} = {value!r:.80}, expected {KINDS[kind]}")
+
+    def odd(self) -> str:
+        """Returns the read keys that hold what few models do, for messages about a model that fails."""
+        odd = {
+            key: self.get(key)
+            for key in sorted(self.read & self.keys())
+            if not isinstance(self.get(key), bool | str | float) and not _is_positive(self.get(key))
+        }
+        return ", ".join(f"{key} = {value!r:.40}" for key, value in list(odd.items())[:6])
 
     def refuse_unread(
         self, source: str, *, defaults: Mapping[str, Any], harmless: Collection[str] = ()
@@ -115,6 +144,52 @@ class NotedConfig(dict[str, Any]):
                 f"{source}: config.json says {key}={value!r}, which is not read ({known}); the answers "
                 "would be wrong"
             )
+
+
+@contextmanager
+def reading_config(source: str, name: str, config: NotedConfig | None) -> Iterator[None]:
+    """Names file and keys in what goes wrong while a model is made of a published checkpoint.
+
+    Constructors check values; of wrong types and sizes Python and torch complain in their own words.
+
+    Args:
+        source: Of the checkpoint.
+        name: Of the adapter.
+        config: The configuration.
+
+    Raises:
+        UserError: If the block raises anything.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        odd = config.odd() if config is not None else ""
+        hint = f"; its config.json says {odd}" if odd else ""
+        raise UserError(
+            f"{source} makes no model of {name} ({reason}){hint}; it is damaged or of another version"
+        ) from error
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    """Whether a value is of the kind of a default."""
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    if isinstance(default, int):
+        values = value if isinstance(value, list | tuple) else [value]
+        return all(isinstance(one, int) and not isinstance(one, bool) for one in values)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and abs(value) < 1e300 and math.isfinite(value)
+    if isinstance(default, list | tuple):
+        items = isinstance(value, list | tuple)
+        return items and all(_is_like(one, default[0]) for one in value if default)
+    return isinstance(value, type(default))
 
 
 def _same(value: Any, usual: Any) -> bool:

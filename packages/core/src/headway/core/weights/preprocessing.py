@@ -9,13 +9,16 @@ from typing import Any
 from headway.core.errors import InputError, UserError
 from headway.core.reading import read_json
 
-_KINDS = {
+KINDS = {
+    bool: "true or false",
     dict: "a mapping",
     list: "a list",
+    tuple: "a list",
     str: "a text",
     float: "a number",
     int: "a whole number",
 }
+"""What the values of JSON are called in messages."""
 
 
 def read_preprocessing(source: str | Path) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def note(notes: Mapping[str, Any], key: str, kind: type, source: str | Path) -> 
         fits = abs(value) < 1e300 and math.isfinite(value)
     if not fits:
         raise InputError(
-            f"preprocessing.json of {source}", f"has {key} = {value!r:.80}, expected {_KINDS[kind]}"
+            f"preprocessing.json of {source}", f"has {key} = {value!r:.80}, expected {KINDS[kind]}"
         )
     return value
 

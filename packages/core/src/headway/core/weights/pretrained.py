@@ -10,17 +10,17 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from headway.core.changes import CHANGES
-from headway.core.errors import UserError
+from headway.core.errors import InputError, UserError
 from headway.core.files import atomic_write
 from headway.core.finetune import merged_state
 from headway.core.finite import non_finite
 from headway.core.reduction import is_merged
-from headway.core.weights.adapter import adapters
+from headway.core.weights.adapter import Adapter, adapters
 from headway.core.weights.bounds import check_arguments, check_elements
 from headway.core.weights.checkpoint import Checkpoint, open_checkpoint
 from headway.core.weights.config import build, describe, find_class
 from headway.core.weights.load import LoadReport, load_weights
-from headway.core.weights.noted_config import refuse_other_architecture
+from headway.core.weights.noted_config import reading_config, refuse_other_architecture
 
 
 def save_pretrained(model: nn.Module, folder: str | Path) -> Path:
@@ -92,7 +92,7 @@ def from_pretrained(
 def _own(
     checkpoint: Checkpoint, config: dict[str, Any], allow: Collection[str], wishes: dict[str, Any]
 ) -> tuple[nn.Module, LoadReport]:
-    written = {key: config.get(key, {}) for key in ("class_path", "init_args")}
+    written = {"class_path": config.get("class_path"), "init_args": config.get("init_args", {})}
     find_class(written, allow)
     check_arguments(written["init_args"], checkpoint.state, checkpoint.source)
     check_elements(
@@ -100,8 +100,8 @@ def _own(
     )
     try:
         model = build(written, allow=allow, overrides=wishes)
-    except UserError:
-        raise
+    except UserError as error:
+        raise InputError(checkpoint.source, str(error)) from error
     except Exception as error:
         # A constructor checks values; of wrong types Python and torch complain in their own words.
         raise UserError(
@@ -118,7 +118,7 @@ def _own(
 
 
 def _published(checkpoint: Checkpoint, wishes: dict[str, Any]) -> tuple[nn.Module, LoadReport]:
-    found = [adapter for adapter in adapters() if adapter.recognises(checkpoint)]
+    found = [adapter for adapter in adapters() if _recognises(adapter, checkpoint)]
     if len(found) != 1:
         candidates = ", ".join(adapter.name for adapter in found or adapters()) or "none installed"
         problem = "fits several formats" if found else "is of no known format"
@@ -136,22 +136,34 @@ def _published(checkpoint: Checkpoint, wishes: dict[str, Any]) -> tuple[nn.Modul
     config, defaults = checkpoint.config, getattr(adapter, "defaults", None)
     if config is not None:
         check_arguments(dict(config), checkpoint.state, checkpoint.source, published=True)
-        config.read.clear()
-    model = adapter.build(checkpoint, wishes)
+    with reading_config(checkpoint.source, adapter.name, config):
+        check_elements(
+            lambda: adapter.build(checkpoint, dict(wishes)), checkpoint.state, checkpoint.source
+        )
+        if config is not None:
+            config.read.clear()
+        model = adapter.build(checkpoint, wishes)
     if config is not None and defaults is not None:
         config.refuse_unread(
             checkpoint.source, defaults=defaults, harmless=getattr(adapter, "harmless", ())
         )
     if wishes:
         raise UserError(f"{adapter.name} does not take {', '.join(wishes)}")
+    with reading_config(checkpoint.source, adapter.name, config):
+        state = adapter.convert(checkpoint, model)
     report = load_weights(
         model,
-        adapter.convert(checkpoint, model),
+        state,
         source=checkpoint.source,
         may_miss=getattr(adapter, "may_miss", ()),
         may_drop=getattr(adapter, "may_drop", ()),
     )
     return model, report
+
+
+def _recognises(adapter: Adapter, checkpoint: Checkpoint) -> bool:
+    with reading_config(checkpoint.source, adapter.name, checkpoint.config):
+        return adapter.recognises(checkpoint)
 
 
 def change(model: nn.Module, report: LoadReport, changes: dict[str, Any]) -> nn.Module:

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from headway.core.errors import InputError, UserError
-from headway.core.reading import read_json
+from headway.core.reading import check_file, read_json
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.rl.data.base import TrajectoryData
 from headway.rl.data.sampling import Sampling
@@ -28,12 +28,15 @@ REQUIRED = {
 NAMES = {str: "a text", int: "a whole number"}
 # What gzip, the strongest filter of HDF5, reaches at best.
 MAX_COMPRESSION = 1100
-MAX_CHOICES = 10_000
-"""Most kinds of an observation that is one of several."""
+MAX_ONE_HOT = 2**31
+"""Most bytes that observations which are one of several may take as vectors, all episodes together."""
 
 
 class MinariData(TrajectoryData):
-    """Trajectories of a Minari data set, such as ``mujoco/hopper/medium-v0``.
+    """Trajectories of a Minari data set, such as ``mujoco/hopper/medium-v0``, in HDF5 or Arrow.
+
+    Discrete actions are counted from 0, wherever their space starts; ``headway rollout`` adds the start of
+    the environment's space again.
 
     Args:
         path: Name of a data set that is here or on the server, or the folder of one.
@@ -106,7 +109,7 @@ class MinariData(TrajectoryData):
         self._environment = None if named is None else refuse_import(named, self.path)
         self._action_space = data.action_space
         action_size(data.action_space)
-        flat = _flattener(data.observation_space)
+        flat = _flattener(data.observation_space, data.total_steps + data.total_episodes)
         found: list[Trajectory] = []
         for number in range(data.total_episodes):
             name = f"{self.path}, episode {number}"
@@ -125,8 +128,7 @@ def _read_episode(name: str, data: Any, number: int, flat: Any) -> Trajectory:
     try:
         _check_sizes(name, data, number)
         episode = data[number]
-        actions = np.asarray(episode.actions)
-        _check_actions(name, actions, data.action_space)
+        actions = _checked_actions(name, np.asarray(episode.actions), data.action_space)
         return checked(
             name,
             observations=flat(episode.observations),
@@ -162,15 +164,21 @@ def _check_sizes(name: str, data: Any, number: int) -> None:
         episode.visititems(check)
 
 
-def _check_actions(name: str, actions: NDArray[Any], space: spaces.Space[Any]) -> None:
+def _checked_actions(name: str, actions: NDArray[Any], space: spaces.Space[Any]) -> NDArray[Any]:
+    """Returns actions that their space has; choices are counted from 0, wherever the space starts."""
     if isinstance(space, spaces.Box) and actions.shape[1:] != space.shape:
         raise InputError(name, f"has actions of {actions.shape[1:]}, the space has {space.shape}")
-    if isinstance(space, spaces.Discrete):
-        if not np.issubdtype(actions.dtype, np.integer):
-            raise InputError(name, f"has actions of {actions.dtype}; choices are whole numbers")
-        outside = actions[(actions < 0) | (actions >= space.n)]
-        if outside.size:
-            raise InputError(name, f"has the action {outside[0]}; there are {space.n}, from 0")
+    if not isinstance(space, spaces.Discrete):
+        return actions
+    if not np.issubdtype(actions.dtype, np.integer):
+        raise InputError(name, f"has actions of {actions.dtype}; choices are whole numbers")
+    places = actions.astype(np.int64) - int(space.start)
+    outside = actions[(places < 0) | (places >= space.n)]
+    if outside.size:
+        raise InputError(
+            name, f"has the action {outside[0]}; there are {space.n}, from {space.start}"
+        )
+    return places
 
 
 def open_minari(path: str, *, download: bool) -> Any:
@@ -215,7 +223,8 @@ def _check_metadata(folder: Path) -> None:
         if not isinstance(value, kind) or isinstance(value, bool):
             raise InputError(str(file), f"has {key} = {value!r:.80}, expected {NAMES[kind]}")
     # Every episode has groups of its own, which take room.
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    files = [check_file(path) for path in sorted(folder.rglob("*")) if not path.is_dir()]
+    size = sum(path.stat().st_size for path in files)
     if not 0 <= metadata["total_episodes"] <= size:
         raise InputError(
             str(file),
@@ -228,24 +237,30 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {words[:200]}" if words else type(error).__name__
 
 
-def _flattener(space: spaces.Space[Any]) -> Any:
+def _flattener(space: spaces.Space[Any], rows: int) -> Any:
+    """Returns what makes rows of observations vectors; ``rows`` are those of all episodes."""
     if isinstance(space, spaces.Box):
         return lambda seen: _numbers(seen, space.shape)
     if isinstance(space, spaces.Discrete):
-        if space.n > MAX_CHOICES:
-            raise UserError(f"observations of {space} are too many for one-hot ({MAX_CHOICES:,})")
-        one_hot = np.eye(int(space.n), dtype=np.float32)
+        size = 4 * int(space.n) * rows
+        if size > MAX_ONE_HOT:
+            raise UserError(
+                f"{rows:,} observations of {space} take {size:,} bytes as one-hot vectors, at most "
+                f"{MAX_ONE_HOT:,} may; embed or bin them, and write the data set anew"
+            )
 
         def one_hot_of(seen: Any) -> NDArray[Any]:
             places = np.asarray(seen) - space.start
             if places.size and not 0 <= places.min() <= places.max() < space.n:
                 raise ValueError(f"observations outside {space}")
-            return one_hot[places]
+            made = np.zeros((len(places), int(space.n)), dtype=np.float32)
+            made[np.arange(len(places)), places] = 1.0
+            return made
 
         return one_hot_of
     if isinstance(space, spaces.Dict):
         # The order of the keys is that of gymnasium's FlattenObservation.
-        inner = {name: _flattener(part) for name, part in space.spaces.items()}
+        inner = {name: _flattener(part, rows) for name, part in space.spaces.items()}
         return lambda seen: np.concatenate(
             [flat(seen[name]) for name, flat in inner.items()], axis=1
         )

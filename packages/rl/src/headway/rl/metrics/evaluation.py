@@ -129,5 +129,8 @@ def summarise(episodes: Sequence[Episode]) -> dict[str, float]:
 
 
 def _legal(envs: VectorEnv[Any, Any, Any], actions: NDArray) -> NDArray:
+    """Returns actions as the environment counts them: within its bounds, choices from its first one."""
     space = envs.single_action_space
-    return np.clip(actions, space.low, space.high) if isinstance(space, spaces.Box) else actions
+    if isinstance(space, spaces.Box):
+        return np.clip(actions, space.low, space.high)
+    return actions + space.start if isinstance(space, spaces.Discrete) else actions

@@ -8,17 +8,18 @@ import pandas as pd
 
 from headway.core.errors import InputError, UserError
 from headway.core.files import atomic_write
+from headway.core.packed import open_packed
+from headway.core.reading import check_file
 
 PARQUET = (".parquet", ".pq")
-PACKED = (".gz", ".bz2", ".xz", ".zip", ".zst", ".tar")
 PIECE = 1 << 20  # bytes that are looked through at once
 
 
 def read_frame(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
     """Reads a CSV or parquet file.
 
-    A CSV is UTF-8 text, with a byte order mark or without; its fields are separated by commas, semicolons
-    (numbers then may have a comma), tabs or bars, as its first line shows.
+    A CSV is UTF-8 text, with a byte order mark or without, packed or not (``open_packed``); its fields are
+    separated by commas, semicolons (numbers then may have a comma), tabs or bars, as its first line shows.
 
     Args:
         path: The file.
@@ -30,12 +31,9 @@ def read_frame(path: str | Path, columns: list[str] | None = None) -> pd.DataFra
     name = str(path)
     parquet = Path(path).suffix in PARQUET
     kind = "parquet" if parquet else "CSV"
+    check_file(path, "CSV or parquet file")
     try:
         frame = _read_parquet(path, columns) if parquet else _read_csv(path, columns)
-    except FileNotFoundError:
-        raise InputError(name, "there is no such file") from None
-    except IsADirectoryError:
-        raise InputError(name, "is a folder, expected a CSV or parquet file") from None
     except PermissionError:
         raise InputError(name, "may not be read by this user") from None
     except UnicodeDecodeError as error:
@@ -57,25 +55,25 @@ def read_frame(path: str | Path, columns: list[str] | None = None) -> pd.DataFra
 
 
 def _read_csv(path: str | Path, columns: list[str] | None) -> pd.DataFrame:
-    """Reads text, a CSV by its first line."""
+    """Reads text, packed or not; a CSV by its first line."""
+    path = Path(path)
     options: dict[str, Any] = {"encoding": "utf-8-sig"}
-    if Path(path).suffix not in PACKED:
-        with open(path, "rb") as file:
-            start = file.read(PIECE)
-            if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-                options["encoding"] = "utf-16"
-                start = start.decode("utf-16", errors="ignore").encode()
-            else:
-                piece = start
-                while piece:
-                    if b"\0" in piece:
-                        raise InputError(str(path), "is no text: it holds NUL bytes")
-                    piece = file.read(PIECE)
-        options |= _form(start.decode("utf-8-sig", errors="ignore"))
-    with warnings.catch_warnings():
+    with open_packed(path) as file:
+        start = file.read(PIECE)
+        if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            options["encoding"] = "utf-16"
+            start = start.decode("utf-16", errors="ignore").encode()
+        else:
+            piece = start
+            while piece:
+                if b"\0" in piece:
+                    raise InputError(str(path), "is no text: it holds NUL bytes")
+                piece = file.read(PIECE)
+    options |= _form(start.decode("utf-8-sig", errors="ignore"))
+    with open_packed(path) as file, warnings.catch_warnings():
         # Columns of several kinds are looked at value by value later.
         warnings.simplefilter("ignore", pd.errors.DtypeWarning)
-        frame = pd.read_csv(path, usecols=columns, **options)
+        frame = pd.read_csv(file, usecols=columns, **options)
     if not isinstance(frame.index, pd.RangeIndex):
         raise InputError(str(path), "has rows with more fields than the header names")
     return frame

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 import torch
 from PIL import Image, ImageEnhance
@@ -10,6 +10,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from headway.core.errors import UserError
+from headway.core.kinds import check_fits
+from headway.vision.data.deep import check_bits
 from headway.vision.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -22,6 +24,7 @@ class DetectionPreprocessing:
         longest: The longer side is at most as long; the shorter one is then shorter.
         mean: Mean of each channel, subtracted from values in 0..1.
         std: Standard deviation of each channel.
+        bits: Least bits that values of over 8 bits are scaled from (``read_image``): 8, 10, 12, 14 or 16.
 
     Raises:
         UserError: If a value is outside its range.
@@ -31,8 +34,11 @@ class DetectionPreprocessing:
     longest: int = 1333
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    bits: int = 8
 
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            check_fits(getattr(self, name), hint, name)
         # JSON and YAML bring lists.
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -42,6 +48,7 @@ class DetectionPreprocessing:
             raise UserError(
                 f"shortest {self.shortest} and longest {self.longest} must be positive and rise"
             )
+        check_bits(self.bits)
         if min(self.std) <= 0:
             raise UserError(f"std {self.std} must be positive in every channel")
 

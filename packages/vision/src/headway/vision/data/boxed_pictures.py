@@ -12,6 +12,7 @@ from torch import Tensor
 
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
+from headway.vision.data.deep import bits_of, spread
 from headway.vision.data.reading import (
     ImageError,
     check_size,
@@ -19,7 +20,7 @@ from headway.vision.data.reading import (
     picture_sizes,
     read_image,
 )
-from headway.vision.data.sources import file_ends
+from headway.vision.data.sources import file_ends, read_file
 
 # Annotation programs count pixels from 0 or from 1.
 TOLERANCE = 1.0
@@ -45,17 +46,13 @@ class BoxedPicture:
     labels: Tensor
     crowd: Tensor
 
-    def read(self) -> Image.Image:
-        """Decodes the picture, turned as its boxes are.
+    def read(self, *, bits: int = 8) -> Image.Image:
+        """Decodes the picture, turned as its boxes are; ``bits`` as for ``read_image``.
 
         Raises:
             ImageError: If it cannot be read or has another size.
         """
-        try:
-            data = self.path.read_bytes()
-        except OSError as error:
-            raise ImageError(str(self.path), error.strerror or str(error)) from None
-        return read_image(data, str(self.path), size=self.size)
+        return read_image(read_file(self.path), str(self.path), size=self.size, bits=bits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +86,11 @@ class BoxedPictures:
         )
         stay, leave = (replace(self, pictures=tuple(part)) for part in parts)
         return stay, leave
+
+    def bits(self) -> int:
+        """Returns the fewest bits that hold the values of the pictures of over 8 bits (``bits_of``)."""
+        names = spread([str(picture.path) for picture in self.pictures])
+        return bits_of(read_file(Path(name)) for name in names)
 
     def first(self, number: int) -> Self:
         """Returns the first pictures."""

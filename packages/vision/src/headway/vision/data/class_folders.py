@@ -11,6 +11,7 @@ from PIL import Image
 
 from headway.core.errors import UserError
 from headway.core.training.invalid import InvalidItems
+from headway.vision.data.deep import bits_of, spread
 from headway.vision.data.reading import EXTENSIONS, ImageError, looks_whole, read_image
 from headway.vision.data.sources import Source
 
@@ -51,9 +52,14 @@ class Pictures:
         """Returns the path that a person would look for."""
         return str(self.source.path / self.names[index])
 
-    def read(self, index: int, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
-        """Decodes one picture."""
-        return read_image(self.source.read(self.names[index]), self.full_name(index), mode)
+    def read(self, index: int, mode: Literal["RGB", "L"] = "RGB", *, bits: int = 8) -> Image.Image:
+        """Decodes one picture; ``bits`` as for ``read_image``."""
+        data = self.source.read(self.names[index])
+        return read_image(data, self.full_name(index), mode, bits=bits)
+
+    def bits(self) -> int:
+        """Returns the fewest bits that hold the values of the pictures of over 8 bits (``bits_of``)."""
+        return bits_of(self.source.read(name) for name in spread(self.names))
 
 
 def find_root(source: Source) -> str:
@@ -150,12 +156,12 @@ def drop_broken(pictures: Pictures, invalid: InvalidItems) -> Pictures:
     """
     keep = []
     for index, name in enumerate(pictures.names):
-        if not looks_whole(*pictures.source.ends(name)):
-            try:
+        try:
+            if not looks_whole(*pictures.source.ends(name)):
                 pictures.read(index)
-            except ImageError as error:
-                invalid.add(error)
-                continue
+        except ImageError as error:
+            invalid.add(error)
+            continue
         keep.append(index)
     return pictures.take(np.asarray(keep, dtype=np.int64))
 

@@ -37,17 +37,23 @@ def read_coco(
     Source:
         https://cocodataset.org/#format-data
     """
-    content = read_json(annotations, "annotation file")
+    content = read_coco_file(annotations)
     named = _categories(content, annotations)
     ids = tuple(sorted(named, key=lambda number: (isinstance(number, str), number)))
     known = classes or [named[number] for number in ids]
     objects: dict[int | str, list[dict[str, Any]]] = defaultdict(list)
     for place, entry in enumerate(coco_entries(content, "annotations", annotations), start=1):
-        where = f"{annotations}, annotation {place}"
-        objects[coco_id(entry.get("image_id"), where)].append(entry)
+        try:
+            objects[coco_id(entry.get("image_id"), "it")].append(entry)
+        except UserError as error:
+            invalid.add(InputError(f"{annotations}, annotation {place}", str(error)))
     images: dict[int | str, dict[str, Any]] = {}
     for place, image in enumerate(coco_entries(content, "images", annotations), start=1):
-        number = coco_id(image.get("id"), f"{annotations}, image {place}")
+        try:
+            number = coco_id(image.get("id"), "it")
+        except UserError as error:
+            invalid.add(InputError(f"{annotations}, image {place}", str(error)))
+            continue
         if number in images:
             raise UserError(f"{annotations} has two images of the id {number}")
         images[number] = image
@@ -83,6 +89,15 @@ def read_coco(
             )
 
     return check_pictures(read(), known, str(annotations), invalid, ids if classes is None else ())
+
+
+def read_coco_file(path: str | Path) -> dict[str, Any]:
+    """Reads a file in COCO's format; NaN and infinity in it are left to those who check the numbers.
+
+    Raises:
+        UserError: If it is missing or no JSON.
+    """
+    return read_json(path, "annotation file", constants=True)
 
 
 def coco_entries(content: dict[str, Any], key: str, where: str | Path) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ class BoxedPictureDataset(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         picture = self.pictures.pictures[index]
-        image = picture.read()
+        image = picture.read(bits=self.preprocessing.bits)
         boxes, labels, crowd = picture.boxes, picture.labels, picture.crowd
         shortest = None
         if self.augment is not None:
@@ -113,6 +113,7 @@ class DetectionData(DataModule):
         self.limit = limit
         self.invalid = InvalidItems(on_invalid, "boxes and pictures")
         self._parts: dict[str, BoxedPictures] = {}
+        self._bits: int | None = None
 
     @abstractmethod
     def read(self, invalid: InvalidItems) -> dict[str, BoxedPictures]:
@@ -166,7 +167,9 @@ class DetectionData(DataModule):
         task = getattr(self.trainer, "lightning_module", None)
         cfg = dict(getattr(getattr(task, "backbone", None), "pretrained_cfg", None) or {})
         cfg.update({name: value for name, value in self.given.items() if value is not None})
-        return DetectionPreprocessing.from_cfg(cfg)
+        if self._bits is None:
+            self._bits = self.parts["train"].bits()
+        return DetectionPreprocessing.from_cfg({**cfg, "bits": self._bits})
 
 
 class VOCDetection(DetectionData):

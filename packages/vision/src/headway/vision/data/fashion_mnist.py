@@ -1,6 +1,5 @@
 """Fashion-MNIST and other data sets in the four IDX files of MNIST."""
 
-import gzip
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from headway.core.errors import UserError
+from headway.core.packed import open_packed
+from headway.core.reading import check_file
 from headway.vision.data.arrays import LabelledArrays
 from headway.vision.data.batch_augmentation import BatchAugmentation
 from headway.vision.data.in_memory import InMemoryImages
@@ -136,10 +137,9 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
         UserError: If it is not such a file, or shorter than it says.
     """
     try:
-        opener = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rb") as file:
+        with open_packed(check_file(path)) as file:
             data = file.read()
-    except (OSError, EOFError) as error:
+    except OSError as error:
         raise UserError(f"{path} cannot be read ({error}); fetch it again") from None
     # Two zero bytes, the type (8: bytes), the number of axes, then each length as 32 bits big-endian.
     start = 4 + 4 * axes

@@ -37,6 +37,7 @@ class PictureDataset(Dataset[tuple[Tensor, int] | None]):
         transform: From a PIL image to a tensor.
         mode: Colours that the transform gets.
         on_invalid: ``skip`` gives None for a picture that breaks in spite of the check at the start.
+        bits: As for ``read_image``.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class PictureDataset(Dataset[tuple[Tensor, int] | None]):
         transform: Transform,
         mode: Literal["RGB", "L"] = "RGB",
         on_invalid: OnInvalid = "raise",
+        bits: int = 8,
     ) -> None:
         self.pictures = pictures
+        self.bits = bits
         self.transform = transform
         self.mode: Literal["RGB", "L"] = mode
         self.on_invalid = on_invalid
@@ -57,7 +60,7 @@ class PictureDataset(Dataset[tuple[Tensor, int] | None]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int] | None:
         try:
-            image = self.transform(self.pictures.read(index, self.mode))
+            image = self.transform(self.pictures.read(index, self.mode, bits=self.bits))
         except ImageError as error:
             error = ImageError(self.pictures.names[index], error.reason)
             if self.on_invalid == "raise":
@@ -70,7 +73,8 @@ class PictureDataset(Dataset[tuple[Tensor, int] | None]):
 class ImageFolder(DataModule):
     """Pictures in class folders: ``path/cat/1.jpg``, or ``path/train/cat/1.jpg`` with ``val`` and ``test``.
 
-    Grey, palette, CMYK, transparent and 16-bit pictures are converted, EXIF orientations applied. The
+    Grey, palette, CMYK, transparent and 16-bit pictures are converted, EXIF orientations applied; how many
+    bits the values of 16-bit pictures have is seen in those of training, and stored with the model. The
     classes are the training folders, sorted. Without ``val`` or ``test`` folders the splits are carved
     from the training pictures, the same share of every class.
 
@@ -145,6 +149,7 @@ class ImageFolder(DataModule):
         }
         self.cache = Path(cache) if cache else None
         self._parts: dict[str, Pictures] = {}
+        self._bits: int | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -171,6 +176,7 @@ class ImageFolder(DataModule):
                 transform=training if split == "train" else evaluation,
                 mode="L" if preprocessing.input_size[0] == 1 else "RGB",
                 on_invalid=self.invalid.policy,
+                bits=preprocessing.bits,
             )
             setattr(self, f"{split}_set", data)
         self.predict_set = self.test_set or self.val_set
@@ -189,7 +195,9 @@ class ImageFolder(DataModule):
         if self.image_size is not None:
             channels = cfg.get("input_size", (3,))[0]
             cfg["input_size"] = (channels, *self.image_size)
-        return Preprocessing.from_cfg(cfg)
+        if self._bits is None:
+            self._bits = self._find()["train"].bits()
+        return Preprocessing.from_cfg({**cfg, "bits": self._bits})
 
     def _model_cfg(self) -> Mapping[str, Any]:
         task = getattr(self.trainer, "lightning_module", None)

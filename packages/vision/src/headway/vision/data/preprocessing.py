@@ -1,10 +1,12 @@
 """How pictures become the input of a model, in timm's words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 from headway.core.errors import UserError
+from headway.core.kinds import check_fits, fits
+from headway.vision.data.deep import check_bits
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -26,6 +28,7 @@ class Preprocessing:
         crop_pct: Share of the resized picture's side that the crop keeps, in 0..1.
         crop_mode: ``center`` resizes the shorter side and cuts the middle out, ``squash`` resizes both
             sides and loses the proportions, ``border`` resizes the longer side and fills with the mean.
+        bits: Least bits that values of over 8 bits are scaled from (``read_image``): 8, 10, 12, 14 or 16.
 
     Raises:
         UserError: If a value is outside its range.
@@ -37,8 +40,11 @@ class Preprocessing:
     interpolation: str = "bicubic"
     crop_pct: float = 0.875
     crop_mode: str = "center"
+    bits: int = 8
 
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            check_fits(getattr(self, name), hint, name)
         # JSON and YAML bring lists.
         for name in ("input_size", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -61,6 +67,7 @@ class Preprocessing:
             )
         if not 0 < self.crop_pct <= 1:
             raise UserError(f"crop_pct {self.crop_pct} is outside (0, 1]")
+        check_bits(self.bits)
         if self.crop_mode not in CROP_MODES:
             raise UserError(f"crop_mode {self.crop_mode!r} is not one of {', '.join(CROP_MODES)}")
 
@@ -68,11 +75,12 @@ class Preprocessing:
     def from_cfg(cls, cfg: Mapping[str, Any]) -> Self:
         """Reads the fields that ``pretrained_cfg`` has and ignores its other keys."""
         found = {name: cfg[name] for name in cls.__dataclass_fields__ if cfg.get(name) is not None}
-        if "input_size" in found and found["input_size"][0] == 1:
+        size: Any = found.get("input_size")
+        if fits(size, tuple[int, int, int]) and size[0] == 1:
             # timm keeps three means for grey models; the grey value is their average.
             for name in ("mean", "std"):
-                values: Sequence[float] = found.get(name, getattr(cls, name))
-                if len(values) == 3:
+                values: Any = found.get(name, getattr(cls, name))
+                if fits(values, tuple[float, float, float]):
                     found[name] = (sum(values) / 3,)
         return cls(**found)
 

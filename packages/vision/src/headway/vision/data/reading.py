@@ -7,20 +7,18 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from headway.core.errors import InputError
+from headway.core.reading import check_file
+from headway.vision.data.deep import deep_colours, to_eight_bits
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
-BITS = (8, 10, 12, 14, 16)
-"""Bits that a grey value may have."""
-
-_ORIENTATION = 0x0112
-_logged: set[int] = set()
+_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
 log = logging.getLogger(__name__)
 
 
@@ -34,13 +32,15 @@ def read_image(
     mode: Literal["RGB", "L"] = "RGB",
     *,
     size: tuple[int, int] | None = None,
+    bits: int = 8,
 ) -> Image.Image:
     """Decodes a picture, upright and in the mode asked for.
 
-    The EXIF orientation is applied; transparent pixels are laid on white. Grey values of over 8 bits are
-    scaled to 8 (not clipped, as a plain ``convert`` does): from 10, 12, 14 or 16 bits, the fewest that hold
-    the largest value of the picture, since cameras and scanners store 12 bits in files of 16. A dark picture
-    of 16 bits thus becomes brighter; the first picture of each number of bits is named in the log.
+    The EXIF orientation is applied; transparent pixels are laid on white. Values of over 8 bits are scaled to
+    8 (not clipped, as a plain ``convert`` does): from 10, 12, 14 or 16 bits, the fewest that hold the largest
+    value of the picture, since cameras and scanners store 12 bits in files of 16, but never from fewer than
+    ``bits``, which a data set finds out once (``bits_of``) and a model stores: a dark picture stays dark
+    beside the others of its camera.
 
     Args:
         data: The file's content.
@@ -48,6 +48,7 @@ def read_image(
         mode: Colours of the result.
         size: Height and width that an annotation is about. If only the picture as it is stored has them, it
             is not turned.
+        bits: Least bits that values of over 8 bits are scaled from.
 
     Raises:
         ImageError: If the file is empty, no picture, truncated, of an unknown mode, of more pixels than
@@ -57,13 +58,16 @@ def read_image(
         raise ImageError(name, "the file is empty")
     with _errors(name), _opened(io.BytesIO(data)) as image:
         image.load()
+        whole = deep_colours(data, bits) or image
+        if "exif" in image.info:
+            whole.info["exif"] = image.info["exif"]
         stored = (image.height, image.width)
-        upright = ImageOps.exif_transpose(image) or image
+        upright = ImageOps.exif_transpose(whole) or whole
         if size is not None:
             check_size(name, size, stored, (upright.height, upright.width))
             if size != (upright.height, upright.width):
-                upright = image
-        return _eight_bit(upright, name).convert(mode)
+                upright = whole
+        return _eight_bit(upright, name, bits).convert(mode)
 
 
 def picture_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -73,8 +77,10 @@ def picture_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
         ImageError: If it is missing or no picture.
     """
     name = str(path)
-    if not path.is_file():
-        raise ImageError(name, "the picture is missing")
+    try:
+        check_file(path, "picture")
+    except InputError as error:
+        raise ImageError(name, error.reason) from None
     with _errors(name), open(path, "rb") as file, _opened(file) as image:
         size = (image.height, image.width)
         # Not a subclass's: that of PNG decodes the picture.
@@ -111,22 +117,19 @@ def _errors(name: str) -> Iterator[None]:
         raise ImageError(name, "not a picture that Pillow can read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(name, f"too large to be decoded safely ({error})") from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+    except (OSError, SyntaxError, ValueError, RuntimeError, EOFError, struct.error) as error:
         raise ImageError(name, f"broken picture ({error})") from None
 
 
-def _eight_bit(image: Image.Image, name: str) -> Image.Image:
+def _eight_bit(image: Image.Image, name: str, bits: int) -> Image.Image:
     if image.mode == "F":
         raise ImageError(name, "a picture of floats has no known range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        largest = int(values.max(initial=0))
-        bits = next((bits for bits in BITS if largest < 2**bits), BITS[-1])
-        if bits > 8:
-            _log_bits(bits, name)
-        top = 2**bits - 1
-        values = (values.clip(0, top) * 255 + top // 2) // top
-        return Image.fromarray(values.astype(np.uint8))
+        return Image.fromarray(to_eight_bits(np.asarray(image), bits))
+    if image.format == "TIFF" and max(_tiff_bits(image), default=8) > 8:
+        log.warning(
+            "%s has colours of 16 bits, of which 8 are read; save it as PNG to keep them", name
+        )
     if image.has_transparency_data:
         layered = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -134,10 +137,8 @@ def _eight_bit(image: Image.Image, name: str) -> Image.Image:
     return image
 
 
-def _log_bits(bits: int, name: str) -> None:
-    if bits not in _logged:
-        _logged.add(bits)
-        log.info("%s is read as %d bits, by its largest value; others like it are, too", name, bits)
+def _tiff_bits(image: Any) -> tuple[int, ...]:
+    return tuple(image.tag_v2.get(_BITS_PER_SAMPLE, ()))
 
 
 def looks_whole(head: bytes, tail: bytes) -> bool:

@@ -1,18 +1,20 @@
 """Folders and archives of pictures behind one face: names, and bytes by name."""
 
-import gzip
 import os
+import shutil
 import tarfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from headway.core.errors import UserError
+from headway.core.errors import InputError, UserError
 from headway.core.files import atomic_write
+from headway.core.packed import unpacked
+from headway.core.reading import MAX_BYTES, check_file
 from headway.vision.data.cache import cache_entry, fingerprint
-
-MAX_RATIO, MAX_UNPACKED = 200, 2**30
-"""An archive may unpack to this many times its size, or to this many bytes."""
+from headway.vision.data.reading import ImageError
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
@@ -46,10 +48,35 @@ class Source(ABC):
 
 def file_ends(path: Path, size: int = 64) -> tuple[bytes, bytes]:
     """Returns the first and last bytes of a file."""
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         head = file.read(size)
         file.seek(max(file.seek(0, os.SEEK_END) - size, 0))
         return head, file.read(size)
+
+
+def read_file(path: Path) -> bytes:
+    """Returns the content of a file.
+
+    Raises:
+        ImageError: If it cannot be opened, or is a pipe, a device or larger than ``MAX_BYTES``.
+    """
+    with _opened(path) as file:
+        return file.read()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        check_file(path, "picture")
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(str(path), f"has {size:,} bytes; a picture has at most {MAX_BYTES:,}")
+        with open(path, "rb") as file:
+            yield file
+    except InputError as error:
+        raise ImageError(error.name, error.reason) from None
+    except OSError as error:
+        raise ImageError(str(path), error.strerror or str(error)) from None
 
 
 class Folder(Source):
@@ -67,7 +94,7 @@ class Folder(Source):
 
     def read(self, name: str) -> bytes:
         """Returns the content of one file."""
-        return (self.path / name).read_bytes()
+        return read_file(self.path / name)
 
     def ends(self, name: str, size: int = 64) -> tuple[bytes, bytes]:
         """Returns the first and last bytes of one file."""
@@ -88,12 +115,13 @@ class Archive(Source):
         try:
             with tarfile.open(self._plain, "r:") as tar:
                 members = tar.getmembers()
-        except (tarfile.TarError, OSError) as error:
+        except (tarfile.TarError, OSError, ValueError) as error:
             raise UserError(f"{path} is not a readable tar archive ({error})") from None
         self._places = {
             member.name.removeprefix("./"): (member.offset_data, member.size)
             for member in members
-            if member.isfile()
+            # A sparse one may claim any size, whatever is stored.
+            if member.isfile() and not member.issparse()
         }
         self.names = sorted(self._places)
         # Some archives name no folders, some no empty ones.
@@ -147,17 +175,8 @@ def _unpacked(path: Path, cache: Path | None) -> Path:
     entry = cache_entry(f"{fingerprint(path)}.tar", cache)
     if not entry.exists():
         try:
-            with gzip.open(path) as packed, atomic_write(entry) as out:
-                limit = max(MAX_RATIO * path.stat().st_size, MAX_UNPACKED)
-                size = 0
-                while piece := packed.read(1 << 20):
-                    size += len(piece)
-                    if size > limit:
-                        raise UserError(
-                            f"{path} unpacks to over {limit:,} bytes ({MAX_RATIO} times its size); "
-                            "unpack it yourself if you trust it"
-                        )
-                    out.write(piece)
-        except (OSError, EOFError) as error:
+            with unpacked(path) as packed, atomic_write(entry) as out:
+                shutil.copyfileobj(packed, out)
+        except OSError as error:
             raise UserError(f"{path} cannot be unpacked to {entry.parent} ({error})") from None
     return entry

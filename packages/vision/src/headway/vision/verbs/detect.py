@@ -3,7 +3,7 @@
 import argparse
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--annotations",
         metavar="FILE",
-        help="ground truth in COCO's format; its image ids, by file_name, are those of the answers",
+        help="ground truth in COCO's format; its image ids, by file_name, are those of the answers; a "
+        "picture is turned as its height and width there say",
     )
     parser.add_argument(
         "--threshold", type=float, default=0.5, help="least score of an object, in 0..1 (0.5)"
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if out.is_file():
         raise UserError(f"{out} is a file; -o takes a folder")
     items, ignored = find_items(args.inputs)
-    numbers = read_image_ids(args.annotations, items) if args.annotations else None
+    truths = read_image_ids(args.annotations, items) if args.annotations else {}
     detector = load_detector(args.checkpoint, args.device)
     counts = Counts("pictures", ignored=ignored)
     tables = _Tables(detector.classes, detector.category_ids)
@@ -71,10 +72,11 @@ def run(args: argparse.Namespace) -> int:
         threshold=args.threshold,
         on_invalid=args.on_invalid,
         counts=counts,
+        sizes={item: truth.size for item, truth in truths.items()},
     )
     with staged_folder(out) as folder:
         for item, answer in answers:
-            number = numbers[item] if numbers else len(tables.images) + 1
+            number = truths[item].number if truths else len(tables.images) + 1
             if isinstance(answer, ImageError):
                 tables.rows.append({"file": item.shown, "error": answer.reason})
                 continue
@@ -115,6 +117,7 @@ def detect(
     threshold: float = 0.5,
     on_invalid: Policy = "raise",
     counts: Counts | None = None,
+    sizes: Mapping[Item, tuple[int, int] | None] | None = None,
 ) -> Iterator[tuple[Item, Answer | ImageError]]:
     """Yields what was found in each picture, in the order of the items.
 
@@ -126,12 +129,15 @@ def detect(
         on_invalid: ``raise`` stops at a picture that cannot be read, ``skip`` leaves it out, ``keep`` yields
             its error.
         counts: Is told what became of each picture.
+        sizes: Height and width that a ground truth gives a picture: it is read as in training, upright or
+            as it is stored, whichever has them.
     """
     counts = counts or Counts("pictures")
+    sizes, bits = sizes or {}, detector.preprocessing.bits
     starts = range(0, len(items), batch_size)
     for start in with_progress(starts, "detecting"):
         batch = items[start : start + batch_size]
-        images = [read_item(item) for item in batch]
+        images = [read_item(item, size=sizes.get(item), bits=bits) for item in batch]
         whole = [image for image in images if not isinstance(image, ImageError)]
         answers = iter(_answers(detector, whole, threshold) if whole else ())
         for item, image in zip(batch, images, strict=True):

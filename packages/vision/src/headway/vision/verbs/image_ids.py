@@ -1,18 +1,29 @@
-"""The ids that pictures have in a ground truth."""
+"""The ids and sizes that pictures have in a ground truth."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from headway.core.errors import UserError
-from headway.core.reading import read_json
-from headway.vision.data.coco import coco_entries, coco_id
+from headway.vision.data.coco import coco_entries, coco_id, read_coco_file
 from headway.vision.verbs.inputs import Item
 
 
-def read_image_ids(file: str, items: Sequence[Item]) -> dict[Item, int | str]:
-    """Returns the ``image_id`` of each picture.
+class Truth(NamedTuple):
+    """A picture in a ground truth.
+
+    Args:
+        number: Its ``image_id``.
+        size: Height and width that its boxes are about, upright or as it is stored; None if not said.
+    """
+
+    number: int | str
+    size: tuple[int, int] | None
+
+
+def read_image_ids(file: str, items: Sequence[Item]) -> dict[Item, Truth]:
+    """Returns what a ground truth says about each picture.
 
     A picture is the image whose ``file_name`` is its path, else the only one whose file has its name.
 
@@ -23,32 +34,32 @@ def read_image_ids(file: str, items: Sequence[Item]) -> dict[Item, int | str]:
     Raises:
         UserError: If the file is not in this format, or a picture is none of it, several, or one twice.
     """
-    paths: dict[str, int | str] = {}
-    names: dict[str, list[int | str]] = defaultdict(list)
-    for place, image in enumerate(coco_entries(read_json(file), "images", file), start=1):
+    paths: dict[str, Truth] = {}
+    names: dict[str, list[Truth]] = defaultdict(list)
+    for place, image in enumerate(coco_entries(read_coco_file(file), "images", file), start=1):
         where = f"{file}, image {place}"
         name: Any = image.get("file_name")
         if not isinstance(name, str):
             raise UserError(f"{where} has the file_name {name!r}, which is no text")
-        number = coco_id(image.get("id"), where)
-        paths[PurePosixPath(name).as_posix()] = number
-        names[PurePosixPath(name).name].append(number)
-    found: dict[Item, int | str] = {}
+        size: Any = (image.get("height"), image.get("width"))
+        whole = all(isinstance(side, int) and side > 0 for side in size)
+        truth = Truth(coco_id(image.get("id"), where), size if whole else None)
+        paths[PurePosixPath(name).as_posix()] = truth
+        names[PurePosixPath(name).name].append(truth)
+    found: dict[Item, Truth] = {}
     taken: dict[int | str, Item] = {}
     for item in items:
-        number = _number(item, paths, names, file)
-        if number in taken:
+        truth = _truth(item, paths, names, file)
+        if truth.number in taken:
             raise UserError(
-                f"{item.shown} and {taken[number].shown} are both the image {number} of {file}; "
+                f"{item.shown} and {taken[truth.number].shown} are both the image {truth.number} of {file}; "
                 "give the folder that its file_name is relative to"
             )
-        found[item], taken[number] = number, item
+        found[item], taken[truth.number] = truth, item
     return found
 
 
-def _number(
-    item: Item, paths: dict[str, int | str], names: dict[str, list[int | str]], file: str
-) -> int | str:
+def _truth(item: Item, paths: dict[str, Truth], names: dict[str, list[Truth]], file: str) -> Truth:
     for path in (item.name, item.shown):
         if path in paths:
             return paths[path]

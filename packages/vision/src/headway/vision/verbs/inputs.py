@@ -16,7 +16,7 @@ from headway.core.cli.progress import with_progress
 from headway.core.errors import UserError
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.data.reading import EXTENSIONS, ImageError, read_image
-from headway.vision.data.sources import ARCHIVES, Source, open_source
+from headway.vision.data.sources import ARCHIVES, Source, file_ends, open_source, read_file
 from headway.vision.data.transforms import evaluation_transform
 
 
@@ -85,14 +85,18 @@ def find_items(inputs: Sequence[str]) -> tuple[list[Item], int]:
     return items, ignored
 
 
-def read_item(item: Item, mode: Literal["RGB", "L"] = "RGB") -> Image.Image | ImageError:
-    """Decodes a picture, or returns the error in the place of one that cannot be read."""
+def read_item(
+    item: Item,
+    mode: Literal["RGB", "L"] = "RGB",
+    *,
+    size: tuple[int, int] | None = None,
+    bits: int = 8,
+) -> Image.Image | ImageError:
+    """Decodes a picture as ``read_image`` does, or returns the error in the place of one that is broken."""
     try:
-        return read_image(item.source.read(item.name), item.shown, mode)
+        return read_image(item.source.read(item.name), item.shown, mode, size=size, bits=bits)
     except ImageError as error:
-        return error
-    except OSError as error:
-        return ImageError(item.shown, error.strerror or str(error))
+        return ImageError(item.shown, error.reason)
 
 
 def free_name(name: str, taken: set[str]) -> str:
@@ -164,13 +168,14 @@ class _Pictures(Dataset["Tensor | ImageError"]):
     def __init__(self, items: Sequence[Item], preprocessing: Preprocessing) -> None:
         self.items = items
         self.transform = evaluation_transform(preprocessing)
+        self.bits = preprocessing.bits
         self.mode: Literal["RGB", "L"] = "L" if preprocessing.input_size[0] == 1 else "RGB"
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Tensor | ImageError:
-        image = read_item(self.items[index], self.mode)
+        image = read_item(self.items[index], self.mode, bits=self.bits)
         if isinstance(image, ImageError):
             return image
         try:
@@ -187,8 +192,7 @@ class _Files(Source):
         self.names, self.folders = [], []
 
     def read(self, name: str) -> bytes:
-        return (self.path / name).read_bytes()
+        return read_file(self.path / name)
 
     def ends(self, name: str, size: int = 64) -> tuple[bytes, bytes]:
-        data = self.read(name)
-        return data[:size], data[-size:]
+        return file_ends(self.path / name, size)

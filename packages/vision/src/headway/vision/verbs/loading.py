@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from headway.core.cli.device import choose_device
 from headway.core.errors import UserError
+from headway.core.kinds import check_fits
 from headway.vision.data.box_transforms import DetectionPreprocessing
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.models.detections import found_objects
@@ -92,6 +93,7 @@ def load_detector(source: str, device: str | None = None) -> Detector:
         UserError: If the model is no detector, or has other classes than its preprocessing.json.
     """
     from headway.core.weights import from_pretrained, read_preprocessing
+    from headway.core.weights.preprocessing import reading_note
 
     model: nn.Module = from_pretrained(source)
     if not isinstance(model, DETR):
@@ -99,6 +101,9 @@ def load_detector(source: str, device: str | None = None) -> Detector:
             f"{source} is a {type(model).__name__}, which finds no objects; use headway predict"
         )
     cfg = {**model.pretrained_cfg, **read_preprocessing(source)}
+    with reading_note("what it says about pictures", source):
+        _check_names(cfg)
+        preprocessing = DetectionPreprocessing.from_cfg(cfg)
     names = cfg.get("classes") or cfg.get("label_names") or range(model.num_classes)
     if len(names) != model.num_classes:
         raise UserError(
@@ -113,11 +118,22 @@ def load_detector(source: str, device: str | None = None) -> Detector:
     place = choose_device(device)
     return Detector(
         model=model.eval().to(place),
-        preprocessing=DetectionPreprocessing.from_cfg(cfg),
+        preprocessing=preprocessing,
         classes=tuple(str(name) for name in names),
         category_ids=tuple(ids),
         device=place,
     )
+
+
+def _check_names(cfg: Mapping[str, Any]) -> None:
+    """Raises if what a model or its preprocessing.json says about classes is of another kind."""
+    for name, hint in (
+        ("classes", tuple[str, ...]),
+        ("label_names", tuple[str, ...]),
+        ("category_ids", tuple[int | str, ...]),
+        ("multi_label", bool),
+    ):
+        check_fits(cfg.get(name), hint | None, name)
 
 
 def load_classifier(source: str, device: str | None = None) -> Classifier:
@@ -128,9 +144,11 @@ def load_classifier(source: str, device: str | None = None) -> Classifier:
     """
     # By its full path here: weights and their libraries load when a model is really wanted.
     from headway.core.weights import from_pretrained, read_preprocessing
+    from headway.core.weights.preprocessing import reading_note
 
     model: nn.Module = from_pretrained(source)
-    return as_classifier(model, read_preprocessing(source), device)
+    with reading_note("what it says about pictures", source):
+        return as_classifier(model, read_preprocessing(source), device)
 
 
 def as_classifier(
@@ -142,6 +160,7 @@ def as_classifier(
             "the model finds objects in pictures and has no class for a whole one; use headway detect"
         )
     cfg = {**(getattr(model, "pretrained_cfg", None) or {}), **preprocessing}
+    _check_names(cfg)
     names = cfg.get("classes") or cfg.get("label_names")
     place = choose_device(device)
     return Classifier(

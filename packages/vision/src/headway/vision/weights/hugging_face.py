@@ -208,7 +208,7 @@ def _feedforward(config: dict[str, Any]) -> Any:
     dim = config["hidden_size"]
     name = config.get("hidden_act", "gelu")  # a gated one has silu, whatever the file says
     if config["model_type"].startswith("dinov2"):
-        hidden = int(dim * config.get("mlp_ratio", 4))
+        hidden = int(dim * config.get("mlp_ratio", 4.0))
         if config.get("use_swiglu_ffn"):
             return partial(GLU, hidden_dim=(int(hidden * 2 / 3) + 7) // 8 * 8)
     else:

@@ -81,7 +81,7 @@ def picture_cfg(
                 "crop_pct": None,
             }
         return _cfg(usual, str(file))
-    config = NotedConfig(read_json(file))
+    config = NotedConfig(read_json(file), str(file))
     kind = str(config.get("image_processor_type", config.get("feature_extractor_type", "")))
     name = kind.removesuffix("Fast").removesuffix("Pil")
     name = name.removesuffix("ImageProcessor").removesuffix("FeatureExtractor")
@@ -90,7 +90,8 @@ def picture_cfg(
         raise UserError(f"{file}: the processor {kind!r} is not known; known: {known}")
     usual = PROCESSORS[name]
     found = {
-        key: config.get(key, usual.get(key)) for key in ("do_center_crop", *usual, "crop_size")
+        key: config.get(key) if key in config else usual.get(key)
+        for key in ("do_center_crop", *usual, "crop_size")
     }
     for flag in ("do_resize", "do_rescale"):
         if config.get(flag) is False:

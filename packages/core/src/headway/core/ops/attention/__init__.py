@@ -1,12 +1,14 @@
 """Softmax attention: one function over a reference and faster backends that agree with it."""
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
 from headway.core.ops.attention import compiled, fused, reference, sdpa
 from headway.core.ops.attention.dispatch import BackendError, Dispatch, choose, explain
 from headway.core.ops.attention.relative import absorb
-from headway.core.ops.attention.request import Request, make_request
+from headway.core.ops.attention.request import Options, Request, make_request
 from headway.core.ops.attention.twice import scaled_dot_product
 
 __all__ = ["BackendError", "Dispatch", "attention", "attention_with_lse", "explain_dispatch"]
@@ -98,21 +100,6 @@ def attention(
     """
     if (
         backend == "auto"
-        and bias is None
-        and mask is None
-        and lengths is None
-        and offsets is None
-        and key_offsets is None
-        and window is None
-        and scale is None
-        and alibi_slopes is None
-        and table is None
-        and index is None
-        and softcap is None
-        and sinks is None
-        and relative_query is None
-        and relative_key is None
-        and distance_key is None
         and dropout == 0.0
         and causal is False
         and query.is_cpu
@@ -120,6 +107,10 @@ def attention(
         and query.shape[:2] == key.shape[:2]
         and key.shape == value.shape
         and query.dtype is key.dtype is value.dtype
+        # One comparison of all: they are one and the same None.
+        and (bias is mask is lengths is offsets is key_offsets is window is scale is None)
+        and (alibi_slopes is table is index is softcap is sinks is None)
+        and (relative_query is relative_key is distance_key is None)
         and not torch.is_autocast_enabled("cpu")
         and (
             torch.compiler.is_compiling()
@@ -131,89 +122,44 @@ def attention(
     ):
         # The most common call, kept within a few microseconds of the bare one where those count.
         return scaled_dot_product(query, key, value)
-    request = make_request(
-        query,
-        key,
-        value,
-        bias=bias,
-        mask=mask,
-        lengths=lengths,
-        offsets=offsets,
-        key_offsets=key_offsets,
-        max_length=max_length,
-        causal=causal,
-        window=window,
-        scale=scale,
-        alibi_slopes=alibi_slopes,
-        table=table,
-        index=index,
-        softcap=softcap,
-        sinks=sinks,
-        dropout=dropout,
-        seed=seed,
-        lse=False,
-        relative_query=relative_query,
-        relative_key=relative_key,
-        distance_key=distance_key,
-    )
-    return _run(request, backend)[0]
+    options: Options = {
+        "bias": bias,
+        "mask": mask,
+        "lengths": lengths,
+        "offsets": offsets,
+        "key_offsets": key_offsets,
+        "max_length": max_length,
+        "causal": causal,
+        "window": window,
+        "scale": scale,
+        "alibi_slopes": alibi_slopes,
+        "table": table,
+        "index": index,
+        "softcap": softcap,
+        "sinks": sinks,
+        "dropout": dropout,
+        "seed": seed,
+        "relative_query": relative_query,
+        "relative_key": relative_key,
+        "distance_key": distance_key,
+    }
+    return _run(make_request(query, key, value, **options), backend)[0]
 
 
 def attention_with_lse(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    bias: Tensor | None = None,
-    mask: Tensor | None = None,
-    lengths: Tensor | None = None,
-    offsets: Tensor | None = None,
-    key_offsets: Tensor | None = None,
-    max_length: int | None = None,
-    causal: bool | str = False,
-    window: int | tuple[int | None, int | None] | None = None,
-    scale: float | Tensor | None = None,
-    alibi_slopes: Tensor | None = None,
-    table: Tensor | None = None,
-    index: Tensor | None = None,
-    softcap: float | None = None,
-    sinks: Tensor | None = None,
-    dropout: float = 0.0,
-    seed: int | None = None,
-    relative_query: Tensor | None = None,
-    relative_key: Tensor | None = None,
-    distance_key: Tensor | None = None,
-    backend: str = "auto",
+    query: Tensor, key: Tensor, value: Tensor, *, backend: str = "auto", **options: Unpack[Options]
 ) -> tuple[Tensor, Tensor]:
     """Softmax attention and the log-sum-exp of its scores, both differentiable.
 
     Two results over disjoint keys can be merged by their log-sum-exps; a row with nothing to attend
-    to has -inf.
+    to has -inf. Sinks count in the log-sum-exp, dropout does not change it.
 
     Args:
-        query: As in `attention`, and so are all the others.
+        query: Queries.
         key: Keys.
         value: Values.
-        bias: Bias.
-        mask: Mask.
-        lengths: Lengths.
-        offsets: Offsets.
-        key_offsets: Offsets of the keys.
-        max_length: Bound of the packed lengths.
-        causal: Causal corner.
-        window: Window.
-        scale: Scale.
-        alibi_slopes: Slopes.
-        table: Table.
-        index: Index.
-        softcap: Cap.
-        sinks: Sinks; they count in the log-sum-exp.
-        dropout: Dropout; it does not change the log-sum-exp.
-        seed: Seed.
-        relative_query: Relative queries.
-        relative_key: Relative keys.
-        distance_key: Relative keys by distance.
         backend: "auto", "native", "triton" or "reference".
+        options: As in `attention`.
 
     Returns:
         The weighted values, and the log-sum-exp in float32 (float64 for float64 inputs).
@@ -228,32 +174,7 @@ def attention_with_lse(
     Source:
         Milakov & Gimelshein 2018, https://arxiv.org/abs/1805.02867.
     """
-    request = make_request(
-        query,
-        key,
-        value,
-        bias=bias,
-        mask=mask,
-        lengths=lengths,
-        offsets=offsets,
-        key_offsets=key_offsets,
-        max_length=max_length,
-        causal=causal,
-        window=window,
-        scale=scale,
-        alibi_slopes=alibi_slopes,
-        table=table,
-        index=index,
-        softcap=softcap,
-        sinks=sinks,
-        dropout=dropout,
-        seed=seed,
-        lse=True,
-        relative_query=relative_query,
-        relative_key=relative_key,
-        distance_key=distance_key,
-    )
-    out, lse = _run(request, backend)
+    out, lse = _run(make_request(query, key, value, lse=True, **options), backend)
     assert lse is not None
     return out, lse
 
@@ -263,55 +184,19 @@ def explain_dispatch(
     key: Tensor,
     value: Tensor,
     *,
-    bias: Tensor | None = None,
-    mask: Tensor | None = None,
-    lengths: Tensor | None = None,
-    offsets: Tensor | None = None,
-    key_offsets: Tensor | None = None,
-    max_length: int | None = None,
-    causal: bool | str = False,
-    window: int | tuple[int | None, int | None] | None = None,
-    scale: float | Tensor | None = None,
-    alibi_slopes: Tensor | None = None,
-    table: Tensor | None = None,
-    index: Tensor | None = None,
-    softcap: float | None = None,
-    sinks: Tensor | None = None,
-    dropout: float = 0.0,
-    seed: int | None = None,
-    relative_query: Tensor | None = None,
-    relative_key: Tensor | None = None,
-    distance_key: Tensor | None = None,
     backend: str = "auto",
     lse: bool = False,
+    **options: Unpack[Options],
 ) -> Dispatch:
     """Says which backend a call would run on, without running it.
 
     Args:
-        query: As in `attention`, and so are all the others.
+        query: Queries.
         key: Keys.
         value: Values.
-        bias: Bias.
-        mask: Mask.
-        lengths: Lengths.
-        offsets: Offsets.
-        key_offsets: Offsets of the keys.
-        max_length: Bound of the packed lengths.
-        causal: Causal corner.
-        window: Window.
-        scale: Scale.
-        alibi_slopes: Slopes.
-        table: Table.
-        index: Index.
-        softcap: Cap.
-        sinks: Sinks.
-        dropout: Dropout.
-        seed: Seed.
-        relative_query: Relative queries.
-        relative_key: Relative keys.
-        distance_key: Relative keys by distance.
-        backend: Backend.
+        backend: As in `attention`.
         lse: Whether the call is to `attention_with_lse`.
+        options: As in `attention`.
 
     Returns:
         The backend and the reason for each refusal; its str() is meant to be read.
@@ -323,31 +208,7 @@ def explain_dispatch(
     Source:
         This package.
     """
-    request = make_request(
-        query,
-        key,
-        value,
-        bias=bias,
-        mask=mask,
-        lengths=lengths,
-        offsets=offsets,
-        key_offsets=key_offsets,
-        max_length=max_length,
-        causal=causal,
-        window=window,
-        scale=scale,
-        alibi_slopes=alibi_slopes,
-        table=table,
-        index=index,
-        softcap=softcap,
-        sinks=sinks,
-        dropout=dropout,
-        seed=seed,
-        lse=lse,
-        relative_query=relative_query,
-        relative_key=relative_key,
-        distance_key=distance_key,
-    )
+    request = make_request(query, key, value, lse=lse, **options)
     return explain(absorb(request, backend), backend)
 
 

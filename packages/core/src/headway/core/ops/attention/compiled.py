@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from headway.core.ops import native
-from headway.core.ops.attention import operator
+from headway.core.ops.attention import operands, operator
 from headway.core.ops.attention.native import launch
 from headway.core.ops.attention.request import Request
 from headway.core.ops.attention.twice import multiplies_bfloat16
@@ -56,7 +56,7 @@ def attention(request: Request) -> tuple[Tensor, Tensor]:
         or torch._C._len_torch_dispatch_stack() > 0
     ):
         return operator.attention(request)
-    return _Direct.apply(*operator.arguments(request))
+    return _Direct.apply(*operands.arguments(request))
 
 
 def _bias_learns(request: Request) -> bool:
@@ -70,8 +70,8 @@ class _Direct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
-        out, lse = launch.forward(operator.request_of(*arguments))
-        count = len(operator.TENSORS)
+        out, lse = launch.forward(operands.request_of(*arguments))
+        count = len(operands.TENSORS)
         ctx.save_for_backward(*arguments[:count], out, lse)
         ctx.numbers = arguments[count:]
         ctx.set_materialize_grads(False)

@@ -6,14 +6,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Places of the operators' arguments: with the batch first, or broadcast to it; the rest are numbers.
-_WITH_BATCH = (0, 1, 2)  # query, key, value
-_PLANES = {3: 4, 10: 4, 14: 3}  # bias, mask and index, with the number of their axes
-_RELATIVE, _LENGTHS = 8, 11
-# Slopes, table, scales, sinks and distances belong to heads, offsets to a batch of one, draws to places in
-# the batch.
-_PER_CALL = (4, 5, 6, 7, 9, 12, 13, 15)
-_ARGUMENTS = 22
+from headway.core.ops.attention.operands import NAMES
+
+_PLACES = {name: place for place, name in enumerate(NAMES)}
+
+
+def _places(*names: str) -> tuple[int, ...]:
+    return tuple(_PLACES[name] for name in names)
+
+
+_WITH_BATCH = _places("query", "key", "value", "relative_query", "lengths")
+# Broadcast to the batch, with the number of their axes.
+_PLANES = {_PLACES["bias"]: 4, _PLACES["mask"]: 4, _PLACES["index"]: 3}
+# What belongs to heads, offsets of a batch of one, draws at places in the batch.
+_PER_CALL = _places(
+    "alibi_slopes", "table", "scales", "sinks", "distance_key", "offsets", "key_offsets", "seed"
+)
+_OFFSETS, _SEED = _places("offsets", "seed")
+_ARGUMENTS = len(NAMES)
 
 
 def fold_forward(
@@ -52,7 +62,7 @@ def fold_backward(
 
 
 def _folds(in_dims: tuple[int | None, ...], arguments: tuple[Any, ...]) -> bool:
-    packed_or_drawn = arguments[12] is not None or arguments[15] is not None
+    packed_or_drawn = arguments[_OFFSETS] is not None or arguments[_SEED] is not None
     return not packed_or_drawn and all(in_dims[place] is None for place in _PER_CALL)
 
 
@@ -61,7 +71,7 @@ def _folded(size: int, in_dims: tuple[int | None, ...], arguments: tuple[Any, ..
     folded = list(arguments)
     query, dim = arguments[0], in_dims[0]
     batch = query.shape[0] if dim is None else query.movedim(dim, 0).shape[1]
-    for place in (*_WITH_BATCH, _RELATIVE, _LENGTHS):
+    for place in _WITH_BATCH:
         if arguments[place] is not None:
             folded[place] = _with_batch(arguments[place], in_dims[place], size)
     for place, axes in _PLANES.items():

@@ -15,30 +15,21 @@ from torch.utils.flop_counter import register_flop_formula
 from headway.core.ops.attention import reference
 from headway.core.ops.attention.flops import backward_flops, forward_flops
 from headway.core.ops.attention.folding import fold_backward, fold_forward
-from headway.core.ops.attention.request import Causal, Request
+from headway.core.ops.attention.operands import (
+    DIFFERENTIABLE,
+    NAMES,
+    SCHEMA,
+    TENSORS,
+    arguments,
+    request_of,
+)
+from headway.core.ops.attention.request import Request
 from headway.core.ops.attention.results import Wanted, empty_outputs, empty_rows
 from headway.core.ops.kernels import interpreted
 
-_Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
-_CAUSAL: dict[str, Causal] = {
-    "none": False,
-    "bottom-right": "bottom-right",
-    "top-left": "top-left",
-}
-# What has a gradient, by place among the arguments of the operator.
-DIFFERENTIABLE = (
-    "query",
-    "key",
-    "value",
-    "bias",
-    "alibi_slopes",
-    "table",
-    "scales",
-    "sinks",
-    "relative_query",
-    "distance_key",
-)
-TENSORS = (*DIFFERENTIABLE, "mask", "lengths", "offsets", "key_offsets", "index", "seed")
+_GRADIENTS = ", ".join(["Tensor"] * len(DIFFERENTIABLE))
+_COUNT, _ARGUMENTS = len(DIFFERENTIABLE), len(NAMES)
+_MORE = "Tensor grad_out, Tensor? grad_lse, Tensor out, Tensor lse, bool[] wanted"
 
 
 def attention(request: Request) -> tuple[Tensor, Tensor]:
@@ -50,36 +41,6 @@ def attention(request: Request) -> tuple[Tensor, Tensor]:
     return attention_forward(*arguments(request))
 
 
-def arguments(request: Request) -> tuple[Any, ...]:
-    """A request as the arguments of the operator: tensors first, those with a gradient before all."""
-    scale = request.scale
-    window = request.window or (None, None)
-    return (
-        request.query,
-        request.key,
-        request.value,
-        request.bias,
-        request.alibi_slopes,
-        request.table,
-        scale if isinstance(scale, Tensor) else None,
-        request.sinks,
-        request.relative_query,
-        request.distance_key,
-        request.mask,
-        request.lengths,
-        request.offsets,
-        request.key_offsets,
-        request.index,
-        _seed(request),
-        1.0 if isinstance(scale, Tensor) else scale,
-        request.causal or "none",
-        window[0],
-        window[1],
-        request.softcap,
-        request.dropout,
-    )
-
-
 def _kernels(query: Tensor) -> ModuleType:
     # Imported here: headway runs where triton is not installed, or no compiler.
     if query.is_cpu and not interpreted():
@@ -89,120 +50,13 @@ def _kernels(query: Tensor) -> ModuleType:
     return launch
 
 
-def _seed(request: Request) -> Tensor | None:
-    """The seed on the device, drawn from torch's generator if none was given."""
-    if request.dropout == 0.0:
-        return None
-    device = request.query.device
-    if request.seed is None:
-        return torch.randint(2**32, (), dtype=torch.int64, device=device)
-    if isinstance(request.seed, Tensor):
-        return request.seed
-    return torch.full((), request.seed & 0xFFFFFFFF, dtype=torch.int64, device=device)
-
-
-def request_of(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    bias: Tensor | None,
-    alibi_slopes: Tensor | None,
-    table: Tensor | None,
-    scales: Tensor | None,
-    sinks: Tensor | None,
-    relative_query: Tensor | None,
-    distance_key: Tensor | None,
-    mask: Tensor | None,
-    lengths: Tensor | None,
-    offsets: Tensor | None,
-    key_offsets: Tensor | None,
-    index: Tensor | None,
-    seed: Tensor | None,
-    scale: float,
-    causal: str,
-    left: int | None,
-    right: int | None,
-    softcap: float | None,
-    dropout: float,
-) -> Request:
-    """The arguments of the operator as a request again."""
-    return Request(
-        query=query,
-        key=key,
-        value=value,
-        scale=scale if scales is None else scales,
-        bias=bias,
-        mask=mask,
-        lengths=lengths,
-        offsets=offsets,
-        key_offsets=key_offsets,
-        causal=_CAUSAL[causal],
-        window=None if left is None and right is None else (left, right),
-        alibi_slopes=alibi_slopes,
-        table=table,
-        index=index,
-        softcap=softcap,
-        sinks=sinks,
-        dropout=dropout,
-        seed=seed,
-        lse=True,
-        relative_query=relative_query,
-        distance_key=distance_key,
-    )
-
-
-@torch.library.custom_op("headway::attention_forward", mutates_args=())
-def attention_forward(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    bias: Tensor | None,
-    alibi_slopes: Tensor | None,
-    table: Tensor | None,
-    scales: Tensor | None,
-    sinks: Tensor | None,
-    relative_query: Tensor | None,
-    distance_key: Tensor | None,
-    mask: Tensor | None,
-    lengths: Tensor | None,
-    offsets: Tensor | None,
-    key_offsets: Tensor | None,
-    index: Tensor | None,
-    seed: Tensor | None,
-    scale: float,
-    causal: str,
-    left: int | None,
-    right: int | None,
-    softcap: float | None,
-    dropout: float,
-) -> tuple[Tensor, Tensor]:
+@torch.library.custom_op(
+    "headway::attention_forward", mutates_args=(), schema=f"({SCHEMA}) -> (Tensor, Tensor)"
+)
+def attention_forward(*values: Any) -> tuple[Tensor, Tensor]:
     """Fused attention; see `headway.core.ops.attention`."""
-    return _kernels(query).forward(
-        request_of(
-            query,
-            key,
-            value,
-            bias,
-            alibi_slopes,
-            table,
-            scales,
-            sinks,
-            relative_query,
-            distance_key,
-            mask,
-            lengths,
-            offsets,
-            key_offsets,
-            index,
-            seed,
-            scale,
-            causal,
-            left,
-            right,
-            softcap,
-            dropout,
-        )
-    )
+    request = request_of(*values)
+    return _kernels(request.query).forward(request)
 
 
 @attention_forward.register_fake
@@ -211,71 +65,23 @@ def _(query: Tensor, key: Tensor, value: Tensor, *rest: Any) -> tuple[Tensor, Te
     return empty_outputs(query, value)
 
 
-@torch.library.custom_op("headway::attention_backward", mutates_args=())
-def attention_backward(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    bias: Tensor | None,
-    alibi_slopes: Tensor | None,
-    table: Tensor | None,
-    scales: Tensor | None,
-    sinks: Tensor | None,
-    relative_query: Tensor | None,
-    distance_key: Tensor | None,
-    mask: Tensor | None,
-    lengths: Tensor | None,
-    offsets: Tensor | None,
-    key_offsets: Tensor | None,
-    index: Tensor | None,
-    seed: Tensor | None,
-    scale: float,
-    causal: str,
-    left: int | None,
-    right: int | None,
-    softcap: float | None,
-    dropout: float,
-    grad_out: Tensor,
-    grad_lse: Tensor | None,
-    out: Tensor,
-    lse: Tensor,
-    wanted: list[bool],
-) -> _Gradients:
-    """Gradients of the first ten arguments of `attention_forward`.
+@torch.library.custom_op(
+    "headway::attention_backward",
+    mutates_args=(),
+    schema=f"({SCHEMA}, {_MORE}) -> ({_GRADIENTS})",
+)
+def attention_backward(*values: Any) -> tuple[Tensor, ...]:
+    """Gradients of the differentiable arguments of `attention_forward`.
 
     `wanted` is for those from the bias on; where it is False the gradient is empty.
     """
-    request = request_of(
-        query,
-        key,
-        value,
-        bias,
-        alibi_slopes,
-        table,
-        scales,
-        sinks,
-        relative_query,
-        distance_key,
-        mask,
-        lengths,
-        offsets,
-        key_offsets,
-        index,
-        seed,
-        scale,
-        causal,
-        left,
-        right,
-        softcap,
-        dropout,
-    )
-    found = _kernels(query).backward(request, grad_out, grad_lse, out, lse, Wanted(*wanted))
-    query_, key_, value_, bias_, slopes_, table_, scales_, sinks_, relative_, distances_ = found
-    return query_, key_, value_, bias_, slopes_, table_, scales_, sinks_, relative_, distances_
+    request = request_of(*values[:_ARGUMENTS])
+    *rows, wanted = values[_ARGUMENTS:]
+    return tuple(_kernels(request.query).backward(request, *rows, Wanted(*wanted)))
 
 
 @attention_backward.register_fake
-def _(query: Tensor, key: Tensor, value: Tensor, *rest: Any) -> _Gradients:
+def _(query: Tensor, key: Tensor, value: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     others = [
         given.new_empty(given.shape) if want else query.new_empty(0)
         for given, want in zip(rest[:7], rest[-1], strict=True)
@@ -285,10 +91,6 @@ def _(query: Tensor, key: Tensor, value: Tensor, *rest: Any) -> _Gradients:
     bias, slopes, table, scales, sinks, relative, distances = others
     rows = (empty_rows(query), empty_rows(key), empty_rows(value))
     return *rows, bias, slopes, table, scales, sinks, relative, distances
-
-
-_COUNT = len(DIFFERENTIABLE)
-_ARGUMENTS = len(TENSORS) + 6
 
 
 def _save_forward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -1,7 +1,7 @@
 """One call of attention as a checked value: what every backend receives and judges."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -16,6 +16,45 @@ from headway.core.ops.tracing import readable
 
 Causal = Literal[False, "bottom-right", "top-left"]
 Window = tuple[int | None, int | None]
+_ON_ONE_DEVICE = (
+    "bias",
+    "relative_query",
+    "relative_key",
+    "distance_key",
+    "mask",
+    "lengths",
+    "offsets",
+    "key_offsets",
+    "alibi_slopes",
+    "table",
+    "index",
+    "sinks",
+    "scale",
+)
+
+
+class Options(TypedDict, total=False):
+    """What `headway.core.ops.attention` takes by name, and every function beside it."""
+
+    bias: Tensor | None
+    mask: Tensor | None
+    lengths: Tensor | None
+    offsets: Tensor | None
+    key_offsets: Tensor | None
+    max_length: int | None
+    causal: bool | str
+    window: int | Window | None
+    scale: float | Tensor | None
+    alibi_slopes: Tensor | None
+    table: Tensor | None
+    index: Tensor | None
+    softcap: float | None
+    sinks: Tensor | None
+    dropout: float
+    seed: int | None
+    relative_query: Tensor | None
+    relative_key: Tensor | None
+    distance_key: Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,66 +119,46 @@ class Request:
 
 
 def make_request(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    bias: Tensor | None,
-    mask: Tensor | None,
-    lengths: Tensor | None,
-    offsets: Tensor | None,
-    key_offsets: Tensor | None,
-    max_length: int | None,
-    causal: bool | str,
-    window: int | Window | None,
-    scale: float | Tensor | None,
-    alibi_slopes: Tensor | None,
-    table: Tensor | None,
-    index: Tensor | None,
-    softcap: float | None,
-    sinks: Tensor | None,
-    dropout: float,
-    seed: int | None,
-    lse: bool,
-    relative_query: Tensor | None = None,
-    relative_key: Tensor | None = None,
-    distance_key: Tensor | None = None,
+    query: Tensor, key: Tensor, value: Tensor, *, lse: bool = False, **options: Unpack[Options]
 ) -> Request:
     """Checks the arguments of a call and normalises them.
 
     Args:
-        query: As in `Request`, and so are the others unless said here.
+        query: Queries.
         key: Keys.
         value: Values.
-        bias: Bias.
-        mask: Mask.
-        lengths: Lengths.
-        offsets: Offsets.
-        key_offsets: Offsets of the keys; None takes those of the queries.
-        max_length: Bound of the packed lengths.
-        causal: False, True (the same as "bottom-right") or "top-left".
-        window: One reach for both sides, or two.
-        scale: None is 1 / sqrt(D).
-        alibi_slopes: Slopes.
-        table: Table.
-        index: Index.
-        softcap: Cap.
-        sinks: Sinks.
-        dropout: Dropout.
-        seed: Seed.
-        lse: Log-sum-exp wanted.
-        relative_query: Relative queries.
-        relative_key: Relative keys.
-        distance_key: Relative keys by distance.
+        lse: Whether the log-sum-exp is wanted too.
+        options: As in `headway.core.ops.attention`.
 
     Raises:
         UserError: An argument cannot be used; the message names it, the limit and the remedy.
     """
     query, key, value = _autocast(query, key, value)
     _check_tensors(query, key, value)
-    batch, heads, queries, width = query.shape
-    keys = key.shape[2]
-    scores = (batch, heads, queries, keys)
+    fields: dict[str, Any] = dict(options)
+    fields["causal"] = _causal(options.get("causal", False))
+    fields["window"] = _window(options.get("window"))
+    if fields.get("scale") is None:
+        fields["scale"] = query.shape[3] ** -0.5
+    offsets, key_offsets = options.get("offsets"), options.get("key_offsets")
+    if offsets is None and key_offsets is not None:
+        raise UserError("key_offsets was given without offsets; pass the queries' offsets too")
+    if offsets is not None:
+        if options.get("lengths") is not None:
+            raise UserError("lengths and offsets were both given; offsets already end each item")
+        fields["key_offsets"] = _check_packed(query, key, offsets, key_offsets)
+    for name in ("relative_query", "relative_key", "distance_key"):
+        if fields.get(name) is not None:
+            (fields[name],) = _autocast(fields[name])
+    request = Request(query=query, key=key, value=value, lse=lse, **fields)
+    _check_options(request)
+    return request
+
+
+def _check_options(request: Request) -> None:
+    scores = request.shape
+    batch, heads, _, keys = scores
+    bias, mask, scale = request.bias, request.mask, request.scale
     if bias is not None:
         _check_broadcast("bias", bias, scores)
         if not bias.is_floating_point():
@@ -148,94 +167,52 @@ def make_request(
         _check_broadcast("mask", mask, scores)
         if mask.dtype != torch.bool:
             raise UserError(f"mask has dtype {mask.dtype}, not torch.bool; pass scores as bias=")
-    if lengths is not None:
-        if offsets is not None:
-            raise UserError("lengths and offsets were both given; offsets already end each item")
-        _check_lengths(lengths, batch, keys)
-    if offsets is None and key_offsets is not None:
-        raise UserError("key_offsets was given without offsets; pass the queries' offsets too")
-    own_offsets = False
-    if offsets is not None:
-        own_offsets = key_offsets is not None and key_offsets is not offsets
-        key_offsets = _check_packed(query, key, offsets, key_offsets)
-    if max_length is not None and max_length < 1:
-        raise UserError(f"max_length is {max_length}; it must be at least 1")
-    if causal not in (False, True, "bottom-right", "top-left"):
-        raise UserError(f"causal is {causal!r}; use False, True, 'bottom-right' or 'top-left'")
+    if request.lengths is not None:
+        _check_lengths(request.lengths, batch, keys)
+    if request.max_length is not None and request.max_length < 1:
+        raise UserError(f"max_length is {request.max_length}; it must be at least 1")
     if isinstance(scale, Tensor) and scale.shape != (heads,):
         raise UserError(
             f"scale has shape {shape_text(scale)}; use a number or one per head ({heads},)"
         )
-    for name, tensor in (("alibi_slopes", alibi_slopes), ("sinks", sinks)):
+    for name in ("alibi_slopes", "sinks"):
+        tensor = getattr(request, name)
         if tensor is not None and tensor.shape != (heads,):
             raise UserError(f"{name} has shape {shape_text(tensor)}; use one per head ({heads},)")
-    if (table is None) != (index is None):
+    if (request.table is None) != (request.index is None):
         raise UserError("table and index belong together; pass both or neither")
-    if table is not None and index is not None:
-        _check_table(table, index, scores)
-    if softcap is not None and softcap <= 0:
-        raise UserError(f"softcap is {softcap}; it must be positive, or None for no cap")
-    if not 0.0 <= dropout < 1.0:
-        raise UserError(f"dropout is {dropout}; it must lie in [0, 1)")
-    if relative_key is not None and distance_key is not None:
+    if request.table is not None and request.index is not None:
+        _check_table(request.table, request.index, scores)
+    if request.softcap is not None and request.softcap <= 0:
+        raise UserError(f"softcap is {request.softcap}; it must be positive, or None for no cap")
+    if not 0.0 <= request.dropout < 1.0:
+        raise UserError(f"dropout is {request.dropout}; it must lie in [0, 1)")
+    _check_second_product(request)
+    device = request.query.device
+    for name in _ON_ONE_DEVICE:
+        tensor = getattr(request, name)
+        if tensor is not None and isinstance(tensor, Tensor) and tensor.device != device:
+            raise UserError(
+                f"{name} is on {tensor.device} and query on {device}; move it with .to()"
+            )
+
+
+def _check_second_product(request: Request) -> None:
+    query, key = request.query, request.key
+    rows, columns, distances = request.relative_query, request.relative_key, request.distance_key
+    if columns is not None and distances is not None:
         raise UserError(
             "relative_key and distance_key were both given; one product has one of them"
         )
-    sides = relative_key if distance_key is None else distance_key
-    if (relative_query is None) != (sides is None):
+    if (rows is None) != (columns is None and distances is None):
         raise UserError(
             "relative_query and relative_key (or distance_key) belong together; pass both or neither"
         )
-    if relative_query is not None and relative_key is not None:
-        relative_query, relative_key = _autocast(relative_query, relative_key)
-        check_relative(query, key, relative_query, relative_key)
-    if relative_query is not None and distance_key is not None:
-        relative_query, distance_key = _autocast(relative_query, distance_key)
-        check_distances(query, key, relative_query, distance_key, own_offsets)
-    for name, tensor in (
-        ("bias", bias),
-        ("relative_query", relative_query),
-        ("relative_key", relative_key),
-        ("distance_key", distance_key),
-        ("mask", mask),
-        ("lengths", lengths),
-        ("offsets", offsets),
-        ("key_offsets", key_offsets),
-        ("alibi_slopes", alibi_slopes),
-        ("table", table),
-        ("index", index),
-        ("sinks", sinks),
-        ("scale", scale),
-    ):
-        if isinstance(tensor, Tensor) and tensor.device != query.device:
-            raise UserError(
-                f"{name} is on {tensor.device} and query on {query.device}; move it with .to()"
-            )
-    return Request(
-        query=query,
-        key=key,
-        value=value,
-        bias=bias,
-        mask=mask,
-        lengths=lengths,
-        offsets=offsets,
-        key_offsets=key_offsets,
-        max_length=max_length,
-        causal=_causal(causal),
-        window=_window(window),
-        scale=width**-0.5 if scale is None else scale,
-        alibi_slopes=alibi_slopes,
-        table=table,
-        index=index,
-        softcap=softcap,
-        sinks=sinks,
-        dropout=dropout,
-        seed=seed,
-        lse=lse,
-        relative_query=relative_query,
-        relative_key=relative_key,
-        distance_key=distance_key,
-    )
+    if rows is not None and columns is not None:
+        check_relative(query, key, rows, columns)
+    if rows is not None and distances is not None:
+        own_offsets = request.key_offsets is not request.offsets
+        check_distances(query, key, rows, distances, own_offsets)
 
 
 def same_size(first: int, second: int) -> bool:
@@ -258,6 +235,8 @@ def autocast_type(tensor: Tensor) -> torch.dtype | None:
 
 
 def _causal(causal: bool | str) -> Causal:
+    if causal not in (False, True, "bottom-right", "top-left"):
+        raise UserError(f"causal is {causal!r}; use False, True, 'bottom-right' or 'top-left'")
     if causal is False:
         return False
     return "top-left" if causal == "top-left" else "bottom-right"
