@@ -21,7 +21,7 @@ ARGS ?=
 TESTED = packages$(if $(PKG),/$(PKG)/tests)
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --durations 15
 
-.PHONY: demo test test-portable test-all lint bench kernels clean
+.PHONY: demo test test-portable test-all lint docs bench kernels clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -52,6 +52,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache
+
+docs: $(VENV)/.dev $(VENV)/.docs
+	OMP_NUM_THREADS=1 $(BIN)/python tools/docs/build.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python tools/bench/attention.py

@@ -1,5 +1,6 @@
-"""Sphinx settings. ``make docs`` (tools/docs/build.py) lays out the pages that this is used for, and runs it."""
+"""Settings of Sphinx, which ``make docs`` (tools/docs/build.py) runs on the pages that it lays out."""
 
+import logging
 import warnings
 
 project = "headway"
@@ -23,7 +24,9 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,
-    "min_reported_time": 0,
+    # That page would load scripts from the network.
+    "write_computation_times": False,
 }
 # Warnings of libraries that the examples use say nothing about the documents.
 warnings.filterwarnings("ignore", category=UserWarning)
+logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERROR)

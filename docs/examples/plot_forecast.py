@@ -2,8 +2,8 @@
 A forecast with its interval
 ============================
 
-A linear model reads two days of an hourly series that headway makes up, forecasts the third, and says where four of five values
-should lie.
+A linear model reads two days of an hourly series that is made up here, forecasts the third, and says where
+four of five values should lie.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 Other mixers in one model
 =========================
 
-A vision transformer learns the 8x8 digits of scikit-learn for a few steps, with one mixer after another in the place of attention.
-So few steps say which one starts fast, not which one is best.
+A vision transformer learns the 8x8 digits of scikit-learn for a few steps, with one mixer after another in
+the place of attention. So few steps say which one starts fast, not which one is best.
 """
 
 from functools import partial
@@ -14,7 +14,13 @@ from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
 from headway.core.embeddings import PatchEmbedding
-from headway.core.mixers import ConvolutionMixer, FourierMixer, PoolingMixer, SelfAttention, TokenMixer
+from headway.core.mixers import (
+    ConvolutionMixer,
+    FourierMixer,
+    PoolingMixer,
+    SelfAttention,
+    TokenMixer,
+)
 from headway.vision.models import ViT
 
 # %%

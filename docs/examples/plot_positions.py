@@ -2,8 +2,8 @@
 What positions do to scores
 ===========================
 
-Three ways to tell attention where tokens are, seen in the weights of one mixer on the same tokens: none, a bias that falls with the
-distance (ALiBi), and a rotation of queries and keys (Rotary).
+Three ways to tell attention where tokens are, seen in the weights of one mixer on the same tokens: none, a
+bias that falls with the distance (ALiBi), and a rotation of queries and keys (Rotary).
 """
 
 import matplotlib.pyplot as plt
@@ -14,7 +14,7 @@ from headway.core.positions import ALiBi, Rotary
 from headway.core.taps import record
 
 # %%
-# A mixer hands its attention weights to whoever listens; nothing is computed twice, and no model has a flag for it.
+# A mixer hands its attention weights to whoever listens; no model has a flag for it.
 
 tokens = torch.randn(1, 32, 64, generator=torch.Generator().manual_seed(0))
 figure, axes = plt.subplots(1, 3, figsize=(9, 3))

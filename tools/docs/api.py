@@ -1,4 +1,4 @@
-"""Pages of the API, read from the source without importing it: what every room exports, with arguments and shapes."""
+"""Pages of the API: what every room exports, with arguments and shapes, read without importing it."""
 
 import ast
 import re
@@ -28,7 +28,7 @@ class Entry:
     room: str
     name: str
     node: Definition | None
-    base: Definition | None = None
+    base: ast.ClassDef | None = None
 
     @property
     def page(self) -> str:
@@ -88,9 +88,7 @@ def _home(module: str, name: str, trees: dict[str, tuple[Path, ast.Module]]) -> 
     return module
 
 
-def _find(
-    module: str, name: str, trees: dict[str, tuple[Path, ast.Module]]
-) -> Definition | None:
+def _find(module: str, name: str, trees: dict[str, tuple[Path, ast.Module]]) -> Definition | None:
     _, tree = trees[_home(module, name, trees)]
     for node in tree.body:
         if isinstance(node, Definition) and node.name == name:
@@ -210,18 +208,18 @@ def _split(arguments: str) -> list[str]:
 def markdown(docstring: str) -> list[str]:
     """Returns a docstring of Google style as Markdown."""
     lines: list[str] = []
-    section, entry = "", False
+    section = ""
     for line in docstring.splitlines():
         title = line.rstrip().removesuffix(":")
         if line.rstrip().endswith(":") and title in SECTIONS:
-            section, entry = title, False
+            section = title
             lines += ["", f"**{'Arguments' if title == 'Args' else title}**", ""]
             continue
         if line and not line.startswith(" "):
             section = ""
         lines.append(_row(line, section))
     text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
-    return [*_escape_all(text).split("\n"), ""]
+    return [*escaped(text).split("\n"), ""]
 
 
 def _row(line: str, section: str) -> str:
@@ -236,15 +234,10 @@ def _row(line: str, section: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Returns one line of a docstring as Markdown."""
-    return _escape_all(text)
-
-
-def _escape_all(text: str) -> str:
+    """Returns text in which only code, addresses, lists and bold titles mean something to Markdown."""
     parts = _KEPT.split(text)
     for place, part in enumerate(parts):
         if place % 2 == 0:
-            # A list's own signs and the bold titles stay.
             part = re.sub(r"(?<!\*)\*(?!\*)", r"\\*", part)
             parts[place] = re.sub(r"([\[\]<>|])", r"\\\1", part).replace("_", r"\_")
         elif part.startswith("http"):

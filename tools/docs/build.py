@@ -1,7 +1,7 @@
 """Builds the site: lays out the pages, runs Sphinx, puts a plain .md beside each page and writes llms.txt.
 
-``docs/*.md`` are the pages; READMEs of the domains, CONTRIBUTING.md and CHANGELOG.md join them, and the tables and the API
-are made of what is installed. Nothing needs the network. The folder is made anew.
+The pages are ``docs/*.md``, the READMEs of the domains, CONTRIBUTING.md and CHANGELOG.md; tables and API are made
+of what is installed. Nothing needs the network. The folder is made anew.
 """
 
 import argparse
@@ -62,7 +62,10 @@ def lay_out(source: Path) -> None:
         used = {entry.name: examples.get(f"{room}.{entry.name}", []) for entry in entries}
         write(source / f"{entries[0].page}.md", page(room, entries, about(room), used))
     names = "\n".join(Path(entries[0].page).name for entries in exported.values())
-    rows = [f"- [{room}]({Path(found[0].page).name}.md): {about(room)}" for room, found in exported.items()]
+    rows = [
+        f"- [{room}]({Path(found[0].page).name}.md): {about(room)}"
+        for room, found in exported.items()
+    ]
     text = "\n".join(
         [
             "# API",
@@ -124,13 +127,20 @@ def put_plain_beside(source: Path, html: Path) -> list[Path]:
     for file in sorted(source.rglob("*.md")):
         place = file.relative_to(source)
         if place.parts[0] != "examples":
-            write(html / place, _TREE.sub("", file.read_text(encoding="utf-8")))
+            text = _TREE.sub("", file.read_text(encoding="utf-8"))
+            write(html / place, text.replace(".rst)", ".md)"))
             found.append(place)
+    examples = []
     for file in sorted((source / "examples").glob("plot_*.py")):
         place = Path("gallery") / f"{file.stem}.md"
         write(html / place, plain(file))
-        found.append(place)
-    return found
+        examples.append(place)
+    titles = [
+        (html / place).read_text(encoding="utf-8").partition("\n")[0][2:] for place in examples
+    ]
+    rows = [f"- [{title}]({place.name})" for title, place in zip(titles, examples, strict=True)]
+    write(html / "gallery" / "index.md", "\n".join(["# Gallery", "", *rows, ""]))
+    return [*found, *examples]
 
 
 def list_for_machines(html: Path, places: list[Path]) -> None:
@@ -155,7 +165,9 @@ def list_for_machines(html: Path, places: list[Path]) -> None:
 def main() -> int:
     """Builds into a folder."""
     parser = argparse.ArgumentParser(description="Builds the site.")
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "docs", help="folder (build/docs)")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "build" / "docs", help="folder (build/docs)"
+    )
     args = parser.parse_args()
     start = time.monotonic()
     shutil.rmtree(args.out, ignore_errors=True)

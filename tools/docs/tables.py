@@ -1,4 +1,4 @@
-"""Pages that are made of what is installed: the systems, the parts of each kind, the recipes and the verbs."""
+"""Pages that are made of what is installed: systems, parts of each kind, recipes and verbs."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -45,9 +45,9 @@ def systems(places: dict[str, list[Entry]]) -> str:
         [
             "# Systems",
             "",
-            f"The {len(found)} published systems in the code, as `headway ls systems` lists them: what each claims, and "
-            "where it stands. Every claim has a test that fails without the mechanism (`headway ls systems --json` "
-            "names it). The number is that of the project's list of papers.",
+            f"The {len(found)} published systems in the code, as `headway ls systems` lists them: what each "
+            "claims, and where it stands. Every claim has a test that fails without the mechanism "
+            "(`headway ls systems --json` names it). The number is that of the project's list of papers.",
             "",
             *table(["no.", "system", "claim", "part"], rows),
             "",
@@ -64,8 +64,8 @@ def kinds(places: dict[str, list[Entry]]) -> str:
     lines = [
         "# Parts",
         "",
-        "What can be put into a model, a task or a recipe: `headway ls mixers` and so on print the same. In YAML and "
-        "on the command line the name alone is enough.",
+        "What can be put into a model, a task or a recipe: `headway ls mixers` and so on print the same. In "
+        "YAML and on the command line the name alone is enough.",
         "",
     ]
     for kind in KINDS:
