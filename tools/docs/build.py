@@ -1,7 +1,7 @@
 """Builds the site: lays out the pages, runs Sphinx, puts a plain .md beside each page and writes llms.txt.
 
-The pages are ``docs/*.md``, the READMEs of the domains, CONTRIBUTING.md and CHANGELOG.md; tables and API are made
-of what is installed. Nothing needs the network. The folder is made anew.
+The pages are ``docs/*.md``, the READMEs of the domains, CONTRIBUTING.md and CHANGELOG.md; tables and API are
+made of what is installed. Nothing needs the network. The folder is made anew.
 """
 
 import argparse
