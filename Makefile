@@ -1,8 +1,10 @@
 # make demo       trains, evaluates and explains a small ViT on real pictures (DOMAIN=vision)
-# make test       sets everything up and runs the tests (under 30 minutes on two cores)
+# make test       sets everything up and runs the tests (under 30 minutes on two cores); of one package with PKG=vision,
+#                 one of them with ARGS="-k name"
 # make test-portable  the tests that depend on the machine, as others would run them: vectors, threads, no compiler
 # make test-all   the slow ones, too: those above, every extra in an empty environment, all kernels
 # make lint       ruff, pyright, import-linter
+# make docs       the site, into build/docs
 # make bench      the benchmarks against the peers
 # make kernels    compiles every GPU kernel for every target ahead of time and audits it (hours; the first time)
 
@@ -13,9 +15,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # One thread per process: the tests run side by side, and small tensors gain nothing from more.
 JOBS ?= 2
+# One package (PKG=vision) in the place of all, and what pytest is told beside (ARGS="-k name").
+PKG ?=
+ARGS ?=
+TESTED = packages$(if $(PKG),/$(PKG)/tests)
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --durations 15
 
-.PHONY: demo test test-portable test-all lint bench kernels clean
+.PHONY: demo test test-portable test-all lint docs bench kernels clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -30,8 +36,8 @@ demo: $(VENV)/.$(DOMAIN)
 	$(BIN)/python tools/demo/$(DOMAIN).py
 
 test: $(VENV)/.dev
-	$(TEST) packages
-	TRITON_INTERPRET=1 $(TEST) -m interpret packages/core/tests
+	$(TEST) $(TESTED) $(ARGS)
+	$(if $(PKG)$(ARGS),,TRITON_INTERPRET=1 $(TEST) -m interpret packages/core/tests)
 
 test-portable: $(VENV)/.dev
 	$(BIN)/python tools/portable/run.py --jobs $(JOBS)
@@ -46,6 +52,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache
+
+docs: $(VENV)/.dev $(VENV)/.docs
+	OMP_NUM_THREADS=1 $(BIN)/python tools/docs/build.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python tools/bench/attention.py

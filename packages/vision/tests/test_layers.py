@@ -1,7 +1,5 @@
 """Stems and image tokens."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -81,20 +79,3 @@ def test_what_a_stem_cannot_cut_is_refused(stem: type) -> None:
         stem(8, patch=4)(torch.randn(1, 3, 30, 32))
     with pytest.raises(UserError, match=r"must be \(B, 3, H, W\), got \(1, 1, 8, 8\)"):
         stem(8, patch=4)(torch.randn(1, 1, 8, 8))
-
-
-def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import lightning
-
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    blocks = [part.split("```")[0] for part in readme.split("```python\n")[1:]]
-    assert len(blocks) == 2
-
-    def short(**options: object) -> lightning.pytorch.Trainer:
-        return lightning.pytorch.Trainer(
-            fast_dev_run=2, accelerator="cpu", enable_progress_bar=False, default_root_dir=tmp_path
-        )
-
-    monkeypatch.setattr(lightning, "Trainer", short)
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})

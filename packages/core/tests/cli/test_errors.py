@@ -92,3 +92,9 @@ def test_failure_is_one_line_with_its_type_and_the_traceback_is_on_demand(
     monkeypatch.setenv("HEADWAY_TRACEBACK", "1")
     with pytest.raises(RuntimeError):
         main(words)
+
+
+def test_help_for_a_class_that_is_not_there_is_one_line(refused, recipe, tmp_path):
+    text = refused("fit", "-c", recipe, "--runs", tmp_path / "runs", "--model.help", "ToyTsk")
+    assert "there is no class 'ToyTsk'" in text
+    assert "'ToyTask'" in text

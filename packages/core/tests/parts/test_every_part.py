@@ -63,6 +63,7 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
         sequence,
     ),
     "ScoreResidualAttention": (m.ScoreResidualAttention, sequence),
+    "AdditiveAttention": (m.AdditiveAttention, sequence),
     "AutoCorrelation": (m.AutoCorrelation, sequence),
     "AutoCorrelationCross": (m.AutoCorrelationCross, sequence),
     "ConvolutionMixer": (partial(m.ConvolutionMixer, axes=1, window=3, causal=True), sequence),

@@ -8,8 +8,6 @@ from typing import Any
 def lazily(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     """Returns the ``__getattr__`` of a package some of whose names load when they are asked for.
 
-    The first that is asked for loads all: a command line finds classes by their short names among those
-    that are loaded.
     The package imports the same names under ``TYPE_CHECKING``, for type checkers and for the import linter.
 
     Args:
@@ -20,7 +18,6 @@ def lazily(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     def load(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        loaded = {path: importlib.import_module(f"{package}.{path}") for path in names.values()}
-        return getattr(loaded[names[name]], name)
+        return getattr(importlib.import_module(f"{package}.{names[name]}"), name)
 
     return load

@@ -1,1 +1,1 @@
-"""Generators and property prediction; models come later."""
+"""Molecules: a Llama over SMILES that generates new ones."""

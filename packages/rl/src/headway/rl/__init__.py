@@ -1,1 +1,1 @@
-"""Decision and behaviour transformers; models come later."""
+"""Policies from recorded trajectories: the decision transformer and behaviour cloning."""

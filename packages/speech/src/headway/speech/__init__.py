@@ -1,1 +1,1 @@
-"""Recognition and synthesis; models come later."""
+"""Speech recognition: the Conformer with CTC."""

@@ -90,7 +90,8 @@ def _leaf(line: str, trail: _Trail, options: list[str]) -> tuple[str, str] | Non
         name = match.group(1)
         known = sorted(_class_names(trail))
         hint = nearest(name, known) or (f"; there are {', '.join(known)}" if known else "")
-        return f"{'.'.join(trail.keys)}: there is no class {name!r}{hint}", name
+        # --model.help CLASS stands at no key.
+        return f"{'.'.join(trail.keys) or '--help'}: there is no class {name!r}{hint}", name
     if _NO_IMPORT.search(line) and trail.owners:
         path = trail.owners.pop()
         hint = nearest(path.rsplit(".", 1)[-1], _class_names(trail))
@@ -161,8 +162,10 @@ def _class_names(trail: _Trail) -> Iterator[str]:
     """Yields the classes of headway that may stand where the error is."""
     from headway.core.training import DataModule, Task
 
-    if trail.owner is None:
-        bases: list[Any] = {"model": [Task], "data": [DataModule]}.get(trail.keys[-1], [])
+    if not trail.keys:
+        bases: list[Any] = [Task, DataModule]
+    elif trail.owner is None:
+        bases = {"model": [Task], "data": [DataModule]}.get(trail.keys[-1], [])
     else:
         target = _class(trail.owner)
         hints = typing.get_type_hints(target.__init__) if target is not None else {}

@@ -84,7 +84,11 @@ def import_rooms(wanted: list[Domain]) -> None:
 
 def _import(name: str) -> ModuleType | None:
     try:
-        return importlib.import_module(name)
+        room = importlib.import_module(name)
+        # What loads on first use is known by its short name only once it is there.
+        for exported in getattr(room, "__all__", ()):
+            getattr(room, exported)
+        return room
     except ModuleNotFoundError as error:
         if error.name == name:
             return None

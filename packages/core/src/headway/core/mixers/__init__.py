@@ -1,5 +1,6 @@
 """Token mixers: how tokens exchange information. ``(dim, heads, *, ...)``; one call signature for all."""
 
+from headway.core.mixers.additive_attention import AdditiveAttention
 from headway.core.mixers.auto_correlation import AutoCorrelation, AutoCorrelationCross
 from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolution import ConvolutionMixer
@@ -28,6 +29,7 @@ from headway.core.mixers.self_attention import SelfAttention
 from headway.core.mixers.window_attention import WindowAttention
 
 __all__ = [
+    "AdditiveAttention",
     "AutoCorrelation",
     "AutoCorrelationCross",
     "ConvolutionMixer",
