@@ -71,7 +71,7 @@ def test_tables_and_lines_gzipped_or_not(tmp_path: Path) -> None:
     [
         ("t.csv", b"id,y\n1,2\n", "no column called smiles; its columns are id, y"),
         ("t.sdf", b"", "no table of molecules"),
-        ("t.csv.gz", gzip.compress(b"smiles\nC\n", mtime=0)[:-9], "cannot be read"),
+        ("t.csv.gz", gzip.compress(b"smiles\nC\n", mtime=0)[:-9], "cannot be unpacked"),
         ("t.smi", b"\xff\xfe\x00", "is not UTF-8"),
         ("t.csv", b"", "is empty"),
     ],

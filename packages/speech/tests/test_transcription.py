@@ -146,7 +146,7 @@ def test_a_small_conformer_learns_tones(tmp_path: Path, digits: Path, seed: int,
         block=partial(MacaronBlock, convolution=partial(GatedConvolutionMixer, window=5)),
     )
     task = Transcription(backbone=CTC(encoder=encoder, vocab_size=11), optimizer=AdamW(lr=5e-3))
-    run = trainer(tmp_path, max_epochs=12, gradient_clip_val=1.0, num_sanity_val_steps=0)
+    run = trainer(tmp_path, max_epochs=40, gradient_clip_val=1.0, num_sanity_val_steps=0)
     run.fit(task, data(digits, strings=64, batch_size=8, val_strings=20, digits=(1, 2)))
     # Without learning the error rate is 1; the tones of the validation were never heard.
     measured("word errors", run.callback_metrics["val_wer"], below=0.5)

@@ -103,10 +103,13 @@ def test_a_run_that_is_told_to_stop_does_not_pass_for_a_finished_one(
     assert "done:" not in said
 
 
-def test_interrupting_a_run_says_how_to_go_on(recipe, tmp_path, capsys, monkeypatch):
+def test_interrupting_a_run_says_how_to_go_on(recipe, tmp_path, capsys, monkeypatch, request):
     def interrupt(*_, **__):
         os.kill(os.getpid(), signal.SIGINT)
 
+    # Shells start what runs in the background with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     monkeypatch.setattr("headway_toy.ToyTask.on_train_epoch_start", interrupt, raising=False)
     assert main(["fit", "-c", str(recipe), "--runs", str(tmp_path / "runs")]) == 130
     said = capsys.readouterr().out

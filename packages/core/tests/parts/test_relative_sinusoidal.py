@@ -123,6 +123,7 @@ def test_on_a_gpu_tokens_in_order_are_given_by_distance(
         value: Tensor,
         dropout: float,
         options: dict[str, object],
+        values: object,
     ) -> Tensor:
         seen.append(options)
         return query
