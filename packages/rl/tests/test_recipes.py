@@ -99,8 +99,15 @@ def test_a_recipe_trains_and_its_run_plays(recipe: str, tmp_path: Path, capsys) 
     check_rollout(run, tmp_path, capsys)
 
 
-@pytest.mark.parametrize("start", ["published", "own"])
-@pytest.mark.parametrize("how", ["full", "lora"])
+@pytest.mark.parametrize(
+    ("start", "how"),
+    [
+        ("published", "lora"),
+        ("own", "full"),
+        pytest.param("published", "full", marks=pytest.mark.slow),
+        pytest.param("own", "lora", marks=pytest.mark.slow),
+    ],
+)
 def test_fine_tuning_goes_on_where_it_was_broken_off(
     start: str, how: str, tmp_path: Path, capsys
 ) -> None:

@@ -247,6 +247,7 @@ def test_itransformer_reads_covariates_and_others_refuse_by_name() -> None:
 def test_a_panel_is_trained_on_and_forecast(
     tmp_path: Path, capsys, monkeypatch, seed: int, measured
 ) -> None:
+    """The worst error of seeds 0 to 4 is .83."""
     monkeypatch.setenv("HEADWAY_RUNS", str(tmp_path / "runs"))
     frame = long_frame({"a": 400, "b": 300, "c": 350})
     cut = pd.concat([part[:-4] for _, part in frame.groupby("unique_id")])
@@ -263,7 +264,8 @@ def test_a_panel_is_trained_on_and_forecast(
     words += ["--model.backbone.context_length", "8", "--model.backbone.horizon", "4"]
     words += ["--model.backbone.future", "true", "--model.backbone.static", "2"]
     words += ["--model.backbone.dim", "16", "--model.backbone.heads", "2"]
-    words += ["--model.optimizer.lr", "0.01", "--trainer.max_epochs", "8"]
+    words += ["--model.optimizer.lr", "0.01", "--trainer.max_epochs", "8", "--data.batch_size", "16"]
+    words += ["--model.schedule.milestones", "[6, 7]"]
     words += ["--seed_everything", str(seed)]
     assert main(["fit", "-c", "timeseries/itransformer_ett", *words]) == 0
     [run] = (tmp_path / "runs" / "timeseries" / "itransformer_ett").glob("*")

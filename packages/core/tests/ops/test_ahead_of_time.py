@@ -28,7 +28,13 @@ def audit(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=env, cwd=TOOLS)
 
 
-@pytest.mark.parametrize("op", KERNELS)
+# By far the most variants.
+SLOW = {"linear_attention"}
+
+
+@pytest.mark.parametrize(
+    "op", [pytest.param(op, marks=[pytest.mark.slow] * (op in SLOW)) for op in KERNELS]
+)
 def test_kernels_compile_without_faults(op: str) -> None:
     done = audit("--op", op, *KERNELS[op])
     assert done.returncode == 0, done.stdout + done.stderr

@@ -134,6 +134,7 @@ def test_a_padded_item_equals_the_peer_on_the_item_alone(tmp_path: Path) -> None
     assert not torch.allclose(padded[1, : alone.shape[1]], alone[0], atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.learns
 def test_training_takes_the_same_way_as_the_peer_for_two_hundred_steps(
     tmp_path: Path, seed: int, measured
