@@ -264,7 +264,14 @@ def test_a_panel_is_trained_on_and_forecast(
     words += ["--model.backbone.context_length", "8", "--model.backbone.horizon", "4"]
     words += ["--model.backbone.future", "true", "--model.backbone.static", "2"]
     words += ["--model.backbone.dim", "16", "--model.backbone.heads", "2"]
-    words += ["--model.optimizer.lr", "0.01", "--trainer.max_epochs", "8", "--data.batch_size", "16"]
+    words += [
+        "--model.optimizer.lr",
+        "0.01",
+        "--trainer.max_epochs",
+        "8",
+        "--data.batch_size",
+        "16",
+    ]
     words += ["--model.schedule.milestones", "[6, 7]"]
     words += ["--seed_everything", str(seed)]
     assert main(["fit", "-c", "timeseries/itransformer_ett", *words]) == 0
