@@ -1,5 +1,6 @@
 """Resamplers: what changes the number of tokens."""
 
+from headway.core.resample.base import Resampler
 from headway.core.resample.distilling import Distilling
 from headway.core.resample.matching import Groups, Matching, MostSimilar, Neighbours
 from headway.core.resample.overlapping_merging import OverlappingPatchMerging
@@ -14,6 +15,7 @@ __all__ = [
     "Neighbours",
     "OverlappingPatchMerging",
     "PatchMerging",
+    "Resampler",
     "TokenMerging",
     "unmerge",
 ]

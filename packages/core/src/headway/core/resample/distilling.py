@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headway.core.cache import Cache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
-from headway.core.sublayer import Sublayer
+from headway.core.resample.base import Resampler
 from headway.core.systems import system
 
 
@@ -20,7 +19,7 @@ from headway.core.systems import system
     claim="halves the sequence by a circular convolution and a max-pool that keeps the strongest tokens",
     test="packages/core/tests/parts/test_distilling.py",
 )
-class Distilling(Sublayer):
+class Distilling(Resampler):
     """A circular convolution over three tokens, batch norm, ELU, and a max-pool of stride 2.
 
     A padded item is wrapped at its own end, so it gives what it would give alone; in training the
@@ -46,19 +45,8 @@ class Distilling(Sublayer):
         self.convolution = nn.Conv1d(dim, dim, 3)
         self.norm = nn.BatchNorm1d(dim)
 
-    def forward(
-        self,
-        x: Tensor,
-        layout: Layout | None = None,
-        *,
-        context: Tensor | None = None,
-        context_layout: Layout | None = None,
-        bias: Tensor | None = None,
-        mask: Tensor | None = None,
-        cache: Cache | None = None,
-    ) -> tuple[Tensor, Layout]:
+    def resample(self, x: Tensor, layout: Layout) -> tuple[Tensor, Layout]:
         """Halves the sequence."""
-        layout = layout if layout is not None else Layout()
         if layout.prefix or layout.valid is not None or layout.offsets is not None:
             raise UserError(
                 "Distilling takes sequences and right-padded sequences (lengths), "

@@ -4,14 +4,12 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from headway.core.cache import Cache
 from headway.core.embeddings import OverlappingPatchEmbedding
 from headway.core.layout import Layout
-from headway.core.resample.full_grid import full_grid
-from headway.core.sublayer import Sublayer
+from headway.core.resample.base import Resampler, full_grid
 
 
-class OverlappingPatchMerging(Sublayer):
+class OverlappingPatchMerging(Resampler):
     """A patch embedding between two stages: the map of one is the picture of the next.
 
     Args:
@@ -46,18 +44,8 @@ class OverlappingPatchMerging(Sublayer):
             out_dim or 2 * dim, patch=patch, kernel=kernel, padding=padding, channels=dim, norm=norm
         )
 
-    def forward(
-        self,
-        x: Tensor,
-        layout: Layout | None = None,
-        *,
-        context: Tensor | None = None,
-        context_layout: Layout | None = None,
-        bias: Tensor | None = None,
-        mask: Tensor | None = None,
-        cache: Cache | None = None,
-    ) -> tuple[Tensor, Layout]:
+    def resample(self, x: Tensor, layout: Layout) -> tuple[Tensor, Layout]:
         """Merges neighbours."""
-        layout, grid = full_grid(self, layout)
+        grid = full_grid(self, layout)
         tokens, merged = self.projection(x.transpose(1, 2).unflatten(2, grid))
         return tokens, layout.replace(grid=merged.grid)

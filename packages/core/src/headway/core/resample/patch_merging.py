@@ -5,14 +5,12 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headway.core.cache import Cache
 from headway.core.layout import Layout
 from headway.core.norms import LayerNorm
-from headway.core.resample.full_grid import full_grid
-from headway.core.sublayer import Sublayer
+from headway.core.resample.base import Resampler, full_grid
 
 
-class PatchMerging(Sublayer):
+class PatchMerging(Resampler):
     """Joins each 2 x 2 neighbourhood into one token of another width.
 
     A grid with an odd side is padded with zeros. The four tokens are concatenated column by column:
@@ -41,19 +39,9 @@ class PatchMerging(Sublayer):
         self.norm = norm(4 * dim)
         self.projection = nn.Linear(4 * dim, out_dim or 2 * dim, bias=False)
 
-    def forward(
-        self,
-        x: Tensor,
-        layout: Layout | None = None,
-        *,
-        context: Tensor | None = None,
-        context_layout: Layout | None = None,
-        bias: Tensor | None = None,
-        mask: Tensor | None = None,
-        cache: Cache | None = None,
-    ) -> tuple[Tensor, Layout]:
+    def resample(self, x: Tensor, layout: Layout) -> tuple[Tensor, Layout]:
         """Merges neighbours."""
-        layout, (rows, columns) = full_grid(self, layout)
+        rows, columns = full_grid(self, layout)
         picture = x.unflatten(1, (rows, columns))
         picture = F.pad(picture, (0, 0, 0, columns % 2, 0, rows % 2))
         grid = (picture.shape[1] // 2, picture.shape[2] // 2)

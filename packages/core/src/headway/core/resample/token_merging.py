@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from headway.core.cache import Cache
 from headway.core.layout import Layout
+from headway.core.resample.base import Resampler
 from headway.core.resample.matching import MostSimilar, join
-from headway.core.sublayer import Sublayer
 from headway.core.systems import system
 
 
@@ -17,7 +16,7 @@ from headway.core.systems import system
     claim="the most similar tokens are merged to means weighted by what they stand for",
     test="packages/core/tests/parts/test_resample_and_heads.py",
 )
-class TokenMerging(Sublayer):
+class TokenMerging(Resampler):
     """Merges the ``amount`` most similar pairs of tokens; the mean is weighted by what they stand for.
 
     ``MostSimilar`` says which pairs these are. Prefix tokens stay as they are. ``layout.sizes`` counts
@@ -38,19 +37,8 @@ class TokenMerging(Sublayer):
         super().__init__()
         self.matching = MostSimilar(amount=amount)
 
-    def forward(
-        self,
-        x: Tensor,
-        layout: Layout | None = None,
-        *,
-        context: Tensor | None = None,
-        context_layout: Layout | None = None,
-        bias: Tensor | None = None,
-        mask: Tensor | None = None,
-        cache: Cache | None = None,
-    ) -> tuple[Tensor, Layout]:
+    def resample(self, x: Tensor, layout: Layout) -> tuple[Tensor, Layout]:
         """Merges similar tokens."""
-        layout = layout if layout is not None else Layout()
         groups = self.matching(x, layout)
         return (x, layout) if groups is None else join(x, layout, groups)
 
