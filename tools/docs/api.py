@@ -2,11 +2,10 @@
 
 import ast
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from headway.core.systems import installed_packages
+from headway.core.systems import exported, installed_packages, modules
 
 Definition = ast.ClassDef | ast.FunctionDef
 SECTIONS = ("Args", "Attributes", "Note", "Raises", "Returns", "Shape", "Source", "Yields")
@@ -39,29 +38,18 @@ class Entry:
 def rooms() -> dict[str, list[Entry]]:
     """Returns what every package with an ``__all__`` exports, by import path."""
     found = {}
-    trees = dict(_trees())
+    trees = {
+        name: (file, tree)
+        for package, folder in installed_packages().items()
+        for name, file, tree in modules(package, folder)
+    }
     for room, (file, tree) in trees.items():
         if file.name != "__init__.py" or room.endswith(".testing"):
             continue
-        names = _exports(tree)
+        names = exported(tree)
         if names:
             found[room] = [_entry(room, name, trees) for name in names]
     return dict(sorted(found.items()))
-
-
-def _trees() -> Iterator[tuple[str, tuple[Path, ast.Module]]]:
-    for package, folder in installed_packages().items():
-        for file in sorted(folder.rglob("*.py")):
-            parts = file.relative_to(folder).with_suffix("").parts
-            name = ".".join((package, *(part for part in parts if part != "__init__")))
-            yield name, (file, ast.parse(file.read_text(encoding="utf-8")))
-
-
-def _exports(tree: ast.Module) -> list[str]:
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return sorted(ast.literal_eval(node.value))
-    return []
 
 
 def _entry(room: str, name: str, trees: dict[str, tuple[Path, ast.Module]]) -> Entry:

@@ -24,3 +24,8 @@ class InputError(UserError):
     def __reduce__(self) -> tuple[type["InputError"], tuple[str, str]]:
         # Worker processes send their errors home by pickle.
         return type(self), (self.name, self.reason)
+
+
+def one_line(error: BaseException) -> str:
+    """Returns the message of an error of another library, without line breaks."""
+    return " ".join(str(error).split())

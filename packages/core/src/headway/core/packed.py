@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
-from headway.core.errors import InputError, UserError
+from headway.core.errors import InputError, UserError, one_line
 
 MAX_RATIO, MAX_UNPACKED = 200, 2**30
 """A file may unpack to this many times its size, or to this many bytes."""
@@ -141,5 +141,5 @@ def _naming(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         # zlib, lzma, zipfile, tarfile and pyarrow have errors of their own for damaged files.
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise InputError(str(path), f"cannot be unpacked ({reason})") from None

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import yaml
 
-from headway.core.errors import InputError
+from headway.core.errors import InputError, one_line
 from headway.core.packed import open_packed
 
 MAX_BYTES = 2**30
@@ -170,7 +170,7 @@ def read_yaml(path: str | os.PathLike[str], what: str = "file") -> Any:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{path}{line}", f"is no YAML: {error.problem}") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise InputError(str(path), f"is no YAML: {_line(error)}") from None
+        raise InputError(str(path), f"is no YAML: {one_line(error)}") from None
 
 
 def read_table(
@@ -243,7 +243,3 @@ def _decoded(data: bytes, name: str) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise InputError(f"{name}:{line}", "holds a NUL character; it is no text")
     return text
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())

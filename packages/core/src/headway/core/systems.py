@@ -52,6 +52,14 @@ def modules(package: str, folder: Path) -> Iterator[tuple[str, Path, ast.Module]
         yield name, file, ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
 
 
+def exported(tree: ast.Module) -> list[str]:
+    """Returns the names in ``__all__`` of a module, sorted; none if it has no such list."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return sorted(ast.literal_eval(node.value))
+    return []
+
+
 def read_systems(packages: dict[str, Path] | None = None) -> list[System]:
     """Returns id, name, paper, claim, test and where of every ``@system`` in the packages.
 

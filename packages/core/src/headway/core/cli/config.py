@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from headway.core.cli.explain_config import explain
 from headway.core.cli.main import is_out_of_memory
-from headway.core.errors import UserError
+from headway.core.errors import UserError, one_line
 from headway.core.files import atomic_write
 from headway.core.training import DataModule, Task
-from headway.core.training.checkpoint_io import AtomicCheckpointIO
+from headway.core.training.checkpoint_io import use_atomic_checkpoints
 from headway.core.weights.config import write_argument
 
 DEFAULTS: dict[str, Any] = {
@@ -89,7 +88,7 @@ class RecipeCLI(LightningCLI):
             # Constructors check values; of wrong types Python complains in its own words.
             if _caused_by_user(error) or is_out_of_memory(error):
                 raise
-            raise UserError(f"the configuration: {' '.join(str(error).split())[:400]}") from error
+            raise UserError(f"the configuration: {one_line(error)[:400]}") from error
         self.datamodule = self.config_init.data
         self.model = self.config_init.model
 
@@ -117,9 +116,8 @@ class RecipeCLI(LightningCLI):
             trainer = Trainer(**config)
         except (ValueError, MisconfigurationException) as error:
             # Options that exclude each other, such as FSDP on a CPU.
-            raise UserError(f"trainer: {' '.join(str(error).split())}") from error
-        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
-            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+            raise UserError(f"trainer: {one_line(error)}") from error
+        use_atomic_checkpoints(trainer)
         return trainer
 
     def save(self, path: Path, header: str) -> None:

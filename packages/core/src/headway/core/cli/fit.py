@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headway.core.cli.main import FAILED
 from headway.core.cli.parser import Parser
 from headway.core.cli.recipes import Recipe, check_recipes, find_recipe
 from headway.core.cli.requirements import domains_named, import_rooms, need_training
@@ -17,7 +18,6 @@ from headway.core.errors import UserError
 from headway.core.files import remove_leftovers
 
 _RUN_OF_RANK_ZERO = "HEADWAY_RUN"
-FAILED = 1
 # What shells return for a process ended by SIGTERM.
 TERMINATED = 143
 INTERRUPTED = 130

@@ -4,7 +4,7 @@ import os
 import re
 import sys
 
-from headway.core.errors import UserError
+from headway.core.errors import UserError, one_line
 
 _WORKER = re.compile(r"in DataLoader worker process \d+\.\s+Original (Traceback.*)", re.DOTALL)
 # A line of a traceback that is not indented names the class; the message may go on below it.
@@ -87,7 +87,7 @@ def _user_error(error: BaseException | None) -> UserError | None:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or "no message"
+    return one_line(error) or "no message"
 
 
 def _say(line: str, code: int) -> int:

@@ -3,10 +3,9 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from headway.core.systems import installed_packages, modules
+from headway.core.systems import exported, installed_packages, modules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +56,16 @@ def parts(kind: str) -> list[dict[str, Any]]:
     """
     wanted = KINDS[kind]
     packages = installed_packages()
-    known = {found.name: found for found in _classes(packages)}
-    exported = _exported(packages["headway.core"] / wanted.room) if wanted.room else None
+    known: dict[str, _Class] = {}
+    public: list[str] | None = None
+    for package, folder in packages.items():
+        for module, _, tree in modules(package, folder):
+            known |= {found.name: found for found in _classes(module, tree)}
+            if wanted.room and module == f"headway.core.{wanted.room}":
+                public = exported(tree)
     rows = []
     for name, found in sorted(known.items()):
-        if name.startswith("_") or (exported is not None and name not in exported):
+        if name.startswith("_") or (public is not None and name not in public):
             continue
         above = _ancestors(name, known)
         if wanted.base is not None and wanted.base not in above:
@@ -72,12 +76,8 @@ def parts(kind: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _classes(packages: dict[str, Path]) -> Iterator[_Class]:
-    for package, folder in packages.items():
-        for module, _, tree in modules(package, folder):
-            for node in tree.body:
-                if isinstance(node, ast.ClassDef):
-                    yield _read(node, module)
+def _classes(module: str, tree: ast.Module) -> Iterator[_Class]:
+    return (_read(node, module) for node in tree.body if isinstance(node, ast.ClassDef))
 
 
 def _read(node: ast.ClassDef, module: str) -> _Class:
@@ -110,12 +110,3 @@ def _unwritten(name: str, known: dict[str, _Class]) -> set[str]:
     found = known[name]
     above = [_unwritten(base, known) for base in found.bases if base != name]
     return (set().union(*above) | found.abstract) - found.methods
-
-
-def _exported(room: Path) -> set[str]:
-    """Returns the names in ``__all__`` of a package."""
-    tree = ast.parse((room / "__init__.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return set(ast.literal_eval(node.value))
-    return set()

@@ -10,7 +10,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from headway.core.changes import CHANGES, changed_arguments, new_parameters
-from headway.core.errors import UserError
+from headway.core.errors import UserError, one_line
 from headway.core.files import atomic_write
 from headway.core.finetune.lora import LoRALinear, lora_layers
 from headway.core.reading import check_file, read_json
@@ -161,7 +161,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, RuntimeError, OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is damaged: {one_line(error)}") from None
 
 
 def _check_layers(model: nn.Module, layers: dict[str, Any], folder: Path) -> None:

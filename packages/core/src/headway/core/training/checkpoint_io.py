@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import Trainer
 
-from headway.core.errors import InputError, UserError
+from headway.core.errors import InputError, UserError, one_line
 from headway.core.files import atomic_write
 from headway.core.reading import check_file
 
@@ -41,9 +42,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise
         except Exception as error:
             # Of damaged files torch raises anything.
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)[:200]
             raise InputError(str(path), f"is damaged or no checkpoint ({reason})") from error
         state = content.get("state_dict") if isinstance(content, dict) else None
         if not isinstance(state, dict):
             raise InputError(str(path), "is no checkpoint of a run: it has no state_dict")
         return content
+
+
+def use_atomic_checkpoints(trainer: Trainer) -> None:
+    """Puts ``AtomicCheckpointIO`` in the place of Lightning's own; what a strategy brings itself stays."""
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()

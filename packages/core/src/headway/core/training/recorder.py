@@ -5,14 +5,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_warn
 
 from headway.core.errors import UserError
 from headway.core.files import replace_with_link
-from headway.core.training.checkpoint_io import AtomicCheckpointIO
+from headway.core.training.checkpoint_io import use_atomic_checkpoints
 from headway.core.training.cpu_clock import CpuClock
 from headway.core.training.curves import draw_curves
 from headway.core.training.export import export_model
@@ -68,8 +67,7 @@ class RunRecorder(Checkpoint):
         """Finds the folder and makes checkpoints atomic."""
         # All ranks have to agree on it; only the first one made it.
         self.folder = RunFolder(Path(trainer.strategy.broadcast(trainer.default_root_dir)))
-        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
-            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+        use_atomic_checkpoints(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Cuts the metrics back to where the run goes on."""

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from headway.core.changes import train_new_parameters
-from headway.core.errors import UserError
+from headway.core.errors import UserError, one_line
 from headway.core.finetune import FineTuning, hold_frozen_statistics
 from headway.core.training.averaging import WeightAverage
 from headway.core.training.data import DataModule
@@ -181,7 +181,7 @@ class Task(LightningModule):
         try:
             optimizer = factory(groups)
         except ValueError as error:
-            raise UserError(f"optimizer: {' '.join(str(error).split())}") from error
+            raise UserError(f"optimizer: {one_line(error)}") from error
         if self.schedule_factory is None:
             return optimizer
         return {

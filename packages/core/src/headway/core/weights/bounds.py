@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from headway.core.errors import InputError, UserError
+from headway.core.errors import InputError, UserError, one_line
 
 LEAST_NUMBER = 10**7
 """Whole numbers up to here are fine for any model: lengths, rates, seeds."""
@@ -143,7 +143,7 @@ def check_zip(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise InputError(str(path), f"is damaged ({' '.join(str(error).split())})") from None
+        raise InputError(str(path), f"is damaged ({one_line(error)})") from None
     size = path.stat().st_size
     if unpacked > RATIO * size + SLACK:
         raise InputError(

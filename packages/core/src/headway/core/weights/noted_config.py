@@ -1,11 +1,11 @@
 """A published config.json: which of its keys were read, and whether they hold what they should."""
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from headway.core.errors import InputError, UserError
+from headway.core.errors import InputError, UserError, one_line
+from headway.core.kinds import fits
 from headway.core.weights.preprocessing import KINDS
 
 # Keys that change no answer of a model: names, bookkeeping, memory, and what starts or drives training
@@ -165,7 +165,7 @@ def reading_config(source: str, name: str, config: NotedConfig | None) -> Iterat
     except UserError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        reason = f"{type(error).__name__}: {one_line(error)[:200]}"
         odd = config.odd() if config is not None else ""
         hint = f"; its config.json says {odd}" if odd else ""
         raise UserError(
@@ -183,9 +183,9 @@ def _is_like(value: Any, default: Any) -> bool:
         return isinstance(value, bool) and isinstance(default, bool)
     if isinstance(default, int):
         values = value if isinstance(value, list | tuple) else [value]
-        return all(isinstance(one, int) and not isinstance(one, bool) for one in values)
+        return all(fits(one, int) for one in values)
     if isinstance(default, float):
-        return isinstance(value, int | float) and abs(value) < 1e300 and math.isfinite(value)
+        return fits(value, float)
     if isinstance(default, list | tuple):
         items = isinstance(value, list | tuple)
         return items and all(_is_like(one, default[0]) for one in value if default)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headway.core.errors import InputError, UserError
+from headway.core.errors import InputError, UserError, one_line
 from headway.core.reading import read_json
 
 KINDS = {
@@ -76,7 +76,7 @@ def reading_note(key: str, source: str | Path) -> Iterator[None]:
     try:
         yield
     except (UserError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(
             f"preprocessing.json of {source}", f"{key} cannot be used: {reason}"
         ) from None

@@ -10,7 +10,7 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from headway.core.changes import CHANGES
-from headway.core.errors import InputError, UserError
+from headway.core.errors import InputError, UserError, one_line
 from headway.core.files import atomic_write
 from headway.core.finetune import merged_state
 from headway.core.finite import non_finite
@@ -106,7 +106,7 @@ def _own(
         # A constructor checks values; of wrong types Python and torch complain in their own words.
         raise UserError(
             f"{checkpoint.source}: {config['class_path']} cannot be built from its config.json "
-            f"({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+            f"({type(error).__name__}: {one_line(error)[:200]})"
         ) from error
     report = load_weights(
         model, checkpoint.state, source=checkpoint.source, may_miss=getattr(model, "may_miss", ())

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from headway.core.errors import InputError, UserError
+from headway.core.errors import InputError, UserError, one_line
 from headway.core.reading import check_file, read_json
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.rl.data.base import TrajectoryData
@@ -233,7 +233,7 @@ def _check_metadata(folder: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    words = " ".join(str(error).split())
+    words = one_line(error)
     return f"{type(error).__name__}: {words[:200]}" if words else type(error).__name__
 
 
