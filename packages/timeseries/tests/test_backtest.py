@@ -15,19 +15,19 @@ from headway.core.errors import UserError
 from headway.core.training import Adam
 from headway.core.weights import save_pretrained
 from headway.timeseries import Forecaster
+from headway.timeseries.backtesting.candidates import Candidate
+from headway.timeseries.backtesting.origins import across_test_part, last_stretches
+from headway.timeseries.backtesting.recalibration import Recalibration
+from headway.timeseries.backtesting.resampling import BlockBootstrap, usual_block
+from headway.timeseries.backtesting.rolling import Scores, backtest, verdict
 from headway.timeseries.data import panel_of
 from headway.timeseries.data.borders import Borders
 from headway.timeseries.data.panel import Panel, cut, panel_of_table
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.table import read_table
 from headway.timeseries.models import ITransformer, NLinear, QuantileForecaster
+from headway.timeseries.prediction.predictor import as_predictor
 from headway.timeseries.verbs import candidates
-from headway.timeseries.verbs.candidates import Candidate
-from headway.timeseries.verbs.loading import as_predictor
-from headway.timeseries.verbs.origins import across_test_part, last_stretches
-from headway.timeseries.verbs.recalibration import Recalibration
-from headway.timeseries.verbs.resampling import BlockBootstrap, usual_block
-from headway.timeseries.verbs.rolling import Scores, backtest, verdict
 
 
 def made(name: str, panel: Panel, train: np.ndarray) -> Candidate:

@@ -20,7 +20,7 @@ from headway.timeseries.data.frames import read_frame
 from headway.timeseries.data.gluonts import panel_of_entries
 from headway.timeseries.data.ts_file import read_ts
 from headway.timeseries.models import Informer, NLinear
-from headway.timeseries.verbs.notes import check_notes
+from headway.timeseries.prediction.notes import check_notes
 
 TEXT = panel(50).to_csv(index=False)
 

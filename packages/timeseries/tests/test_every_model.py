@@ -12,6 +12,7 @@ from headway.core.errors import UserError
 from headway.core.mixers import WindowAttention
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.timeseries import models as m
+from headway.timeseries.fields import models as f
 
 SMALL = {"context_length": 12, "horizon": 5, "dim": 16, "depth": 1, "heads": 2}
 BUILT: dict[str, Any] = {**SMALL, "variates": 3}
@@ -65,7 +66,7 @@ CASES = {
         inputs=lambda batch, size: (draw(batch, 12, 3), torch.arange(batch)),
     ),
     "FactFormer": Case(
-        make=lambda: m.FactFormer(dim=16, depth=1, heads=2),
+        make=lambda: f.FactFormer(dim=16, depth=1, heads=2),
         inputs=lambda batch, rows: (draw(batch, 1, rows, 8),),
         sizes=(8, 12),
     ),
@@ -73,7 +74,7 @@ CASES = {
         lambda: m.ForecasterClassifier(backbone=itransformer(12), **CLASSES)
     ),
     "GNOT": Case(
-        make=lambda: m.GNOT(dim=16, depth=1, heads=2, experts=2),
+        make=lambda: f.GNOT(dim=16, depth=1, heads=2, experts=2),
         inputs=lambda batch, points: (draw(batch, points, 2), [draw(batch, 7, 3)]),
         sizes=(9, 5, 20),
     ),
@@ -87,11 +88,11 @@ CASES = {
     "NLinear": of_any_series(lambda: m.NLinear(**LENGTHS)),
     "Naive": of_any_series(lambda: m.Naive(**LENGTHS)),
     "PDETransformer": Case(
-        make=lambda: m.PDETransformer(patch=2, dim=16, depth=2, levels=2, heads=2, mixer=WINDOWS),
+        make=lambda: f.PDETransformer(patch=2, dim=16, depth=2, levels=2, heads=2, mixer=WINDOWS),
         inputs=lambda batch, size: (draw(batch, 1, 16, 16), None, draw(batch, 1)),
     ),
     "PDETransformerSC": Case(
-        make=lambda: m.PDETransformerSC(patch=2, dim=16, depth=(1, 1, 1), heads=2, window=4),
+        make=lambda: f.PDETransformerSC(patch=2, dim=16, depth=(1, 1, 1), heads=2, window=4),
         inputs=lambda batch, size: (draw(batch, 1, 16, 16),),
     ),
     "PatchTST": of_any_series(lambda: m.PatchTST(**SMALL, patch=4, stride=2)),
@@ -107,7 +108,7 @@ CASES = {
         lambda: m.StudentTForecaster(backbone=itransformer(), hidden=8)
     ),
     "SwinLSTM": Case(
-        make=lambda: m.SwinLSTM(dim=16, heads=2),
+        make=lambda: f.SwinLSTM(dim=16, heads=2),
         inputs=lambda batch, size: (draw(batch, 3, 1, 16, 16).sigmoid(),),
     ),
     "TRADES": Case(
@@ -125,7 +126,7 @@ CASES = {
 
 
 def test_every_model_has_a_case() -> None:
-    assert CASES.keys() == set(m.list_models())
+    assert CASES.keys() == {*m.list_models(), *f.list_models()}
 
 
 @pytest.mark.parametrize("name", CASES)

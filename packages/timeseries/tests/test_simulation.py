@@ -6,19 +6,19 @@ import pytest
 import torch
 
 from headway.core.errors import UserError
-from headway.timeseries.metrics.fields import relative_error
-from headway.timeseries.models.simulator import Persistence, Stencil
-from headway.timeseries.simulation.darcy import conductances, darcy, outflow
-from headway.timeseries.simulation.equations import BurgersFlow, TracerFlow
-from headway.timeseries.simulation.flows import (
+from headway.timeseries.fields.metrics import relative_error
+from headway.timeseries.fields.models.simulator import Persistence, Stencil
+from headway.timeseries.fields.simulation.darcy import conductances, darcy, outflow
+from headway.timeseries.fields.simulation.equations import BurgersFlow, TracerFlow
+from headway.timeseries.fields.simulation.flows import (
     advection_diffusion,
     burgers,
     burgers_plane,
     random_fields,
     wave_numbers,
 )
-from headway.timeseries.simulation.scattered import ScatteredDarcy
-from headway.timeseries.simulation.trajectories import Simulations
+from headway.timeseries.fields.simulation.scattered import ScatteredDarcy
+from headway.timeseries.fields.simulation.trajectories import Simulations
 
 
 def test_a_wave_moves_and_fades_as_it_must() -> None:

@@ -11,11 +11,11 @@ from wide_tables import panel
 
 from headway.core.cli.main import main
 from headway.core.weights import save_pretrained
+from headway.timeseries.backtesting.least_squares import fit_nlinear
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.table import read_table
 from headway.timeseries.models import ITransformer, Naive, NLinear
-from headway.timeseries.verbs.least_squares import fit_nlinear
-from headway.timeseries.verbs.loading import as_predictor
+from headway.timeseries.prediction.predictor import as_predictor
 
 
 @pytest.fixture

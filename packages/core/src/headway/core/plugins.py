@@ -35,7 +35,9 @@ class Domain:
             verbs of the same name, which choose the domain by the checkpoint.
         adapters: ``module:object`` of each weight adapter, or of a tuple of them (see
             ``headway.core.weights``).
-        models: ``module:function`` that returns the names that ``headway ls models`` shows.
+        models: ``module:function`` of each function that returns the names that ``headway ls models`` shows.
+        moves: Today's import path of modules and classes by the one that they had once (see
+            ``headway.core.moves``).
         requires: Third-party modules that the extra installs and that a verb or a recipe needs.
     """
 
@@ -43,7 +45,8 @@ class Domain:
     help: str
     verbs: Mapping[str, Verb] = field(default_factory=dict)
     adapters: tuple[str, ...] = ()
-    models: str | None = None
+    models: tuple[str, ...] = ()
+    moves: Mapping[str, str] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
 
 

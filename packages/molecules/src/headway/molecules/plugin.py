@@ -6,7 +6,7 @@ domain = Domain(
     name="molecules",
     help="Generation of molecules with a Llama over SMILES.",
     adapters=("headway.molecules.weights.hugging_face:adapter",),
-    models="headway.molecules.models:list_models",
+    models=("headway.molecules.models:list_models",),
     requires=("lightning", "rdkit"),
     verbs={
         "sample": Verb(

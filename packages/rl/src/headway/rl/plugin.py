@@ -6,7 +6,7 @@ domain = Domain(
     name="rl",
     help="Decision transformers and behaviour cloning on recorded trajectories.",
     adapters=("headway.rl.weights.hugging_face:adapter",),
-    models="headway.rl.models:list_models",
+    models=("headway.rl.models:list_models",),
     requires=("lightning", "gymnasium"),
     verbs={
         "rollout": Verb(

@@ -6,7 +6,7 @@ domain = Domain(
     name="speech",
     help="Speech recognition with the Conformer and CTC.",
     adapters=("headway.speech.weights.hugging_face:adapter",),
-    models="headway.speech.models:list_models",
+    models=("headway.speech.models:list_models",),
     requires=("lightning", "torchaudio", "soundfile"),
     verbs={
         "transcribe": Verb(

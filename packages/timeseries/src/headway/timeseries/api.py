@@ -15,8 +15,8 @@ from headway.timeseries.data.panel import Covariates, Panel, check_series, cut, 
 from headway.timeseries.data.steps import parse_step
 from headway.timeseries.data.table import read_stamps
 from headway.timeseries.models.base import Forecaster as Model
-from headway.timeseries.verbs.loading import Predictor, load_predictor
-from headway.timeseries.verbs.panels import forecast_panel, panel_covariates
+from headway.timeseries.prediction.panels import forecast_panel, panel_covariates
+from headway.timeseries.prediction.predictor import Predictor, load_predictor
 
 if TYPE_CHECKING:
     from headway.timeseries.tasks import ForecastLoss

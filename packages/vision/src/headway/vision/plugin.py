@@ -9,7 +9,7 @@ domain = Domain(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",
     ),
-    models="headway.vision.models:list_models",
+    models=("headway.vision.models:list_models",),
     requires=("lightning", "torchvision", "PIL", "sklearn", "scipy", "pycocotools"),
     verbs={
         "predict": Verb(

@@ -4,18 +4,21 @@ import argparse
 import functools
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace
+from jsonargparse import Namespace, get_loader, set_loader
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from yaml import YAMLError
 
 from headway.core.cli.explain_config import explain
 from headway.core.cli.main import is_out_of_memory
 from headway.core.errors import UserError, one_line
 from headway.core.files import atomic_write
+from headway.core.moves import moved, moves
 from headway.core.training import DataModule, Task
 from headway.core.training.checkpoint_io import use_atomic_checkpoints
 from headway.core.weights.config import write_argument
@@ -28,6 +31,22 @@ DEFAULTS: dict[str, Any] = {
     "enable_model_summary": False,
     "log_every_n_steps": 10,
 }
+
+
+def load_recipe(text: str) -> Any:
+    """Returns what a recipe or an option says, class paths of earlier releases as they are today."""
+    return _today(get_loader("yaml")(text), moves())
+
+
+def _today(value: Any, table: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _today(item, table) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_today(item, table) for item in value]
+    return moved(value, table) if isinstance(value, str) and value.startswith("headway.") else value
+
+
+set_loader("recipe", load_recipe, exceptions=(YAMLError,))
 
 
 class RecipeParser(LightningArgumentParser):
@@ -65,7 +84,11 @@ class RecipeCLI(LightningCLI):
                 trainer_defaults=DEFAULTS,
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
-                parser_kwargs={"exit_on_error": False, "allow_abbrev": False},
+                parser_kwargs={
+                    "parser_mode": "recipe",
+                    "exit_on_error": False,
+                    "allow_abbrev": False,
+                },
                 args=args,
                 run=False,
             )

@@ -81,11 +81,10 @@ def _recipes() -> list[Row]:
 def _models() -> list[Row]:
     rows = []
     for domain in domains().values():
-        if domain.models is None:
-            continue
-        module, _, function = domain.models.partition(":")
-        names = getattr(importlib.import_module(module), function)()
-        rows += [{"name": f"{domain.name}/{name}"} for name in names]
+        for place in domain.models:
+            module, _, function = place.partition(":")
+            names = getattr(importlib.import_module(module), function)()
+            rows += [{"name": f"{domain.name}/{name}"} for name in names]
     return rows
 
 

@@ -1,32 +1,32 @@
 """Token mixers: how tokens exchange information. ``(dim, heads, *, ...)``; one call signature for all."""
 
-from headway.core.mixers.additive_attention import AdditiveAttention
-from headway.core.mixers.auto_correlation import AutoCorrelation, AutoCorrelationCross
 from headway.core.mixers.base import TokenMixer
-from headway.core.mixers.convolution import ConvolutionMixer
-from headway.core.mixers.cross_attention import CrossAttention
-from headway.core.mixers.decays import FixedDecay, LearnedDecay
-from headway.core.mixers.deformable_attention import DeformableAttention
-from headway.core.mixers.factorized_attention import FactorizedAttention
-from headway.core.mixers.feature_maps import (
+from headway.core.mixers.convolutional.convolution import ConvolutionMixer
+from headway.core.mixers.convolutional.gated_convolution import GatedConvolutionMixer
+from headway.core.mixers.convolutional.pooling import PoolingMixer
+from headway.core.mixers.kernelized.decays import FixedDecay, LearnedDecay
+from headway.core.mixers.kernelized.factorized_attention import FactorizedAttention
+from headway.core.mixers.kernelized.feature_maps import (
     EluPlusOne,
     FeatureMap,
     RandomFeatures,
     ReLUFeatures,
 )
-from headway.core.mixers.fourier import FourierMixer
-from headway.core.mixers.gated_convolution import GatedConvolutionMixer
-from headway.core.mixers.legendre_memory import LegendreMemory
-from headway.core.mixers.linear_attention import LinearAttention
-from headway.core.mixers.neighbourhood_attention import NeighbourhoodAttention
-from headway.core.mixers.normalized_linear import NormalizedLinearCrossAttention
-from headway.core.mixers.pooling import PoolingMixer
-from headway.core.mixers.positioned import PositionedCrossAttention, PositionedSelfAttention
-from headway.core.mixers.probsparse import ProbSparseAttention, ProbSparseCrossAttention
-from headway.core.mixers.score_residual_attention import ScoreResidualAttention
-from headway.core.mixers.selective_scan import SelectiveScan
-from headway.core.mixers.self_attention import SelfAttention
-from headway.core.mixers.window_attention import WindowAttention
+from headway.core.mixers.kernelized.linear_attention import LinearAttention
+from headway.core.mixers.kernelized.normalized_linear import NormalizedLinearCrossAttention
+from headway.core.mixers.recurrent.legendre_memory import LegendreMemory
+from headway.core.mixers.recurrent.selective_scan import SelectiveScan
+from headway.core.mixers.softmax.additive_attention import AdditiveAttention
+from headway.core.mixers.softmax.cross_attention import CrossAttention
+from headway.core.mixers.softmax.positioned import PositionedCrossAttention, PositionedSelfAttention
+from headway.core.mixers.softmax.score_residual_attention import ScoreResidualAttention
+from headway.core.mixers.softmax.self_attention import SelfAttention
+from headway.core.mixers.sparse.deformable_attention import DeformableAttention
+from headway.core.mixers.sparse.neighbourhood_attention import NeighbourhoodAttention
+from headway.core.mixers.sparse.probsparse import ProbSparseAttention, ProbSparseCrossAttention
+from headway.core.mixers.sparse.window_attention import WindowAttention
+from headway.core.mixers.spectral.auto_correlation import AutoCorrelation, AutoCorrelationCross
+from headway.core.mixers.spectral.fourier import FourierMixer
 
 __all__ = [
     "AdditiveAttention",

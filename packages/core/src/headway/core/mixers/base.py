@@ -161,3 +161,14 @@ def check_rotation(mixer: TokenMixer, position: Position | None) -> None:
             f"{type(mixer).__name__} has no scores that {type(position).__name__} could add to; "
             "use a rotation (Rotary), or SelfAttention"
         )
+
+
+def check_factor(factor: float) -> float:
+    """Returns the factor.
+
+    Raises:
+        UserError: If it is not positive.
+    """
+    if factor <= 0:
+        raise UserError(f"factor must be above 0 (5 in the paper), got {factor}")
+    return factor

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from headway.core.figures import new_figure
 from headway.core.files import save_figure
 from headway.core.training.metrics_file import read_metrics
 
@@ -22,11 +23,9 @@ def draw_curves(metrics: Path, picture: Path) -> None:
     panels = [panel for panel in (losses, others) if panel]
     if not panels:
         return
-    # A figure of its own: pyplot would choose a window system and keep a global list.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5 * len(panels), 3.5), layout="constrained")
+    figure = new_figure(5 * len(panels), 3.5)
     FigureCanvasAgg(figure)
     epochs = [(epoch or 0) + 1 for epoch in columns["epoch"]]
     for place, panel in enumerate(panels):

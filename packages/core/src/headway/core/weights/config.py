@@ -13,6 +13,7 @@ from torch import nn
 from headway.core.errors import UserError
 from headway.core.kinds import check_fits
 from headway.core.module import Module
+from headway.core.moves import moved
 from headway.core.plugins import refuse_foreign_package
 
 # Where classes may come from without being named in `allow`.
@@ -126,6 +127,7 @@ def find_class(config: Mapping[str, Any], allow: Collection[str]) -> type:
             f"the configuration names {path}, which is not part of headway; "
             f"if you trust it, pass allow=[{path!r}]"
         )
+    path = moved(path)
     module_name, _, name = path.rpartition(".")
     if path.startswith("headway."):
         refuse_foreign_package(path.split(".")[1], path)

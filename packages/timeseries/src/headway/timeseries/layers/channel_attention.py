@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers import TokenMixer
-from headway.core.mixers.scores import attend, key_padding, split_heads
+from headway.core.mixers.softmax.scores import attend, key_padding, split_heads
 
 
 class ChannelAttention(TokenMixer):

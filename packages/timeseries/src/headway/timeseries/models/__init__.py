@@ -5,36 +5,29 @@ from headway.timeseries.models.autoformer import Autoformer
 from headway.timeseries.models.base import Forecaster
 from headway.timeseries.models.diffusion_ts import DiffusionTS
 from headway.timeseries.models.dlinear import DLinear
-from headway.timeseries.models.factformer import FactFormer
 from headway.timeseries.models.forecaster_classifier import ForecasterClassifier
-from headway.timeseries.models.gnot import GNOT
 from headway.timeseries.models.informer import Informer
 from headway.timeseries.models.itransformer import ITransformer
 from headway.timeseries.models.lmuformer import LMUFormer
 from headway.timeseries.models.lsfan import LSFAN
 from headway.timeseries.models.moment_encoder import MomentEncoder
 from headway.timeseries.models.patchtst import PatchTST
-from headway.timeseries.models.pde_transformer import PDETransformer
-from headway.timeseries.models.pde_transformer_sc import PDETransformerSC
 from headway.timeseries.models.pretrained import pretrained
 from headway.timeseries.models.probabilistic import QuantileForecaster, StudentTForecaster
 from headway.timeseries.models.samformer import SAMformer
 from headway.timeseries.models.series_classifier import SeriesClassifier
 from headway.timeseries.models.simple import Naive, NLinear, SeasonalNaive
-from headway.timeseries.models.swin_lstm import SwinLSTM
 from headway.timeseries.models.timesfm import TimesFM
 from headway.timeseries.models.trades import TRADES
 from headway.timeseries.models.transformer import Transformer
 
 __all__ = [
-    "GNOT",
     "LSFAN",
     "TRADES",
     "ACEFormer",
     "Autoformer",
     "DLinear",
     "DiffusionTS",
-    "FactFormer",
     "Forecaster",
     "ForecasterClassifier",
     "ITransformer",
@@ -43,15 +36,12 @@ __all__ = [
     "MomentEncoder",
     "NLinear",
     "Naive",
-    "PDETransformer",
-    "PDETransformerSC",
     "PatchTST",
     "QuantileForecaster",
     "SAMformer",
     "SeasonalNaive",
     "SeriesClassifier",
     "StudentTForecaster",
-    "SwinLSTM",
     "TimesFM",
     "Transformer",
     "list_models",

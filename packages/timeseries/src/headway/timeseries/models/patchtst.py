@@ -13,7 +13,7 @@ from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import ScoreResidualAttention
-from headway.core.mixers.score_residual_attention import shared_scores
+from headway.core.mixers.softmax.score_residual_attention import shared_scores
 from headway.core.norms import MaskedBatchNorm
 from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory

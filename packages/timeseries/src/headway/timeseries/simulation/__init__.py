@@ -1,1 +1,1 @@
-"""Series and fields that headway makes itself."""
+"""Series that headway makes itself."""

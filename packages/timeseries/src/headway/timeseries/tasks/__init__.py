@@ -2,7 +2,6 @@
 
 from headway.timeseries.tasks.anomalies import DetectAnomalies
 from headway.timeseries.tasks.classification import ClassifySeries
-from headway.timeseries.tasks.fields import PredictFields
 from headway.timeseries.tasks.forecasting import Forecasting
 from headway.timeseries.tasks.generation import GenerateSeries
 from headway.timeseries.tasks.imputation import ImputeSeries
@@ -14,7 +13,6 @@ from headway.timeseries.tasks.losses import (
     SquaredError,
     StudentTLoss,
 )
-from headway.timeseries.tasks.operators import LearnOperator
 from headway.timeseries.tasks.orders import GenerateOrders
 
 __all__ = [
@@ -27,8 +25,6 @@ __all__ = [
     "GenerateOrders",
     "GenerateSeries",
     "ImputeSeries",
-    "LearnOperator",
-    "PredictFields",
     "QuantileLoss",
     "SquaredError",
     "StudentTLoss",

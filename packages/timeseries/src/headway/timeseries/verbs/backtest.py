@@ -13,6 +13,14 @@ from headway.core.cli.counts import check_positive
 from headway.core.errors import UserError
 from headway.core.files import atomic_write, save_figure
 from headway.core.training.invalid import InvalidItems
+from headway.timeseries.backtesting.candidates import Candidate
+from headway.timeseries.backtesting.origins import (
+    STRETCHES,
+    Origins,
+    across_test_part,
+    last_stretches,
+)
+from headway.timeseries.backtesting.rolling import REFERENCE, Scores, backtest, verdict
 from headway.timeseries.data.borders import find_borders, parse_borders
 from headway.timeseries.data.panel import (
     Covariates,
@@ -23,12 +31,9 @@ from headway.timeseries.data.panel import (
 )
 from headway.timeseries.data.protocol import FULL
 from headway.timeseries.pictures import backtest_figure
+from headway.timeseries.prediction.panels import panel_covariates
+from headway.timeseries.prediction.predictor import Predictor, add_freq, load_predictor
 from headway.timeseries.verbs import candidates
-from headway.timeseries.verbs.candidates import Candidate
-from headway.timeseries.verbs.loading import Predictor, add_freq, load_predictor
-from headway.timeseries.verbs.origins import STRETCHES, Origins, across_test_part, last_stretches
-from headway.timeseries.verbs.panels import panel_covariates
-from headway.timeseries.verbs.rolling import REFERENCE, Scores, backtest, verdict
 
 SIMPLE = ("naive", "seasonal", "mean", "nlinear", "autoets", "lightgbm")
 USUAL = ("naive", "seasonal", "mean", "nlinear")

@@ -21,7 +21,7 @@ from headway.timeseries.data.frames import write_frame
 from headway.timeseries.data.padding import pad_series
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.ts_file import LabelledSeries, read_ts
-from headway.timeseries.verbs.notes import read_notes
+from headway.timeseries.prediction.notes import read_notes
 
 RECIPE = "timeseries/transformer_vowels"
 

@@ -17,8 +17,12 @@ from headway.timeseries.data.labels import labels_of
 from headway.timeseries.data.table import SeriesTable, read_table
 from headway.timeseries.metrics.step_scores import StepScores
 from headway.timeseries.pictures import anomaly_figure
-from headway.timeseries.verbs.loading import add_freq
-from headway.timeseries.verbs.windows import Reconstructor, load_reconstructor, one_output
+from headway.timeseries.prediction.predictor import add_freq
+from headway.timeseries.prediction.reconstructor import (
+    Reconstructor,
+    load_reconstructor,
+    one_output,
+)
 
 RECIPE = "timeseries/anomalies_ucr"
 

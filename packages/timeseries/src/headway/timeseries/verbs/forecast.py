@@ -21,8 +21,8 @@ from headway.timeseries.data.panel import Panel, panel_of
 from headway.timeseries.data.table import SeriesTable, read_table, write_table
 from headway.timeseries.metrics import interval_levels
 from headway.timeseries.pictures import forecast_figure, panel_figure
-from headway.timeseries.verbs.loading import Predictor, add_freq, load_predictor
-from headway.timeseries.verbs.panels import forecast_panel, panel_covariates
+from headway.timeseries.prediction.panels import forecast_panel, panel_covariates
+from headway.timeseries.prediction.predictor import Predictor, add_freq, load_predictor
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

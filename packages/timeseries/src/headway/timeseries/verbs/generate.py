@@ -20,7 +20,7 @@ from headway.core.files import save_figure
 from headway.timeseries.data.frames import write_frame
 from headway.timeseries.models.diffusion_ts import DiffusionTS
 from headway.timeseries.pictures import made_figure
-from headway.timeseries.verbs.notes import read_notes
+from headway.timeseries.prediction.notes import read_notes
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

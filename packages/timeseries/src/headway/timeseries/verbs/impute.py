@@ -16,8 +16,12 @@ from headway.timeseries.data.clock import FIRST_ROW
 from headway.timeseries.data.frames import PARQUET, read_frame, write_frame
 from headway.timeseries.data.table import SeriesTable, read_stamps, read_table
 from headway.timeseries.pictures import filled_figure, stretches
-from headway.timeseries.verbs.loading import add_freq
-from headway.timeseries.verbs.windows import Reconstructor, load_reconstructor, one_output
+from headway.timeseries.prediction.predictor import add_freq
+from headway.timeseries.prediction.reconstructor import (
+    Reconstructor,
+    load_reconstructor,
+    one_output,
+)
 
 RECIPE = "timeseries/imputation_ett"
 

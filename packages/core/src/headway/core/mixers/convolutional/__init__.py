@@ -1,0 +1,1 @@
+"""Mixers whose weights are the same at each place, near it."""

@@ -1,0 +1,1 @@
+"""Mixers with a state that goes from token to token."""

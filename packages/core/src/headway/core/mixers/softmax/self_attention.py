@@ -1,0 +1,195 @@
+"""Self-attention."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from headway.core.cache import Cache, KeyValueCache
+from headway.core.dropout import Dropout
+from headway.core.errors import UserError
+from headway.core.layout import Layout
+from headway.core.linear import FusedLinear
+from headway.core.mixers.base import TokenMixer, check_heads
+from headway.core.mixers.softmax.scores import attend, attend_to_cache, key_padding, split_heads
+from headway.core.positions import Position
+
+
+class SelfAttention(TokenMixer):
+    """Multi-head softmax attention of the tokens among themselves.
+
+    Args:
+        dim: Channels of a token.
+        heads: Heads of the queries.
+        kv_heads: Heads of keys and values, a divisor of ``heads`` (grouped-query attention).
+        head_dim: Width of a head; ``dim / heads`` if None.
+        causal: Whether a token sees only itself and what came before.
+        window: How far a token sees, in tokens to either side (to the left if causal); all if None.
+        position: Builds what turns places into rotations or biases, ``(heads, head_dim)``.
+        norm: Builds the norm of queries and keys within each head, ``(head_dim)``.
+        qkv_bias: Whether queries, keys and values have a learned bias.
+        out_bias: Whether the output projection has one.
+        dropout: Probability of dropping an attention weight in training.
+        out_dropout: Probability of dropping an output channel in training.
+
+    Shape:
+        x: (B, N, dim). bias, mask: broadcastable to (B, heads, N, N). Output: (B, N, dim).
+
+    Raises:
+        UserError: If the heads do not divide ``dim``, or ``kv_heads`` not ``heads``.
+
+    Source:
+        Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; windows: Beltagy et al. 2020,
+        https://arxiv.org/abs/2004.05150; grouped queries: Ainslie et al. 2023,
+        https://arxiv.org/abs/2305.13245; query and key norms: Dehghani et al. 2023,
+        https://arxiv.org/abs/2302.05442.
+    """
+
+    supports: ClassVar[frozenset[str]] = frozenset(
+        {"lengths", "valid", "offsets", "prefix", "causal", "sizes"}
+    )
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        kv_heads: int | None = None,
+        head_dim: int | None = None,
+        causal: bool = False,
+        window: int | None = None,
+        position: Callable[[int, int], Position] | None = None,
+        norm: Callable[[int], nn.Module] | None = None,
+        qkv_bias: bool = True,
+        out_bias: bool = True,
+        dropout: float = 0.0,
+        out_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.head_dim = check_heads(dim, heads, head_dim)
+        self.heads, self.kv_heads = heads, kv_heads if kv_heads is not None else heads
+        if self.kv_heads < 1 or heads % self.kv_heads:
+            raise UserError(f"kv_heads {self.kv_heads} must divide heads {heads}")
+        if window is not None and window < 0:
+            raise UserError(
+                f"window is {window}; a reach is 0 or more tokens, or None for no limit"
+            )
+        self.causal, self.window, self.dropout = causal, window, dropout
+        inner, kv_inner = heads * self.head_dim, self.kv_heads * self.head_dim
+        self.qkv = FusedLinear(dim, {"q": inner, "k": kv_inner, "v": kv_inner}, bias=qkv_bias)
+        # Kept here: a toolbox may put another module in the place of `qkv`.
+        self.sizes = [inner, kv_inner, kv_inner]
+        self.query_norm = norm(self.head_dim) if norm is not None else None
+        self.key_norm = norm(self.head_dim) if norm is not None else None
+        self.position = position(heads, self.head_dim) if position is not None else None
+        self.projection = nn.Linear(inner, dim, bias=out_bias)
+        self.out_dropout = Dropout(out_dropout)
+
+    def _split(self, x: Tensor) -> list[Tensor]:
+        """Returns queries, keys and values, (B, heads, N, head_dim) each, as views."""
+        return split_heads(self.head_dim, *self.qkv(x).split(self.sizes, dim=-1))
+
+    def mix(
+        self,
+        x: Tensor,
+        layout: Layout,
+        *,
+        bias: Tensor | None,
+        mask: Tensor | None,
+        cache: Cache | None,
+    ) -> Tensor:
+        """Attends."""
+        query, key, value = self._split(x)
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        options: dict[str, Any] = {}
+        content = query
+        places = key_places = first = values = None
+        if self.position is not None:
+            places = key_places = query_positions(layout, x.shape[1], x.device, cache)
+            query, key = self.position.rotate(query, key, places, places)
+        if cache is not None:
+            if not isinstance(cache, KeyValueCache) or not self.causal:
+                raise UserError("step by step needs causal=True and the cache of init_cache()")
+            if layout.valid is not None:
+                raise UserError("with a cache, padding is on the right: Layout.lengths, not valid")
+            key, value, first = cache.append(key, value, layout.lengths)
+            options["mask"] = mask
+            if self.position is not None:
+                key_places = cache_positions(key.shape[2], layout, x.device)
+        else:
+            options = {"causal": self.causal, "window": self.window, **key_padding(layout, mask)}
+        if layout.sizes is not None:
+            # A merged token counts as often as the tokens it stands for (Bolya et al. 2022, eq. 1).
+            bias = add_bias(bias, layout.sizes.to(query.dtype).log()[:, None, None, :])
+        if self.position is not None and places is not None and key_places is not None:
+            prefix = layout.prefix if cache is None else 0
+            spec: dict[str, Any] = {}
+            if cache is None and in_order(layout) and not x.is_cpu:
+                spec = self.position.distance_spec(content, key.shape[2])
+            if not spec:
+                spec = self.position.bias_spec(content, places, key_places, prefix=prefix)
+            bias = add_bias(bias, spec.pop("bias", None))
+            options.update(spec)
+            if self.position.adds_values:
+                seen = {"query_positions": places, "key_positions": key_places, "prefix": prefix}
+                values = partial(self.position.values, **seen)
+        options["bias"] = bias
+        if first is None:
+            out = attend(self, query, key, value, self.dropout, options, values)
+        else:
+            tensors = (query, key, value, first)
+            out = attend_to_cache(self, *tensors, self.window, self.dropout, options, values)
+        return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
+
+    def init_cache(
+        self,
+        batch: int,
+        max_length: int,
+        dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
+    ) -> KeyValueCache:
+        """Returns an empty cache of keys and values."""
+        return KeyValueCache(
+            batch=batch,
+            heads=self.kv_heads,
+            max_length=max_length,
+            head_dim=self.head_dim,
+            dtype=dtype or self.qkv.weight.dtype,
+            device=device or self.qkv.weight.device,
+        )
+
+
+def in_order(layout: Layout) -> bool:
+    """Whether places count the tokens one by one, anew in each packed item."""
+    flat = layout.grid is None or (len(layout.grid) == 1 and layout.offsets is None)
+    moved = (layout.positions, layout.valid, layout.levels)
+    return flat and layout.prefix == 0 and all(x is None for x in moved)
+
+
+def query_positions(
+    layout: Layout, tokens: int, device: torch.device, cache: Cache | None
+) -> Tensor:
+    """Returns where the new tokens sit: behind those that a cache has seen."""
+    places = layout.token_positions(tokens, device)
+    if cache is not None and layout.positions is None:
+        places = places + cache.lengths[:, None, None]
+    return places
+
+
+def cache_positions(tokens: int, layout: Layout, device: torch.device) -> Tensor:
+    """Returns the places of the keys in a cache: the order in which they came."""
+    if layout.positions is not None:
+        raise UserError(
+            "a cache with a bias of positions needs tokens in order, not layout.positions"
+        )
+    return torch.arange(tokens, device=device, dtype=torch.float32)[None, :, None]
+
+
+def add_bias(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Adds two biases of which either may be missing."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first + second

@@ -1,0 +1,145 @@
+"""Attention to a few learned places of several maps."""
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from headway.core.dropout import Dropout
+from headway.core.errors import UserError
+from headway.core.layout import Layout
+from headway.core.mixers.base import TokenMixer, check_heads
+from headway.core.mixers.softmax.positioned import placed
+from headway.core.ops import deformable_attention
+from headway.core.systems import system
+from headway.core.taps import tap
+
+
+@system(
+    id=None,
+    name="Deformable DETR attention",
+    paper="https://arxiv.org/abs/2010.04159",
+    claim="a query reads a few places around its own, which it chooses itself, of maps of several scales",
+    test="packages/core/tests/parts/mixers/sparse/test_deformable.py",
+)
+class DeformableAttention(TokenMixer):
+    """Weighted sum of values at a few places of several maps, chosen and weighted by the query.
+
+    The places are steps away from the query's own place: ``layout.positions``, rows and columns from 0
+    to 1 (no grid beside them), or the centres of the tokens of its grid or levels. The maps are the
+    context, or the tokens themselves without one. Queries read their tokens plus ``layout.embedding``,
+    values the tokens alone; there are no keys. Padding of the memory counts as zeros.
+
+    Args:
+        dim: Channels of a token.
+        heads: Heads.
+        levels: Maps of the memory.
+        points: Places per head and map.
+        context_dim: Channels of a context token; ``dim`` if None.
+        head_dim: Width of a head; ``dim / heads`` if None.
+        out_dropout: Probability of dropping an output channel in training.
+
+    Shape:
+        x: (B, N, dim). context: (B, M, context_dim). Output: (B, N, dim).
+
+    Raises:
+        UserError: If the queries have no places, or the memory another number of maps than ``levels``.
+
+    Source:
+        Zhu et al. 2021 (Deformable DETR), https://arxiv.org/abs/2010.04159, section 4.1.
+    """
+
+    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "embedding"})
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        levels: int = 4,
+        points: int = 4,
+        context_dim: int | None = None,
+        head_dim: int | None = None,
+        out_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.head_dim = check_heads(dim, heads, head_dim)
+        self.heads, self.levels, self.points = heads, levels, points
+        inner = heads * self.head_dim
+        self.offsets = nn.Linear(dim, heads * levels * points * 2)
+        self.weights = nn.Linear(dim, heads * levels * points)
+        self.v = nn.Linear(context_dim or dim, inner)
+        self.projection = nn.Linear(inner, dim)
+        self.out_dropout = Dropout(out_dropout)
+        # As in the paper: at first all places weigh the same, and each head looks into a direction of
+        # its own, point by point farther.
+        for layer in (self.offsets, self.weights):
+            nn.init.zeros_(layer.weight)
+        nn.init.zeros_(self.weights.bias)
+        angles = torch.arange(heads) * (2.0 * math.pi / heads)
+        ways = torch.stack([angles.cos(), angles.sin()], dim=-1)
+        ways = ways / ways.abs().amax(dim=-1, keepdim=True)
+        steps = ways[:, None, None] * torch.arange(1.0, points + 1.0)[:, None]
+        with torch.no_grad():
+            self.offsets.bias.copy_(steps.expand(heads, levels, points, 2).flatten())
+
+    def mix(
+        self,
+        x: Tensor,
+        layout: Layout,
+        *,
+        context: Tensor | None,
+        context_layout: Layout | None,
+    ) -> Tensor:
+        """Reads the places."""
+        memory, maps = (x, layout) if context is None else (context, context_layout or Layout())
+        sides = _grids(maps)
+        if len(sides) != self.levels or maps.prefix or maps.offsets is not None:
+            raise UserError(
+                f"DeformableAttention(levels={self.levels}) needs a memory of {self.levels} maps and "
+                f"nothing else, got maps {sides} and prefix {maps.prefix}; say levels= in its Layout"
+            )
+        value = self.v(memory)
+        real = maps.token_mask(memory.shape[1])
+        if real is not None:
+            value = value.masked_fill(~real[..., None], 0.0)
+        query = placed(x, layout)
+        shape = (self.heads, self.levels, self.points)
+        weights = self.weights(query).unflatten(2, (self.heads, -1)).softmax(dim=-1)
+        weights = weights.unflatten(3, shape[1:]).to(value.dtype)
+        tap(self, "weights", weights)
+        # Places in float32: half precision tells apart fewer of them than a map has tokens.
+        steps = self.offsets(query).float().unflatten(2, (*shape, 2))
+        sizes = torch.tensor([side[::-1] for side in sides], dtype=torch.float32, device=x.device)
+        locations = _places(layout, x.device)[:, :, None, None, None] + steps / sizes[:, None]
+        tap(self, "locations", locations)
+        dtype = torch.promote_types(value.dtype, locations.dtype)
+        out = deformable_attention(
+            value.unflatten(2, (self.heads, -1)).to(dtype),
+            locations.to(dtype),
+            weights.to(dtype),
+            levels=sides,
+        )
+        return self.out_dropout(self.projection(out.to(value.dtype)))
+
+
+def _grids(layout: Layout) -> tuple[tuple[int, ...], ...]:
+    return layout.levels or ((layout.grid,) if layout.grid is not None else ())
+
+
+def _places(layout: Layout, device: torch.device) -> Tensor:
+    """Where the queries are, (x, y) from 0 to 1; (B or 1, N, 2)."""
+    grids = _grids(layout)
+    if (layout.positions is None) != bool(grids) or any(len(grid) != 2 for grid in grids):
+        raise UserError(
+            "DeformableAttention needs the places of its queries: positions (B or 1, N, 2) from 0 to 1 "
+            "or a grid (or levels) of rows and columns in their Layout, not both"
+        )
+    if layout.positions is not None:
+        return layout.positions.float().flip(-1)
+    parts = []
+    for grid in grids:
+        places = Layout(grid=grid).token_positions(grid[0] * grid[1], device)
+        parts.append((places + 0.5) / torch.tensor(grid, device=device))
+    return torch.cat(parts, dim=1).flip(-1)

@@ -1,0 +1,1 @@
+"""Mixers that work on frequencies."""

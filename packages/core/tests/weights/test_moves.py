@@ -1,0 +1,35 @@
+"""Class paths of earlier releases."""
+
+import importlib
+import importlib.util
+
+import pytest
+
+from headway.core.moves import MOVES, moved, moves
+from headway.core.weights.config import build
+
+
+def test_every_move_leads_somewhere_and_its_old_place_is_empty() -> None:
+    for old, new in moves().items():
+        module, _, name = new.rpartition(".")
+        if not name[0].isupper():
+            assert importlib.util.find_spec(new) is not None, new
+            assert importlib.util.find_spec(old) is None, old
+        else:
+            assert hasattr(importlib.import_module(module), name), new
+            assert not hasattr(importlib.import_module(old.rpartition(".")[0]), name), old
+
+
+@pytest.mark.parametrize("old", MOVES)
+def test_a_class_of_a_moved_module_goes_with_it(old: str) -> None:
+    assert moved(f"{old}.Part") == f"{MOVES[old]}.Part"
+
+
+def test_other_paths_stay() -> None:
+    assert moved("headway.core.mixers.SelfAttention") == "headway.core.mixers.SelfAttention"
+    assert moved("torch.nn.Linear") == "torch.nn.Linear"
+
+
+def test_a_configuration_with_an_old_path_is_built() -> None:
+    part = build({"class_path": "headway.core.mixers.decays.FixedDecay", "init_args": {"heads": 2}})
+    assert type(part).__name__ == "FixedDecay"

@@ -1,0 +1,1 @@
+"""Fields on grids and meshes: operators, simulators, and the equations whose solutions they learn."""

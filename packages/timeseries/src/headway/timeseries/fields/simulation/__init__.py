@@ -1,0 +1,1 @@
+"""Fields that headway makes itself, by solving equations."""
