@@ -24,6 +24,7 @@ import pandas as pd
 import torch
 
 from headway.core.training import Adam, RunRecorder, WarmupCosine
+from headway.timeseries.backtesting import candidates
 from headway.timeseries.backtesting.candidates import Candidate
 from headway.timeseries.backtesting.origins import last_stretches
 from headway.timeseries.backtesting.rolling import REFERENCE, backtest, verdict
@@ -33,7 +34,6 @@ from headway.timeseries.data.table import read_table
 from headway.timeseries.models import Forecaster, ITransformer, PatchTST, QuantileForecaster
 from headway.timeseries.prediction.predictor import Predictor, load_predictor
 from headway.timeseries.tasks import Forecasting
-from headway.timeseries.verbs import candidates
 
 HORIZON, CONTEXT, PERIOD = 24, 168, 24
 CALIBRATION, WEEK = 28, 7

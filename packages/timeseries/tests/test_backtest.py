@@ -15,6 +15,7 @@ from headway.core.errors import UserError
 from headway.core.training import Adam
 from headway.core.weights import save_pretrained
 from headway.timeseries import Forecaster
+from headway.timeseries.backtesting import candidates
 from headway.timeseries.backtesting.candidates import Candidate
 from headway.timeseries.backtesting.origins import across_test_part, last_stretches
 from headway.timeseries.backtesting.recalibration import Recalibration
@@ -27,7 +28,6 @@ from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.table import read_table
 from headway.timeseries.models import ITransformer, NLinear, QuantileForecaster
 from headway.timeseries.prediction.predictor import as_predictor
-from headway.timeseries.verbs import candidates
 
 
 def made(name: str, panel: Panel, train: np.ndarray) -> Candidate:

@@ -10,6 +10,7 @@ from panels import series
 
 from headway.core.training import Adam
 from headway.timeseries import Forecaster
+from headway.timeseries.backtesting import candidates
 from headway.timeseries.backtesting.origins import last_stretches
 from headway.timeseries.backtesting.rolling import backtest
 from headway.timeseries.data import ForecastingData, PanelData, Scaler, panel_of
@@ -17,7 +18,6 @@ from headway.timeseries.data.panel import panel_of_table
 from headway.timeseries.data.table import table_of
 from headway.timeseries.models import ITransformer, Naive, NLinear, SeasonalNaive
 from headway.timeseries.prediction.predictor import as_predictor
-from headway.timeseries.verbs import candidates
 
 UNITS = [(1.0, 1e9), (1e-14, 0.0), (1e-14, 1e-7), (1e12, -3e14)]
 

@@ -4,18 +4,20 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import triton
+import torch
 from aot import Case
+from recorder import specialised
 
-from cases import TYPES, tile_in_table
-from headway.core.ops.decode.triton.kernels import merge_kernel, split_kernel
+from cases import tile_in_table
+from headway.core.ops.decode.triton.kernels import Sizes, merge_kernel, split_kernel
 from headway.core.ops.decode.triton.launch import SPLIT
+from headway.core.ops.kernels.constants import padded
+from headway.core.ops.kernels.rows import rows_of
 from headway.core.ops.kernels.tiles import Tile
 
 KERNELS: dict[str, Any] = {"split": split_kernel, "merge": merge_kernel}
 # The typical shape: items times heads of keys, keys, queries per head of keys.
 _HEADS, _KEYS, _GROUPS = 256, 4096, 4
-_TENSORS = {"lengths": "*i64", "partial": "*fp32", "tops": "*fp32", "totals": "*fp32"}
 
 
 def cases(
@@ -44,7 +46,7 @@ def case(
         tile = Tile(16, 0, 4, 3)
     elif tile is None:
         tile = tile_in_table("decode", kernel, arch, dtype, width)
-    block = max(16, triton.next_power_of_2(width))
+    block = padded(width)
     constants: dict[str, Any] = {
         "GROUPS": _GROUPS,
         "D": width,
@@ -54,12 +56,10 @@ def case(
         "BLOCK_T": 16,
         "BLOCK_S": tile.s,
         "SPLIT": SPLIT,
-        "HAS_WINDOW": not plain,
         "PRECISION": "ieee",
-        # A step decodes one token: a launch finds a 1.
-        "T": 1,
     }
-    signature = {name: _type(name, dtype) for name in KERNELS[kernel].arg_names}
+    values, names = _values(dtype, width, plain=plain), KERNELS[kernel].arg_names
+    signature, found, aligned = specialised(names, tuple(values[n] for n in names if n in values))
     size, parts = 4 if single else 2, _KEYS // SPLIT
     rows = 2 * _HEADS * _GROUPS * width * size
     partial = _HEADS * _GROUPS * parts * (width + 2) * 4
@@ -75,8 +75,8 @@ def case(
         dtype=dtype,
         width=width,
         signature=signature,
-        constants=constants,
-        aligned=frozenset(n for n, t in signature.items() if t[0] == "*" or n[:7] == "stride_"),
+        constants=found | {name: x for name, x in constants.items() if name in names},
+        aligned=aligned,
         warps=tile.warps,
         stages=tile.stages,
         tensor_cores=kernel == "split",
@@ -89,7 +89,19 @@ def case(
     )
 
 
-def _type(name: str, dtype: str) -> str:
-    if name in ("query", "keys", "values", "out"):
-        return "*" + TYPES[dtype]
-    return "fp32" if name == "scale_log2" else _TENSORS.get(name, "i32")
+def _values(dtype: str, width: int, *, plain: bool) -> dict[str, Any]:
+    """The arguments of both kernels by name, on no device, for a step of one token."""
+    kind, heads = getattr(torch, dtype), 8
+    batch, splits = _HEADS // heads, _KEYS // SPLIT
+    rows = torch.empty(batch, 1, heads * _GROUPS, width, dtype=kind, device="meta").transpose(1, 2)
+    cache = torch.empty(batch, heads, _KEYS, width, dtype=kind, device="meta")
+    partial = torch.empty(_HEADS, splits, _GROUPS, width, device="meta")
+    return {
+        **dict.fromkeys(("query", "out"), rows_of(rows)),
+        **dict.fromkeys(("keys", "values"), rows_of(cache)),
+        **dict.fromkeys(("partial", "tops", "totals"), partial),
+        "lengths": torch.empty(batch, dtype=torch.int64, device="meta"),
+        "scale_log2": 0.5,
+        "sizes": Sizes(heads, 1, _GROUPS, _KEYS, splits),
+        "window": None if plain else 512,
+    }

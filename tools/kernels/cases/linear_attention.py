@@ -4,16 +4,20 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 import triton
 from aot import Case
+from recorder import specialised
 
-from cases import TYPES
+from headway.core.ops.kernels.constants import padded
+from headway.core.ops.kernels.rows import rows_of
 from headway.core.ops.kernels.tiles import Tile
 from headway.core.ops.linear_attention.triton.backward import (
     key_kernel,
     query_kernel,
     value_kernel,
 )
+from headway.core.ops.linear_attention.triton.blocks import Sizes
 from headway.core.ops.linear_attention.triton.forward import output_kernel, state_kernel
 from headway.core.ops.linear_attention.triton.launch import tile_of
 
@@ -26,8 +30,6 @@ KERNELS: dict[str, Any] = {
 }
 # The typical shape: items times heads, and tokens.
 _HEADS, _TOKENS = 64, 4096
-_HALF = ("query", "key", "value", "rows_in", "values_in", "out", "grad_out")
-_SAME = ("grad_query", "grad_key", "grad_value")
 
 
 def cases(
@@ -57,23 +59,16 @@ def case(
     # The states run backwards in the case with all options: those are one more there.
     constants: dict[str, Any] = {
         "D": width,
-        "BLOCK_D": max(16, triton.next_power_of_2(width)),
+        "BLOCK_D": padded(width),
         "BLOCK_T": tile.t,
         "BLOCK_S": tile.s,
-        "HAS_DECAY": not plain,
         "NORMALIZE": not plain,
         "REVERSE": not plain,
         "PRECISION": "ieee",
         "STATE_PRECISION": "ieee" if single else "tf32",
     }
-    if plain:
-        constants |= {"decay": None, "share": None, "extra": None}
-    signature = {name: _type(name, dtype) for name in function.arg_names}
-    aligned = frozenset(
-        name
-        for name, kind in signature.items()
-        if kind.startswith("*") or name.startswith("stride_") or name == "E"
-    )
+    values, names = _values(dtype, width, tile, plain=plain), function.arg_names
+    signature, found, aligned = specialised(names, tuple(values[n] for n in names if n in values))
     loaded, minimal, unfused, flops = _work(kernel, width, tile, 4 if single else 2)
     return Case(
         op="linear_attention",
@@ -83,7 +78,7 @@ def case(
         dtype=dtype,
         width=width,
         signature=signature,
-        constants=constants,
+        constants=found | {name: x for name, x in constants.items() if name in names},
         aligned=aligned,
         warps=tile.warps,
         stages=tile.stages,
@@ -114,8 +109,18 @@ def _work(kernel: str, width: int, tile: Tile, size: int) -> tuple[int, int, int
     return minimal, minimal, unfused, 2 * within + across
 
 
-def _type(name: str, dtype: str) -> str:
-    if name in _HALF or name in _SAME:
-        return "*" + TYPES[dtype]
-    pointers = ("share", "extra", "decay", "states", "sums", "total", "moved")
-    return "*fp32" if name in pointers or name.startswith("grad_") else "i32"
+def _values(dtype: str, width: int, tile: Tile, *, plain: bool) -> dict[str, Any]:
+    """The arguments of all kernels by name, on no device; tokens lie as projections leave them."""
+    rows = torch.empty(8, _TOKENS, 8, width, dtype=getattr(torch, dtype), device="meta")
+    group = rows_of(rows.transpose(1, 2))
+    number = torch.empty(_HEADS, _TOKENS, device="meta")
+    some = None if plain else number
+    halves = ("query", "key", "value", "rows_in", "values_in", "out", "grad_out")
+    grads = ("grad_query", "grad_key", "grad_value")
+    floats = ("states", "sums", "grad_states", "grad_sums", "total", "moved")
+    return {
+        **dict.fromkeys((*halves, *grads), group),
+        **dict.fromkeys(floats, number),
+        **dict.fromkeys(("decay", "share", "extra"), some),
+        "sizes": Sizes(8, _TOKENS, triton.cdiv(_TOKENS, tile.t), width),
+    }

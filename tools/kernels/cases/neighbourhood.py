@@ -5,13 +5,16 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from aot import Case
+from recorder import specialised
 
-from cases import TYPES, tile_in_table
+from cases import tile_in_table
 from headway.core.ops.kernels.tiles import Tile
 from headway.core.ops.neighbourhood.triton.backward import key_value_kernel, query_kernel
 from headway.core.ops.neighbourhood.triton.forward import forward_kernel
 from headway.core.ops.neighbourhood.triton.launch import tile_shape
+from headway.core.ops.neighbourhood.triton.operands import Grid, places_of
 from headway.core.ops.neighbourhood.triton.table import table_kernel
 
 KERNELS: dict[str, Any] = {
@@ -20,21 +23,10 @@ KERNELS: dict[str, Any] = {
     "key_value": key_value_kernel,
     "table": table_kernel,
 }
-_FLOATS = ("lse", "delta", "partial")
-_POINTERS = (
-    "query",
-    "key",
-    "value",
-    "table",
-    "out",
-    "grad_out",
-    "grad_query",
-    "grad_key",
-    "grad_value",
-)
 # The first stage of NAT-Tiny: 56 x 56 tokens, windows of 7 x 7, one head of one item; a sequence has as
 # many tokens.
 _SIDE, _WINDOW = 56, 7
+_BATCH, _HEADS = 64, 2
 # Matrices of rows that stay with a program, and products of a pair of rows.
 _SIDES = {"forward": 2, "query": 3, "key_value": 4, "table": 2}
 _PRODUCTS = {"forward": 2, "query": 3, "key_value": 4, "table": 2}
@@ -78,21 +70,12 @@ def case(
         "BLOCK_ENTRIES": 16,
         "BLOCK_T": tile.t,
         "BLOCK_S": tile.s,
-        "HAS_TABLE": True,
-        "HAS_LENGTHS": not picture,
         "PRECISION": "ieee",
     }
-    if picture:
-        constants["lengths"] = None
-    else:
-        constants["Y"] = 1
-    signature = {name: _type(name, dtype) for name in function.arg_names}
-    aligned = frozenset(
-        name
-        for name in function.arg_names
-        if signature[name].startswith("*") or name.startswith("stride_")
-    )
     sizes = (_SIDE, _SIDE) if picture else (1, _SIDE * _SIDE)
+    values = _values(sizes, dtype, width, padded=not picture)
+    names = function.arg_names
+    signature, found, aligned = specialised(names, tuple(values[n] for n in names if n in values))
     traffic = _traffic(kernel, sizes, tile, 4 if dtype == "float32" else 2, width)
     return Case(
         op="neighbourhood",
@@ -102,7 +85,7 @@ def case(
         dtype=dtype,
         width=width,
         signature=signature,
-        constants={name: x for name, x in constants.items() if name in function.arg_names},
+        constants=found | {name: x for name, x in constants.items() if name in names},
         aligned=aligned,
         warps=tile.warps,
         stages=tile.stages,
@@ -165,11 +148,24 @@ def _rows(size: int, window: int, own: int, step: int, by_keys: bool) -> tuple[i
     return visited, seen
 
 
-def _type(name: str, dtype: str) -> str:
-    if name in _FLOATS:
-        return "*fp32"
-    if name == "lengths":
-        return "*i64"
-    if name == "scale":
-        return "fp32"
-    return "*" + TYPES[dtype] if name in _POINTERS else "i32"
+def _values(sizes: tuple[int, int], dtype: str, width: int, *, padded: bool) -> dict[str, Any]:
+    """The arguments of all kernels by name, on no device; tokens lie as projections leave them."""
+    kind, grid = getattr(torch, dtype), Grid(_BATCH, _HEADS, *sizes)
+    rows = torch.empty((_BATCH, *sizes, _HEADS, width), dtype=kind, device="meta")
+    places = places_of(rows.movedim(3, 1))
+    number = torch.empty(grid, device="meta")
+    tensors = dict.fromkeys(("query", "key", "value"), places)
+    dense = dict.fromkeys(
+        ("out", "grad_out", "grad_query", "grad_key", "grad_value", "table"), rows
+    )
+    floats = dict.fromkeys(("lse", "delta", "partial"), number)
+    lengths = torch.empty(_BATCH, dtype=torch.int64, device="meta") if padded else None
+    return {
+        **tensors,
+        **dense,
+        **floats,
+        "lengths": lengths,
+        "scale": 0.5,
+        "grid": grid,
+        "visits": 7,
+    }

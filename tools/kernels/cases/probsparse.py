@@ -4,17 +4,20 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 import triton
 from aot import Case
+from recorder import specialised
 
-from cases import TYPES, tile_in_table
+from cases import tile_in_table
+from headway.core.ops.kernels.constants import padded
+from headway.core.ops.kernels.rows import rows_of
 from headway.core.ops.kernels.tiles import Tile
 from headway.core.ops.probsparse.triton.measure import measure_kernel
 
 KERNELS: dict[str, Any] = {"measure": measure_kernel}
 # The typical shape: items times heads, tokens, and sampled keys (five times the logarithm).
 _HEADS, _TOKENS, _SAMPLED = 64, 4096, 45
-_TENSORS = {"sample": "*i64", "sample_mask": "*u8", "counts": "*fp32", "out": "*fp32"}
 
 
 def cases(
@@ -42,15 +45,13 @@ def case(
         tile = tile_in_table("probsparse", kernel, arch, dtype, width)
     constants: dict[str, Any] = {
         "D": width,
-        "BLOCK_D": max(16, triton.next_power_of_2(width)),
+        "BLOCK_D": padded(width),
         "BLOCK_T": tile.t,
         "BLOCK_S": tile.s,
-        "HAS_MASK": not plain,
         "PRECISION": "ieee",
     }
-    if plain:
-        constants["sample_mask"] = None
-    signature = {name: _type(name, dtype) for name in KERNELS[kernel].arg_names}
+    values, names = _values(dtype, width, plain=plain), KERNELS[kernel].arg_names
+    signature, found, aligned = specialised(names, tuple(values[n] for n in names if n in values))
     size = 4 if single else 2
     rows, keys = _HEADS * _TOKENS * width * size, _HEADS * _SAMPLED * width * size
     answer = _HEADS * _TOKENS * 4
@@ -64,8 +65,8 @@ def case(
         dtype=dtype,
         width=width,
         signature=signature,
-        constants=constants,
-        aligned=frozenset(n for n, t in signature.items() if t[0] == "*" or n[:7] == "stride_"),
+        constants=found | constants,
+        aligned=aligned,
         warps=tile.warps,
         stages=tile.stages,
         shape=f"B*H {_HEADS}, N {_TOKENS}, {_SAMPLED} keys",
@@ -77,7 +78,17 @@ def case(
     )
 
 
-def _type(name: str, dtype: str) -> str:
-    if name in ("query", "key"):
-        return "*" + TYPES[dtype]
-    return _TENSORS.get(name, "i32")
+def _values(dtype: str, width: int, *, plain: bool) -> dict[str, Any]:
+    """The arguments of the kernel by name, on no device; tokens lie as projections leave them."""
+    rows = torch.empty(8, _TOKENS, 8, width, dtype=getattr(torch, dtype), device="meta")
+    sample = torch.empty(8, _SAMPLED, dtype=torch.int64, device="meta")
+    return {
+        **dict.fromkeys(("query", "key"), rows_of(rows.transpose(1, 2))),
+        "sample": sample,
+        "sample_mask": None if plain else sample.to(torch.uint8),
+        "counts": torch.empty(8, device="meta"),
+        "out": torch.empty(8, 8, _TOKENS, device="meta"),
+        "H": 8,
+        "T": _TOKENS,
+        "U": _SAMPLED,
+    }

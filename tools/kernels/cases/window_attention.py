@@ -7,10 +7,11 @@ from typing import Any
 from aot import Case
 
 from cases import TYPES, tile_in_table
+from headway.core.ops.kernels.constants import padded
 from headway.core.ops.kernels.tiles import Tile
 from headway.core.ops.window_attention.triton.backward import backward_kernel
 from headway.core.ops.window_attention.triton.forward import forward_kernel
-from headway.core.ops.window_attention.triton.launch import block_of, shares_of
+from headway.core.ops.window_attention.triton.launch import shares_of
 
 KERNELS: dict[str, Any] = {"forward": forward_kernel, "backward": backward_kernel}
 _FLOATS = ("lse", "partial_bias", "partial_padding")
@@ -47,9 +48,6 @@ def case(
         "D": width,
         "BLOCK_T": tile.t,
         "BLOCK_D": width,
-        "HAS_BIAS": True,
-        "HAS_PADDING": shifted,
-        "HAS_REGIONS": shifted,
         "PRECISION": "ieee",
     }
     if not shifted:
@@ -87,7 +85,7 @@ def _traffic(kernel: str, width: int, item: int, shifted: bool) -> tuple[int, in
     _, shares = shares_of(total, _HEADS)
     rows = total * _HEADS * _SIZE
     pairs = rows * _SIZE
-    plane = _HEADS * _SIZE * block_of(_SIZE)
+    plane = _HEADS * _SIZE * padded(_SIZE)
     # Queries, keys, values and outputs; backward the gradients of all four too, without the outputs.
     matrices = 4 if kernel == "forward" else 7
     numbers = rows * (8 + (4 if shifted else 0))

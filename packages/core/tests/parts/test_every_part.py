@@ -48,6 +48,7 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     "SelfAttention": (SelfAttention, sequence),
     "SelfAttention-causal": (partial(SelfAttention, causal=True), sequence),
     "SelfAttention-grouped": (partial(SelfAttention, causal=True, window=3, kv_heads=1), sequence),
+    "SelfAttention-chunks": (partial(SelfAttention, chunks=(4, 1), window=(5, None)), sequence),
     "SelfAttention-norm": (partial(SelfAttention, norm=RMSNorm), sequence),
     "Rotary": (partial(SelfAttention, causal=True, position=p.Rotary), sequence),
     "Rotary-picture": (partial(SelfAttention, position=partial(p.Rotary, axes=2)), picture),

@@ -112,7 +112,7 @@ def test_on_a_gpu_tokens_in_order_are_given_by_distance(
 ) -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from headway.core.mixers import self_attention
+    from headway.core.mixers.softmax import self_attention
 
     seen: list[dict[str, object]] = []
 

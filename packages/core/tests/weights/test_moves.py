@@ -31,5 +31,10 @@ def test_other_paths_stay() -> None:
 
 
 def test_a_configuration_with_an_old_path_is_built() -> None:
-    part = build({"class_path": "headway.core.mixers.decays.FixedDecay", "init_args": {"heads": 2}})
+    part = build(
+        {
+            "class_path": "headway.core.mixers.decays.FixedDecay",
+            "init_args": {"dim": 8, "heads": 2, "width": 4},
+        }
+    )
     assert type(part).__name__ == "FixedDecay"

@@ -11,8 +11,8 @@ from headway.core.mixers import (
     PoolingMixer,
     ScoreResidualAttention,
     SelfAttention,
-    score_residual_attention,
 )
+from headway.core.mixers.softmax import score_residual_attention
 from headway.core.mixers.softmax.score_residual_attention import shared_scores
 from headway.core.stacks import Encoder
 

@@ -13,6 +13,7 @@ from headway.core.cli.counts import check_positive
 from headway.core.errors import UserError
 from headway.core.files import atomic_write, save_figure
 from headway.core.training.invalid import InvalidItems
+from headway.timeseries.backtesting import candidates
 from headway.timeseries.backtesting.candidates import Candidate
 from headway.timeseries.backtesting.origins import (
     STRETCHES,
@@ -33,7 +34,6 @@ from headway.timeseries.data.protocol import FULL
 from headway.timeseries.pictures import backtest_figure
 from headway.timeseries.prediction.panels import panel_covariates
 from headway.timeseries.prediction.predictor import Predictor, add_freq, load_predictor
-from headway.timeseries.verbs import candidates
 
 SIMPLE = ("naive", "seasonal", "mean", "nlinear", "autoets", "lightgbm")
 USUAL = ("naive", "seasonal", "mean", "nlinear")

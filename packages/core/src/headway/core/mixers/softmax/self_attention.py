@@ -13,6 +13,7 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
 from headway.core.mixers.base import TokenMixer, check_heads
+from headway.core.mixers.softmax.reach import check_chunks, check_window, chunk_mask
 from headway.core.mixers.softmax.scores import attend, attend_to_cache, key_padding, split_heads
 from headway.core.positions import Position
 
@@ -26,7 +27,10 @@ class SelfAttention(TokenMixer):
         kv_heads: Heads of keys and values, a divisor of ``heads`` (grouped-query attention).
         head_dim: Width of a head; ``dim / heads`` if None.
         causal: Whether a token sees only itself and what came before.
-        window: How far a token sees, in tokens to either side (to the left if causal); all if None.
+        window: How far a token sees, in tokens to either side, or ``(left, right)``; all if None.
+        chunks: Tokens of a chunk, for models that hear while somebody speaks: a token sees its own chunk
+            and those before, or as many of them as ``(size, chunks)`` says. With a cache, whole chunks
+            are given one after the other.
         position: Builds what turns places into rotations or biases, ``(heads, head_dim)``.
         norm: Builds the norm of queries and keys within each head, ``(head_dim)``.
         qkv_bias: Whether queries, keys and values have a learned bias.
@@ -59,7 +63,8 @@ class SelfAttention(TokenMixer):
         kv_heads: int | None = None,
         head_dim: int | None = None,
         causal: bool = False,
-        window: int | None = None,
+        window: int | tuple[int | None, int | None] | None = None,
+        chunks: int | tuple[int, int] | None = None,
         position: Callable[[int, int], Position] | None = None,
         norm: Callable[[int], nn.Module] | None = None,
         qkv_bias: bool = True,
@@ -72,11 +77,8 @@ class SelfAttention(TokenMixer):
         self.heads, self.kv_heads = heads, kv_heads if kv_heads is not None else heads
         if self.kv_heads < 1 or heads % self.kv_heads:
             raise UserError(f"kv_heads {self.kv_heads} must divide heads {heads}")
-        if window is not None and window < 0:
-            raise UserError(
-                f"window is {window}; a reach is 0 or more tokens, or None for no limit"
-            )
-        self.causal, self.window, self.dropout = causal, window, dropout
+        self.window, self.chunks = check_window(window, causal), check_chunks(chunks, causal)
+        self.causal, self.dropout = causal, dropout
         inner, kv_inner = heads * self.head_dim, self.kv_heads * self.head_dim
         self.qkv = FusedLinear(dim, {"q": inner, "k": kv_inner, "v": kv_inner}, bias=qkv_bias)
         # Kept here: a toolbox may put another module in the place of `qkv`.
@@ -111,15 +113,31 @@ class SelfAttention(TokenMixer):
             places = key_places = query_positions(layout, x.shape[1], x.device, cache)
             query, key = self.position.rotate(query, key, places, places)
         if cache is not None:
-            if not isinstance(cache, KeyValueCache) or not self.causal:
-                raise UserError("step by step needs causal=True and the cache of init_cache()")
+            if not isinstance(cache, KeyValueCache) or not (self.causal or self.chunks):
+                raise UserError(
+                    "step by step needs causal=True, or chunks, and the cache of init_cache()"
+                )
             if layout.valid is not None:
                 raise UserError("with a cache, padding is on the right: Layout.lengths, not valid")
             key, value, first = cache.append(key, value, layout.lengths)
             options["mask"] = mask
+            if self.chunks is not None:
+                places = first[:, None] - 1 + torch.arange(x.shape[1], device=x.device)
+                keys = torch.arange(key.shape[2], device=x.device)
+                seen = chunk_mask(places, keys, *self.chunks) & (
+                    keys < cache.lengths[:, None, None]
+                )
+                options["mask"] = both(mask, seen[:, None])
             if self.position is not None:
                 key_places = cache_positions(key.shape[2], layout, x.device)
         else:
+            if self.chunks is not None:
+                if layout.offsets is not None or layout.prefix:
+                    raise UserError(
+                        "chunks count tokens from the first: no packing, no prefix tokens"
+                    )
+                places = torch.arange(x.shape[1], device=x.device)
+                mask = both(mask, chunk_mask(places, places, *self.chunks))
             options = {"causal": self.causal, "window": self.window, **key_padding(layout, mask)}
         if layout.sizes is not None:
             # A merged token counts as often as the tokens it stands for (Bolya et al. 2022, eq. 1).
@@ -137,11 +155,12 @@ class SelfAttention(TokenMixer):
                 seen = {"query_positions": places, "key_positions": key_places, "prefix": prefix}
                 values = partial(self.position.values, **seen)
         options["bias"] = bias
-        if first is None:
+        if first is None or self.chunks is not None:
             out = attend(self, query, key, value, self.dropout, options, values)
         else:
             tensors = (query, key, value, first)
-            out = attend_to_cache(self, *tensors, self.window, self.dropout, options, values)
+            left = self.window[0] if self.window is not None else None
+            out = attend_to_cache(self, *tensors, left, self.dropout, options, values)
         return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
 
     def init_cache(
@@ -193,3 +212,8 @@ def add_bias(first: Tensor | None, second: Tensor | None) -> Tensor | None:
     if first is None or second is None:
         return second if first is None else first
     return first + second
+
+
+def both(first: Tensor | None, second: Tensor) -> Tensor:
+    """What two masks show, of which the first may be missing."""
+    return second if first is None else first & second

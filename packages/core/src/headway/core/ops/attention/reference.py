@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from headway.core.ops.attention.request import Request, autocast_type
+from headway.core.ops.attention.request import Request
 from headway.core.ops.attention.scores import added, allowed, valid_keys
 from headway.core.ops.draws import kept_places
+from headway.core.ops.kernels.operators import autocast_type
 
 
 def reason_against(request: Request) -> str | None:

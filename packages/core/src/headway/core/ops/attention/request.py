@@ -12,6 +12,7 @@ from headway.core.ops.attention.relative_checks import (
     check_relative,
     shape_text,
 )
+from headway.core.ops.kernels.operators import autocast_type
 from headway.core.ops.tracing import readable
 
 Causal = Literal[False, "bottom-right", "top-left"]
@@ -224,14 +225,6 @@ def same_size(first: int, second: int) -> bool:
     from torch.fx.experimental.symbolic_shapes import statically_known_true
 
     return statically_known_true(first == second)
-
-
-def autocast_type(tensor: Tensor) -> torch.dtype | None:
-    """The type that autocast gives to attention's inputs where the tensor lives; None if it is off."""
-    device = tensor.device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
-        return None
-    return torch.get_autocast_dtype(device)
 
 
 def _causal(causal: bool | str) -> Causal:

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.ops.attention.dispatch import BackendError
-from headway.core.ops.attention.request import autocast_type
 from headway.core.ops.deformable_attention import operator, reference
 from headway.core.ops.deformable_attention.native.launch import SOURCE
 from headway.core.ops.kernels.machine import reason_against as reason_against_device
+from headway.core.ops.kernels.operators import autocast_type
 from headway.core.ops.native import reason_against as reason_against_source
 from headway.core.ops.tracing import readable
 

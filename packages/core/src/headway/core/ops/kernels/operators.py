@@ -7,8 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headway.core.ops.attention.request import autocast_type
 from headway.core.ops.mapping import folded
+
+
+def autocast_type(tensor: Tensor) -> torch.dtype | None:
+    """The type that autocast gives to attention's inputs where the tensor lives; None if it is off."""
+    device = tensor.device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return None
+    return torch.get_autocast_dtype(device)
 
 
 def autocast(*tensors: Tensor) -> list[Tensor]:

@@ -9,7 +9,6 @@ keys and values.
 import triton
 import triton.language as tl
 
-from headway.core.ops.attention.triton.operands import head_of
 from headway.core.ops.attention.triton.scores import (
     Limits,
     in_rows,
@@ -20,7 +19,7 @@ from headway.core.ops.attention.triton.scores import (
 from headway.core.ops.attention.triton.shift import along_distances, distance_rows
 from headway.core.ops.attention.triton.statistics import load_statistics
 from headway.core.ops.attention.triton.tile_gradient import grad_of_weights
-from headway.core.ops.kernels.rows import load_rows, store_rows
+from headway.core.ops.kernels.rows import head_of, load_rows, store_rows
 
 
 @triton.jit

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from headway.core.ops.attention.triton.operands import find_block, head_of
+from headway.core.ops.attention.triton.operands import find_block
 from headway.core.ops.attention.triton.scores import (
     in_rows,
     kept,
@@ -12,7 +12,7 @@ from headway.core.ops.attention.triton.scores import (
     tile_scores,
 )
 from headway.core.ops.attention.triton.shift import query_rows, shifted
-from headway.core.ops.kernels.rows import LOG2E, load_rows, store_rows
+from headway.core.ops.kernels.rows import LOG2E, head_of, load_rows, store_rows
 
 
 @triton.jit

@@ -7,7 +7,7 @@ second run gives the same bits.
 import triton
 import triton.language as tl
 
-from headway.core.ops.attention.triton.operands import find_block, head_of
+from headway.core.ops.attention.triton.operands import find_block
 from headway.core.ops.attention.triton.scores import (
     head_scale,
     in_columns,
@@ -19,7 +19,7 @@ from headway.core.ops.attention.triton.scores import (
 )
 from headway.core.ops.attention.triton.shift import query_rows, shifted_columns
 from headway.core.ops.attention.triton.statistics import load_statistics
-from headway.core.ops.kernels.rows import load_rows, store_rows
+from headway.core.ops.kernels.rows import head_of, load_rows, store_rows
 
 
 @triton.jit

@@ -16,16 +16,16 @@ from headway.core.ops.attention.triton.options import (
     Constants,
     constants_of,
     options_of,
-    padded,
-    rows_of,
     shape_of,
 )
 from headway.core.ops.attention.triton.packing import blocks_of
 from headway.core.ops.attention.triton.query import query_kernel
 from headway.core.ops.attention.triton.statistics import delta_kernel
 from headway.core.ops.attention.triton.table import table_kernel
+from headway.core.ops.kernels.constants import padded
 from headway.core.ops.kernels.machine import architecture, on_device
 from headway.core.ops.kernels.memory import dense_rows
+from headway.core.ops.kernels.rows import rows_of
 from headway.core.ops.kernels.tiles import Tile, tile_for
 
 # Programs that the kernels of bias and table are cut into, at least, if there is enough to do; a constant,

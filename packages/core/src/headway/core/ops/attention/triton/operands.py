@@ -9,18 +9,11 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
+from headway.core.ops.kernels.rows import Rows
+
 # Members are tensors and numbers on the side of the launch, pointers and scalars in a kernel.
 _Pointer = Any
 _Scalar = Any
-
-
-class Rows(NamedTuple):
-    """A matrix of rows for each item and head, (B, H, N, D), with neighbouring features side by side."""
-
-    start: _Pointer
-    stride_b: _Scalar
-    stride_h: _Scalar
-    stride_n: _Scalar
 
 
 class Plane(NamedTuple):
@@ -110,12 +103,6 @@ class Shape(NamedTuple):
     H: _Scalar
     T: _Scalar
     S: _Scalar
-
-
-@triton.jit
-def head_of(rows, batch, head):
-    """The matrix of one item and head; batch and head are 64-bit numbers."""
-    return rows.start + batch * rows.stride_b + head * rows.stride_h
 
 
 @triton.jit

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import torch
-import triton
 from torch import Tensor
 
 from headway.core.ops.attention.request import Request
@@ -13,19 +12,15 @@ from headway.core.ops.attention.triton.operands import (
     Options,
     Plane,
     Relative,
-    Rows,
     Shape,
     Table,
 )
 from headway.core.ops.attention.triton.packing import packing_of
+from headway.core.ops.kernels.constants import padded, precision
 from headway.core.ops.kernels.memory import dense_rows
+from headway.core.ops.kernels.rows import rows_of
 
 Constants = dict[str, int | bool | str]
-
-
-def rows_of(tensor: Tensor) -> Rows:
-    """A (B, H, N, D) tensor; it must have neighbouring features side by side."""
-    return Rows(tensor, *tensor.stride()[:3])
 
 
 def shape_of(request: Request) -> Shape:
@@ -61,20 +56,14 @@ def constants_of(request: Request) -> Constants:
     """What kernels are compiled for."""
     query, key, value = request.query, request.key, request.value
     width, value_width = query.shape[3], value.shape[3]
-    exact = query.dtype != torch.float32 or torch.get_float32_matmul_precision() == "highest"
     return {
         "GROUPS": query.shape[1] // key.shape[1],
         "D": width,
         "BLOCK_D": padded(width),
         "DV": value_width,
         "BLOCK_DV": padded(value_width),
-        "PRECISION": "ieee" if exact else "tf32",
+        "PRECISION": precision(query),
     }
-
-
-def padded(width: int) -> int:
-    """The width of a tile that holds rows of this width."""
-    return max(16, triton.next_power_of_2(width))
 
 
 def _plane(tensor: Tensor | None, request: Request) -> Plane | None:

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from headway.core.ops.attention.triton.operands import find_block, head_of
+from headway.core.ops.attention.triton.operands import find_block
 from headway.core.ops.attention.triton.scores import (
     distance,
     head_scale,
@@ -14,7 +14,7 @@ from headway.core.ops.attention.triton.scores import (
 from headway.core.ops.attention.triton.shift import query_rows, shifted, shifted_back
 from headway.core.ops.attention.triton.statistics import load_statistics
 from headway.core.ops.attention.triton.tile_gradient import grad_of_scores
-from headway.core.ops.kernels.rows import load_rows, store_rows
+from headway.core.ops.kernels.rows import head_of, load_rows, store_rows
 
 
 @triton.jit

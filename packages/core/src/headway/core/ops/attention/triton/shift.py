@@ -9,8 +9,7 @@ the same way back.
 import triton
 import triton.language as tl
 
-from headway.core.ops.attention.triton.operands import head_of
-from headway.core.ops.kernels.rows import load_rows
+from headway.core.ops.kernels.rows import head_of, load_rows
 
 
 @triton.jit

@@ -3,8 +3,7 @@
 import triton
 import triton.language as tl
 
-from headway.core.ops.attention.triton.operands import head_of
-from headway.core.ops.kernels.rows import LOG2E, load_rows
+from headway.core.ops.kernels.rows import LOG2E, head_of, load_rows
 
 
 @triton.jit

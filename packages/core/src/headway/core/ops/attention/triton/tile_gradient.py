@@ -3,7 +3,6 @@
 import triton
 import triton.language as tl
 
-from headway.core.ops.attention.triton.operands import head_of
 from headway.core.ops.attention.triton.scores import (
     in_rows,
     kept,
@@ -13,7 +12,7 @@ from headway.core.ops.attention.triton.scores import (
 )
 from headway.core.ops.attention.triton.shift import query_rows, shifted
 from headway.core.ops.attention.triton.statistics import load_statistics
-from headway.core.ops.kernels.rows import load_rows
+from headway.core.ops.kernels.rows import head_of, load_rows
 
 
 @triton.jit

@@ -8,7 +8,6 @@ from headway.core.ops.attention.triton.launch import LAUNCHER, Launcher
 from headway.core.ops.attention.triton.options import (
     constants_of,
     options_of,
-    rows_of,
     shape_of,
 )
 from headway.core.ops.attention.triton.packing import blocks_of
@@ -17,6 +16,7 @@ from headway.core.ops.attention_statistics.triton.received import received_kerne
 from headway.core.ops.attention_statistics.triton.rows import rows_kernel
 from headway.core.ops.kernels.machine import on_device
 from headway.core.ops.kernels.memory import dense_rows
+from headway.core.ops.kernels.rows import rows_of
 
 
 def statistics(question: Question, launcher: Launcher = LAUNCHER) -> AttentionStatistics:

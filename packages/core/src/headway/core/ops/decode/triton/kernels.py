@@ -1,9 +1,21 @@
 """The kernels: partial softmax over a split of the keys, and the merge of the splits."""
 
+from typing import Any, NamedTuple
+
 import triton
 import triton.language as tl
 
-from headway.core.ops.kernels.rows import load_rows, store_rows
+from headway.core.ops.kernels.rows import head_of, load_rows, store_rows
+
+
+class Sizes(NamedTuple):
+    """Heads of keys, new tokens, rows (queries that share a head of keys), keys, and splits of the keys."""
+
+    HKV: Any
+    T: Any
+    ROWS: Any
+    S: Any
+    SPLITS: Any
 
 
 @triton.jit
@@ -16,21 +28,8 @@ def split_kernel(
     tops,
     totals,
     scale_log2,
-    HKV,
-    T,
-    ROWS,
-    S,
-    SPLITS,
-    WINDOW,
-    stride_query_b,
-    stride_query_h,
-    stride_query_t,
-    stride_keys_b,
-    stride_keys_h,
-    stride_keys_s,
-    stride_values_b,
-    stride_values_h,
-    stride_values_s,
+    sizes,
+    window,
     GROUPS: tl.constexpr,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -39,51 +38,51 @@ def split_kernel(
     BLOCK_T: tl.constexpr,
     BLOCK_S: tl.constexpr,
     SPLIT: tl.constexpr,
-    HAS_WINDOW: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """One program per split of the keys of one head of keys: all queries that share it."""
+    HKV, T, ROWS, S, SPLITS = sizes.HKV, sizes.T, sizes.ROWS, sizes.S, sizes.SPLITS
     program = tl.program_id(0)
     split = program % SPLITS
     head = (program // SPLITS) % HKV
     batch = program // (SPLITS * HKV)
     head_64, batch_64 = head.to(tl.int64), batch.to(tl.int64)
     length = tl.load(lengths + batch).to(tl.int32)
-    keys += batch_64 * stride_keys_b + head_64 * stride_keys_h
-    values += batch_64 * stride_values_b + head_64 * stride_values_h
+    key_start = head_of(keys, batch_64, head_64)
+    value_start = head_of(values, batch_64, head_64)
     # Row r is query r % T of head r // T of those that share the keys.
     rows = tl.arange(0, BLOCK_T)
     group, token = rows // T, rows % T
     columns = tl.arange(0, BLOCK_D)
-    places = (head_64 * GROUPS + group) * stride_query_h + token * stride_query_t
+    places = (head_64 * GROUPS + group) * query.stride_h + token * query.stride_n
     query_block = tl.load(
-        query + batch_64 * stride_query_b + places[:, None] + columns[None, :],
+        query.start + batch_64 * query.stride_b + places[:, None] + columns[None, :],
         mask=(rows < ROWS)[:, None] & (columns < D)[None, :],
         other=0.0,
     )
     last = length + token - 1
     end = tl.minimum(tl.minimum(length + T - 1, S), (split + 1) * SPLIT)
     start = split * SPLIT
-    if HAS_WINDOW:
+    if window is not None:
         # The first query sees furthest back.
-        start = tl.maximum(start, (tl.maximum(length - 1 - WINDOW, 0) // BLOCK_S) * BLOCK_S)
+        start = tl.maximum(start, (tl.maximum(length - 1 - window, 0) // BLOCK_S) * BLOCK_S)
     top = tl.full((BLOCK_T,), float("-inf"), tl.float32)
     total = tl.zeros((BLOCK_T,), tl.float32)
     sums = tl.zeros((BLOCK_T, BLOCK_E), tl.float32)
     for start_s in range(start, end, BLOCK_S):
         here = start_s + tl.arange(0, BLOCK_S)
-        key_block = load_rows(keys, here, end, stride_keys_s, D, BLOCK_D)
+        key_block = load_rows(key_start, here, end, keys.stride_n, D, BLOCK_D)
         scores = tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION) * scale_log2
         seen = (here[None, :] <= last[:, None]) & (here < end)[None, :]
-        if HAS_WINDOW:
-            seen = seen & (here[None, :] >= last[:, None] - WINDOW)
+        if window is not None:
+            seen = seen & (here[None, :] >= last[:, None] - window)
         scores = tl.where(seen, scores, float("-inf"))
         new_top = tl.maximum(top, tl.max(scores, axis=1))
         base = tl.where(new_top == float("-inf"), 0.0, new_top)
         weights = tl.exp2(scores - base[:, None])
         decay = tl.exp2(top - base)
         total = total * decay + tl.sum(weights, axis=1)
-        value_block = load_rows(values, here, end, stride_values_s, E, BLOCK_E)
+        value_block = load_rows(value_start, here, end, values.stride_n, E, BLOCK_E)
         sums = sums * decay[:, None]
         sums += tl.dot(weights.to(value_block.dtype), value_block, input_precision=PRECISION)
         top = new_top
@@ -99,19 +98,14 @@ def merge_kernel(
     tops,
     totals,
     out,
-    HKV,
-    T,
-    ROWS,
-    SPLITS,
-    stride_out_b,
-    stride_out_h,
-    stride_out_t,
+    sizes,
     GROUPS: tl.constexpr,
     E: tl.constexpr,
     BLOCK_E: tl.constexpr,
     BLOCK_T: tl.constexpr,
 ):
     """One program per head of keys: its splits from the first to the last."""
+    HKV, T, ROWS, SPLITS = sizes.HKV, sizes.T, sizes.ROWS, sizes.SPLITS
     program = tl.program_id(0)
     head_64, batch_64 = (program % HKV).to(tl.int64), (program // HKV).to(tl.int64)
     first = program.to(tl.int64) * SPLITS
@@ -132,9 +126,9 @@ def merge_kernel(
         top = new_top
     sums = sums / tl.where(total == 0.0, 1.0, total)[:, None]
     columns = tl.arange(0, BLOCK_E)
-    places = (head_64 * GROUPS + rows // T) * stride_out_h + (rows % T) * stride_out_t
+    places = (head_64 * GROUPS + rows // T) * out.stride_h + (rows % T) * out.stride_n
     tl.store(
-        out + batch_64 * stride_out_b + places[:, None] + columns[None, :],
-        sums.to(out.dtype.element_ty),
+        out.start + batch_64 * out.stride_b + places[:, None] + columns[None, :],
+        sums.to(out.start.dtype.element_ty),
         mask=(rows < ROWS)[:, None] & (columns < E)[None, :],
     )

@@ -6,8 +6,11 @@ import torch
 import triton
 from torch import Tensor
 
-from headway.core.ops.decode.triton.kernels import merge_kernel, split_kernel
+from headway.core.ops.decode.triton.kernels import Sizes, merge_kernel, split_kernel
+from headway.core.ops.kernels.constants import padded, precision
 from headway.core.ops.kernels.machine import architecture, on_device
+from headway.core.ops.kernels.memory import dense_rows
+from headway.core.ops.kernels.rows import rows_of
 from headway.core.ops.kernels.tiles import tile_for
 
 # Keys per split; a constant, so that sums do not depend on the device.
@@ -19,7 +22,7 @@ def decode_attention(
     query: Tensor, keys: Tensor, values: Tensor, lengths: Tensor, window: int | None, scale: float
 ) -> Tensor:
     """Runs the kernels; as the reference."""
-    query, keys, values = (x if x.stride(3) == 1 else x.contiguous() for x in (query, keys, values))
+    query, keys, values = (dense_rows(x) for x in (query, keys, values))
     batch, heads, tokens, channels = query.shape
     kv_heads, size, width = values.shape[1:]
     out = query.new_empty((batch, tokens, heads, width)).transpose(1, 2)
@@ -31,38 +34,32 @@ def decode_attention(
     partial = query.new_empty((*shape, width), dtype=torch.float32)
     tops, totals = (query.new_empty(shape, dtype=torch.float32) for _ in range(2))
     single = query.dtype == torch.float32
-    exact = not single or torch.get_float32_matmul_precision() == "highest"
-    padded = triton.next_power_of_2(max(channels, width))
-    tile = tile_for("decode", "split", arch=architecture(query), single=single, width=padded)
+    wider = triton.next_power_of_2(max(channels, width))
+    tile = tile_for("decode", "split", arch=architecture(query), single=single, width=wider)
     constants = {
         "GROUPS": groups,
         "E": width,
-        "BLOCK_E": max(16, triton.next_power_of_2(width)),
-        "BLOCK_T": max(16, triton.next_power_of_2(rows)),
+        "BLOCK_E": padded(width),
+        "BLOCK_T": padded(rows),
     }
+    sizes = Sizes(kv_heads, tokens, rows, size, splits)
     split: Any = split_kernel
     merge: Any = merge_kernel
     with on_device(query):
         split[(batch * kv_heads * splits,)](
-            *(query, keys, values, lengths, partial, tops, totals),
-            *(scale * _LOG2E, kv_heads, tokens, rows, size, splits),
-            0 if window is None else window,
-            *query.stride()[:3],
-            *keys.stride()[:3],
-            *values.stride()[:3],
+            *(rows_of(query), rows_of(keys), rows_of(values), lengths),
+            *(partial, tops, totals, scale * _LOG2E, sizes, window),
             **constants,
             D=channels,
-            BLOCK_D=max(16, triton.next_power_of_2(channels)),
+            BLOCK_D=padded(channels),
             BLOCK_S=tile.s,
             SPLIT=SPLIT,
-            HAS_WINDOW=window is not None,
-            PRECISION="ieee" if exact else "tf32",
+            PRECISION=precision(query),
             num_warps=tile.warps,
             num_stages=tile.stages,
         )
         merge[(batch * kv_heads,)](
-            *(partial, tops, totals, out, kv_heads, tokens, rows, splits),
-            *out.stride()[:3],
+            *(partial, tops, totals, rows_of(out), sizes),
             **constants,
             num_warps=4,
         )

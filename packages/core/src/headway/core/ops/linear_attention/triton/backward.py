@@ -3,6 +3,7 @@
 import triton
 import triton.language as tl
 
+from headway.core.ops.kernels.rows import head_of
 from headway.core.ops.linear_attention.triton.blocks import (
     causal_weights,
     load_block,
@@ -24,35 +25,17 @@ def query_kernel(
     sums,
     grad_query,
     moved,
-    H,
-    N,
-    CHUNKS,
-    E,
-    stride_query_b,
-    stride_query_h,
-    stride_query_n,
-    stride_key_b,
-    stride_key_h,
-    stride_key_n,
-    stride_value_b,
-    stride_value_h,
-    stride_value_n,
-    stride_grad_out_b,
-    stride_grad_out_h,
-    stride_grad_out_n,
-    stride_grad_query_b,
-    stride_grad_query_h,
-    stride_grad_query_n,
+    sizes,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_S: tl.constexpr,
-    HAS_DECAY: tl.constexpr,
     NORMALIZE: tl.constexpr,
     PRECISION: tl.constexpr,
     STATE_PRECISION: tl.constexpr,
 ):
     """One program per chunk of one head of one item; `moved` gets query times its gradient."""
+    H, N, CHUNKS, E = sizes.H, sizes.N, sizes.CHUNKS, sizes.E
     program = tl.program_id(0)
     chunk = program % CHUNKS
     item = program // CHUNKS
@@ -61,24 +44,24 @@ def query_kernel(
         (item // H).to(tl.int64),
         item.to(tl.int64),
     )
-    query += batch_64 * stride_query_b + head_64 * stride_query_h
-    key += batch_64 * stride_key_b + head_64 * stride_key_h
-    value += batch_64 * stride_value_b + head_64 * stride_value_h
-    grad_out += batch_64 * stride_grad_out_b + head_64 * stride_grad_out_h
-    grad_query += batch_64 * stride_grad_query_b + head_64 * stride_grad_query_h
+    query_start = head_of(query, batch_64, head_64)
+    key_start = head_of(key, batch_64, head_64)
+    value_start = head_of(value, batch_64, head_64)
+    grad_out_start = head_of(grad_out, batch_64, head_64)
+    grad_query_start = head_of(grad_query, batch_64, head_64)
     states += (item_64 * (CHUNKS + 1) + chunk) * D * E
-    if HAS_DECAY:
+    if decay is not None:
         decay += item_64 * N
     places = tl.arange(0, BLOCK_T)
     rows = chunk * BLOCK_T + places
     channels = tl.arange(0, BLOCK_D)
-    summed, _ = load_decay(decay, rows, N, HAS_DECAY, BLOCK_T)
+    summed, _ = load_decay(decay, rows, N, BLOCK_T)
     pairs = tl.zeros((BLOCK_T, BLOCK_T), tl.float32)
     grad = tl.zeros((BLOCK_T, BLOCK_D), tl.float32)
     for start in range(0, E, BLOCK_S):
         columns = start + tl.arange(0, BLOCK_S)
-        value_block = load_block(value, rows, columns, N, E, stride_value_n)
-        grad_block = load_block(grad_out, rows, columns, N, E, stride_grad_out_n)
+        value_block = load_block(value_start, rows, columns, N, E, value.stride_n)
+        grad_block = load_block(grad_out_start, rows, columns, N, E, grad_out.stride_n)
         state = load_block(states, channels, columns, D, E, E)
         pairs += tl.dot(grad_block, tl.trans(value_block), input_precision=PRECISION)
         grad += tl.dot(grad_block.to(tl.float32), tl.trans(state), input_precision=STATE_PRECISION)
@@ -90,14 +73,14 @@ def query_kernel(
         )
         pairs = pairs * weight[:, None] + more[:, None]
         grad = grad * weight[:, None] + more[:, None] * before[None, :]
-    if HAS_DECAY:
+    if decay is not None:
         grad *= tl.exp(summed)[:, None]
-    pairs = causal_weights(pairs, summed, places, HAS_DECAY)
-    key_block = load_block(key, rows, channels, N, D, stride_key_n).to(tl.float32)
+    pairs = causal_weights(pairs, summed, places, decay)
+    key_block = load_block(key_start, rows, channels, N, D, key.stride_n).to(tl.float32)
     grad += tl.dot(pairs, key_block, input_precision=STATE_PRECISION)
-    store_block(grad_query, rows, channels, N, D, stride_grad_query_n, grad)
-    if HAS_DECAY:
-        query_block = load_block(query, rows, channels, N, D, stride_query_n).to(tl.float32)
+    store_block(grad_query_start, rows, channels, N, D, grad_query.stride_n, grad)
+    if decay is not None:
+        query_block = load_block(query_start, rows, channels, N, D, query.stride_n).to(tl.float32)
         tl.store(moved + item_64 * N + rows, tl.sum(query_block * grad, axis=1), mask=rows < N)
 
 
@@ -114,35 +97,17 @@ def key_kernel(
     grad_sums,
     grad_key,
     moved,
-    H,
-    N,
-    CHUNKS,
-    E,
-    stride_query_b,
-    stride_query_h,
-    stride_query_n,
-    stride_key_b,
-    stride_key_h,
-    stride_key_n,
-    stride_value_b,
-    stride_value_h,
-    stride_value_n,
-    stride_grad_out_b,
-    stride_grad_out_h,
-    stride_grad_out_n,
-    stride_grad_key_b,
-    stride_grad_key_h,
-    stride_grad_key_n,
+    sizes,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_S: tl.constexpr,
-    HAS_DECAY: tl.constexpr,
     NORMALIZE: tl.constexpr,
     PRECISION: tl.constexpr,
     STATE_PRECISION: tl.constexpr,
 ):
     """One program per chunk of one head of one item; `moved` gets key times its gradient."""
+    H, N, CHUNKS, E = sizes.H, sizes.N, sizes.CHUNKS, sizes.E
     program = tl.program_id(0)
     chunk = program % CHUNKS
     item = program // CHUNKS
@@ -151,25 +116,25 @@ def key_kernel(
         (item // H).to(tl.int64),
         item.to(tl.int64),
     )
-    query += batch_64 * stride_query_b + head_64 * stride_query_h
-    key += batch_64 * stride_key_b + head_64 * stride_key_h
-    value += batch_64 * stride_value_b + head_64 * stride_value_h
-    grad_out += batch_64 * stride_grad_out_b + head_64 * stride_grad_out_h
-    grad_key += batch_64 * stride_grad_key_b + head_64 * stride_grad_key_h
+    query_start = head_of(query, batch_64, head_64)
+    key_start = head_of(key, batch_64, head_64)
+    value_start = head_of(value, batch_64, head_64)
+    grad_out_start = head_of(grad_out, batch_64, head_64)
+    grad_key_start = head_of(grad_key, batch_64, head_64)
     # The state after this chunk is the one before the next.
     grad_states += (item_64 * (CHUNKS + 1) + chunk + 1) * D * E
-    if HAS_DECAY:
+    if decay is not None:
         decay += item_64 * N
     places = tl.arange(0, BLOCK_T)
     rows = chunk * BLOCK_T + places
     channels = tl.arange(0, BLOCK_D)
-    summed, whole = load_decay(decay, rows, N, HAS_DECAY, BLOCK_T)
+    summed, whole = load_decay(decay, rows, N, BLOCK_T)
     pairs = tl.zeros((BLOCK_T, BLOCK_T), tl.float32)
     grad = tl.zeros((BLOCK_T, BLOCK_D), tl.float32)
     for start in range(0, E, BLOCK_S):
         columns = start + tl.arange(0, BLOCK_S)
-        value_block = load_block(value, rows, columns, N, E, stride_value_n)
-        grad_block = load_block(grad_out, rows, columns, N, E, stride_grad_out_n)
+        value_block = load_block(value_start, rows, columns, N, E, value.stride_n)
+        grad_block = load_block(grad_out_start, rows, columns, N, E, grad_out.stride_n)
         grad_state = load_block(grad_states, channels, columns, D, E, E)
         pairs += tl.dot(grad_block, tl.trans(value_block), input_precision=PRECISION)
         wide_value = value_block.to(tl.float32)
@@ -184,14 +149,14 @@ def key_kernel(
         )
         pairs = pairs * weight[:, None] + more[:, None]
         grad += after[None, :]
-    if HAS_DECAY:
+    if decay is not None:
         grad *= tl.exp(whole - summed)[:, None]
-    pairs = causal_weights(pairs, summed, places, HAS_DECAY)
-    query_block = load_block(query, rows, channels, N, D, stride_query_n).to(tl.float32)
+    pairs = causal_weights(pairs, summed, places, decay)
+    query_block = load_block(query_start, rows, channels, N, D, query.stride_n).to(tl.float32)
     grad += tl.dot(tl.trans(pairs), query_block, input_precision=STATE_PRECISION)
-    store_block(grad_key, rows, channels, N, D, stride_grad_key_n, grad)
-    if HAS_DECAY:
-        key_block = load_block(key, rows, channels, N, D, stride_key_n).to(tl.float32)
+    store_block(grad_key_start, rows, channels, N, D, grad_key.stride_n, grad)
+    if decay is not None:
+        key_block = load_block(key_start, rows, channels, N, D, key.stride_n).to(tl.float32)
         tl.store(moved + item_64 * N + rows, tl.sum(key_block * grad, axis=1), mask=rows < N)
 
 
@@ -204,32 +169,17 @@ def value_kernel(
     decay,
     grad_states,
     grad_value,
-    H,
-    N,
-    CHUNKS,
-    E,
-    stride_query_b,
-    stride_query_h,
-    stride_query_n,
-    stride_key_b,
-    stride_key_h,
-    stride_key_n,
-    stride_grad_out_b,
-    stride_grad_out_h,
-    stride_grad_out_n,
-    stride_grad_value_b,
-    stride_grad_value_h,
-    stride_grad_value_n,
+    sizes,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_S: tl.constexpr,
-    HAS_DECAY: tl.constexpr,
     NORMALIZE: tl.constexpr,
     PRECISION: tl.constexpr,
     STATE_PRECISION: tl.constexpr,
 ):
     """One program per chunk of one head of one item."""
+    H, N, CHUNKS, E = sizes.H, sizes.N, sizes.CHUNKS, sizes.E
     program = tl.program_id(0)
     chunk = program % CHUNKS
     item = program // CHUNKS
@@ -238,31 +188,33 @@ def value_kernel(
         (item // H).to(tl.int64),
         item.to(tl.int64),
     )
-    query += batch_64 * stride_query_b + head_64 * stride_query_h
-    key += batch_64 * stride_key_b + head_64 * stride_key_h
-    grad_out += batch_64 * stride_grad_out_b + head_64 * stride_grad_out_h
-    grad_value += batch_64 * stride_grad_value_b + head_64 * stride_grad_value_h
+    query_start = head_of(query, batch_64, head_64)
+    key_start = head_of(key, batch_64, head_64)
+    grad_out_start = head_of(grad_out, batch_64, head_64)
+    grad_value_start = head_of(grad_value, batch_64, head_64)
     grad_states += (item_64 * (CHUNKS + 1) + chunk + 1) * D * E
-    if HAS_DECAY:
+    if decay is not None:
         decay += item_64 * N
     places = tl.arange(0, BLOCK_T)
     rows = chunk * BLOCK_T + places
     channels = tl.arange(0, BLOCK_D)
-    summed, whole = load_decay(decay, rows, N, HAS_DECAY, BLOCK_T)
-    query_block = load_block(query, rows, channels, N, D, stride_query_n)
-    key_block = load_block(key, rows, channels, N, D, stride_key_n)
+    summed, whole = load_decay(decay, rows, N, BLOCK_T)
+    query_block = load_block(query_start, rows, channels, N, D, query.stride_n)
+    key_block = load_block(key_start, rows, channels, N, D, key.stride_n)
     scores = tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION)
-    scores = causal_weights(scores, summed, places, HAS_DECAY)
+    scores = causal_weights(scores, summed, places, decay)
     if NORMALIZE:
         weight = tl.load(share + item_64 * N + rows, mask=rows < N, other=0.0)
         scores *= weight[:, None]
     wide_key = key_block.to(tl.float32)
-    if HAS_DECAY:
+    if decay is not None:
         wide_key *= tl.exp(whole - summed)[:, None]
     for start in range(0, E, BLOCK_S):
         columns = start + tl.arange(0, BLOCK_S)
-        grad_block = load_block(grad_out, rows, columns, N, E, stride_grad_out_n).to(tl.float32)
+        grad_block = load_block(grad_out_start, rows, columns, N, E, grad_out.stride_n).to(
+            tl.float32
+        )
         grad_state = load_block(grad_states, channels, columns, D, E, E)
         block = tl.dot(tl.trans(scores), grad_block, input_precision=STATE_PRECISION)
         block += tl.dot(wide_key, grad_state, input_precision=STATE_PRECISION)
-        store_block(grad_value, rows, columns, N, E, stride_grad_value_n, block)
+        store_block(grad_value_start, rows, columns, N, E, grad_value.stride_n, block)

@@ -1,7 +1,18 @@
 """Parts that the kernels share: blocks of matrices and of states, and decay within a chunk."""
 
+from typing import Any, NamedTuple
+
 import triton
 import triton.language as tl
+
+
+class Sizes(NamedTuple):
+    """Heads, tokens, chunks of tokens, and the width of values."""
+
+    H: Any
+    N: Any
+    CHUNKS: Any
+    E: Any
 
 
 @triton.jit
@@ -23,19 +34,19 @@ def store_block(start, rows, columns, count, width, stride, values):
 
 
 @triton.jit
-def load_decay(decay, rows, count, HAS_DECAY: tl.constexpr, BLOCK_T: tl.constexpr):
+def load_decay(decay, rows, count, BLOCK_T: tl.constexpr):
     """Logarithms of decay, summed from the start of the chunk, and those of the whole chunk."""
-    if HAS_DECAY:
+    if decay is not None:
         steps = tl.load(decay + rows, mask=rows < count, other=0.0)
         return tl.cumsum(steps, axis=0), tl.sum(steps, axis=0)
     return tl.zeros((BLOCK_T,), tl.float32), 0.0
 
 
 @triton.jit
-def causal_weights(scores, summed, places, HAS_DECAY: tl.constexpr):
+def causal_weights(scores, summed, places, decay):
     """Products of queries (rows) and keys (columns) with decay, zero for keys to come."""
     seen = places[:, None] >= places[None, :]
-    if HAS_DECAY:
+    if decay is not None:
         # Set to zero where it would be positive: infinity times zero is not a number.
         gaps = tl.where(seen, summed[:, None] - summed[None, :], 0.0)
         scores = scores * tl.exp(gaps)

@@ -3,6 +3,7 @@
 import triton
 import triton.language as tl
 
+from headway.core.ops.kernels.rows import head_of
 from headway.core.ops.linear_attention.triton.blocks import (
     causal_weights,
     load_block,
@@ -20,21 +21,11 @@ def state_kernel(
     decay,
     states,
     sums,
-    H,
-    N,
-    CHUNKS,
-    E,
-    stride_rows_b,
-    stride_rows_h,
-    stride_rows_n,
-    stride_values_b,
-    stride_values_h,
-    stride_values_n,
+    sizes,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_S: tl.constexpr,
-    HAS_DECAY: tl.constexpr,
     NORMALIZE: tl.constexpr,
     REVERSE: tl.constexpr,
     STATE_PRECISION: tl.constexpr,
@@ -45,6 +36,7 @@ def state_kernel(
     queries and gradients of outputs, entry c is the gradient of the state before chunk c. The first
     (last) entry is given. `sums` is the column of the state that sums the weights.
     """
+    H, N, CHUNKS, E = sizes.H, sizes.N, sizes.CHUNKS, sizes.E
     blocks = tl.cdiv(E, BLOCK_S)
     program = tl.program_id(0)
     columns = (program % blocks) * BLOCK_S + tl.arange(0, BLOCK_S)
@@ -54,11 +46,11 @@ def state_kernel(
         (item // H).to(tl.int64),
         item.to(tl.int64),
     )
-    rows_in += batch_64 * stride_rows_b + head_64 * stride_rows_h
-    values_in += batch_64 * stride_values_b + head_64 * stride_values_h
+    rows_in_start = head_of(rows_in, batch_64, head_64)
+    values_in_start = head_of(values_in, batch_64, head_64)
     states += item_64 * (CHUNKS + 1) * D * E
     sums += item_64 * (CHUNKS + 1) * D
-    if HAS_DECAY:
+    if decay is not None:
         decay += item_64 * N
     if REVERSE and NORMALIZE:
         share += item_64 * N
@@ -72,10 +64,12 @@ def state_kernel(
     for step in range(0, CHUNKS):
         chunk = CHUNKS - 1 - step if REVERSE else step
         rows = chunk * BLOCK_T + tl.arange(0, BLOCK_T)
-        row_block = load_block(rows_in, rows, channels, N, D, stride_rows_n).to(tl.float32)
-        value_block = load_block(values_in, rows, columns, N, E, stride_values_n).to(tl.float32)
-        summed, whole = load_decay(decay, rows, N, HAS_DECAY, BLOCK_T)
-        if HAS_DECAY:
+        row_block = load_block(rows_in_start, rows, channels, N, D, rows_in.stride_n).to(tl.float32)
+        value_block = load_block(values_in_start, rows, columns, N, E, values_in.stride_n).to(
+            tl.float32
+        )
+        summed, whole = load_decay(decay, rows, N, BLOCK_T)
+        if decay is not None:
             row_block *= tl.exp(summed if REVERSE else whole - summed)[:, None]
             state *= tl.exp(whole)
             total *= tl.exp(whole)
@@ -103,32 +97,17 @@ def output_kernel(
     sums,
     out,
     total,
-    H,
-    N,
-    CHUNKS,
-    E,
-    stride_query_b,
-    stride_query_h,
-    stride_query_n,
-    stride_key_b,
-    stride_key_h,
-    stride_key_n,
-    stride_value_b,
-    stride_value_h,
-    stride_value_n,
-    stride_out_b,
-    stride_out_h,
-    stride_out_n,
+    sizes,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_S: tl.constexpr,
-    HAS_DECAY: tl.constexpr,
     NORMALIZE: tl.constexpr,
     PRECISION: tl.constexpr,
     STATE_PRECISION: tl.constexpr,
 ):
     """One program per chunk of one head of one item."""
+    H, N, CHUNKS, E = sizes.H, sizes.N, sizes.CHUNKS, sizes.E
     program = tl.program_id(0)
     chunk = program % CHUNKS
     item = program // CHUNKS
@@ -137,24 +116,24 @@ def output_kernel(
         (item // H).to(tl.int64),
         item.to(tl.int64),
     )
-    query += batch_64 * stride_query_b + head_64 * stride_query_h
-    key += batch_64 * stride_key_b + head_64 * stride_key_h
-    value += batch_64 * stride_value_b + head_64 * stride_value_h
-    out += batch_64 * stride_out_b + head_64 * stride_out_h
-    if HAS_DECAY:
+    query_start = head_of(query, batch_64, head_64)
+    key_start = head_of(key, batch_64, head_64)
+    value_start = head_of(value, batch_64, head_64)
+    out_start = head_of(out, batch_64, head_64)
+    if decay is not None:
         decay += item_64 * N
     states += (item_64 * (CHUNKS + 1) + chunk) * D * E
     places = tl.arange(0, BLOCK_T)
     rows = chunk * BLOCK_T + places
     channels = tl.arange(0, BLOCK_D)
-    query_block = load_block(query, rows, channels, N, D, stride_query_n)
-    key_block = load_block(key, rows, channels, N, D, stride_key_n)
-    summed, _ = load_decay(decay, rows, N, HAS_DECAY, BLOCK_T)
+    query_block = load_block(query_start, rows, channels, N, D, query.stride_n)
+    key_block = load_block(key_start, rows, channels, N, D, key.stride_n)
+    summed, _ = load_decay(decay, rows, N, BLOCK_T)
     scores = tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION)
-    scores = causal_weights(scores, summed, places, HAS_DECAY)
+    scores = causal_weights(scores, summed, places, decay)
     # Sums of many tokens: beyond the range of float16 and the digits of bfloat16.
     wide_query = query_block.to(tl.float32)
-    if HAS_DECAY:
+    if decay is not None:
         wide_query *= tl.exp(summed)[:, None]
     share = tl.full((BLOCK_T,), 1.0, tl.float32)
     if NORMALIZE:
@@ -166,8 +145,8 @@ def output_kernel(
         share = 1.0 / tl.where(weight > 0.0, weight, 1.0)  # pyright: ignore[reportOperatorIssue]
     for start in range(0, E, BLOCK_S):
         columns = start + tl.arange(0, BLOCK_S)
-        value_block = load_block(value, rows, columns, N, E, stride_value_n).to(tl.float32)
+        value_block = load_block(value_start, rows, columns, N, E, value.stride_n).to(tl.float32)
         state = load_block(states, channels, columns, D, E, E)
         block = tl.dot(wide_query, state, input_precision=STATE_PRECISION)
         block += tl.dot(scores, value_block, input_precision=STATE_PRECISION)
-        store_block(out, rows, columns, N, E, stride_out_n, block * share[:, None])
+        store_block(out_start, rows, columns, N, E, out.stride_n, block * share[:, None])

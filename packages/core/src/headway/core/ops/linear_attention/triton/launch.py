@@ -6,8 +6,10 @@ import torch
 import triton
 from torch import Tensor
 
+from headway.core.ops.kernels.constants import padded, precision
 from headway.core.ops.kernels.machine import architecture, on_device
 from headway.core.ops.kernels.memory import dense_rows
+from headway.core.ops.kernels.rows import rows_of
 from headway.core.ops.kernels.tiles import Tile, tile_for
 from headway.core.ops.linear_attention.chunked import empty_gradients, empty_outputs
 from headway.core.ops.linear_attention.triton.backward import (
@@ -15,6 +17,7 @@ from headway.core.ops.linear_attention.triton.backward import (
     query_kernel,
     value_kernel,
 )
+from headway.core.ops.linear_attention.triton.blocks import Sizes
 from headway.core.ops.linear_attention.triton.forward import output_kernel, state_kernel
 
 _Constants = dict[str, int | bool | str]
@@ -44,14 +47,19 @@ def forward(
             batch * heads * chunks,
             tile,
             (
-                *(query, key, value, decay, states, sums, out, total),
-                *(heads, tokens, chunks, width),
-                *query.stride()[:3],
-                *key.stride()[:3],
-                *value.stride()[:3],
-                *out.stride()[:3],
+                *(
+                    rows_of(query),
+                    rows_of(key),
+                    rows_of(value),
+                    decay,
+                    states,
+                    sums,
+                    rows_of(out),
+                    total,
+                ),
+                Sizes(heads, tokens, chunks, width),
             ),
-            _constants(query, decay, normalize),
+            _constants(query, normalize),
         )
     return out, total, _joined(states, sums, -1, state, normalize)
 
@@ -89,11 +97,11 @@ def backward(
     tile = _tile("output", query)
     batch, heads, tokens, width = value.shape
     chunks = triton.cdiv(tokens, tile.t)
-    constants = _constants(query, decay, normalize)
+    constants = _constants(query, normalize)
     moved = [query.new_empty(total_shape(decay), dtype=torch.float32) for _ in range(2)]
-    inputs = (query, key, value, grad_out, share, extra, decay)
-    sizes = (heads, tokens, chunks, width)
-    strides = tuple(n for x in (query, key, value, grad_out) for n in x.stride()[:3])
+    rows = [rows_of(x) for x in (query, key, value, grad_out)]
+    inputs = (*rows, share, extra, decay)
+    sizes = Sizes(heads, tokens, chunks, width)
     with on_device(query):
         states, sums = _states(key, value, decay, state, normalize)
         grad_states, grad_sums = _states(
@@ -103,35 +111,21 @@ def backward(
             query_kernel,
             batch * heads * chunks,
             _tile("query", query),
-            (
-                *(*inputs, states, sums, grads[0], moved[0]),
-                *sizes,
-                *strides,
-                *grads[0].stride()[:3],
-            ),
+            (*inputs, states, sums, rows_of(grads[0]), moved[0], sizes),
             constants,
         )
         _start(
             key_kernel,
             batch * heads * chunks,
             _tile("key", query),
-            (
-                *(*inputs, grad_states, grad_sums, grads[1], moved[1]),
-                *sizes,
-                *strides,
-                *grads[1].stride()[:3],
-            ),
+            (*inputs, grad_states, grad_sums, rows_of(grads[1]), moved[1], sizes),
             constants,
         )
         _start(
             value_kernel,
             batch * heads * chunks,
             _tile("value", query),
-            (
-                *(query, key, grad_out, share, decay, grad_states, grads[2]),
-                *sizes,
-                *(n for x in (query, key, grad_out, grads[2]) for n in x.stride()[:3]),
-            ),
+            (rows[0], rows[1], rows[3], share, decay, grad_states, rows_of(grads[2]), sizes),
             constants,
         )
     if decay is not None:
@@ -175,17 +169,15 @@ def _states(
     sums = rows.new_empty(shape, dtype=torch.float32)
     if normalize:
         sums[:, entry] = given[..., width].flatten(0, 1)
-    constants = _constants(rows, decay, normalize) | {"REVERSE": reverse is not None}
+    constants = _constants(rows, normalize) | {"REVERSE": reverse is not None}
     constants.pop("PRECISION")
     _start(
         state_kernel,
         batch * heads * triton.cdiv(width, tile.s),
         tile,
         (
-            *(rows, values, *(reverse or (None, None)), decay, states, sums),
-            *(heads, tokens, chunks, width),
-            *rows.stride()[:3],
-            *values.stride()[:3],
+            *(rows_of(rows), rows_of(values), *(reverse or (None, None)), decay, states, sums),
+            Sizes(heads, tokens, chunks, width),
         ),
         constants,
     )
@@ -216,18 +208,15 @@ def _start(
     )
 
 
-def _constants(query: Tensor, decay: Tensor | None, normalize: bool) -> _Constants:
+def _constants(query: Tensor, normalize: bool) -> _Constants:
     width = query.shape[3]
-    single = query.dtype == torch.float32
-    exact = torch.get_float32_matmul_precision() == "highest"
     return {
         "D": width,
-        "BLOCK_D": max(16, triton.next_power_of_2(width)),
-        "HAS_DECAY": decay is not None,
+        "BLOCK_D": padded(width),
         "NORMALIZE": normalize,
-        "PRECISION": "ieee" if exact or not single else "tf32",
+        "PRECISION": precision(query),
         # Half-precision inputs have no more digits than tf32 keeps.
-        "STATE_PRECISION": "ieee" if exact and single else "tf32",
+        "STATE_PRECISION": precision(query) if query.dtype == torch.float32 else "tf32",
     }
 
 

@@ -9,6 +9,7 @@ from headway.core.ops.neighbourhood.triton.tile import (
     first_neighbour,
     first_visitor,
     last_visitor,
+    load_dense,
     load_places,
     scores_of,
     store_places,
@@ -36,21 +37,7 @@ def query_kernel(
     delta,
     grad_query,
     scale,
-    H,
-    Y,
-    X,
-    stride_query_b,
-    stride_query_h,
-    stride_query_y,
-    stride_query_x,
-    stride_key_b,
-    stride_key_h,
-    stride_key_y,
-    stride_key_x,
-    stride_value_b,
-    stride_value_h,
-    stride_value_y,
-    stride_value_x,
+    grid,
     D: tl.constexpr,
     WINDOW_Y: tl.constexpr,
     WINDOW_X: tl.constexpr,
@@ -60,28 +47,24 @@ def query_kernel(
     QUERY_X: tl.constexpr,
     KEY_Y: tl.constexpr,
     KEY_X: tl.constexpr,
-    HAS_TABLE: tl.constexpr,
-    HAS_LENGTHS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """One program per tile of queries; `grad_out`, `lse`, `delta` and `grad_query` are dense."""
+    heads, Y, X = grid.H, grid.Y, grid.X
     tiles_x = tl.cdiv(X, QUERY_X)
     tiles = tiles_x * tl.cdiv(Y, QUERY_Y)
     program = tl.program_id(0)
     start_y = ((program % tiles) // tiles_x) * QUERY_Y
     start_x = (program % tiles_x) * QUERY_X
     line = (program // tiles).to(tl.int64)
-    head, batch = line % H, line // H
-    query += batch * stride_query_b + head * stride_query_h
-    key += batch * stride_key_b + head * stride_key_h
-    value += batch * stride_value_b + head * stride_value_h
+    head, batch = line % heads, line // heads
     grad_out += line * Y * X * D
     grad_query += line * Y * X * D
 
-    count = column_count(lengths, batch, X, HAS_LENGTHS)
+    count = column_count(lengths, batch, X)
     y, x, inside = tile_places(start_y, start_x, Y, X, QUERY_Y, QUERY_X)
-    query_block = load_places(query, y, x, inside, stride_query_y, stride_query_x, D)
-    grad_block = load_places(grad_out, y, x, inside, X * D, D, D)
+    query_block = load_places(query, batch, head, y, x, inside, D)
+    grad_block = load_dense(grad_out, y, x, inside, X, D)
     sums, deltas = load_statistics(lse + line * Y * X, delta + line * Y * X, y, x, inside, X)
     from_y = first_neighbour(start_y, Y, WINDOW_Y)
     from_x = first_neighbour(start_x, count, WINDOW_X)
@@ -93,13 +76,13 @@ def query_kernel(
     for key_y0 in range(from_y, to_y, KEY_Y):
         for key_x0 in range(from_x, to_x, KEY_X):
             key_y, key_x, there = tile_places(key_y0, key_x0, Y, count, KEY_Y, KEY_X)
-            key_block = load_places(key, key_y, key_x, there, stride_key_y, stride_key_x, D)
-            value_block = load_places(value, key_y, key_x, there, stride_value_y, stride_value_x, D)
+            key_block = load_places(key, batch, head, key_y, key_x, there, D)
+            value_block = load_places(value, batch, head, key_y, key_x, there, D)
             scores = scores_of(
                 tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION),
                 table,
                 head,
-                H,
+                heads,
                 y[:, None],
                 x[:, None],
                 key_y[None, :],
@@ -112,7 +95,6 @@ def query_kernel(
                 WINDOW_X,
                 TABLE_Y,
                 TABLE_X,
-                HAS_TABLE,
             )
             weights = tl.exp2(scores - sums[:, None])
             grad_weights = tl.dot(grad_block, tl.trans(value_block), input_precision=PRECISION)
@@ -120,7 +102,7 @@ def query_kernel(
             query_sums += tl.dot(
                 grad_scores.to(key_block.dtype), key_block, input_precision=PRECISION
             )
-    store_places(grad_query, y, x, inside, X * D, D, query_sums * scale, D)
+    store_places(grad_query, y, x, inside, X, query_sums * scale, D)
 
 
 @triton.jit
@@ -136,21 +118,7 @@ def key_value_kernel(
     grad_key,
     grad_value,
     scale,
-    H,
-    Y,
-    X,
-    stride_query_b,
-    stride_query_h,
-    stride_query_y,
-    stride_query_x,
-    stride_key_b,
-    stride_key_h,
-    stride_key_y,
-    stride_key_x,
-    stride_value_b,
-    stride_value_h,
-    stride_value_y,
-    stride_value_x,
+    grid,
     D: tl.constexpr,
     WINDOW_Y: tl.constexpr,
     WINDOW_X: tl.constexpr,
@@ -160,30 +128,26 @@ def key_value_kernel(
     QUERY_X: tl.constexpr,
     KEY_Y: tl.constexpr,
     KEY_X: tl.constexpr,
-    HAS_TABLE: tl.constexpr,
-    HAS_LENGTHS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """One program per tile of keys; it visits the queries whose windows hold them."""
+    heads, Y, X = grid.H, grid.Y, grid.X
     tiles_x = tl.cdiv(X, KEY_X)
     tiles = tiles_x * tl.cdiv(Y, KEY_Y)
     program = tl.program_id(0)
     start_y = ((program % tiles) // tiles_x) * KEY_Y
     start_x = (program % tiles_x) * KEY_X
     line = (program // tiles).to(tl.int64)
-    head, batch = line % H, line // H
-    query += batch * stride_query_b + head * stride_query_h
-    key += batch * stride_key_b + head * stride_key_h
-    value += batch * stride_value_b + head * stride_value_h
+    head, batch = line % heads, line // heads
     grad_out += line * Y * X * D
     grad_key += line * Y * X * D
     grad_value += line * Y * X * D
 
-    count = column_count(lengths, batch, X, HAS_LENGTHS)
+    count = column_count(lengths, batch, X)
     y, x, inside = tile_places(start_y, start_x, Y, X, KEY_Y, KEY_X)
     there = inside & (x < count)
-    key_block = load_places(key, y, x, there, stride_key_y, stride_key_x, D)
-    value_block = load_places(value, y, x, there, stride_value_y, stride_value_x, D)
+    key_block = load_places(key, batch, head, y, x, there, D)
+    value_block = load_places(value, batch, head, y, x, there, D)
     key_sums = tl.zeros((KEY_Y * KEY_X, D), tl.float32)
     value_sums = tl.zeros((KEY_Y * KEY_X, D), tl.float32)
     from_y = first_visitor(start_y, Y, WINDOW_Y)
@@ -194,10 +158,8 @@ def key_value_kernel(
     for query_y0 in range(from_y, to_y, QUERY_Y):
         for query_x0 in range(from_x, to_x, QUERY_X):
             query_y, query_x, asked = tile_places(query_y0, query_x0, Y, X, QUERY_Y, QUERY_X)
-            query_block = load_places(
-                query, query_y, query_x, asked, stride_query_y, stride_query_x, D
-            )
-            grad_block = load_places(grad_out, query_y, query_x, asked, X * D, D, D)
+            query_block = load_places(query, batch, head, query_y, query_x, asked, D)
+            grad_block = load_dense(grad_out, query_y, query_x, asked, X, D)
             sums, deltas = load_statistics(
                 lse + line * Y * X, delta + line * Y * X, query_y, query_x, asked, X
             )
@@ -205,7 +167,7 @@ def key_value_kernel(
                 tl.dot(key_block, tl.trans(query_block), input_precision=PRECISION),
                 table,
                 head,
-                H,
+                heads,
                 query_y[None, :],
                 query_x[None, :],
                 y[:, None],
@@ -218,7 +180,6 @@ def key_value_kernel(
                 WINDOW_X,
                 TABLE_Y,
                 TABLE_X,
-                HAS_TABLE,
             )
             weights = tl.exp2(scores - sums[None, :])
             value_sums += tl.dot(
@@ -229,5 +190,5 @@ def key_value_kernel(
             key_sums += tl.dot(
                 grad_scores.to(query_block.dtype), query_block, input_precision=PRECISION
             )
-    store_places(grad_key, y, x, inside, X * D, D, key_sums * scale, D)
-    store_places(grad_value, y, x, inside, X * D, D, value_sums, D)
+    store_places(grad_key, y, x, inside, X, key_sums * scale, D)
+    store_places(grad_value, y, x, inside, X, value_sums, D)

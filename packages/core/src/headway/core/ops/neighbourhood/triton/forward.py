@@ -24,21 +24,7 @@ def forward_kernel(
     out,
     lse,
     scale,
-    H,
-    Y,
-    X,
-    stride_query_b,
-    stride_query_h,
-    stride_query_y,
-    stride_query_x,
-    stride_key_b,
-    stride_key_h,
-    stride_key_y,
-    stride_key_x,
-    stride_value_b,
-    stride_value_h,
-    stride_value_y,
-    stride_value_x,
+    grid,
     D: tl.constexpr,
     WINDOW_Y: tl.constexpr,
     WINDOW_X: tl.constexpr,
@@ -48,8 +34,6 @@ def forward_kernel(
     QUERY_X: tl.constexpr,
     KEY_Y: tl.constexpr,
     KEY_X: tl.constexpr,
-    HAS_TABLE: tl.constexpr,
-    HAS_LENGTHS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """One program per tile of queries of one head of one item; `out` and `lse` are dense.
@@ -58,22 +42,20 @@ def forward_kernel(
         Dao 2023, https://arxiv.org/abs/2307.08691, algorithm 1; Hassani et al. 2022,
         https://arxiv.org/abs/2204.07143.
     """
+    heads, Y, X = grid.H, grid.Y, grid.X
     tiles_x = tl.cdiv(X, QUERY_X)
     tiles = tiles_x * tl.cdiv(Y, QUERY_Y)
     program = tl.program_id(0)
     start_y = ((program % tiles) // tiles_x) * QUERY_Y
     start_x = (program % tiles_x) * QUERY_X
     line = (program // tiles).to(tl.int64)
-    head, batch = line % H, line // H
-    query += batch * stride_query_b + head * stride_query_h
-    key += batch * stride_key_b + head * stride_key_h
-    value += batch * stride_value_b + head * stride_value_h
+    head, batch = line % heads, line // heads
     out += line * Y * X * D
     lse += line * Y * X
 
-    count = column_count(lengths, batch, X, HAS_LENGTHS)
+    count = column_count(lengths, batch, X)
     y, x, inside = tile_places(start_y, start_x, Y, X, QUERY_Y, QUERY_X)
-    query_block = load_places(query, y, x, inside, stride_query_y, stride_query_x, D)
+    query_block = load_places(query, batch, head, y, x, inside, D)
     last_y = tl.minimum(start_y + QUERY_Y, Y) - 1
     last_x = tl.minimum(start_x + QUERY_X, count) - 1
     from_y = first_neighbour(start_y, Y, WINDOW_Y)
@@ -86,12 +68,12 @@ def forward_kernel(
     for key_y0 in range(from_y, to_y, KEY_Y):
         for key_x0 in range(from_x, to_x, KEY_X):
             key_y, key_x, there = tile_places(key_y0, key_x0, Y, count, KEY_Y, KEY_X)
-            key_block = load_places(key, key_y, key_x, there, stride_key_y, stride_key_x, D)
+            key_block = load_places(key, batch, head, key_y, key_x, there, D)
             scores = scores_of(
                 tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION),
                 table,
                 head,
-                H,
+                heads,
                 y[:, None],
                 x[:, None],
                 key_y[None, :],
@@ -104,7 +86,6 @@ def forward_kernel(
                 WINDOW_X,
                 TABLE_Y,
                 TABLE_X,
-                HAS_TABLE,
             )
             new_top = tl.maximum(top, tl.max(scores, axis=1))
             # A row that has seen no key yet has top = -inf, and -inf - -inf is not a number.
@@ -112,12 +93,12 @@ def forward_kernel(
             weights = tl.exp2(scores - base[:, None])
             decay = tl.exp2(top - base)
             total = total * decay + tl.sum(weights, axis=1)
-            value_block = load_places(value, key_y, key_x, there, stride_value_y, stride_value_x, D)
+            value_block = load_places(value, batch, head, key_y, key_x, there, D)
             sums = sums * decay[:, None]
             sums += tl.dot(weights.to(value_block.dtype), value_block, input_precision=PRECISION)
             top = new_top
     empty = total == 0.0
     total = tl.where(empty, 1.0, total)
-    store_places(out, y, x, inside, X * D, D, sums / total[:, None], D)
+    store_places(out, y, x, inside, X, sums / total[:, None], D)
     sums_lse = tl.where(empty, float("-inf"), (top + tl.log2(total)) / LOG2E)
     tl.store(lse + y * X + x, sums_lse, mask=inside)

@@ -1,18 +1,19 @@
 """Launches the kernels: strides, grids and memory; no autograd and no checks of arguments."""
 
-from itertools import chain
 from typing import Any
 
 import torch
 import triton
 from torch import Tensor
 
+from headway.core.ops.kernels.constants import precision
 from headway.core.ops.kernels.machine import architecture, on_device
 from headway.core.ops.kernels.memory import dense_rows
 from headway.core.ops.kernels.tiles import Tile, tile_for
 from headway.core.ops.neighbourhood.geometry import Pair, sizes
 from headway.core.ops.neighbourhood.triton.backward import key_value_kernel, query_kernel
 from headway.core.ops.neighbourhood.triton.forward import forward_kernel
+from headway.core.ops.neighbourhood.triton.operands import Grid, Places, places_of
 from headway.core.ops.neighbourhood.triton.table import table_kernel
 
 # Programs that the kernel of the table is cut into, at least, if there is enough to do; a constant,
@@ -43,8 +44,8 @@ def forward(
     tile = _tile("forward", query)
     shape = tile_shape(tile, rows)
     programs = batch * heads * triton.cdiv(rows, shape[0]) * triton.cdiv(columns, shape[1])
-    arguments = (query, key, value, table, lengths, out, lse, scale, heads, rows, columns)
-    _start(forward_kernel, programs, tile, arguments, query, key, value, table, lengths, window)
+    arguments = (*_places(query, key, value), table, lengths, out, lse, scale, grid_of(query))
+    _start(forward_kernel, programs, tile, arguments, query, window)
     return out, lse
 
 
@@ -72,20 +73,18 @@ def backward(
         delta = delta - grad_lse
     # The log-sum-exp of an empty row is a constant, whatever gradient reaches it.
     delta = delta.masked_fill(lse == -torch.inf, 0.0)
-    inputs = (query, key, value, table, lengths, grad_out, lse, delta)
-    operands = (query, key, value, table, lengths, window)
-    counts = (scale, heads, rows, columns)
+    inputs = (*_places(query, key, value), table, lengths, grad_out, lse, delta)
+    counts = (scale, grid_of(query))
     if query.numel():
         tile = _tile("query", query)
         shape = tile_shape(tile, rows)
         programs = batch * heads * triton.cdiv(rows, shape[0]) * triton.cdiv(columns, shape[1])
-        _start(query_kernel, programs, tile, (*inputs, grad_query, *counts), *operands)
+        _start(query_kernel, programs, tile, (*inputs, grad_query, *counts), query, window)
         tile = _tile("key_value", query)
         shape = tile_shape(tile, rows)
         programs = batch * heads * triton.cdiv(rows, shape[2]) * triton.cdiv(columns, shape[3])
-        _start(
-            key_value_kernel, programs, tile, (*inputs, grad_key, grad_value, *counts), *operands
-        )
+        arguments = (*inputs, grad_key, grad_value, *counts)
+        _start(key_value_kernel, programs, tile, arguments, query, window)
     grad_table = query.new_empty(0)
     if table is not None and table_grad:
         steps, entries = 2 * window[0] - 1, 2 * window[1] - 1
@@ -96,15 +95,12 @@ def backward(
         kernel: Any = table_kernel
         with on_device(query):
             kernel[(shares * heads * steps,)](
-                *(*inputs, partial, scale, batch, heads, rows, columns, visits),
-                *_strides(query, key, value),
+                *(*inputs, partial, *counts, visits),
                 **_windows(query, window),
                 BLOCK_ENTRIES=triton.next_power_of_2(entries),
                 BLOCK_T=tile.t,
                 BLOCK_S=tile.s,
-                HAS_TABLE=True,
-                HAS_LENGTHS=lengths is not None,
-                PRECISION=_precision(query),
+                PRECISION=precision(query),
                 num_warps=tile.warps,
                 num_stages=tile.stages,
             )
@@ -126,25 +122,18 @@ def _start(
     tile: Tile,
     arguments: tuple[Any, ...],
     query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    table: Tensor | None,
-    lengths: Tensor | None,
     window: Pair,
 ) -> None:
     query_y, query_x, key_y, key_x = tile_shape(tile, query.shape[2])
     with on_device(query):
         kernel[(programs,)](
             *arguments,
-            *_strides(query, key, value),
             **_windows(query, window),
             QUERY_Y=query_y,
             QUERY_X=query_x,
             KEY_Y=key_y,
             KEY_X=key_x,
-            HAS_TABLE=table is not None,
-            HAS_LENGTHS=lengths is not None,
-            PRECISION=_precision(query),
+            PRECISION=precision(query),
             num_warps=tile.warps,
             num_stages=tile.stages,
         )
@@ -161,16 +150,16 @@ def _windows(query: Tensor, window: Pair) -> dict[str, int]:
     }
 
 
-def _strides(*tensors: Tensor) -> chain[int]:
-    return chain.from_iterable(x.stride()[:4] for x in tensors)
+def grid_of(query: Tensor) -> Grid:
+    """The sizes of a (B, H, Y, X, D) tensor."""
+    return Grid(*query.shape[:4])
+
+
+def _places(*tensors: Tensor) -> tuple[Places, ...]:
+    return tuple(places_of(x) for x in tensors)
 
 
 def _tile(kernel: str, query: Tensor) -> Tile:
     single = query.dtype == torch.float32
     width = query.shape[4]
     return tile_for("neighbourhood", kernel, arch=architecture(query), single=single, width=width)
-
-
-def _precision(query: Tensor) -> str:
-    exact = query.dtype != torch.float32 or torch.get_float32_matmul_precision() == "highest"
-    return "ieee" if exact else "tf32"

@@ -13,6 +13,7 @@ from headway.core.ops.neighbourhood.triton.backward import load_statistics
 from headway.core.ops.neighbourhood.triton.tile import (
     column_count,
     first_neighbour,
+    load_dense,
     load_places,
     scores_of,
 )
@@ -30,23 +31,8 @@ def table_kernel(
     delta,
     partial,
     scale,
-    B,
-    H,
-    Y,
-    X,
+    grid,
     visits,
-    stride_query_b,
-    stride_query_h,
-    stride_query_y,
-    stride_query_x,
-    stride_key_b,
-    stride_key_h,
-    stride_key_y,
-    stride_key_x,
-    stride_value_b,
-    stride_value_h,
-    stride_value_y,
-    stride_value_x,
     D: tl.constexpr,
     WINDOW_Y: tl.constexpr,
     WINDOW_X: tl.constexpr,
@@ -55,38 +41,34 @@ def table_kernel(
     BLOCK_ENTRIES: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_S: tl.constexpr,
-    HAS_TABLE: tl.constexpr,
-    HAS_LENGTHS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """One program per head, step between rows and share of the rows of all items.
 
     `partial` is (shares, H, 2 TABLE_Y - 1, 2 TABLE_X - 1); `visits` is how many rows a share holds.
     """
+    heads, Y, X = grid.H, grid.Y, grid.X
     steps: tl.constexpr = 2 * TABLE_Y - 1
     program = tl.program_id(0)
     step = program % steps
-    head = ((program // steps) % H).to(tl.int64)
-    share = program // (steps * H)
+    head = ((program // steps) % heads).to(tl.int64)
+    share = program // (steps * heads)
     entries = tl.arange(0, BLOCK_ENTRIES)
     sums = tl.zeros((BLOCK_ENTRIES,), tl.float32)
-    for visit in range(share * visits, tl.minimum((share + 1) * visits, B * Y)):
+    for visit in range(share * visits, tl.minimum((share + 1) * visits, grid.B * Y)):
         batch, query_y = (visit // Y).to(tl.int64), visit % Y
         key_y = query_y - (step - TABLE_Y + 1)
         y0 = first_neighbour(query_y, Y, WINDOW_Y)
-        count = column_count(lengths, batch, X, HAS_LENGTHS)
+        count = column_count(lengths, batch, X)
         # Rows that are no neighbours have no columns to visit.
         near = (key_y >= y0) & (key_y < y0 + WINDOW_Y)
-        line = (batch * H + head) * Y * X
-        query_row = query + batch * stride_query_b + head * stride_query_h
-        key_row = key + batch * stride_key_b + head * stride_key_h
-        value_row = value + batch * stride_value_b + head * stride_value_h
+        line = (batch * heads + head) * Y * X
         for start_x in range(0, tl.where(near, count, 0), BLOCK_T):
             x = start_x + tl.arange(0, BLOCK_T)
             y = tl.full((BLOCK_T,), query_y, tl.int32)
             inside = x < count
-            query_block = load_places(query_row, y, x, inside, stride_query_y, stride_query_x, D)
-            grad_block = load_places(grad_out + line * D, y, x, inside, X * D, D, D)
+            query_block = load_places(query, batch, head, y, x, inside, D)
+            grad_block = load_dense(grad_out + line * D, y, x, inside, X, D)
             sums_t, deltas = load_statistics(lse + line, delta + line, y, x, inside, X)
             last_x = tl.minimum(start_x + BLOCK_T, count) - 1
             from_x = first_neighbour(start_x, count, WINDOW_X)
@@ -95,14 +77,12 @@ def table_kernel(
                 key_x = start_s + tl.arange(0, BLOCK_S)
                 key_rows = tl.full((BLOCK_S,), key_y, tl.int32)
                 there = key_x < count
-                key_block = load_places(
-                    key_row, key_rows, key_x, there, stride_key_y, stride_key_x, D
-                )
+                key_block = load_places(key, batch, head, key_rows, key_x, there, D)
                 scores = scores_of(
                     tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION),
                     table,
                     head,
-                    H,
+                    heads,
                     y[:, None],
                     x[:, None],
                     key_rows[None, :],
@@ -115,12 +95,9 @@ def table_kernel(
                     WINDOW_X,
                     TABLE_Y,
                     TABLE_X,
-                    HAS_TABLE,
                 )
                 weights = tl.exp2(scores - sums_t[:, None])
-                value_block = load_places(
-                    value_row, key_rows, key_x, there, stride_value_y, stride_value_x, D
-                )
+                value_block = load_places(value, batch, head, key_rows, key_x, there, D)
                 grad_weights = tl.dot(grad_block, tl.trans(value_block), input_precision=PRECISION)
                 grad_scores = weights * (grad_weights - deltas[:, None])
                 entry = x[:, None] - key_x[None, :] + TABLE_X - 1
@@ -129,5 +106,5 @@ def table_kernel(
                         tl.sum(tl.where(entry == number, grad_scores, 0.0), axis=1), axis=0
                     )
                     sums += tl.where(entries == number, found, 0.0)
-    row = (share * H + head) * steps + step
+    row = (share * heads + head) * steps + step
     tl.store(partial + row * (2 * TABLE_X - 1) + entries, sums, mask=entries < 2 * TABLE_X - 1)

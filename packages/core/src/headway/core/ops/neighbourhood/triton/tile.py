@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from headway.core.ops.kernels.rows import LOG2E
+from headway.core.ops.kernels.rows import LOG2E, head_of
 
 
 @triton.jit
@@ -16,18 +16,25 @@ def tile_places(y0, x0, Y, X, TILE_Y: tl.constexpr, TILE_X: tl.constexpr):
 
 
 @triton.jit
-def load_places(start, y, x, inside, stride_y, stride_x, D: tl.constexpr):
-    """The features of places; zeros where there is no place."""
-    rows = start + y * stride_y + x * stride_x
+def load_places(places, batch, head, y, x, inside, D: tl.constexpr):
+    """The features of places of an item and head; zeros where there is no place."""
+    rows = head_of(places, batch, head) + y * places.stride_y + x * places.stride_x
     return tl.load(rows[:, None] + tl.arange(0, D)[None, :], mask=inside[:, None], other=0.0)
 
 
 @triton.jit
-def store_places(start, y, x, inside, stride_y, stride_x, values, D: tl.constexpr):
-    """The counterpart of `load_places`."""
-    rows = start + y * stride_y + x * stride_x
+def store_places(start, y, x, inside, X, values, D: tl.constexpr):
+    """Writes the features of places of one item and head, densely."""
+    rows = start + (y * X + x) * D
     places = rows[:, None] + tl.arange(0, D)[None, :]
     tl.store(places, values.to(start.dtype.element_ty), mask=inside[:, None])
+
+
+@triton.jit
+def load_dense(start, y, x, inside, X, D: tl.constexpr):
+    """The counterpart of `store_places`."""
+    rows = start + (y * X + x) * D
+    return tl.load(rows[:, None] + tl.arange(0, D)[None, :], mask=inside[:, None], other=0.0)
 
 
 @triton.jit
@@ -49,10 +56,10 @@ def last_visitor(place, count, SIZE: tl.constexpr):
 
 
 @triton.jit
-def column_count(lengths, batch, X, HAS_LENGTHS: tl.constexpr):
+def column_count(lengths, batch, X):
     """How many columns exist for an item, within 0..X."""
     count = X
-    if HAS_LENGTHS:
+    if lengths is not None:
         count = tl.minimum(tl.maximum(tl.load(lengths + batch).to(tl.int32), 0), X)
     return count
 
@@ -75,7 +82,6 @@ def scores_of(
     WINDOW_X: tl.constexpr,
     TABLE_Y: tl.constexpr,
     TABLE_X: tl.constexpr,
-    HAS_TABLE: tl.constexpr,
 ):
     """Scores in units of log 2; minus infinity where two places are no neighbours.
 
@@ -86,7 +92,7 @@ def scores_of(
     near = (key_y >= y0) & (key_y < y0 + WINDOW_Y) & (key_x >= x0) & (key_x < x0 + WINDOW_X)
     near = near & key_inside & (query_y < Y) & (query_x < count)
     scores = products * scale_log2
-    if HAS_TABLE:
+    if table is not None:
         step_y = query_y - key_y + TABLE_Y - 1
         step_x = query_x - key_x + TABLE_X - 1
         entry = table + (step_y * (2 * TABLE_X - 1) + step_x) * heads + head

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from headway.core.ops.kernels.rows import load_rows
+from headway.core.ops.kernels.rows import head_of, load_rows
 
 
 @triton.jit
@@ -17,17 +17,10 @@ def measure_kernel(
     H,
     T,
     U,
-    stride_query_b,
-    stride_query_h,
-    stride_query_t,
-    stride_key_b,
-    stride_key_h,
-    stride_key_s,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_S: tl.constexpr,
-    HAS_MASK: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """One program per block of queries of one head of one item."""
@@ -37,14 +30,13 @@ def measure_kernel(
     head = (program // blocks) % H
     batch = program // (blocks * H)
     head_64, batch_64 = head.to(tl.int64), batch.to(tl.int64)
-    query += batch_64 * stride_query_b + head_64 * stride_query_h
-    key += batch_64 * stride_key_b + head_64 * stride_key_h
+    key_start = head_of(key, batch_64, head_64)
     sample += batch_64 * U
-    if HAS_MASK:
+    if sample_mask is not None:
         sample_mask += batch_64 * U
     rows = start_t + tl.arange(0, BLOCK_T)
     columns = tl.arange(0, BLOCK_D)
-    query_block = load_rows(query, rows, T, stride_query_t, D, BLOCK_D)
+    query_block = load_rows(head_of(query, batch_64, head_64), rows, T, query.stride_n, D, BLOCK_D)
     highest = tl.full((BLOCK_T,), float("-inf"), tl.float32)
     total = tl.zeros((BLOCK_T,), tl.float32)
     for start_u in range(0, U, BLOCK_S):
@@ -52,11 +44,11 @@ def measure_kernel(
         counted = ranks < U
         places = tl.load(sample + ranks, mask=counted, other=0)
         key_block = tl.load(
-            key + places[:, None] * stride_key_s + columns[None, :],
+            key_start + places[:, None] * key.stride_n + columns[None, :],
             mask=counted[:, None] & (columns < D)[None, :],
             other=0.0,
         )
-        if HAS_MASK:
+        if sample_mask is not None:
             counted = counted & (tl.load(sample_mask + ranks, mask=counted, other=0) != 0)
         scores = tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION)
         total += tl.sum(tl.where(counted[None, :], scores, 0.0), axis=1)

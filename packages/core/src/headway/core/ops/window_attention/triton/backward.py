@@ -42,9 +42,6 @@ def backward_kernel(
     D: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_D: tl.constexpr,
-    HAS_BIAS: tl.constexpr,
-    HAS_PADDING: tl.constexpr,
-    HAS_REGIONS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """One program per head and share of the windows of all items; a share holds `visits` windows.
@@ -68,21 +65,17 @@ def backward_kernel(
         members = load_tokens(places, window, S, BLOCK_T)
         start = projected + batch * stride_b
         query = load_features(start + head * D, members, stride_n, D, BLOCK_D)
-        key = load_padded(
-            start, padding, width + head * D, members, stride_n, D, BLOCK_D, HAS_PADDING
-        )
+        key = load_padded(start, padding, width + head * D, members, stride_n, D, BLOCK_D)
         scores = tl.dot(query, tl.trans(key), input_precision=PRECISION) * (scale * LOG2E)
-        if HAS_BIAS:
+        if bias is not None:
             # Read again for each window: kept in registers it would push others out.
             scores += load_bias(bias, head, S, BLOCK_T)
-        scores = hide(scores, regions, window, S, BLOCK_T, HAS_REGIONS)
+        scores = hide(scores, regions, window, S, BLOCK_T)
         line = lse + ((batch * windows + window) * heads + head) * S
         # Queries beyond the window weigh nothing.
         norms = tl.load(line + slots, mask=slots < S, other=float("inf")) * LOG2E
         weights = tl.exp2(scores - norms[:, None])
-        value = load_padded(
-            start, padding, 2 * width + head * D, members, stride_n, D, BLOCK_D, HAS_PADDING
-        )
+        value = load_padded(start, padding, 2 * width + head * D, members, stride_n, D, BLOCK_D)
         grad = load_features(
             grad_out + batch * tokens * width + head * D, members, width, D, BLOCK_D
         )
@@ -92,14 +85,14 @@ def backward_kernel(
         grad_weights = tl.dot(grad, tl.trans(value), input_precision=PRECISION)
         deltas = tl.sum(weights * grad_weights, axis=1, keep_dims=True)
         grad_scores = weights * (grad_weights - deltas)
-        if HAS_BIAS:
+        if bias is not None:
             bias_sums += grad_scores
         narrow = grad_scores.to(key.dtype)
         grad_query = tl.dot(narrow, key, input_precision=PRECISION) * scale
         store_features(target, members, 3 * width, grad_query, D, BLOCK_D)
         grad_key = tl.dot(tl.trans(narrow), query, input_precision=PRECISION) * scale
         store_features(target + width, members, 3 * width, grad_key, D, BLOCK_D)
-        if HAS_PADDING:
+        if padding is not None:
             empty = (members < 0)[:, None]
             # In memory: as sums in registers every warp would hold them through the whole loop.
             row = partial_padding + share.to(tl.int64) * 2 * width + head * D + columns
@@ -109,7 +102,7 @@ def backward_kernel(
             tl.store(row + width, tl.load(row + width, mask=inside) + value_sums, mask=inside)
             # What one thread has stored the others may read in the next turn.
             tl.debug_barrier()
-    if HAS_BIAS:
+    if bias is not None:
         plane = partial_bias + program.to(tl.int64) * (BLOCK_T * BLOCK_T)
         pairs = plane + slots[:, None] * BLOCK_T + slots[None, :]
         tl.store(pairs, bias_sums, mask=(slots < S)[:, None])

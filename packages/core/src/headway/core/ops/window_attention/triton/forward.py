@@ -35,9 +35,6 @@ def forward_kernel(
     D: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_D: tl.constexpr,
-    HAS_BIAS: tl.constexpr,
-    HAS_PADDING: tl.constexpr,
-    HAS_REGIONS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """One program per head and share of the windows of all items; a share holds `visits` windows."""
@@ -48,26 +45,22 @@ def forward_kernel(
     width = heads * D
     slots = tl.arange(0, BLOCK_T)
     biases = tl.zeros((BLOCK_T, BLOCK_T), tl.float32)
-    if HAS_BIAS:
+    if bias is not None:
         biases = load_bias(bias, head, S, BLOCK_T)
     for visit in range(begin, tl.minimum(begin + visits, total)):
         batch, window = (visit // windows).to(tl.int64), visit % windows
         members = load_tokens(places, window, S, BLOCK_T)
         start = projected + batch * stride_b
         query = load_features(start + head * D, members, stride_n, D, BLOCK_D)
-        key = load_padded(
-            start, padding, width + head * D, members, stride_n, D, BLOCK_D, HAS_PADDING
-        )
+        key = load_padded(start, padding, width + head * D, members, stride_n, D, BLOCK_D)
         scores = tl.dot(query, tl.trans(key), input_precision=PRECISION) * (scale * LOG2E)
-        if HAS_BIAS:
+        if bias is not None:
             scores += biases
-        scores = hide(scores, regions, window, S, BLOCK_T, HAS_REGIONS)
+        scores = hide(scores, regions, window, S, BLOCK_T)
         largest = tl.max(scores, axis=1, keep_dims=True)
         weights = tl.exp2(scores - largest)
         sums = tl.sum(weights, axis=1, keep_dims=True)
-        value = load_padded(
-            start, padding, 2 * width + head * D, members, stride_n, D, BLOCK_D, HAS_PADDING
-        )
+        value = load_padded(start, padding, 2 * width + head * D, members, stride_n, D, BLOCK_D)
         mixed = tl.dot(weights.to(value.dtype), value, input_precision=PRECISION) / sums
         store_features(out + batch * tokens * width + head * D, members, width, mixed, D, BLOCK_D)
         line = lse + ((batch * windows + window) * heads + head) * S

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 import triton
 from torch import Tensor
 
+from headway.core.ops.kernels.constants import padded, precision
 from headway.core.ops.kernels.machine import architecture, on_device
 from headway.core.ops.kernels.tiles import tile_for
 from headway.core.ops.window_attention.memory import empty_outputs
@@ -16,8 +17,6 @@ from headway.core.ops.window_attention.triton.forward import forward_kernel
 # Programs that the windows are cut into, at least, if there are enough of them; a constant, so that the
 # order of the sums does not depend on the device.
 _PROGRAMS = 512
-# The least side that tensor cores multiply.
-_LEAST = 16
 
 
 def forward(
@@ -63,7 +62,7 @@ def backward(
     new = projected.new_empty if projected.numel() else projected.new_zeros
     bias_sums = padding_sums = None
     if bias is not None:
-        block = block_of(size)
+        block = padded(size)
         bias_sums = new((shares, heads, block, block), dtype=torch.float32)
     if padding is not None:
         padding_sums = projected.new_zeros((shares, 2 * width), dtype=torch.float32)
@@ -86,11 +85,6 @@ def shares_of(total: int, heads: int) -> tuple[int, int]:
     return visits, triton.cdiv(total, visits) or 1
 
 
-def block_of(size: int) -> int:
-    """The side of the tile that holds a window, or a head, of a size."""
-    return max(_LEAST, triton.next_power_of_2(size))
-
-
 def _dense(
     projected: Tensor,
     bias: Tensor | None,
@@ -103,7 +97,7 @@ def _dense(
     rows = projected if projected.stride(2) == 1 and near else projected.contiguous()
     if bias is not None:
         # A plane as large as the tile: its rows are aligned and read without masks.
-        spare = block_of(places.shape[1]) - places.shape[1]
+        spare = padded(places.shape[1]) - places.shape[1]
         bias = F.pad(bias, (0, spare, 0, spare)).contiguous()
     padding = None if padding is None else padding.to(projected.dtype).contiguous()
     return rows, bias, padding, places, regions
@@ -118,7 +112,7 @@ def _start(
     heads: int,
     scale: float,
 ) -> None:
-    projected, bias, padding, places, regions = inputs
+    projected, _, _, places, _ = inputs
     assert projected is not None
     assert places is not None
     batch, tokens, packed = projected.shape
@@ -130,19 +124,15 @@ def _start(
     tile = tile_for(
         "window_attention", name, arch=architecture(projected), single=single, width=width
     )
-    exact = not single or torch.get_float32_matmul_precision() == "highest"
     with on_device(projected):
         kernel[(shares * heads,)](
             *(*before, *inputs, *after, scale, windows, heads, tokens, total, visits),
             *projected.stride()[:2],
             S=size,
             D=width,
-            BLOCK_T=block_of(size),
-            BLOCK_D=block_of(width),
-            HAS_BIAS=bias is not None,
-            HAS_PADDING=padding is not None,
-            HAS_REGIONS=regions is not None,
-            PRECISION="ieee" if exact else "tf32",
+            BLOCK_T=padded(size),
+            BLOCK_D=padded(width),
+            PRECISION=precision(projected),
             num_warps=tile.warps,
             num_stages=tile.stages,
         )

@@ -46,10 +46,9 @@ def load_padded(
     stride,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
-    HAS_PADDING: tl.constexpr,
 ):
     """The features of tokens `offset` behind the start, the padding's where there is no token."""
-    if HAS_PADDING:
+    if padding is not None:
         columns = tl.arange(0, BLOCK_D)
         rows = tl.where(tokens >= 0, start + tokens * stride, padding) + offset
         mask = (columns < D)[None, :]
@@ -68,11 +67,11 @@ def load_bias(bias, head, S: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def hide(scores, regions, window, S: tl.constexpr, BLOCK: tl.constexpr, HAS_REGIONS: tl.constexpr):
+def hide(scores, regions, window, S: tl.constexpr, BLOCK: tl.constexpr):
     """Minus infinity for keys beyond the window and for pairs that only the shift brought together."""
     slots = tl.arange(0, BLOCK)
     seen = (slots < S)[None, :]
-    if HAS_REGIONS:
+    if regions is not None:
         # What lies beyond the window is a region of its own, so that its unused rows stay finite.
         region = tl.load(regions + window * S + slots, mask=slots < S, other=-1)
         seen = region[:, None] == region[None, :]
