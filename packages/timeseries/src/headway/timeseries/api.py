@@ -229,7 +229,9 @@ class Forecaster:
             batch_size=self.batch_size,
             eval_batch_size=256,
             seed=self.seed,
-            **self.covariates.as_dict(),
+            historical=list(self.covariates.historical),
+            future=list(self.covariates.future),
+            static=list(self.covariates.static),
         )
         task = Forecasting(
             backbone=model, optimizer=self.optimizer, schedule=self.schedule, loss=self.loss

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from headway.core.cli.options import refuse_to_overwrite
 from headway.core.cli.parser import Parser
 from headway.core.cli.recipes import find_recipe
-from headway.core.cli.verbs import refuse_to_overwrite
 from headway.core.files import atomic_write
 
 

@@ -1,11 +1,12 @@
 """What became of the inputs of a verb, and what it does with one that cannot be used."""
 
-import argparse
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from headway.core.errors import InputError, UserError
+from headway.core.errors import InputError
+from headway.core.training.invalid import InvalidItems
 
 Policy = Literal["raise", "skip", "keep"]
 
@@ -37,27 +38,30 @@ class Counts:
             raise InputError(error.name, f"{error.reason}; {remedy}")
         self.invalid.append(error)
 
+    @contextmanager
+    def parts(self, policy: Policy) -> Iterator[InvalidItems]:
+        """Gives what the reader of a file notes its bad parts in; afterwards they are refused.
+
+        Args:
+            policy: That of ``--on-invalid``.
+        """
+        invalid = InvalidItems("raise" if policy == "raise" else "skip", self.items)
+        yield invalid
+        for error in invalid.errors:
+            self.refuse(error, policy)
+
     def as_dict(self) -> dict[str, Any]:
         """Returns what is left out, for JSON."""
         invalid = [{"name": error.name, "reason": error.reason} for error in self.invalid]
         return {"ignored": self.ignored, "invalid": invalid}
 
-    def report(self, what: str) -> None:
-        """Says on stderr what was done and what was left out.
+    def lines(self, what: str) -> str:
+        """Returns what was done and what was left out, a line for each input that was.
 
         Args:
             what: Such as ``"predictions written to p.csv"``, behind their number.
         """
-        for error in self.invalid:
-            print(f"not read: {error}", file=sys.stderr)
         parts = [f"{self.done} {what}", f"{len(self.invalid)} {self.items} not read"]
         if self.ignored:
             parts.append(f"{self.ignored} other files ignored")
-        print(", ".join(parts), file=sys.stderr)
-
-
-def check_positive(args: argparse.Namespace, *names: str) -> None:
-    """Raises if one of these options is below 1."""
-    for name in names:
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)} is below 1")
+        return "\n".join([*(f"not read: {error}" for error in self.invalid), ", ".join(parts)])

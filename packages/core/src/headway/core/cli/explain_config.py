@@ -23,6 +23,7 @@ _SYNTAX = re.compile(r"Problems parsing config")
 _MISSING = re.compile(r"the following arguments are required: (.+)|Key '([^']+)' is required")
 _VALUE = re.compile(r"Expected (?:a |one of )?(.+?)\. Got value: (.+)")
 _GIVEN = re.compile(r"Given value: (.+)")
+_REST = inspect.Parameter.VAR_KEYWORD
 _UNRECOGNISED = re.compile(r"unrecognized arguments: (.+)")
 
 
@@ -155,7 +156,17 @@ def _class(path: str) -> Any:
 
 def _parameters(path: str) -> list[str]:
     target = _class(path)
-    return [] if target is None else list(inspect.signature(target).parameters)
+    return [] if target is None else [name for _, name in _arguments(target)]
+
+
+def _arguments(target: Any) -> Iterator[tuple[Any, str]]:
+    """Yields the arguments of a class and the function that names each, those passed on to its bases too."""
+    bases = inspect.getmro(target) if inspect.isclass(target) else (target,)
+    for function in dict.fromkeys(getattr(base, "__init__", base) for base in bases):
+        parameters = list(inspect.signature(function).parameters.values())
+        yield from ((function, found.name) for found in parameters if found.kind != _REST)
+        if not any(found.kind == _REST for found in parameters):
+            return
 
 
 def _class_names(trail: _Trail) -> Iterator[str]:
@@ -168,7 +179,9 @@ def _class_names(trail: _Trail) -> Iterator[str]:
         bases = {"model": [Task], "data": [DataModule]}.get(trail.keys[-1], [])
     else:
         target = _class(trail.owner)
-        hints = typing.get_type_hints(target.__init__) if target is not None else {}
+        found = () if target is None else _arguments(target)
+        owner = next((function for function, name in found if name == trail.keys[-1]), None)
+        hints = {} if owner is None else typing.get_type_hints(owner)
         bases = list(_classes_in(hints.get(trail.keys[-1])))
     for base in bases:
         for kind in _descendants(base):

@@ -4,9 +4,9 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from headway.core.cli.nearest import nearest
+from headway.core.cli.options import add_shared_options, refuse_to_overwrite
 from headway.core.cli.parser import Parser
 from headway.core.cli.source import domain_of
 from headway.core.errors import UserError
@@ -102,50 +102,6 @@ def _choose(verb: str, words: list[str], able: dict[str, Domain]) -> str:
     if name not in able:
         raise UserError(f"{verb}: {name} does not offer it; these domains do: {', '.join(able)}")
     return name
-
-
-def add_shared_options(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
-    """Adds the options that every verb of a domain has.
-
-    Args:
-        parser: The parser of the verb.
-        many: Whether ``-m`` may be given several times; it is then a list. A verb says so with
-            ``MANY_CHECKPOINTS = True``.
-    """
-    shared = parser.add_argument_group("options of every verb")
-    shared.add_argument(
-        "-m",
-        "--checkpoint",
-        metavar="SOURCE",
-        action="append" if many else "store",
-        help="run folder, .ckpt, folder or hub id of a model"
-        + ("; may be repeated" if many else ""),
-    )
-    shared.add_argument("-o", "--out", type=Path, metavar="PATH", help="where the result goes")
-    shared.add_argument("--overwrite", action="store_true", help="replace PATH if it exists")
-    shared.add_argument(
-        "--on-invalid",
-        choices=("raise", "skip", "keep"),
-        default="raise",
-        help="what to do with an input that cannot be read (default: raise)",
-    )
-    shared.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
-    shared.add_argument("--json", action="store_true", help="print JSON")
-    shared.add_argument("--domain", help="the domain, where the checkpoint does not tell")
-
-
-def refuse_to_overwrite(out: Path | None, *, overwrite: bool) -> None:
-    """Raises if a result would take the place of something.
-
-    Args:
-        out: Where the result goes.
-        overwrite: Whether that is allowed.
-    """
-    if out is None or overwrite or str(out) == "-" or not out.exists():
-        return
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    raise UserError(f"{out} exists; choose another place, or add --overwrite")
 
 
 def is_terminal() -> bool:

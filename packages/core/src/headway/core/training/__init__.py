@@ -13,6 +13,12 @@ from headway.core.training.optimizers import (
     Lion,
     OptimizerFactory,
 )
+from headway.core.training.options import (
+    ItemOptions,
+    LoaderOptions,
+    Passed,
+    TrainingOptions,
+)
 from headway.core.training.run_folder import RunFolder
 from headway.core.training.schedules import (
     InverseSquareRoot,
@@ -39,15 +45,19 @@ __all__ = [
     "AdamW",
     "DataModule",
     "InverseSquareRoot",
+    "ItemOptions",
     "LineReporter",
     "Lion",
+    "LoaderOptions",
     "OneCycle",
     "OptimizerFactory",
+    "Passed",
     "RunFolder",
     "RunRecorder",
     "ScheduleFactory",
     "Strategy",
     "Task",
+    "TrainingOptions",
     "WarmupConstant",
     "WarmupCosine",
     "WarmupLinear",

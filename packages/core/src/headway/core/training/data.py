@@ -23,7 +23,7 @@ class DataModule(LightningDataModule):
     Args:
         batch_size: Items of a batch, on each device.
         workers: Processes that load; 0 loads in the training process.
-        seed: Of the order and of the augmentation.
+        seed: Of the order, the augmentation and whatever else is drawn.
         shuffle: Whether the training items come in a new order every epoch.
         drop_last: Leaves out the last training batch when it is smaller.
         eval_batch_size: Items of a batch of validation, test and prediction; by default ``batch_size``.

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from headway.core.errors import InputError, UserError
-from headway.core.training import DataModule
+from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.core.training.buckets import LengthBuckets
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.core.training.splits import part_size
@@ -63,10 +63,6 @@ class SmilesFile(DataModule):
         path: The file, or ``.gz`` of it; or ``moses`` or ``nci`` for what packages bring along.
         column: Column of a table; the one called smiles if None.
         batch_size: Molecules of a batch; batches hold molecules of about equal length.
-        workers: Processes that load.
-        seed: Of the order and the random notations.
-        drop_last: Leaves out the last training batch when it is smaller.
-        eval_batch_size: Molecules of a batch of validation and test; by default ``batch_size``.
         val: Share or number of the molecules that validate.
         test: Share or number of the molecules that test.
         split_seed: Of the splits and of ``limit``.
@@ -76,6 +72,7 @@ class SmilesFile(DataModule):
         check: Whether RDKit must be able to read every molecule (about 10,000 a second).
         on_invalid: What happens to rows that are no molecule. ``skip`` leaves them out and says which
             and how many.
+        **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
 
     Source:
         randomize: Arus-Pous et al. 2019, https://doi.org/10.1186/s13321-019-0393-0.
@@ -87,10 +84,6 @@ class SmilesFile(DataModule):
         path: str,
         column: str | None = None,
         batch_size: int = 64,
-        workers: int = 0,
-        seed: int = 0,
-        drop_last: bool = False,
-        eval_batch_size: int | None = None,
         val: int | float = 0.05,
         test: int | float = 0,
         split_seed: int = 0,
@@ -99,14 +92,9 @@ class SmilesFile(DataModule):
         randomize: bool = False,
         check: bool = True,
         on_invalid: OnInvalid = "raise",
+        **loader: Passed[LoaderOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            drop_last=drop_last,
-            eval_batch_size=eval_batch_size,
-        )
+        super().__init__(batch_size=batch_size, **loader)
         if limit is not None and limit < 2:
             raise UserError(f"limit is {limit}; at least 2 molecules are needed")
         self.path, self.column = path, column

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headway.core.errors import UserError
-from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training import Passed, Task, TrainingOptions
 from headway.molecules.data import SmilesFile, SmilesTokenizer
 from headway.molecules.metrics import Quality, measure
 from headway.molecules.pictures import save_grid
@@ -29,12 +29,8 @@ class LanguageModeling(Task):
 
     Args:
         backbone: A language model with a ``vocabulary``.
-        optimizer: What moves the weights.
-        schedule: How the learning rate moves, or None for a constant one.
-        finetune: Freezes or injects parameters before training.
-        layer_decay: Ratio of the learning rates of neighbouring depths.
-        ema: Decay of the running average of the weights.
         samples: Molecules generated after each validation; 0 for none.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
 
     Shape:
         A batch is tokens (B, T) and lengths (B,).
@@ -44,21 +40,10 @@ class LanguageModeling(Task):
         self,
         *,
         backbone: nn.Module,
-        optimizer: OptimizerFactory,
-        schedule: ScheduleFactory | None = None,
-        finetune: Strategy | None = None,
-        layer_decay: float | None = None,
-        ema: float | None = None,
         samples: int = 200,
+        **training: Passed[TrainingOptions],
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            optimizer=optimizer,
-            schedule=schedule,
-            finetune=finetune,
-            layer_decay=layer_decay,
-            ema=ema,
-        )
+        super().__init__(backbone=backbone, **training)
         if samples < 0:
             raise UserError(f"samples is {samples}; it must be 0 (none) or more")
         self.samples = samples

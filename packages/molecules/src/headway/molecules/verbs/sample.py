@@ -1,22 +1,20 @@
 """Generates molecules, writes them as a table, and draws some."""
 
 import argparse
-import csv
-import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import torch
 
-from headway.core.cli.counts import Counts, check_positive
-from headway.core.cli.device import choose_device
-from headway.core.cli.output import TableOutput
+from headway.core.cli.counts import Counts
+from headway.core.cli.job import Job
+from headway.core.cli.loading import load_model
+from headway.core.cli.options import check_positive
 from headway.core.cli.progress import progress_bar, with_progress
-from headway.core.cli.verbs import refuse_to_overwrite
-from headway.core.errors import InputError, UserError
+from headway.core.errors import InputError
 from headway.core.generation import Generated, Sampling
-from headway.core.weights import from_pretrained
 from headway.molecules.chemistry import canonical, checked
 from headway.molecules.data.reading import read_smiles
 from headway.molecules.data.shipped import find_file
@@ -49,12 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes one row per molecule; returns 1 if none is valid."""
     check_positive(args, "count", "batch_size", "columns", "rows")
-    if args.checkpoint is None:
-        raise UserError("sample from what? -m takes a run folder, a checkpoint or a hub id")
-    refuse_to_overwrite(args.grid, overwrite=args.overwrite)
+    job = Job(args, "sample from", items="reference molecules", extra=["grid"])
     sampling = Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
-    counts = Counts("reference molecules")
-    reference = None if args.reference is None else read_reference(args, counts)
+    reference = None if args.reference is None else read_reference(args, job.counts)
     model, tokenizer = load(args.checkpoint, args.device)
     prompt = tokenizer.encode(args.prefix, "--prefix")[:-1]
     start, clock = time.monotonic(), time.process_time()
@@ -62,21 +57,23 @@ def run(args: argparse.Namespace) -> int:
     seconds, cpu = time.monotonic() - start, time.process_time() - clock
     smiles = [tokenizer.decode(row) for row in found.tokens.tolist()]
     quality = measure(smiles, reference)
-    output = TableOutput(args)
-    with output.file() as file:
-        write(file, smiles, found, quality)
+    job.table(COLUMNS, rows(smiles, found, quality))
     if args.grid is not None:
         draw(args, quality)
-    report(output, found, quality, seconds, cpu, counts)
+    facts = worth(found, quality, seconds, cpu)
+    said = [f"{key.replace('_', ' ')} {value}" for key, value in facts.items() if value is not None]
+    lines = [", ".join(said)]
+    if job.counts.invalid:
+        lines.insert(
+            0, f"{len(job.counts.invalid)} reference rows not read, first: {job.counts.invalid[0]}"
+        )
+    job.say("\n".join(lines), {**facts, "reference": job.counts.as_dict()})
     return 0 if quality.validity else 1
 
 
 def load(source: str, device: str | None) -> tuple[Llama, SmilesTokenizer]:
     """Returns a model ready to generate, and the tokenizer that belongs to it."""
-    model = from_pretrained(source)
-    if not isinstance(model, Llama):
-        raise UserError(f"{source} is a {type(model).__name__}, which generates no molecules")
-    model.eval().to(choose_device(device))
+    model, _ = load_model(source, device, Llama, "which generates no molecules")
     return model, SmilesTokenizer(model.vocabulary, start=model.start, end=model.end)
 
 
@@ -114,14 +111,12 @@ def read_reference(args: argparse.Namespace, counts: Counts) -> set[str]:
     return known
 
 
-def write(file: IO[str], smiles: list[str], found: Generated, quality: Quality) -> None:
-    """Writes the table as CSV."""
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for text, gained, known in zip(
-        smiles, found.log_likelihoods.tolist(), quality.canonical, strict=True
-    ):
-        writer.writerow((text, f"{-gained:.4f}", int(known is not None), known or ""))
+def rows(smiles: list[str], found: Generated, quality: Quality) -> Iterator[dict[str, Any]]:
+    """Yields one row per molecule."""
+    gains = found.log_likelihoods.tolist()
+    for text, gained, known in zip(smiles, gains, quality.canonical, strict=True):
+        cells = (text, f"{-gained:.4f}", int(known is not None), known)
+        yield dict(zip(COLUMNS, cells, strict=True))
 
 
 def draw(args: argparse.Namespace, quality: Quality) -> None:
@@ -133,16 +128,9 @@ def draw(args: argparse.Namespace, quality: Quality) -> None:
         save_grid(valid[: args.columns * args.rows], args.grid, columns=args.columns)
 
 
-def report(
-    output: TableOutput,
-    found: Generated,
-    quality: Quality,
-    seconds: float,
-    cpu: float,
-    counts: Counts,
-) -> None:
-    """Says what was generated and what it is worth."""
-    said = {
+def worth(found: Generated, quality: Quality, seconds: float, cpu: float) -> dict[str, Any]:
+    """Returns what was generated and what it is worth."""
+    return {
         "generated": len(found.tokens),
         "ended_by_themselves": int(found.finished.sum()),
         "validity": round(quality.validity, 4),
@@ -151,15 +139,3 @@ def report(
         "molecules_per_second": round(len(found.tokens) / max(seconds, 1e-9), 1),
         "molecules_per_cpu_second": round(len(found.tokens) / max(cpu, 1e-9), 1),
     }
-    if output.as_json:
-        output.say({**said, "reference": counts.as_dict()})
-        return
-    if counts.invalid:
-        print(
-            f"{len(counts.invalid)} reference rows not read, first: {counts.invalid[0]}",
-            file=sys.stderr,
-        )
-    shown = ", ".join(
-        f"{key.replace('_', ' ')} {value}" for key, value in said.items() if value is not None
-    )
-    print(shown, file=sys.stderr)

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from headway.core.errors import InputError, UserError
-from headway.core.training import DataModule
+from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.core.training.splits import part_size
 from headway.rl.data.sampling import Sampling, UniformSteps
 from headway.rl.data.trajectory import Trajectory
@@ -18,14 +18,29 @@ from headway.rl.data.windows import AllWindows, DrawnWindows, Window
 from headway.rl.environments import action_size
 
 
+class DrawingOptions(LoaderOptions, total=False):
+    """What a ``TrajectoryData`` passes on."""
+
+    number: int | None
+    sampling: Sampling | None
+    top_fraction: float
+    val: int | float
+    split_seed: int
+
+
+class TrajectoryOptions(DrawingOptions, total=False):
+    """What a ``TrajectoryData`` of any environment passes on."""
+
+    batch_size: int
+    context_length: int
+    return_scale: float | None
+
+
 class TrajectoryData(DataModule):
     """Gives the trainer stretches of trajectories; a subclass reads them in ``load``.
 
     Args:
         batch_size: Stretches of a batch.
-        workers: Processes that load.
-        seed: Of the drawing.
-        eval_batch_size: Stretches of a batch of validation; by default ``batch_size``.
         context_length: Steps of a stretch.
         number: Stretches of an epoch; as many as hold all steps once if None.
         sampling: Which trajectories are drawn how often; every step equally if None.
@@ -33,15 +48,13 @@ class TrajectoryData(DataModule):
         return_scale: What returns are divided by; the largest absolute return if None.
         val: Share or number of the trajectories that validate.
         split_seed: Of the split.
+        **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
     """
 
     def __init__(
         self,
         *,
         batch_size: int = 64,
-        workers: int = 0,
-        seed: int = 0,
-        eval_batch_size: int | None = None,
         context_length: int = 20,
         number: int | None = None,
         sampling: Sampling | None = None,
@@ -49,10 +62,9 @@ class TrajectoryData(DataModule):
         return_scale: float | None = None,
         val: int | float = 0.05,
         split_seed: int = 0,
+        **loader: Passed[LoaderOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, workers=workers, seed=seed, eval_batch_size=eval_batch_size
-        )
+        super().__init__(batch_size=batch_size, **loader)
         if not 0 < top_fraction <= 1:
             raise UserError(f"top_fraction is {top_fraction}; it must lie between 0 and 1")
         if return_scale is not None and return_scale <= 0:

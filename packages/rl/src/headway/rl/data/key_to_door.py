@@ -8,8 +8,8 @@ from gymnasium import spaces
 
 from headway.core.cli.progress import with_progress
 from headway.core.errors import UserError
-from headway.rl.data.base import TrajectoryData
-from headway.rl.data.sampling import Sampling
+from headway.core.training import Passed
+from headway.rl.data.base import DrawingOptions, TrajectoryData
 from headway.rl.data.trajectory import Trajectory
 from headway.rl.environments import KEY_TO_DOOR, KeyToDoor
 
@@ -21,15 +21,9 @@ class KeyToDoorData(TrajectoryData):
         episodes: How many.
         data_seed: Of the walks.
         batch_size: Stretches of a batch.
-        workers: Processes that load.
-        seed: Of the drawing.
-        eval_batch_size: Stretches of a batch of validation; by default ``batch_size``.
         context_length: Steps of a stretch; an episode has at most 21.
-        number: Stretches of an epoch; as many as hold all steps once if None.
-        sampling: Which trajectories are drawn how often; every step equally if None.
-        top_fraction: Only this share of the trajectories, those with the highest returns, is used.
-        val: Share or number of the trajectories that validate.
-        split_seed: Of the split.
+        **drawing: As of every ``TrajectoryData``: number, sampling, top_fraction, val, split_seed, and of
+            every ``DataModule``.
     """
 
     def __init__(
@@ -38,28 +32,11 @@ class KeyToDoorData(TrajectoryData):
         episodes: int = 10000,
         data_seed: int = 0,
         batch_size: int = 48,
-        workers: int = 0,
-        seed: int = 0,
-        eval_batch_size: int | None = None,
         context_length: int = 21,
-        number: int | None = None,
-        sampling: Sampling | None = None,
-        top_fraction: float = 1.0,
-        val: int | float = 0.05,
-        split_seed: int = 0,
+        **drawing: Passed[DrawingOptions],
     ) -> None:
         super().__init__(
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            eval_batch_size=eval_batch_size,
-            context_length=context_length,
-            number=number,
-            sampling=sampling,
-            top_fraction=top_fraction,
-            return_scale=1.0,
-            val=val,
-            split_seed=split_seed,
+            batch_size=batch_size, context_length=context_length, return_scale=1.0, **drawing
         )
         if episodes < 2:
             raise UserError(f"episodes is {episodes}; at least 2 are needed")

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from headway.core.errors import InputError, UserError, one_line
 from headway.core.reading import check_file, read_json
+from headway.core.training import Passed
 from headway.core.training.invalid import InvalidItems, OnInvalid
-from headway.rl.data.base import TrajectoryData
-from headway.rl.data.sampling import Sampling
+from headway.rl.data.base import TrajectoryData, TrajectoryOptions
 from headway.rl.data.trajectory import Trajectory, checked
 from headway.rl.environments import action_size, refuse_import
 
@@ -40,52 +40,21 @@ class MinariData(TrajectoryData):
 
     Args:
         path: Name of a data set that is here or on the server, or the folder of one.
-        batch_size: Stretches of a batch.
-        workers: Processes that load.
-        seed: Of the drawing.
-        eval_batch_size: Stretches of a batch of validation; by default ``batch_size``.
-        context_length: Steps of a stretch.
-        number: Stretches of an epoch; as many as hold all steps once if None.
-        sampling: Which trajectories are drawn how often; every step equally if None.
-        top_fraction: Only this share of the trajectories, those with the highest returns, is used.
-        return_scale: What returns are divided by; the largest absolute return if None.
-        val: Share or number of the trajectories that validate.
-        split_seed: Of the split.
         download: Whether to fetch a data set that is not here.
         on_invalid: What happens to episodes that cannot be read, are empty or hold NaN.
+        **drawing: As of every ``TrajectoryData``: batch_size, context_length, number, sampling, top_fraction,
+            return_scale, val, split_seed, and of every ``DataModule``.
     """
 
     def __init__(
         self,
         *,
         path: str,
-        batch_size: int = 64,
-        workers: int = 0,
-        seed: int = 0,
-        eval_batch_size: int | None = None,
-        context_length: int = 20,
-        number: int | None = None,
-        sampling: Sampling | None = None,
-        top_fraction: float = 1.0,
-        return_scale: float | None = None,
-        val: int | float = 0.05,
-        split_seed: int = 0,
         download: bool = False,
         on_invalid: OnInvalid = "raise",
+        **drawing: Passed[TrajectoryOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            eval_batch_size=eval_batch_size,
-            context_length=context_length,
-            number=number,
-            sampling=sampling,
-            top_fraction=top_fraction,
-            return_scale=return_scale,
-            val=val,
-            split_seed=split_seed,
-        )
+        super().__init__(**drawing)
         self.path, self.download = path, download
         self.invalid = InvalidItems(on_invalid, "episodes")
         self._environment: str | None = None

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
-from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training import Passed, Task, TrainingOptions
 from headway.rl.data import TrajectoryData, Window
 from headway.rl.environments import make_vector
 from headway.rl.metrics import evaluate, summarise
@@ -25,14 +25,10 @@ class Imitation(Task):
 
     Args:
         backbone: A model of trajectories.
-        optimizer: What moves the weights.
-        schedule: How the learning rate moves, or None for a constant one.
-        finetune: Freezes or injects parameters before training.
-        layer_decay: Ratio of the learning rates of neighbouring depths.
-        ema: Decay of the running average of the weights.
         targets: Returns to ask for in the environment.
         episodes: Episodes for each target after every validation; 0 for none.
         environments: How many environments run side by side.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
 
     Shape:
         A batch is a ``headway.rl.data.Window``.
@@ -42,23 +38,12 @@ class Imitation(Task):
         self,
         *,
         backbone: nn.Module,
-        optimizer: OptimizerFactory,
-        schedule: ScheduleFactory | None = None,
-        finetune: Strategy | None = None,
-        layer_decay: float | None = None,
-        ema: float | None = None,
         targets: Sequence[float] = (),
         episodes: int = 0,
         environments: int = 16,
+        **training: Passed[TrainingOptions],
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            optimizer=optimizer,
-            schedule=schedule,
-            finetune=finetune,
-            layer_decay=layer_decay,
-            ema=ema,
-        )
+        super().__init__(backbone=backbone, **training)
         if episodes < 0 or environments < 1:
             raise UserError(
                 f"episodes is {episodes} and environments {environments}; at least 0 and 1 are needed"

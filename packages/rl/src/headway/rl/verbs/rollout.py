@@ -1,23 +1,21 @@
 """Plays a policy in its environment: a table of episodes, return over target, a video."""
 
 import argparse
-import csv
 import math
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.cli.counts import check_positive
-from headway.core.cli.device import choose_device
-from headway.core.cli.output import TableOutput
+from headway.core.cli.job import Job
+from headway.core.cli.loading import load_model
+from headway.core.cli.options import add_plot, check_positive
 from headway.core.cli.progress import progress_bar
-from headway.core.cli.verbs import refuse_to_overwrite
 from headway.core.errors import UserError
-from headway.core.files import save_figure
-from headway.core.weights import from_pretrained, read_preprocessing
+from headway.core.weights import read_preprocessing
 from headway.core.weights.preprocessing import note
 from headway.rl.environments import make_vector, refuse_import
 from headway.rl.metrics import Episode, evaluate, summarise
@@ -42,23 +40,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-envs", type=int, default=16, help="side by side (16)")
     parser.add_argument("--seed", type=int, default=0, help="of the first episode (0)")
     parser.add_argument("--stochastic", action="store_true", help="draw the actions")
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="return over target")
+    add_plot(parser, "return over target")
     parser.add_argument("--video", type=Path, metavar="MP4", help="a few episodes; .mp4 or .gif")
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes one row per episode."""
     check_positive(args, "episodes", "num_envs")
-    if args.checkpoint is None:
-        raise UserError("rollout of what? -m takes a run folder, a checkpoint or a hub id")
-    for path in (args.plot, args.video):
-        refuse_to_overwrite(path, overwrite=args.overwrite)
+    job = Job(args, "rollout of", extra=["plot", "video"])
     if args.video is not None and args.video.suffix not in (".mp4", ".gif"):
         raise UserError(f"--video {args.video} must end in .mp4 or .gif")
-    model = from_pretrained(args.checkpoint)
-    if not isinstance(model, TrajectoryModel):
-        raise UserError(f"{args.checkpoint} is a {type(model).__name__}, which takes no actions")
-    model.eval().to(choose_device(args.device))
+    model, _ = load_model(args.checkpoint, args.device, TrajectoryModel, "which takes no actions")
     notes = read_preprocessing(args.checkpoint)
     name = args.env
     named = note(notes, "environment", str, args.checkpoint)
@@ -77,16 +69,13 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("the model does not say which returns it has seen; add --targets R [R ...]")
     warn(model, targets, seen)
     played = {target: play(model, name, target, args) for target in targets}
-    episodes = [one for found in played.values() for one in found]
-    output = TableOutput(args)
-    with output.file() as file:
-        write(file, episodes)
-    if args.plot is not None:
-        totals = {target: [one.total for one in found] for target, found in played.items()}
-        save_figure(return_figure(totals, seen=seen), args.plot)
+    job.table(COLUMNS, (row(one) for found in played.values() for one in found))
+    totals = {target: [one.total for one in found] for target, found in played.items()}
+    job.draw(return_figure, totals, seen=seen)
     if args.video is not None:
         film(model, name, targets, args)
-    report(output, name, played)
+    said = {f"{target:g}": summarise(found) for target, found in played.items()}
+    job.say("\n".join(lines(name, said)), {"environment": name, "targets": said})
     return 0
 
 
@@ -155,26 +144,17 @@ def film(model: TrajectoryModel, name: str, targets: list[float], args: argparse
     save_video(frames, args.video, fps=fps)
 
 
-def write(file: IO[str], episodes: list[Episode]) -> None:
-    """Writes the table as CSV."""
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for one in episodes:
-        writer.writerow(
-            (f"{one.target:g}", one.number, f"{one.total:.6g}", one.steps, int(one.terminated))
-        )
+def row(one: Episode) -> dict[str, Any]:
+    """Returns the row of an episode."""
+    cells = (f"{one.target:g}", one.number, f"{one.total:.6g}", one.steps, int(one.terminated))
+    return dict(zip(COLUMNS, cells, strict=True))
 
 
-def report(output: TableOutput, name: str, played: dict[float, list[Episode]]) -> None:
-    """Says what came about for each target."""
-    said = {f"{target:g}": summarise(found) for target, found in played.items()}
-    if output.as_json:
-        output.say({"environment": name, "targets": said})
-        return
+def lines(name: str, said: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yields what came about for each target."""
     for target, one in said.items():
-        print(
+        yield (
             f"{name}, target {target}: return {one['return_mean']:.4g} (deviation "
             f"{one['return_std']:.3g}, {one['return_least']:.4g} to {one['return_most']:.4g}) in "
-            f"{one['episodes']} episodes of {one['steps_mean']:.1f} steps",
-            file=sys.stderr,
+            f"{one['episodes']} episodes of {one['steps_mean']:.1f} steps"
         )

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
-from headway.core.training.invalid import OnInvalid
+from headway.core.training import Passed
 from headway.core.training.randomness import mix
 from headway.speech.data.audio import read_audio, seconds_of
-from headway.speech.data.front_end import FrontEnd
-from headway.speech.data.spec_augment import SpecAugment
-from headway.speech.data.speech_data import SpeechData
+from headway.speech.data.speech_data import SpeechData, SpeechOptions
 from headway.speech.data.speech_set import SpeechSet
-from headway.speech.data.tokenizer import Case, Unit
+from headway.speech.data.tokenizer import Unit
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _FILE = re.compile(r"^(\d)_(.+)_(\d+)\.wav$")
@@ -104,15 +102,9 @@ class DigitStrings(SpeechData):
         test_strings: Test strings.
         digits: Least and largest number of digits of a string.
         string_seed: Of the validation and test strings.
-        batch_seconds: Most seconds of a training batch, padding counted.
-        batch_size: Most strings of a batch.
-        workers: Processes that load.
-        seed: Of order, training strings and augmentation.
-        front_end: What a string goes through.
         unit: What an entry of the vocabulary is.
-        case: What happens to letters.
-        augment: Masks parts of the training features.
-        on_invalid: What happens to files that cannot be used.
+        **speech: As of every ``SpeechData``: batch_seconds, batch_size, front_end, case, augment, on_invalid,
+            and of every ``DataModule``.
 
     Source:
         Jackson et al., Free Spoken Digit Dataset, https://github.com/Jakobovski/free-spoken-digit-dataset.
@@ -127,27 +119,10 @@ class DigitStrings(SpeechData):
         test_strings: int = 300,
         digits: tuple[int, int] = (3, 7),
         string_seed: int = 0,
-        batch_seconds: float = 60.0,
-        batch_size: int = 32,
-        workers: int = 0,
-        seed: int = 0,
-        front_end: FrontEnd | None = None,
         unit: Unit = "words",
-        case: Case = "lower",
-        augment: SpecAugment | None = None,
-        on_invalid: OnInvalid = "raise",
+        **speech: Passed[SpeechOptions],
     ) -> None:
-        super().__init__(
-            batch_seconds=batch_seconds,
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            front_end=front_end,
-            unit=unit,
-            case=case,
-            augment=augment,
-            on_invalid=on_invalid,
-        )
+        super().__init__(unit=unit, **speech)
         if min(strings, val_strings, test_strings) < 1:
             raise UserError(
                 f"strings {strings}, val_strings {val_strings} and test_strings {test_strings} must "

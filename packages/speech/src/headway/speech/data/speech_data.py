@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from headway.core.errors import UserError
-from headway.core.training import DataModule
+from headway.core.training import DataModule, ItemOptions, Passed
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.core.training.randomness import mix, restored_cpu, seed_cpu
 from headway.core.training.sampling import SharedBatches
@@ -22,6 +22,17 @@ from headway.speech.data.tokenizer import Case, Tokenizer, Unit
 MEASURED = 500
 
 
+class SpeechOptions(ItemOptions, total=False):
+    """What a ``SpeechData`` passes on."""
+
+    batch_seconds: float
+    batch_size: int
+    front_end: FrontEnd | None
+    case: Case
+    augment: SpecAugment | None
+    on_invalid: OnInvalid
+
+
 class SpeechData(DataModule):
     """Recordings with texts, in batches of similar length.
 
@@ -33,15 +44,13 @@ class SpeechData(DataModule):
     Args:
         batch_seconds: Most seconds of a training batch, padding counted.
         batch_size: Most recordings of a batch.
-        workers: Processes that load.
-        seed: Of the order and the augmentation.
-        eval_batch_size: Recordings of a batch of validation and test; by default ``batch_size``.
         front_end: What a recording goes through; by default as the model asks for, or 80 mel bands.
         unit: What an entry of the vocabulary is, where the model does not say.
         case: What happens to letters, where the model does not say.
         augment: Masks parts of the training features.
         on_invalid: What happens to rows and files that cannot be used; ``skip`` leaves them out and says
             which and how many.
+        **loader: As of every ``DataModule``: workers, seed, shuffle, eval_batch_size.
     """
 
     def __init__(
@@ -49,18 +58,15 @@ class SpeechData(DataModule):
         *,
         batch_seconds: float = 60.0,
         batch_size: int = 32,
-        workers: int = 0,
-        seed: int = 0,
-        eval_batch_size: int | None = None,
         front_end: FrontEnd | None = None,
         unit: Unit = "characters",
         case: Case = "lower",
         augment: SpecAugment | None = None,
         on_invalid: OnInvalid = "raise",
+        **loader: Passed[ItemOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, workers=workers, seed=seed, eval_batch_size=eval_batch_size
-        )
+        # Every batch is as full as its seconds allow; none is the smaller one.
+        super().__init__(batch_size=batch_size, drop_last=False, **loader)
         if batch_seconds <= 0:
             raise UserError(f"batch_seconds is {batch_seconds}; it must be above 0")
         self.batch_seconds = batch_seconds

@@ -10,15 +10,14 @@ import torch
 from torch import Tensor
 
 from headway.core.errors import InputError, UserError
-from headway.core.training.invalid import OnInvalid
+from headway.core.training import Passed
 from headway.speech.data.audio import check_span, read_audio, seconds_of
 from headway.speech.data.front_end import FrontEnd
 from headway.speech.data.manifest import Utterance, read_manifest
 from headway.speech.data.manifest_rows import KALDI, SUFFIXES
-from headway.speech.data.spec_augment import SpecAugment
-from headway.speech.data.speech_data import SpeechData, Tokens
+from headway.speech.data.speech_data import SpeechData, SpeechOptions, Tokens
 from headway.speech.data.speech_set import SpeechSet
-from headway.speech.data.tokenizer import Case, Tokenizer, Unit, needed_frames
+from headway.speech.data.tokenizer import Tokenizer, Unit, needed_frames
 
 SPLITS = {"train": ("train",), "val": ("val", "dev", "valid", "validation"), "test": ("test",)}
 
@@ -67,17 +66,11 @@ class SpeechManifest(SpeechData):
         split_by: What never is on both sides of a split, ``"text"`` or ``"speaker"``.
         split_seed: Of these splits.
         max_seconds: Longer rows cannot be used.
-        batch_seconds: Most seconds of a training batch, padding counted.
-        batch_size: Most recordings of a batch.
-        workers: Processes that load.
-        seed: Of the order and the augmentation.
-        front_end: What a recording goes through; by default as the model asks for.
         unit: What an entry of the vocabulary is, where the model does not say.
-        case: What happens to letters, where the model does not say.
-        augment: Masks parts of the training features.
-        on_invalid: What happens to rows and files that cannot be used.
         columns: What columns of other names are: name in the file to ``audio``, ``text``, ``start``,
             ``duration``, ``speaker`` or ``ignore``.
+        **speech: As of every ``SpeechData``: batch_seconds, batch_size, front_end, case, augment, on_invalid,
+            and of every ``DataModule``.
     """
 
     def __init__(
@@ -89,28 +82,11 @@ class SpeechManifest(SpeechData):
         split_by: Literal["text", "speaker"] = "text",
         split_seed: int = 0,
         max_seconds: float = 35.0,
-        batch_seconds: float = 60.0,
-        batch_size: int = 32,
-        workers: int = 0,
-        seed: int = 0,
-        front_end: FrontEnd | None = None,
         unit: Unit = "characters",
-        case: Case = "lower",
-        augment: SpecAugment | None = None,
-        on_invalid: OnInvalid = "raise",
         columns: Mapping[str, str] | None = None,
+        **speech: Passed[SpeechOptions],
     ) -> None:
-        super().__init__(
-            batch_seconds=batch_seconds,
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            front_end=front_end,
-            unit=unit,
-            case=case,
-            augment=augment,
-            on_invalid=on_invalid,
-        )
+        super().__init__(unit=unit, **speech)
         if split_by not in ("text", "speaker"):
             raise UserError(f"split_by is 'text' or 'speaker', got {split_by!r}")
         self.path = Path(path).expanduser()

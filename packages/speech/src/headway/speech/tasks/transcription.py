@@ -11,10 +11,9 @@ from torchmetrics.text import CharErrorRate, WordErrorRate
 from headway.core.errors import UserError
 from headway.core.files import save_figure
 from headway.core.training import (
-    OptimizerFactory,
-    ScheduleFactory,
-    Strategy,
+    Passed,
     Task,
+    TrainingOptions,
     score_collection,
 )
 from headway.speech.data.batching import SpeechBatch
@@ -35,11 +34,7 @@ class Transcription(Task):
 
     Args:
         backbone: A recogniser.
-        optimizer: What moves the weights.
-        schedule: How the learning rate moves, or None for a constant one.
-        finetune: Freezes or injects parameters before training.
-        layer_decay: Ratio of the learning rates of neighbouring depths.
-        ema: Decay of the running average of the weights.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
 
     Shape:
         A batch is a ``SpeechBatch``.
@@ -52,20 +47,9 @@ class Transcription(Task):
         self,
         *,
         backbone: nn.Module,
-        optimizer: OptimizerFactory,
-        schedule: ScheduleFactory | None = None,
-        finetune: Strategy | None = None,
-        layer_decay: float | None = None,
-        ema: float | None = None,
+        **training: Passed[TrainingOptions],
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            optimizer=optimizer,
-            schedule=schedule,
-            finetune=finetune,
-            layer_decay=layer_decay,
-            ema=ema,
-        )
+        super().__init__(backbone=backbone, **training)
         self.tokenizer: Tokenizer | None = None
         self.scores = nn.ModuleDict()
         # Input, log-probabilities and text of the first recording of a validation or test.

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from headway.core.cli.counts import Counts, Policy
 from headway.core.errors import InputError, UserError
-from headway.core.training.invalid import InvalidItems
 from headway.speech.data.audio import EXTENSIONS, AudioError, read_audio
 from headway.speech.data.manifest import Utterance, read_manifest
 from headway.speech.data.manifest_rows import KALDI, SUFFIXES
@@ -55,12 +54,9 @@ def find_items(
             counts.ignored += len(files) - len(audio)
             items += [Item(str(file), Utterance(audio=file, text=None)) for file in audio]
         elif path.suffix in SUFFIXES or path.is_dir():
-            policy = "raise" if on_invalid == "raise" else "skip"
-            invalid = InvalidItems(policy, "rows")
-            rows = read_manifest(path, invalid, need_text=False, columns=columns)
+            with counts.parts(on_invalid) as invalid:
+                rows = read_manifest(path, invalid, need_text=False, columns=columns)
             items += [Item(str(row.audio), row) for row in rows]
-            for error in invalid.errors:
-                counts.refuse(error, on_invalid)
         elif path.exists():
             items.append(Item(given, Utterance(audio=path, text=None)))
         else:

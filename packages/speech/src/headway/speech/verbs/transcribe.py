@@ -1,16 +1,16 @@
 """Writes what is said in recordings."""
 
 import argparse
-import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
-from headway.core.cli.counts import Counts, Policy, check_positive
-from headway.core.cli.output import TableOutput
+from headway.core.cli.counts import Counts, Policy
+from headway.core.cli.job import Job, write_csv
+from headway.core.cli.options import add_batch_size, check_positive
 from headway.core.cli.progress import with_progress
 from headway.core.errors import InputError, UserError
 from headway.core.files import save_figure
@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="AUDIO",
         help="recordings, folders (with subfolders), manifests (.jsonl, .csv)",
     )
-    parser.add_argument("--batch-size", type=int, default=16, help="recordings of a batch (16)")
+    add_batch_size(parser, 16, "recordings")
     parser.add_argument(
         "--plot",
         type=Path,
@@ -57,14 +57,12 @@ def parse_columns(words: Sequence[str]) -> dict[str, str]:
 def run(args: argparse.Namespace) -> int:
     """Writes one row per recording; returns 1 if none could be read."""
     check_positive(args, "batch_size")
-    if args.checkpoint is None:
-        raise UserError("transcribe with what? -m takes a run folder, a checkpoint or a hub id")
-    output = TableOutput(args)
-    out = output.path
-    if out is not None and out.suffix not in (".csv", ".jsonl"):
-        raise UserError(f"{out} is neither .csv nor .jsonl; name the result by one of them")
-    counts = Counts("recordings")
-    items = find_items(args.inputs, counts, args.on_invalid, columns=parse_columns(args.columns))
+    job = Job(args, "transcribe with", items="recordings")
+    ending = ".csv" if job.path is None else job.path.suffix
+    if ending not in (".csv", ".jsonl"):
+        raise UserError(f"{job.path} is neither .csv nor .jsonl; name the result by one of them")
+    columns = parse_columns(args.columns)
+    items = find_items(args.inputs, job.counts, args.on_invalid, columns=columns)
     if args.plot is not None and args.plot.exists() and not args.plot.is_dir():
         raise UserError(f"{args.plot} is a file; --plot takes a folder")
     recogniser = load_recogniser(args.checkpoint, args.device)
@@ -73,17 +71,16 @@ def run(args: argparse.Namespace) -> int:
         items,
         batch_size=args.batch_size,
         on_invalid=args.on_invalid,
-        counts=counts,
+        counts=job.counts,
         plot=args.plot,
     )
-    with output.file() as file:
-        as_lines = out is not None and out.suffix == ".jsonl"
-        (write_json_lines if as_lines else write_csv)(file, rows)
-    if args.json:
-        output.say({"transcribed": counts.done, **counts.as_dict()})
-    else:
-        counts.report("transcriptions written" + ("" if out is None else f" to {out}"))
-    return 0 if counts.done else 1
+    with job.file() as file:
+        if ending == ".jsonl":
+            for row in rows:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        else:
+            write_csv(file, COLUMNS, rows)
+    return job.end(f"transcriptions written{job.place}", transcribed=job.counts.done)
 
 
 def transcribe(
@@ -139,19 +136,6 @@ def transcribe(
                 "confidence": round(heard.confidence, 6),
                 **({} if item.row.text is None else {"reference": item.row.text}),
             }
-
-
-def write_csv(file: IO[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Writes the rows as a table."""
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-
-
-def write_json_lines(file: IO[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Writes one JSON object per row."""
-    for row in rows:
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _draw(

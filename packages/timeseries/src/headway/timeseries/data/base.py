@@ -10,12 +10,26 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from headway.core.errors import UserError
-from headway.core.training import DataModule
+from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.core.training.loader import Seeded
 from headway.timeseries.data.clock import calendar_marks
 from headway.timeseries.data.panel_windows import PanelWindows
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.windows import Batch, WindowBatches, Windows
+
+
+class WindowOptions(LoaderOptions, total=False):
+    """What a ``WindowData`` passes on."""
+
+    context_length: int | None
+    batch_size: int
+
+
+class ForecastOptions(WindowOptions, total=False):
+    """What a ``WindowData`` with a future passes on."""
+
+    horizon: int | None
+    period: int | None
 
 
 class WindowData(DataModule):
@@ -27,35 +41,20 @@ class WindowData(DataModule):
         period: Steps of a season, such as 24 for hours of a day; with it MASE is logged.
         marks: Whether the model is given calendar marks.
         batch_size: Windows of a batch.
-        workers: Processes that load.
-        seed: Of the order.
-        shuffle: Whether the training windows come in a new order every epoch.
-        drop_last: Leaves out the last training batch when it is smaller.
-        eval_batch_size: Windows of a batch of validation, test and prediction.
+        **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
     """
 
     def __init__(
         self,
         *,
-        context_length: int | None,
-        horizon: int | None,
-        period: int | None,
-        marks: bool,
-        batch_size: int,
-        workers: int,
-        seed: int,
-        shuffle: bool,
-        drop_last: bool,
-        eval_batch_size: int | None,
+        context_length: int | None = None,
+        horizon: int | None = None,
+        period: int | None = None,
+        marks: bool = False,
+        batch_size: int = 32,
+        **loader: Passed[LoaderOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            eval_batch_size=eval_batch_size,
-        )
+        super().__init__(batch_size=batch_size, **loader)
         self.context_length, self.horizon = context_length, horizon
         self.period, self.with_marks = period, marks
 

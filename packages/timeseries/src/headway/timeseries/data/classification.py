@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from headway.core.errors import InputError, UserError
-from headway.core.training import DataModule
+from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.core.training.randomness import mix
 from headway.timeseries.data.padding import pad_series
@@ -51,11 +51,7 @@ class ClassificationData(DataModule):
         val: Share of the training file that validates; with 0 the last weights are kept.
         on_invalid: What to do with a case that is not as its file says: ``raise`` or ``skip``.
         batch_size: Series of a batch.
-        workers: Processes that load.
-        seed: Of the split and the order.
-        shuffle: Whether the training series come in a new order every epoch.
-        drop_last: Leaves out the last training batch when it is smaller.
-        eval_batch_size: Series of a batch of validation, test and prediction.
+        **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
 
     Shape:
         A batch has ``x`` (B, T, features) and ``label`` (B,); where series are shorter than the longest one
@@ -74,20 +70,9 @@ class ClassificationData(DataModule):
         val: float = 0.2,
         on_invalid: OnInvalid = "raise",
         batch_size: int = 16,
-        workers: int = 0,
-        seed: int = 0,
-        shuffle: bool = True,
-        drop_last: bool = False,
-        eval_batch_size: int | None = None,
+        **loader: Passed[LoaderOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            eval_batch_size=eval_batch_size,
-        )
+        super().__init__(batch_size=batch_size, **loader)
         if not 0 <= val < 1:
             raise UserError(f"val {val:g} is no share of the training file; use 0.2, or 0 for none")
         self.path, self.test, self.val = path, test, val

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from headway.core.errors import InputError, UserError
-from headway.timeseries.data.base import WindowData
+from headway.core.training import Passed
+from headway.timeseries.data.base import ForecastOptions, WindowData
 from headway.timeseries.data.borders import find_borders, parse_borders
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.seasonal import seasonal_errors
@@ -24,22 +25,15 @@ class ForecastingData(WindowData):
 
     Args:
         path: The file.
-        context_length: Steps that the model reads; the model's own if None.
-        horizon: Steps that it forecasts; the model's own if None.
         borders: Shares of training, validation and test, or ``ett_hour`` or ``ett_minute``.
         columns: Which series to read; all if None.
         targets: Which of them to forecast; all if None. With one target among many columns, all go in and
             one comes out.
         freq: Step of time, such as ``h``, ``B`` or ``MS``; rows that are not there are then missing values.
             Read from the stamps if None.
-        period: Steps of a season, such as 24 for hours of a day; with it MASE is logged.
         marks: Whether the model is given calendar marks.
-        batch_size: Windows of a batch.
-        workers: Processes that load.
-        seed: Of the order.
-        shuffle: Whether the training windows come in a new order every epoch.
-        drop_last: Leaves out the last training batch when it is smaller.
-        eval_batch_size: Windows of a batch of validation, test and prediction.
+        **windows: As of every ``WindowData``: context_length, horizon, period, batch_size, and of every
+            ``DataModule``.
 
     Raises:
         InputError: If the file cannot be used.
@@ -50,33 +44,14 @@ class ForecastingData(WindowData):
         self,
         *,
         path: str,
-        context_length: int | None = None,
-        horizon: int | None = None,
         borders: str | list[float] = "0.7 0.1 0.2",
         columns: list[str] | None = None,
         targets: list[str] | None = None,
         freq: str | None = None,
-        period: int | None = None,
         marks: bool = True,
-        batch_size: int = 32,
-        workers: int = 0,
-        seed: int = 0,
-        shuffle: bool = True,
-        drop_last: bool = False,
-        eval_batch_size: int | None = None,
+        **windows: Passed[ForecastOptions],
     ) -> None:
-        super().__init__(
-            context_length=context_length,
-            horizon=horizon,
-            period=period,
-            marks=marks,
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            eval_batch_size=eval_batch_size,
-        )
+        super().__init__(marks=marks, **windows)
         self.path = path
         self.borders = parse_borders(borders)
         self.columns, self.targets, self.freq = columns, targets, freq

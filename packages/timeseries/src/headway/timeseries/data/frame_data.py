@@ -1,11 +1,10 @@
 """A panel from a frame in memory."""
 
-from typing import Any
-
 import pandas as pd
 
+from headway.core.training import Passed
 from headway.timeseries.data.panel import Panel, panel_of
-from headway.timeseries.data.panel_data import PanelData
+from headway.timeseries.data.panel_data import PanelData, PanelOptions
 
 
 class FrameData(PanelData):
@@ -13,11 +12,11 @@ class FrameData(PanelData):
 
     Args:
         frame: One row for each series and moment.
-        options: As for ``PanelData``, without a path.
+        **panel: As of ``PanelData``, without a path.
     """
 
-    def __init__(self, frame: pd.DataFrame, **options: Any) -> None:
-        super().__init__(path="frame", **options)
+    def __init__(self, frame: pd.DataFrame, **panel: Passed[PanelOptions]) -> None:
+        super().__init__(path="frame", **panel)
         self.frame = frame
 
     def read(self) -> Panel:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from headway.core.errors import InputError, UserError
-from headway.core.training import DataModule
+from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.timeseries.data.forecasting import chosen_places
 from headway.timeseries.data.table import read_table
 
@@ -33,9 +33,7 @@ class GenerationData(DataModule):
         shares: Of the blocks, for training, validation and test.
         tests: Windows of the test, spread over its blocks; all if None.
         batch_size: Windows of a batch.
-        workers: Processes that load.
-        seed: Of the blocks and of the order.
-        eval_batch_size: Windows of a batch of validation and test.
+        **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
 
     Raises:
         InputError: If the file cannot be used, or gives a part no whole window.
@@ -53,13 +51,9 @@ class GenerationData(DataModule):
         shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
         tests: int | None = None,
         batch_size: int = 128,
-        workers: int = 0,
-        seed: int = 0,
-        eval_batch_size: int | None = None,
+        **loader: Passed[LoaderOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, workers=workers, seed=seed, eval_batch_size=eval_batch_size
-        )
+        super().__init__(batch_size=batch_size, **loader)
         block = 10 * length if block is None else block
         if not 1 <= length <= block:
             raise UserError(f"length {length} must be at least 1 and at most block {block}")

@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from headway.core.errors import InputError, UserError
+from headway.core.training import Passed
 from headway.core.training.invalid import InvalidItems, OnInvalid
-from headway.timeseries.data.base import WindowData
+from headway.timeseries.data.base import ForecastOptions, WindowData
 from headway.timeseries.data.borders import find_borders, parse_borders
 from headway.timeseries.data.clock import calendar_marks, following
 from headway.timeseries.data.frames import read_frame
@@ -21,6 +22,18 @@ from headway.timeseries.data.seasonal import seasonal_errors
 from headway.timeseries.data.windows import Units
 
 
+class PanelOptions(ForecastOptions, total=False):
+    """What a ``PanelData`` of another source passes on."""
+
+    borders: str | list[float]
+    historical: list[str] | None
+    future: list[str] | None
+    static: list[str] | None
+    freq: str | None
+    on_invalid: OnInvalid
+    marks: bool
+
+
 class PanelData(WindowData):
     """Windows of many series of different lengths, one series at a time, with covariates.
 
@@ -30,8 +43,6 @@ class PanelData(WindowData):
     Args:
         path: A long file (CSV or parquet: unique_id, ds, y, and covariates), or JSON lines of GluonTS
             entries.
-        context_length: Steps that the model reads; the model's own if None.
-        horizon: Steps that it forecasts; the model's own if None.
         borders: Shares of training, validation and test.
         historical: Columns that are known up to the last value.
         future: Columns that are known for the steps to forecast, too.
@@ -40,14 +51,9 @@ class PanelData(WindowData):
             None. GluonTS entries need it.
         on_invalid: ``raise`` stops at the first series that cannot be used, ``skip`` leaves such series out
             and says how many there were.
-        period: Steps of a season, such as 24 for hours of a day; with it MASE is logged.
         marks: Whether the model is given calendar marks.
-        batch_size: Windows of a batch.
-        workers: Processes that load.
-        seed: Of the order.
-        shuffle: Whether the training windows come in a new order every epoch.
-        drop_last: Leaves out the last training batch when it is smaller.
-        eval_batch_size: Windows of a batch of validation, test and prediction.
+        **windows: As of every ``WindowData``: context_length, horizon, period, batch_size, and of every
+            ``DataModule``.
 
     Raises:
         InputError: If a series cannot be used; it is named.
@@ -57,35 +63,16 @@ class PanelData(WindowData):
         self,
         *,
         path: str,
-        context_length: int | None = None,
-        horizon: int | None = None,
         borders: str | list[float] = "0.7 0.1 0.2",
         historical: list[str] | None = None,
         future: list[str] | None = None,
         static: list[str] | None = None,
         freq: str | None = None,
         on_invalid: OnInvalid = "raise",
-        period: int | None = None,
         marks: bool = False,
-        batch_size: int = 32,
-        workers: int = 0,
-        seed: int = 0,
-        shuffle: bool = True,
-        drop_last: bool = False,
-        eval_batch_size: int | None = None,
+        **windows: Passed[ForecastOptions],
     ) -> None:
-        super().__init__(
-            context_length=context_length,
-            horizon=horizon,
-            period=period,
-            marks=marks,
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            eval_batch_size=eval_batch_size,
-        )
+        super().__init__(marks=marks, **windows)
         self.path, self.freq = path, freq
         self.borders = parse_borders(borders)
         if isinstance(self.borders, str):

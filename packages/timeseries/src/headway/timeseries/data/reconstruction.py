@@ -6,8 +6,9 @@ import torch
 from torch.utils.data import Dataset
 
 from headway.core.errors import InputError, UserError
+from headway.core.training import Passed
 from headway.core.training.loader import Seeded
-from headway.timeseries.data.base import WindowData
+from headway.timeseries.data.base import WindowData, WindowOptions
 from headway.timeseries.data.borders import find_borders, parse_borders
 from headway.timeseries.data.forecasting import chosen_places
 from headway.timeseries.data.hiding import (
@@ -27,53 +28,39 @@ from headway.timeseries.data.windows import WindowBatches
 RATIOS = (0.125, 0.25, 0.375, 0.5)
 
 
+class ReconstructionOptions(WindowOptions, total=False):
+    """What a ``ReconstructionData`` passes on."""
+
+    borders: str | list[float]
+    columns: list[str] | None
+    freq: str | None
+    marks: bool
+
+
 class ReconstructionData(WindowData):
     """Windows of the series of a file, scaled by mean and deviation of the training part.
 
     Args:
         path: The file, wide (stamps, a column per series) or long (unique_id, ds, y).
-        context_length: Steps of a window; the model's own if None.
         borders: Shares of training, validation and test, or ``ett_hour`` or ``ett_minute``.
         columns: Which series to read; all if None.
         freq: Step of time, such as ``h``, ``B`` or ``MS``; rows that are not there are then missing values.
             Read from the stamps if None.
         marks: Whether the model is given calendar marks.
-        batch_size: Windows of a batch.
-        workers: Processes that load.
-        seed: Of the order.
-        shuffle: Whether the training windows come in a new order every epoch.
-        drop_last: Leaves out the last training batch when it is smaller.
-        eval_batch_size: Windows of a batch of validation, test and prediction.
+        **windows: As of every ``WindowData``: context_length, batch_size, and of every ``DataModule``.
     """
 
     def __init__(
         self,
         *,
         path: str,
-        context_length: int | None,
-        borders: str | list[float],
-        columns: list[str] | None,
-        freq: str | None,
-        marks: bool,
-        batch_size: int,
-        workers: int,
-        seed: int,
-        shuffle: bool,
-        drop_last: bool,
-        eval_batch_size: int | None,
+        borders: str | list[float] = "0.7 0.1 0.2",
+        columns: list[str] | None = None,
+        freq: str | None = None,
+        marks: bool = False,
+        **windows: Passed[WindowOptions],
     ) -> None:
-        super().__init__(
-            context_length=context_length,
-            horizon=None,
-            period=None,
-            marks=marks,
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            eval_batch_size=eval_batch_size,
-        )
+        super().__init__(horizon=None, period=None, marks=marks, **windows)
         self.path, self.columns, self.freq = path, columns, freq
         self.borders = parse_borders(borders)
         self.scaler: Scaler | None = None
@@ -142,20 +129,10 @@ class ImputationData(ReconstructionData):
 
     Args:
         path: The file, wide (stamps, a column per series) or long (unique_id, ds, y).
-        context_length: Steps of a window; the model's own if None.
-        borders: Shares of training, validation and test, or ``ett_hour`` or ``ett_minute``.
-        columns: Which series to read; all if None.
         ratios: Shares of the known values that are hidden.
         hiding: Chooses the places: single values, or stretches of a series.
-        freq: Step of time, such as ``h``, ``B`` or ``MS``; rows that are not there are then missing values.
-            Read from the stamps if None.
-        marks: Whether the model is given calendar marks.
-        batch_size: Windows of a batch.
-        workers: Processes that load.
-        seed: Of the order and of what is hidden.
-        shuffle: Whether the training windows come in a new order every epoch.
-        drop_last: Leaves out the last training batch when it is smaller.
-        eval_batch_size: Windows of a batch of validation, test and prediction.
+        **windows: As of every ``ReconstructionData``: borders, columns, freq, marks, context_length,
+            batch_size, and of every ``DataModule``.
 
     Raises:
         InputError: If the file cannot be used.
@@ -166,34 +143,11 @@ class ImputationData(ReconstructionData):
         self,
         *,
         path: str,
-        context_length: int | None = None,
-        borders: str | list[float] = "0.7 0.1 0.2",
-        columns: list[str] | None = None,
         ratios: list[float] | None = None,
         hiding: Hiding | None = None,
-        freq: str | None = None,
-        marks: bool = False,
-        batch_size: int = 32,
-        workers: int = 0,
-        seed: int = 0,
-        shuffle: bool = True,
-        drop_last: bool = False,
-        eval_batch_size: int | None = None,
+        **windows: Passed[ReconstructionOptions],
     ) -> None:
-        super().__init__(
-            path=path,
-            context_length=context_length,
-            borders=borders,
-            columns=columns,
-            freq=freq,
-            marks=marks,
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            eval_batch_size=eval_batch_size,
-        )
+        super().__init__(path=path, **windows)
         self.ratios = RATIOS if ratios is None else tuple(ratios)
         for ratio in self.ratios or (0,):
             if not 0 < ratio < 1:
@@ -217,23 +171,15 @@ class ImputationData(ReconstructionData):
 class AnomalyData(ReconstructionData):
     """Windows of series that are as they should be, and of a part in which anomalies are looked for.
 
+    The validation part of ``path`` sets the threshold.
+
     Args:
         path: The file to train on, wide (stamps, a column per series) or long (unique_id, ds, y).
         test: The file to look for anomalies in; the last part of ``path`` if None.
         labels: Column of 0 and 1 that says which steps are anomalies; it is no series. Without it the test
             gives scores and pictures, and no metrics.
-        context_length: Steps of a window; the model's own if None.
-        borders: Shares of training, validation and test in ``path``; the validation part sets the threshold.
-        columns: Which series to read; all if None.
-        freq: Step of time, such as ``h``, ``B`` or ``MS``; rows that are not there are then missing values.
-            Read from the stamps if None.
-        marks: Whether the model is given calendar marks.
-        batch_size: Windows of a batch.
-        workers: Processes that load.
-        seed: Of the order.
-        shuffle: Whether the training windows come in a new order every epoch.
-        drop_last: Leaves out the last training batch when it is smaller.
-        eval_batch_size: Windows of a batch of validation, test and prediction.
+        **windows: As of every ``ReconstructionData``: borders, columns, freq, marks, context_length,
+            batch_size, and of every ``DataModule``.
 
     Raises:
         InputError: If a file cannot be used, or a label is neither 0 nor 1.
@@ -246,32 +192,9 @@ class AnomalyData(ReconstructionData):
         path: str,
         test: str | None = None,
         labels: str | None = None,
-        context_length: int | None = None,
-        borders: str | list[float] = "0.7 0.1 0.2",
-        columns: list[str] | None = None,
-        freq: str | None = None,
-        marks: bool = False,
-        batch_size: int = 32,
-        workers: int = 0,
-        seed: int = 0,
-        shuffle: bool = True,
-        drop_last: bool = False,
-        eval_batch_size: int | None = None,
+        **windows: Passed[ReconstructionOptions],
     ) -> None:
-        super().__init__(
-            path=path,
-            context_length=context_length,
-            borders=borders,
-            columns=columns,
-            freq=freq,
-            marks=marks,
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            eval_batch_size=eval_batch_size,
-        )
+        super().__init__(path=path, **windows)
         self.test, self.labels = test, labels
         self.test_labels: torch.Tensor | None = None
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from headway.core.cli.device import choose_device
+from headway.core.cli.loading import load_model
 from headway.core.errors import InputError, UserError
 from headway.core.heads import StudentT
 from headway.timeseries.data.clock import calendar_marks, following
@@ -239,11 +240,7 @@ def load_predictor(source: str, device: str | None = None, *, name: str | None =
     Raises:
         UserError: If it holds no forecaster.
     """
-    from headway.core.weights import from_pretrained
-
-    model = from_pretrained(source)
-    if not isinstance(model, Forecaster):
-        raise UserError(f"{source} holds a {type(model).__name__}, which is no forecaster")
+    model, place = load_model(source, device, Forecaster, "which is no forecaster")
     notes = read_notes(source)
     if "task" in notes:
         verb = {"imputation": "impute", "anomalies": "detect-anomalies"}.get(notes["task"])
@@ -251,7 +248,7 @@ def load_predictor(source: str, device: str | None = None, *, name: str | None =
             f"{source} was trained for {notes['task']} and answers with the window that it reads; use "
             f"headway {verb}"
         )
-    return as_predictor(model, notes, device, name=name or str(source))
+    return Predictor(name=name or str(source), model=model, notes=notes, device=place)
 
 
 def as_predictor(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headway.core.cli.device import choose_device
+from headway.core.cli.loading import load_model
 from headway.core.errors import InputError, UserError
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.table import SeriesTable
@@ -106,25 +106,10 @@ def load_reconstructor(source: str, device: str | None, task: str, remedy: str) 
     Raises:
         UserError: If it was trained for something else.
     """
-    from headway.core.weights import from_pretrained
-
-    model, notes = from_pretrained(source), read_notes(source)
-    if notes.get("task") != task or not isinstance(model, Forecaster):
-        raise UserError(
-            f"{source} holds a {type(model).__name__} that was not trained for {task}; train one with "
-            f"headway fit -c {remedy}"
-        )
+    otherwise = f"which was not trained for {task}; train one with headway fit -c {remedy}"
+    model, place = load_model(source, device, Forecaster, otherwise)
+    notes = read_notes(source)
+    if notes.get("task") != task:
+        raise UserError(f"{source} holds a {type(model).__name__}, {otherwise}")
     check_reconstructs(model)
-    place = choose_device(device)
-    predictor = Predictor(name=source, model=model.eval().to(place), notes=notes, device=place)
-    return Reconstructor(predictor=predictor)
-
-
-def one_output(args: Any, what: str) -> None:
-    """Raises unless ``-m`` and ``-o`` are given and the picture takes the place of nothing."""
-    if args.checkpoint is None:
-        raise UserError(f"{what} with what? -m takes a run folder, a checkpoint or a hub id")
-    if args.out is None:
-        raise UserError("where does the result go? -o FILE.csv")
-    if args.plot is not None and args.plot.exists() and not args.overwrite:
-        raise UserError(f"{args.plot} exists; choose another place, or add --overwrite")
+    return Reconstructor(predictor=Predictor(name=source, model=model, notes=notes, device=place))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from headway.core.errors import UserError
-from headway.core.training import DataModule
+from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.timeseries.simulation.market import OrderFlow, zero_intelligence
 
 
@@ -54,9 +54,7 @@ class MarketData(DataModule):
         levels: Of the book.
         memory: See ``zero_intelligence``.
         batch_size: Windows of a batch.
-        workers: Processes that load.
-        seed: Of the market and of the order.
-        eval_batch_size: Windows of a batch of validation and test.
+        **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
 
     Shape:
         x: (B, future, 5). orders: (B, past, 5). books: (B, past, 4 * levels).
@@ -75,13 +73,9 @@ class MarketData(DataModule):
         levels: int = 5,
         memory: float = 0.7,
         batch_size: int = 64,
-        workers: int = 0,
-        seed: int = 0,
-        eval_batch_size: int | None = None,
+        **loader: Passed[LoaderOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, workers=workers, seed=seed, eval_batch_size=eval_batch_size
-        )
+        super().__init__(batch_size=batch_size, **loader)
         for name, value in (("tests", tests), ("past", past), ("future", future)):
             if value < 1:
                 raise UserError(f"{name} must be at least 1, got {value}")

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from headway.core.errors import UserError
-from headway.core.training import DataModule
+from headway.core.training import DataModule, LoaderOptions, Passed
 
 
 def sines(number: int, length: int, features: int, *, seed: int = 0) -> Tensor:
@@ -41,9 +41,7 @@ class Sines(DataModule):
         features: Series.
         tests: Windows for validation, and as many for the test.
         batch_size: Windows of a batch.
-        workers: Processes that load.
-        seed: Of the windows and of the order.
-        eval_batch_size: Windows of a batch of validation and test.
+        **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
 
     Raises:
         UserError: If a number is below 1.
@@ -57,13 +55,9 @@ class Sines(DataModule):
         features: int = 5,
         tests: int = 1000,
         batch_size: int = 128,
-        workers: int = 0,
-        seed: int = 0,
-        eval_batch_size: int | None = None,
+        **loader: Passed[LoaderOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, workers=workers, seed=seed, eval_batch_size=eval_batch_size
-        )
+        super().__init__(batch_size=batch_size, **loader)
         sizes = {"number": number, "length": length, "features": features, "tests": tests}
         for name, value in sizes.items():
             if value < 1:

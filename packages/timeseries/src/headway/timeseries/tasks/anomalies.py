@@ -9,7 +9,7 @@ from torchmetrics import MeanMetric
 
 from headway.core.errors import UserError
 from headway.core.files import save_figure
-from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training import Passed, Task, TrainingOptions
 from headway.timeseries.data.whole_windows import WholeWindows
 from headway.timeseries.metrics.anomalies import (
     f1,
@@ -41,12 +41,8 @@ class DetectAnomalies(Task):
 
     Args:
         backbone: A forecaster whose horizon is its context length.
-        optimizer: What moves the weights.
-        schedule: How the learning rate moves, or None for a constant one.
-        finetune: Freezes or injects parameters before training.
-        layer_decay: Ratio of the learning rates of neighbouring depths.
-        ema: Decay of the running average of the weights.
         ratio: Share of normal steps that may be flagged.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
 
     Shape:
         A batch is a dictionary as ``WholeWindows`` makes it.
@@ -63,21 +59,10 @@ class DetectAnomalies(Task):
         self,
         *,
         backbone: nn.Module,
-        optimizer: OptimizerFactory,
-        schedule: ScheduleFactory | None = None,
-        finetune: Strategy | None = None,
-        layer_decay: float | None = None,
-        ema: float | None = None,
         ratio: float = 0.01,
+        **training: Passed[TrainingOptions],
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            optimizer=optimizer,
-            schedule=schedule,
-            finetune=finetune,
-            layer_decay=layer_decay,
-            ema=ema,
-        )
+        super().__init__(backbone=backbone, **training)
         if not 0 < ratio < 1:
             raise UserError(f"ratio is {ratio:g}; the share of flagged normal steps lies in 0 to 1")
         self.ratio = ratio

@@ -14,10 +14,9 @@ from torchmetrics.classification import (
 from headway.core.errors import UserError
 from headway.core.files import save_figure
 from headway.core.training import (
-    OptimizerFactory,
-    ScheduleFactory,
-    Strategy,
+    Passed,
     Task,
+    TrainingOptions,
     score_collection,
 )
 from headway.core.training.confusion import confusion_figure
@@ -32,12 +31,8 @@ class ClassifySeries(Task):
     Args:
         backbone: A classifier of series: ``SeriesClassifier``, ``LSFAN``, ``LMUFormer``, or any forecaster
             inside a ``ForecasterClassifier``.
-        optimizer: What moves the weights.
-        schedule: How the learning rate moves, or None for a constant one.
-        finetune: Freezes or injects parameters before training.
-        layer_decay: Ratio of the learning rates of neighbouring depths.
-        ema: Decay of the running average of the weights.
         label_smoothing: Share of the target that is spread evenly.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
 
     Shape:
         A batch is a dictionary as ``ClassificationData`` makes it.
@@ -51,21 +46,10 @@ class ClassifySeries(Task):
         self,
         *,
         backbone: nn.Module,
-        optimizer: OptimizerFactory,
-        schedule: ScheduleFactory | None = None,
-        finetune: Strategy | None = None,
-        layer_decay: float | None = None,
-        ema: float | None = None,
         label_smoothing: float = 0.0,
+        **training: Passed[TrainingOptions],
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            optimizer=optimizer,
-            schedule=schedule,
-            finetune=finetune,
-            layer_decay=layer_decay,
-            ema=ema,
-        )
+        super().__init__(backbone=backbone, **training)
         if not 0 <= label_smoothing < 1:
             raise UserError(f"label_smoothing is {label_smoothing:g}; it lies in 0 to 1")
         self.label_smoothing = label_smoothing

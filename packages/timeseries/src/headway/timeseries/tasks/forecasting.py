@@ -8,7 +8,7 @@ from torchmetrics import MeanMetric
 
 from headway.core.errors import UserError
 from headway.core.files import save_figure
-from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training import Passed, Task, TrainingOptions
 from headway.timeseries.models.probabilistic import point_forecast
 from headway.timeseries.pictures import windows_figure
 from headway.timeseries.tasks.calibration import Residuals
@@ -32,13 +32,9 @@ class Forecasting(Task):
 
     Args:
         backbone: A forecaster.
-        optimizer: What moves the weights.
-        schedule: How the learning rate moves, or None for a constant one.
-        finetune: Freezes or injects parameters before training.
-        layer_decay: Ratio of the learning rates of neighbouring depths.
-        ema: Decay of the running average of the weights.
         loss: What is made small; None for what fits the forecast: squared error of points, quantile loss,
             negative log-likelihood of a distribution.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
 
     Shape:
         A batch is a dictionary as ``Windows`` makes it.
@@ -51,21 +47,10 @@ class Forecasting(Task):
         self,
         *,
         backbone: nn.Module,
-        optimizer: OptimizerFactory,
-        schedule: ScheduleFactory | None = None,
-        finetune: Strategy | None = None,
-        layer_decay: float | None = None,
-        ema: float | None = None,
         loss: ForecastLoss | None = None,
+        **training: Passed[TrainingOptions],
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            optimizer=optimizer,
-            schedule=schedule,
-            finetune=finetune,
-            layer_decay=layer_decay,
-            ema=ema,
-        )
+        super().__init__(backbone=backbone, **training)
         self.loss: ForecastLoss = loss if loss is not None else FittingLoss()
         self.quantiles: tuple[float, ...] | None = getattr(backbone, "quantiles", None)
         self.scores = nn.ModuleDict(

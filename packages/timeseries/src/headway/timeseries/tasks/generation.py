@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from headway.core.files import save_figure
-from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training import Passed, Task, TrainingOptions
 from headway.timeseries.metrics import discriminative_score
 from headway.timeseries.pictures import generated_figure
 
@@ -25,13 +25,9 @@ class GenerateSeries(Task):
 
     Args:
         backbone: A diffusion of windows such as ``DiffusionTS``.
-        optimizer: What moves the weights.
-        schedule: How the learning rate moves, or None for a constant one.
-        finetune: Freezes or injects parameters before training.
-        layer_decay: Ratio of the learning rates of neighbouring depths.
-        ema: Decay of the running average of the weights.
         steps: Steps of the sampler; all of the process if None.
         judge_steps: Steps that the recurrent network is trained for.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
 
     Shape:
         A batch is a dictionary with ``x``, (B, length, features), -1 to 1.
@@ -43,22 +39,11 @@ class GenerateSeries(Task):
         self,
         *,
         backbone: nn.Module,
-        optimizer: OptimizerFactory,
-        schedule: ScheduleFactory | None = None,
-        finetune: Strategy | None = None,
-        layer_decay: float | None = None,
-        ema: float | None = None,
         steps: int | None = None,
         judge_steps: int = 2000,
+        **training: Passed[TrainingOptions],
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            optimizer=optimizer,
-            schedule=schedule,
-            finetune=finetune,
-            layer_decay=layer_decay,
-            ema=ema,
-        )
+        super().__init__(backbone=backbone, **training)
         self.steps, self.judge_steps = steps, judge_steps
         self.scores = nn.ModuleDict({"val_loss": MeanMetric()})
         self._real: list[Tensor] = []

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from headway.core.files import save_figure
-from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training import Passed, Task, TrainingOptions
 from headway.timeseries.layers import interpolated, observed_statistics
 from headway.timeseries.models.reconstruction import check_reconstructs, reconstruct
 from headway.timeseries.pictures import imputation_figure
@@ -29,11 +29,7 @@ class ImputeSeries(Task):
 
     Args:
         backbone: A forecaster whose horizon is its context length.
-        optimizer: What moves the weights.
-        schedule: How the learning rate moves, or None for a constant one.
-        finetune: Freezes or injects parameters before training.
-        layer_decay: Ratio of the learning rates of neighbouring depths.
-        ema: Decay of the running average of the weights.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
 
     Shape:
         A batch is a dictionary as ``HiddenWindows`` makes it.
@@ -46,20 +42,9 @@ class ImputeSeries(Task):
         self,
         *,
         backbone: nn.Module,
-        optimizer: OptimizerFactory,
-        schedule: ScheduleFactory | None = None,
-        finetune: Strategy | None = None,
-        layer_decay: float | None = None,
-        ema: float | None = None,
+        **training: Passed[TrainingOptions],
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            optimizer=optimizer,
-            schedule=schedule,
-            finetune=finetune,
-            layer_decay=layer_decay,
-            ema=ema,
-        )
+        super().__init__(backbone=backbone, **training)
         self.scores = nn.ModuleDict()
         self._shown: list[tuple[Tensor, Tensor, Tensor]] = []
 

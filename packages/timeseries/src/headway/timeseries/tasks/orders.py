@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from headway.core.files import save_figure
-from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training import Passed, Task, TrainingOptions
 from headway.timeseries.metrics import crps_from_samples
 from headway.timeseries.pictures import distributions_figure
 from headway.timeseries.simulation.market import NUMBERS
@@ -24,13 +24,9 @@ class GenerateOrders(Task):
 
     Args:
         backbone: A diffusion of orders such as ``TRADES``.
-        optimizer: What moves the weights.
-        schedule: How the learning rate moves, or None for a constant one.
-        finetune: Freezes or injects parameters before training.
-        layer_decay: Ratio of the learning rates of neighbouring depths.
-        ema: Decay of the running average of the weights.
         steps: Steps of the sampler; all of the process if None.
         samples: Orders that are drawn for each condition.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
 
     Shape:
         A batch is a dictionary: x (B, future, order), orders (B, past, order), books (B, past, book).
@@ -42,22 +38,11 @@ class GenerateOrders(Task):
         self,
         *,
         backbone: nn.Module,
-        optimizer: OptimizerFactory,
-        schedule: ScheduleFactory | None = None,
-        finetune: Strategy | None = None,
-        layer_decay: float | None = None,
-        ema: float | None = None,
         steps: int | None = None,
         samples: int = 16,
+        **training: Passed[TrainingOptions],
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            optimizer=optimizer,
-            schedule=schedule,
-            finetune=finetune,
-            layer_decay=layer_decay,
-            ema=ema,
-        )
+        super().__init__(backbone=backbone, **training)
         self.steps, self.samples = steps, samples
         kinds = ("val_loss", "test_crps", "test_crps_marginal", "test_crps_repeat")
         self.scores = nn.ModuleDict({kind: MeanMetric() for kind in kinds})

@@ -1,17 +1,15 @@
 """Compares models on the past of a file, wide or long, from many origins."""
 
 import argparse
-import csv
-import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from headway.core.cli.counts import check_positive
+from headway.core.cli.job import Job
+from headway.core.cli.options import add_plot, check_positive
 from headway.core.errors import UserError
-from headway.core.files import atomic_write, save_figure
 from headway.core.training.invalid import InvalidItems
 from headway.timeseries.backtesting import candidates
 from headway.timeseries.backtesting.candidates import Candidate
@@ -78,22 +76,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=list(USUAL),
         help=f"simple models to compare with ({' '.join(USUAL)})",
     )
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the errors here")
+    add_plot(parser, "the errors")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints one row per model and horizon, and says where a simple model wins."""
-    check_positive(args, "context_length", "period", "stride")
-    if args.windows is not None and args.windows < 1:
-        raise UserError(f"--windows {args.windows} is below 1")
-    if args.plot is not None and args.plot.exists() and not args.overwrite:
-        raise UserError(f"{args.plot} exists; choose another place, or add --overwrite")
+    check_positive(args, "context_length", "period", "stride", "windows", "horizon")
+    job = Job(args, None, items="series", extra=["plot"])
     if not args.simple and not args.checkpoint:
         raise UserError("nothing to compare: give models with -m, or --simple naive")
     trained = [load_predictor(source, args.device) for source in args.checkpoint or []]
     horizons = sorted(set(args.horizon or [p.model.horizon for p in trained] or [24]))
-    if min(horizons) < 1:
-        raise UserError(f"--horizon {min(horizons)} is below 1")
     invalid = InvalidItems("raise" if args.on_invalid == "raise" else "skip", "series")
     panel = read_panel(
         args.input,
@@ -125,7 +118,15 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             f"no model forecasts {max(horizons)} steps; ask for a shorter --horizon, or add --simple naive"
         )
-    _report(rows, verdict(rows, [p.name for p in trained]), len(panel.names), args, invalid)
+    found = [row.as_dict() for row in rows]
+    if job.path is not None:
+        job.table(list(found[0]), found)
+    job.draw(_figure, rows)
+    told = verdict(rows, [p.name for p in trained])
+    lines = [*_table(rows), _legend(len(panel.names), len(invalid.errors), args.period), *told]
+    skipped = [{"name": e.name, "reason": e.reason} for e in invalid.errors]
+    facts = {"scores": found, "leads": _leads(rows), "verdict": told, "skipped": skipped}
+    job.say("\n".join(lines), facts, aloud=True)
     return 0
 
 
@@ -206,41 +207,25 @@ def _known(interval: tuple[float, float]) -> list[float] | None:
     return None if any(map(math.isnan, interval)) else list(interval)
 
 
-def _report(
-    rows: Sequence[Scores],
-    lines: Sequence[str],
-    series: int,
-    args: argparse.Namespace,
-    invalid: InvalidItems,
-) -> None:
-    found = [row.as_dict() for row in rows]
-    if args.out is not None:
-        with atomic_write(args.out, "w") as file:
-            writer = csv.DictWriter(file, list(found[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(found)
-    if args.plot is not None:
-        errors: dict[str, dict[int, float]] = {}
-        for row in rows:
-            errors.setdefault(row.model, {})[row.horizon] = row.mase
-        save_figure(backtest_figure(errors, "MASE"), args.plot)
-    if args.json:
-        skipped = [{"name": e.name, "reason": e.reason} for e in invalid.errors]
-        leads = [
-            {
-                "horizon": row.horizon,
-                "model": row.model,
-                "over": other,
-                "interval": _known(interval),
-            }
-            for row in rows
-            for other, interval in row.leads.items()
-        ]
-        content = {"scores": found, "leads": leads, "verdict": lines, "skipped": skipped}
-        print(json.dumps(content, indent=2))
-        return
+def _leads(rows: Sequence[Scores]) -> list[dict[str, Any]]:
+    return [
+        {"horizon": row.horizon, "model": row.model, "over": other, "interval": _known(interval)}
+        for row in rows
+        for other, interval in row.leads.items()
+    ]
+
+
+def _figure(rows: Sequence[Scores]) -> Any:
+    errors: dict[str, dict[int, float]] = {}
+    for row in rows:
+        errors.setdefault(row.model, {})[row.horizon] = row.mase
+    return backtest_figure(errors, "MASE")
+
+
+def _table(rows: Sequence[Scores]) -> Iterator[str]:
+    """Yields one line per model and horizon, below one of headings."""
     width = max(len(row.model) for row in rows)
-    print(
+    yield (
         f"{'model':<{width}}  horizon  windows     MSE     MAE  MASE (95 %)                CRPS     WQL  "
         "skill (95 %)               in 80 %"
     )
@@ -249,13 +234,15 @@ def _report(
             f"{value:7.4f} ({ends[0]:7.4f} to {ends[1]:7.4f})"
             for value, ends in ((row.mase, row.mase_interval), (row.skill, row.skill_interval))
         )
-        print(
+        yield (
             f"{row.model:<{width}}  {row.horizon:>7}  {row.windows:>7}  {row.mse:.4f}  {row.mae:.4f}  "
             f"{mase}  {row.crps:.4f}  {row.wql:.4f}  {skill}  {row.coverage:.3f}"
         )
-    print(
-        f"{series} series, {len(invalid.errors)} left out. MSE, MAE: of series scaled by the training part. "
-        f"MASE, CRPS: error over that of repeating the last {args.period} steps in the training part. Skill: "
+
+
+def _legend(series: int, skipped: int, period: int) -> str:
+    return (
+        f"{series} series, {skipped} left out. MSE, MAE: of series scaled by the training part. "
+        f"MASE, CRPS: error over that of repeating the last {period} steps in the training part. Skill: "
         f"against the {REFERENCE} forecast. 95 %: whole series and blocks of time resampled"
     )
-    print("\n".join(lines))

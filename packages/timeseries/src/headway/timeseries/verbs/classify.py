@@ -1,7 +1,6 @@
 """Predicts the classes of series and writes a table."""
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from headway.core.cli.counts import Counts, Policy, check_positive
-from headway.core.cli.device import choose_device
+from headway.core.cli.counts import Counts, Policy
+from headway.core.cli.job import Job
+from headway.core.cli.loading import load_model
+from headway.core.cli.options import add_batch_size, check_positive
 from headway.core.errors import InputError, UserError
-from headway.core.training.invalid import InvalidItems
 from headway.timeseries.data.frames import write_frame
 from headway.timeseries.data.padding import pad_series
 from headway.timeseries.data.scaler import Scaler
@@ -56,48 +56,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "inputs", nargs="+", type=Path, metavar="FILE", help=".ts files, with classes or without"
     )
-    parser.add_argument("--batch-size", type=int, default=64, help="series of a batch (64)")
+    add_batch_size(parser, 64, "series")
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes one row for each case; returns 1 if there is none."""
     check_positive(args, "batch_size")
-    if args.checkpoint is None:
-        raise UserError("classify with what? -m takes a run folder, a checkpoint or a hub id")
-    if args.out is None:
-        raise UserError("where do the classes go? -o FILE.csv")
+    job = Job(args, "classify with", items="cases", out="file")
     classifier = load_classifier(args.checkpoint, args.device)
-    counts = Counts("cases")
     rows: list[dict[str, Any]] = []
     for path in args.inputs:
-        invalid = InvalidItems("raise" if args.on_invalid == "raise" else "skip", "cases")
         try:
-            found = read_ts(path, invalid)
+            with job.counts.parts(args.on_invalid) as invalid:
+                found = read_ts(path, invalid)
         except InputError as error:
-            counts.refuse(error, args.on_invalid)
+            job.counts.refuse(error, args.on_invalid)
             continue
-        for error in invalid.errors:
-            counts.refuse(error, args.on_invalid)
         rows += classify(
             classifier,
             found,
             batch_size=args.batch_size,
             on_invalid=args.on_invalid,
-            counts=counts,
+            counts=job.counts,
         )
     columns = ["file", "line", "prediction", "probability", *_columns(classifier), "label"]
     write_frame(pd.DataFrame(rows, columns=columns).dropna(axis=1, how="all"), args.out)
     told = [row for row in rows if row["label"] is not None]
     right = sum(row["prediction"] == row["label"] for row in told)
-    if args.json:
-        content = {"out": str(args.out), "classified": counts.done, **counts.as_dict()}
-        if told:
-            content["accuracy"] = right / len(told)
-        print(json.dumps(content))
-    else:
-        known = f"; {right} of {len(told)} as the file says" if told else ""
-        counts.report(f"cases classified, written to {args.out}{known}")
-    return 0 if counts.done else 1
+    known = f"; {right} of {len(told)} as the file says" if told else ""
+    facts = {"accuracy": right / len(told)} if told else {}
+    said = f"cases classified, written{job.place}{known}"
+    return job.end(said, classified=job.counts.done, **facts)
 
 
 def load_classifier(source: str, device: str | None = None) -> SeriesClassification:
@@ -106,17 +95,15 @@ def load_classifier(source: str, device: str | None = None) -> SeriesClassificat
     Raises:
         UserError: If it holds no classifier of series.
     """
-    from headway.core.weights import from_pretrained
-
-    model, notes = from_pretrained(source), read_notes(source)
+    model, place = load_model(source, device, nn.Module)
+    notes = read_notes(source)
     if "classes" not in notes or "mean" not in notes:
         raise UserError(
             f"{source} holds a {type(model).__name__} that was not trained to classify series; train one "
             f"with headway fit -c {RECIPE}"
         )
-    place = choose_device(device)
     return SeriesClassification(
-        model=model.eval().to(place),
+        model=model,
         classes=tuple(notes["classes"]),
         scaler=Scaler.from_dict(notes),
         device=place,

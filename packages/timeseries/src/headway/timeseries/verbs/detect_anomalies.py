@@ -1,7 +1,6 @@
 """Scores every step of a file, and flags those that are unlike what a model has learned."""
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +9,16 @@ import torch
 from numpy.typing import NDArray
 
 from headway.core.cli.counts import Counts, Policy
+from headway.core.cli.job import Job
+from headway.core.cli.options import add_plot
 from headway.core.errors import InputError, UserError
-from headway.core.files import save_figure
 from headway.timeseries.data.frames import write_frame
 from headway.timeseries.data.labels import labels_of
 from headway.timeseries.data.table import SeriesTable, read_table
 from headway.timeseries.metrics.step_scores import StepScores
 from headway.timeseries.pictures import anomaly_figure
 from headway.timeseries.prediction.predictor import add_freq
-from headway.timeseries.prediction.reconstructor import (
-    Reconstructor,
-    load_reconstructor,
-    one_output,
-)
+from headway.timeseries.prediction.reconstructor import Reconstructor, load_reconstructor
 
 RECIPE = "timeseries/anomalies_ucr"
 
@@ -36,12 +32,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threshold", type=float, help="flag scores above it (default: that of the model)"
     )
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw series and scores here")
+    add_plot(parser, "series and scores")
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes one row for each step; returns 1 if none has a score."""
-    one_output(args, "detect anomalies")
+    job = Job(args, "detect anomalies with", items="series", out="file", extra=["plot"])
     model = load_reconstructor(args.checkpoint, args.device, "anomalies", RECIPE)
     threshold = args.threshold if args.threshold is not None else model.notes.get("threshold")
     if threshold is None:
@@ -53,24 +49,17 @@ def run(args: argparse.Namespace) -> int:
     column = model.notes.get("labels")
     if column in table.names:
         labels = labels_of(table, column)
-    counts = Counts("series")
     table = without(table, column)
-    scores = score_steps(model, table, on_invalid=args.on_invalid, counts=counts)
+    scores = score_steps(model, table, on_invalid=args.on_invalid, counts=job.counts)
     flagged = np.nan_to_num(scores, nan=-np.inf) > threshold
     columns = {table.columns[1 if table.form == "long" else 0]: table.stamps}
     frame = pd.DataFrame({**columns, "score": scores, "flagged": flagged.astype(int)})
     write_frame(frame, args.out)
-    if args.plot is not None:
-        figure = anomaly_figure(table.stamps, table.values, scores, threshold, table.names, labels)
-        save_figure(figure, args.plot)
-    counts.done = int((~np.isnan(scores)).sum())
+    job.draw(anomaly_figure, table.stamps, table.values, scores, threshold, table.names, labels)
+    job.counts.done = scored = int((~np.isnan(scores)).sum())
     found = int(flagged.sum())
-    if args.json:
-        content = {"out": str(args.out), "scored": counts.done, "flagged": found}
-        print(json.dumps({**content, "threshold": threshold, **counts.as_dict()}))
-    else:
-        counts.report(f"steps scored, {found} of them above {threshold:.6g}, written to {args.out}")
-    return 0 if counts.done else 1
+    said = f"steps scored, {found} of them above {threshold:.6g}, written{job.place}"
+    return job.end(said, scored=scored, flagged=found, threshold=threshold)
 
 
 def without(table: SeriesTable, column: str | None) -> SeriesTable:

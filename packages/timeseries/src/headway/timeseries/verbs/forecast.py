@@ -1,7 +1,6 @@
 """Continues the series of files."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from headway.core.cli.counts import Counts, Policy
+from headway.core.cli.job import Job
+from headway.core.cli.options import add_plot, check_positive
 from headway.core.cli.progress import with_progress
 from headway.core.errors import InputError, UserError
-from headway.core.files import save_figure
-from headway.core.training.invalid import InvalidItems
 from headway.timeseries.data.frames import read_frame, write_frame
 from headway.timeseries.data.panel import Panel, panel_of
 from headway.timeseries.data.table import SeriesTable, read_table, write_table
@@ -52,20 +51,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the future covariates of a panel: unique_id, ds, ...",
     )
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the forecast here")
+    add_plot(parser, "the forecast")
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the forecasts; returns 1 if there is none."""
-    if args.checkpoint is None:
-        raise UserError("forecast with what? -m takes a run folder, a checkpoint or a hub id")
-    if args.horizon is not None and args.horizon < 1:
-        raise UserError(f"--horizon {args.horizon} is below 1")
+    job = Job(args, "forecast with", items="series", out="file", extra=["plot"])
+    check_positive(args, "horizon")
     percents = check_percents(args.level)
-    if args.out is None:
-        raise UserError("where does the forecast go? -o FILE.csv (a folder for several files)")
-    if args.plot is not None and args.plot.exists() and not args.overwrite:
-        raise UserError(f"{args.plot} exists; choose another place, or add --overwrite")
     places = outputs(args.inputs, args.out)
     predictor = load_predictor(args.checkpoint, args.device)
     horizon = args.horizon or predictor.model.horizon
@@ -79,16 +72,12 @@ def run(args: argparse.Namespace) -> int:
             "reads its own forecasts",
             file=sys.stderr,
         )
-    counts = Counts("series")
-    plot = args.plot
     for path, out in with_progress(places, "forecasting"):
         try:
             if panel:
-                series, frame = _panel(predictor, path, horizon, percents, future, args, counts)
+                series, frame = _panel(predictor, path, horizon, percents, future, args, job.counts)
                 write_frame(frame, out)
-                if plot is not None:
-                    save_figure(panel_figure(series, frame, percents), plot)
-                    plot = None  # of the first file
+                job.draw(panel_figure, series, frame, percents)
                 continue
             table = read_table(path, freq=args.freq, usual=predictor.notes.get("step"))
             stamps, values, intervals = forecast(
@@ -97,10 +86,10 @@ def run(args: argparse.Namespace) -> int:
                 horizon,
                 percents=percents,
                 on_invalid=args.on_invalid,
-                counts=counts,
+                counts=job.counts,
             )
         except InputError as error:
-            counts.refuse(error, args.on_invalid)
+            job.counts.refuse(error, args.on_invalid)
             continue
         columns = {
             f"-{end}-{percent:g}": values
@@ -108,25 +97,18 @@ def run(args: argparse.Namespace) -> int:
             for end, values in zip(("lo", "hi"), ends, strict=True)
         }
         write_table(out, table, stamps, values, columns)
-        if plot is not None:
-            title = f"{path.name}: {horizon} steps by {type(predictor.model).__name__}"
-            figure = forecast_figure(
-                table.stamps,
-                table.values,
-                stamps,
-                values,
-                table.names,
-                title=title,
-                intervals=intervals,
-            )
-            save_figure(figure, plot)
-            plot = None  # of the first file
-    if args.json:
-        content = {"out": str(args.out), "forecast": counts.done, **counts.as_dict()}
-        print(json.dumps(content))
-    else:
-        counts.report(f"series forecast over {horizon} steps, written to {args.out}")
-    return 0 if counts.done else 1
+        job.draw(
+            forecast_figure,
+            table.stamps,
+            table.values,
+            stamps,
+            values,
+            table.names,
+            title=f"{path.name}: {horizon} steps by {type(predictor.model).__name__}",
+            intervals=intervals,
+        )
+    said = f"series forecast over {horizon} steps, written{job.place}"
+    return job.end(said, forecast=job.counts.done)
 
 
 def _panel(
@@ -139,17 +121,15 @@ def _panel(
     counts: Counts,
 ) -> tuple[Panel, pd.DataFrame]:
     """Returns the series of a long file, and their forecasts, each from its own end."""
-    invalid = InvalidItems("raise" if args.on_invalid == "raise" else "skip", "series")
-    panel = panel_of(
-        read_frame(path),
-        str(path),
-        covariates=panel_covariates(predictor),
-        invalid=invalid,
-        freq=args.freq,
-        usual=predictor.notes.get("step"),
-    )
-    for error in invalid.errors:
-        counts.refuse(error, args.on_invalid)
+    with counts.parts(args.on_invalid) as invalid:
+        panel = panel_of(
+            read_frame(path),
+            str(path),
+            covariates=panel_covariates(predictor),
+            invalid=invalid,
+            freq=args.freq,
+            usual=predictor.notes.get("step"),
+        )
     frame = forecast_panel(
         predictor,
         panel,

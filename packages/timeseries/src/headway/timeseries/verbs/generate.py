@@ -1,9 +1,6 @@
 """Makes up windows of series, writes them as a table, and draws them."""
 
 import argparse
-import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +8,10 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from headway.core.cli.counts import check_positive
-from headway.core.cli.device import choose_device
+from headway.core.cli.job import Job
+from headway.core.cli.loading import load_model
+from headway.core.cli.options import add_plot, check_positive
 from headway.core.cli.progress import progress_bar
-from headway.core.cli.verbs import refuse_to_overwrite
-from headway.core.errors import UserError
-from headway.core.files import save_figure
 from headway.timeseries.data.frames import write_frame
 from headway.timeseries.models.diffusion_ts import DiffusionTS
 from headway.timeseries.pictures import made_figure
@@ -29,17 +24,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="steps of the sampler (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the random draws (0)")
     parser.add_argument("--batch-size", type=int, default=256, help="windows at a time (256)")
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the windows here")
+    add_plot(parser, "the windows")
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes one row per step of each window."""
     check_positive(args, "count", "batch_size")
-    if args.checkpoint is None:
-        raise UserError("generate with what? -m takes a run folder, a checkpoint or a hub id")
-    if args.out is None:
-        raise UserError("where do the windows go? -o FILE.csv")
-    refuse_to_overwrite(args.plot, overwrite=args.overwrite)
+    job = Job(args, "generate with", out="file", extra=["plot"])
     model, notes = load(args.checkpoint, args.device)
     names = notes.get("names") or [f"series {k + 1}" for k in range(model.features)]
     windows = to_units(generate(model, args.count, args.steps, args.seed, args.batch_size), notes)
@@ -48,12 +39,9 @@ def run(args: argparse.Namespace) -> int:
     frame.insert(0, "window", np.repeat(np.arange(number), length))
     frame.insert(1, "step", np.tile(np.arange(length), number))
     write_frame(frame, args.out)
-    if args.plot is not None:
-        save_figure(made_figure(windows, names), args.plot)
-    if args.json:
-        print(json.dumps({"out": str(args.out), "windows": number, "steps": length}))
-    else:
-        print(f"{number} windows of {length} steps, written to {args.out}", file=sys.stderr)
+    job.draw(made_figure, windows, names)
+    said = f"{number} windows of {length} steps, written{job.place}"
+    job.say(said, {"windows": number, "steps": length})
     return 0
 
 
@@ -63,15 +51,9 @@ def load(source: str, device: str | None) -> tuple[DiffusionTS, dict[str, Any]]:
     Raises:
         UserError: If it generates no series.
     """
-    from headway.core.weights import from_pretrained
-
-    model = from_pretrained(source)
-    if not isinstance(model, DiffusionTS):
-        raise UserError(
-            f"{source} is a {type(model).__name__}, which generates no series; train a DiffusionTS "
-            "(headway fit -c timeseries/diffusion_ts_ett)"
-        )
-    return model.eval().to(choose_device(device)), read_notes(source)
+    remedy = "train a DiffusionTS (headway fit -c timeseries/diffusion_ts_ett)"
+    model, _ = load_model(source, device, DiffusionTS, f"which generates no series; {remedy}")
+    return model, read_notes(source)
 
 
 def generate(

@@ -1,7 +1,6 @@
 """Fills the missing values of a file."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from headway.core.cli.counts import Counts, Policy
+from headway.core.cli.job import Job
+from headway.core.cli.options import add_plot
 from headway.core.errors import InputError
-from headway.core.files import atomic_write, save_figure
+from headway.core.files import atomic_write
 from headway.timeseries.data.clock import FIRST_ROW
 from headway.timeseries.data.frames import PARQUET, read_frame, write_frame
 from headway.timeseries.data.table import SeriesTable, read_stamps, read_table
 from headway.timeseries.pictures import filled_figure, stretches
 from headway.timeseries.prediction.predictor import add_freq
-from headway.timeseries.prediction.reconstructor import (
-    Reconstructor,
-    load_reconstructor,
-    one_output,
-)
+from headway.timeseries.prediction.reconstructor import Reconstructor, load_reconstructor
 
 RECIPE = "timeseries/imputation_ett"
 
@@ -32,28 +29,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "input", type=Path, metavar="FILE", help="CSV or parquet, wide or unique_id, ds, y"
     )
     add_freq(parser)
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the series here")
+    add_plot(parser, "the series")
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the file with its gaps filled; returns 1 if nothing could be filled."""
-    one_output(args, "impute")
+    job = Job(args, "impute with", items="series", out="file", extra=["plot"])
     model = load_reconstructor(args.checkpoint, args.device, "imputation", RECIPE)
     table = read_table(args.input, freq=args.freq, usual=model.notes.get("step"))
-    counts = Counts("series")
-    filled = impute(model, table, on_invalid=args.on_invalid, counts=counts)
+    filled = impute(model, table, on_invalid=args.on_invalid, counts=job.counts)
     write_filled(args.input, args.out, table, filled)
-    if args.plot is not None:
-        figure = filled_figure(table.stamps, table.values, filled, table.names)
-        save_figure(figure, args.plot)
+    job.draw(filled_figure, table.stamps, table.values, filled, table.names)
     missing = int(np.isnan(table.values).sum())
-    done = missing - int(np.isnan(filled).sum())
-    if args.json:
-        print(json.dumps({"out": str(args.out), "filled": done, **counts.as_dict()}))
-    else:
-        counts.done = done
-        counts.report(f"of {missing} missing values filled, written to {args.out}")
-    return 0 if done or not missing else 1
+    job.counts.done = done = missing - int(np.isnan(filled).sum())
+    code = job.end(f"of {missing} missing values filled, written{job.place}", filled=done)
+    return code if missing else 0
 
 
 def impute(

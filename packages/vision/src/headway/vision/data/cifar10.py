@@ -3,7 +3,6 @@
 import codecs
 import io
 import pickle
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,13 +10,13 @@ import numpy as np
 import torch
 
 from headway.core.errors import UserError
+from headway.core.training import Passed
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.vision.data.arrays import LabelledArrays
-from headway.vision.data.batch_augmentation import BatchAugmentation
 from headway.vision.data.cache import cache_entry, fingerprint
 from headway.vision.data.class_folders import check_classes, find_pictures, find_root
 from headway.vision.data.decoding import decode
-from headway.vision.data.in_memory import InMemoryImages
+from headway.vision.data.in_memory import InMemoryImages, InMemoryOptions
 from headway.vision.data.reading import ImageError
 from headway.vision.data.sources import ARCHIVES, Source, open_source
 
@@ -46,19 +45,11 @@ class CIFAR10(InMemoryImages):
             ``.tar.gz`` or ``.tgz`` of them; or the original ``cifar-10-python.tar.gz`` or
             ``cifar-10-binary.tar.gz``, packed or unpacked.
         batch_size: Pictures of a batch.
-        workers: Processes that load.
-        seed: Of the order and the augmentation.
-        drop_last: Leaves out the last training batch when it is smaller.
-        eval_batch_size: Pictures of a batch of validation and test; by default ``batch_size``.
-        augment: What happens to training pictures, in this order.
         val: Share or number of the training pictures that validate instead.
-        split_seed: Of that split.
-        validate_on_test: Trains on all 50,000 pictures and validates on the test split. A score chosen
-            this way is no test score.
-        mean: Mean of each channel; by default that of the training split.
-        std: Standard deviation of each channel; by default that of the training split.
         on_invalid: What happens to pictures that cannot be read.
         cache: Folder of the decoded pictures; by default the user's cache.
+        **images: As of every ``InMemoryImages``: augment, split_seed, validate_on_test, mean, std, and of
+            every ``DataModule``.
 
     Source:
         Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html.
@@ -69,32 +60,12 @@ class CIFAR10(InMemoryImages):
         *,
         path: str,
         batch_size: int = 128,
-        workers: int = 0,
-        seed: int = 0,
-        drop_last: bool = False,
-        eval_batch_size: int | None = None,
-        augment: BatchAugmentation | Sequence[BatchAugmentation] | None = None,
         val: int | float = 5000,
-        split_seed: int = 0,
-        validate_on_test: bool = False,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
         on_invalid: OnInvalid = "raise",
         cache: str | None = None,
+        **images: Passed[InMemoryOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            drop_last=drop_last,
-            eval_batch_size=eval_batch_size,
-            augment=augment,
-            val=val,
-            split_seed=split_seed,
-            validate_on_test=validate_on_test,
-            mean=mean,
-            std=std,
-        )
+        super().__init__(batch_size=batch_size, val=val, **images)
         InvalidItems(on_invalid)
         self.path = path
         self.on_invalid: OnInvalid = on_invalid

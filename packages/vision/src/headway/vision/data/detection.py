@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from headway.core.errors import UserError
-from headway.core.training import DataModule
+from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.core.training.splits import part_size
 from headway.vision.data.box_transforms import BoxAugmentation, DetectionPreprocessing
@@ -67,6 +67,19 @@ def as_shares(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.cat([(start + end) / 2, end - start], dim=1)
 
 
+class DetectionOptions(LoaderOptions, total=False):
+    """What a ``DetectionData`` of a format passes on."""
+
+    batch_size: int
+    augment: BoxAugmentation | None
+    shortest: int | None
+    longest: int | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    limit: int | None
+    on_invalid: OnInvalid
+
+
 class DetectionData(DataModule):
     """Pictures with boxes, read by a subclass.
 
@@ -75,9 +88,6 @@ class DetectionData(DataModule):
 
     Args:
         batch_size: Pictures of a batch.
-        workers: Processes that load.
-        seed: Of the order and the augmentation.
-        eval_batch_size: Pictures of a batch of validation and test; by default ``batch_size``.
         augment: The random part of training; None trains on what evaluation sees.
         shortest: Length of the shorter side in pixels.
         longest: The longer side is at most as long.
@@ -86,15 +96,13 @@ class DetectionData(DataModule):
         limit: Only the first pictures of each split; all if None.
         on_invalid: What happens to boxes and pictures that cannot be used. ``skip`` leaves them out and
             says which and how many.
+        **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
     """
 
     def __init__(
         self,
         *,
-        batch_size: int,
-        workers: int = 0,
-        seed: int = 0,
-        eval_batch_size: int | None = None,
+        batch_size: int = 2,
         augment: BoxAugmentation | None = None,
         shortest: int | None = None,
         longest: int | None = None,
@@ -102,10 +110,9 @@ class DetectionData(DataModule):
         std: tuple[float, ...] | None = None,
         limit: int | None = None,
         on_invalid: OnInvalid = "raise",
+        **loader: Passed[LoaderOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, workers=workers, seed=seed, eval_batch_size=eval_batch_size
-        )
+        super().__init__(batch_size=batch_size, **loader)
         if limit is not None and limit < 1:
             raise UserError(f"limit is {limit}; leave it out for all pictures")
         self.augment = augment
@@ -180,21 +187,12 @@ class VOCDetection(DetectionData):
     Args:
         path: The folder with ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``. Without the last, and
             with or without the others, all its annotations are one set, from which ``val`` is drawn.
-        batch_size: Pictures of a batch.
         train: Name of the split that trains.
         val: Name of the split that validates; None for none. Without ``ImageSets/Main`` the share or
             number of pictures that are drawn; a tenth by default.
         test: Name of the split that tests; None for none. The default may be missing.
-        workers: Processes that load.
-        seed: Of the order and the augmentation.
-        eval_batch_size: Pictures of a batch of validation and test; by default ``batch_size``.
-        augment: The random part of training; None trains on what evaluation sees.
-        shortest: Length of the shorter side in pixels.
-        longest: The longer side is at most as long.
-        mean: Mean of each channel.
-        std: Standard deviation of each channel.
-        limit: Only the first pictures of each split; all if None.
-        on_invalid: What happens to boxes and pictures that cannot be used.
+        **detection: As of every ``DetectionData``: batch_size, augment, shortest, longest, mean, std, limit,
+            on_invalid, and of every ``DataModule``.
 
     Source:
         http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/index.html
@@ -204,34 +202,12 @@ class VOCDetection(DetectionData):
         self,
         *,
         path: str,
-        batch_size: int = 2,
         train: str = "train",
         val: int | float | str | None = "val",
         test: str | None = "test",
-        workers: int = 0,
-        seed: int = 0,
-        eval_batch_size: int | None = None,
-        augment: BoxAugmentation | None = None,
-        shortest: int | None = None,
-        longest: int | None = None,
-        mean: tuple[float, ...] | None = None,
-        std: tuple[float, ...] | None = None,
-        limit: int | None = None,
-        on_invalid: OnInvalid = "raise",
+        **detection: Passed[DetectionOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            eval_batch_size=eval_batch_size,
-            augment=augment,
-            shortest=shortest,
-            longest=longest,
-            mean=mean,
-            std=std,
-            limit=limit,
-            on_invalid=on_invalid,
-        )
+        super().__init__(**detection)
         self.path = path
         self.splits = {"train": train, "val": val, "test": test}
 
@@ -284,19 +260,10 @@ class COCODetection(DetectionData):
         train: Annotation file (JSON) of the training pictures.
         pictures: Folder of the pictures; ``file_name`` in the annotations is relative to it. By default
             the folder of the annotation file.
-        batch_size: Pictures of a batch.
         val: Annotation file of the validation pictures; None for none.
         test: Annotation file of the test pictures; None for none.
-        workers: Processes that load.
-        seed: Of the order and the augmentation.
-        eval_batch_size: Pictures of a batch of validation and test; by default ``batch_size``.
-        augment: The random part of training; None trains on what evaluation sees.
-        shortest: Length of the shorter side in pixels.
-        longest: The longer side is at most as long.
-        mean: Mean of each channel.
-        std: Standard deviation of each channel.
-        limit: Only the first pictures of each split; all if None.
-        on_invalid: What happens to boxes and pictures that cannot be used.
+        **detection: As of every ``DetectionData``: batch_size, augment, shortest, longest, mean, std, limit,
+            on_invalid, and of every ``DataModule``.
 
     Source:
         https://cocodataset.org/#format-data
@@ -307,33 +274,11 @@ class COCODetection(DetectionData):
         *,
         train: str,
         pictures: str | None = None,
-        batch_size: int = 2,
         val: str | None = None,
         test: str | None = None,
-        workers: int = 0,
-        seed: int = 0,
-        eval_batch_size: int | None = None,
-        augment: BoxAugmentation | None = None,
-        shortest: int | None = None,
-        longest: int | None = None,
-        mean: tuple[float, ...] | None = None,
-        std: tuple[float, ...] | None = None,
-        limit: int | None = None,
-        on_invalid: OnInvalid = "raise",
+        **detection: Passed[DetectionOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            eval_batch_size=eval_batch_size,
-            augment=augment,
-            shortest=shortest,
-            longest=longest,
-            mean=mean,
-            std=std,
-            limit=limit,
-            on_invalid=on_invalid,
-        )
+        super().__init__(**detection)
         self.pictures = pictures
         self.files = {"train": train, "val": val, "test": test}
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from headway.core.errors import UserError
 from headway.core.packed import open_packed
 from headway.core.reading import check_file
+from headway.core.training import Passed
 from headway.vision.data.arrays import LabelledArrays
-from headway.vision.data.batch_augmentation import BatchAugmentation
-from headway.vision.data.in_memory import InMemoryImages
+from headway.vision.data.in_memory import InMemoryImages, InMemoryOptions
 
 # Where Debian's package puts the files.
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -40,18 +40,11 @@ class FashionMNIST(InMemoryImages):
             partners, packed (``.gz``) or not, in it or in ``FashionMNIST/raw`` as torchvision stores
             them; by default where Debian's ``dataset-fashion-mnist`` puts them.
         batch_size: Pictures of a batch.
-        workers: Processes that load.
-        seed: Of the order and the augmentation.
-        drop_last: Leaves out the last training batch when it is smaller.
-        eval_batch_size: Pictures of a batch of validation and test; by default ``batch_size``.
-        augment: What happens to training pictures, in this order.
         val: Share or number of the training pictures that validate instead.
-        split_seed: Of that split.
-        validate_on_test: Trains on all 60,000 pictures and validates on the test split.
-        mean: Mean of each channel; by default that of the training split.
-        std: Standard deviation of each channel; by default that of the training split.
         channels: 3 repeats the grey value, so that any image classifier fits; 1 keeps it.
         classes: Names of the classes; other data in the same format (MNIST) have others.
+        **images: As of every ``InMemoryImages``: augment, split_seed, validate_on_test, mean, std, and of
+            every ``DataModule``.
 
     Source:
         Xiao et al. 2017, https://arxiv.org/abs/1708.07747.
@@ -62,32 +55,12 @@ class FashionMNIST(InMemoryImages):
         *,
         path: str | None = None,
         batch_size: int = 128,
-        workers: int = 0,
-        seed: int = 0,
-        drop_last: bool = False,
-        eval_batch_size: int | None = None,
-        augment: BatchAugmentation | Sequence[BatchAugmentation] | None = None,
         val: int | float = 5000,
-        split_seed: int = 0,
-        validate_on_test: bool = False,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
         channels: Literal[1, 3] = 3,
         classes: Sequence[str] = CLASSES,
+        **images: Passed[InMemoryOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            drop_last=drop_last,
-            eval_batch_size=eval_batch_size,
-            augment=augment,
-            val=val,
-            split_seed=split_seed,
-            validate_on_test=validate_on_test,
-            mean=mean,
-            std=std,
-        )
+        super().__init__(batch_size=batch_size, val=val, **images)
         self.path = path
         self.channels = channels
         self.names = tuple(classes)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from headway.core.errors import UserError
-from headway.core.training import DataModule
+from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.core.training.splits import part_size
 from headway.vision.data.class_folders import (
@@ -84,10 +84,6 @@ class ImageFolder(DataModule):
     Args:
         path: A folder, or a ``.tar``, ``.tar.gz`` or ``.tgz`` of one.
         batch_size: Pictures of a batch.
-        workers: Processes that load.
-        seed: Of the order and the augmentation.
-        drop_last: Leaves out the last training batch when it is smaller.
-        eval_batch_size: Pictures of a batch of validation and test; by default ``batch_size``.
         augment: The random part of training; None trains on what evaluation sees.
         val: Share or number of the training pictures that validate, if there is no ``val`` folder.
         test: Share or number of the training pictures that test, if there is no ``test`` folder; 0
@@ -102,6 +98,7 @@ class ImageFolder(DataModule):
         crop_pct: Share of the resized picture that the crop keeps.
         crop_mode: ``center``, ``squash`` or ``border``.
         cache: Folder where a compressed archive is unpacked; by default the user's cache.
+        **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
     """
 
     def __init__(
@@ -109,10 +106,6 @@ class ImageFolder(DataModule):
         *,
         path: str,
         batch_size: int = 64,
-        workers: int = 0,
-        seed: int = 0,
-        drop_last: bool = False,
-        eval_batch_size: int | None = None,
         augment: TrainingAugmentation | None = None,
         val: int | float = 0.1,
         test: int | float = 0.0,
@@ -125,14 +118,9 @@ class ImageFolder(DataModule):
         crop_pct: float | None = None,
         crop_mode: str | None = None,
         cache: str | None = None,
+        **loader: Passed[LoaderOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            drop_last=drop_last,
-            eval_batch_size=eval_batch_size,
-        )
+        super().__init__(batch_size=batch_size, **loader)
         self.path = path
         self.augment = augment
         self.val = val

@@ -9,13 +9,23 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from headway.core.errors import UserError
-from headway.core.training import DataModule
+from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.core.training.loader import Seeded
 from headway.core.training.splits import part_size
 from headway.vision.data.arrays import ArrayDataset, BatchesOf, LabelledArrays
 from headway.vision.data.batch_augmentation import BatchAugmentation
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.data.splits import stratified_split
+
+
+class InMemoryOptions(LoaderOptions, total=False):
+    """What an ``InMemoryImages`` of known pictures passes on."""
+
+    augment: BatchAugmentation | Sequence[BatchAugmentation] | None
+    split_seed: int
+    validate_on_test: bool
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
 
 
 class InMemoryImages(DataModule):
@@ -25,10 +35,6 @@ class InMemoryImages(DataModule):
 
     Args:
         batch_size: Pictures of a batch.
-        workers: Processes that load.
-        seed: Of the order and the augmentation.
-        drop_last: Leaves out the last training batch when it is smaller.
-        eval_batch_size: Pictures of a batch of validation and test; by default ``batch_size``.
         augment: What happens to training pictures, in this order.
         val: Share (float) or number (int) of the training pictures that validate instead, the same
             share of every class.
@@ -37,30 +43,22 @@ class InMemoryImages(DataModule):
             chosen this way is no test score.
         mean: Mean of each channel; by default that of the training split.
         std: Standard deviation of each channel; by default that of the training split.
+        **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
     """
 
     def __init__(
         self,
         *,
         batch_size: int = 128,
-        workers: int = 0,
-        seed: int = 0,
-        drop_last: bool = False,
-        eval_batch_size: int | None = None,
         augment: BatchAugmentation | Sequence[BatchAugmentation] | None = None,
         val: int | float = 0.1,
         split_seed: int = 0,
         validate_on_test: bool = False,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        **loader: Passed[LoaderOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            workers=workers,
-            seed=seed,
-            drop_last=drop_last,
-            eval_batch_size=eval_batch_size,
-        )
+        super().__init__(batch_size=batch_size, **loader)
         if isinstance(augment, BatchAugmentation):
             augment = [augment]
         if (mean is None) != (std is None):

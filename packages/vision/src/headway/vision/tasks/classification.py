@@ -17,10 +17,9 @@ from torchmetrics.classification import (
 from headway.core.errors import UserError
 from headway.core.files import save_figure
 from headway.core.training import (
-    OptimizerFactory,
-    ScheduleFactory,
-    Strategy,
+    Passed,
     Task,
+    TrainingOptions,
     score_collection,
 )
 from headway.core.training.confusion import confusion_figure
@@ -39,17 +38,13 @@ class ImageClassification(Task):
 
     Args:
         backbone: An image classifier.
-        optimizer: What moves the weights.
-        schedule: How the learning rate moves, or None for a constant one.
-        finetune: Freezes or injects parameters before training.
-        layer_decay: Ratio of the learning rates of neighbouring depths.
-        ema: Decay of the running average of the weights.
         loss: ``cross_entropy``, or ``binary``: one decision per class.
         label_smoothing: Share of the target that is spread evenly.
         class_weights: Weight of each class, in the order of the labels.
         multi_label: A picture has any number of labels, (B, K) of 0 and 1; implies ``binary``.
         mix: Mixup and CutMix.
         distillation: A teacher.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
 
     Shape:
         A batch is images (B, C, H, W) and labels (B,), or (B, K) with several labels.
@@ -59,26 +54,15 @@ class ImageClassification(Task):
         self,
         *,
         backbone: nn.Module,
-        optimizer: OptimizerFactory,
-        schedule: ScheduleFactory | None = None,
-        finetune: Strategy | None = None,
-        layer_decay: float | None = None,
-        ema: float | None = None,
         loss: Literal["cross_entropy", "binary"] = "cross_entropy",
         label_smoothing: float = 0.0,
         class_weights: Sequence[float] | None = None,
         multi_label: bool = False,
         mix: Mixing | None = None,
         distillation: Distillation | None = None,
+        **training: Passed[TrainingOptions],
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            optimizer=optimizer,
-            schedule=schedule,
-            finetune=finetune,
-            layer_decay=layer_decay,
-            ema=ema,
-        )
+        super().__init__(backbone=backbone, **training)
         self.loss = ClassificationLoss(
             kind="binary" if multi_label else loss,
             label_smoothing=label_smoothing,

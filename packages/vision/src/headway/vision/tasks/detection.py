@@ -9,7 +9,7 @@ from torchmetrics.detection import MeanAveragePrecision
 
 from headway.core.errors import UserError
 from headway.core.files import atomic_write
-from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training import Passed, Task, TrainingOptions
 from headway.vision.data.detection_batch import DetectionBatch
 from headway.vision.drawing import draw_boxes, sheet
 from headway.vision.models.detections import found_objects, to_corners
@@ -25,19 +25,16 @@ class ObjectDetection(Task):
 
     It logs ``train_loss`` with its parts and, for ``val`` and ``test``, ``loss`` and the scores of COCO:
     ``map``, ``map_50``, ``map_75``, those of small, medium and large objects, and ``mar_100``. The run's
-    ``pictures`` folder gets some pictures of the last validation with what was found.
+    ``pictures`` folder gets some pictures of the last validation with what was found. ``layer_decay`` is the
+    ratio of the learning rate of the detector's backbone to that of the rest.
 
     Args:
         backbone: A detector.
-        optimizer: What moves the weights.
-        schedule: How the learning rate moves, or None for a constant one.
-        finetune: Freezes or injects parameters before training.
-        layer_decay: Ratio of the learning rate of the detector's backbone to that of the rest.
-        ema: Decay of the running average of the weights.
         class_weight: Weight of the classes in the loss and in the matching.
         box_weight: Weight of the distance of boxes.
         overlap_weight: Weight of the generalised IoU.
         no_object: Weight of the class for no object among the others.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
 
     Shape:
         A batch is a ``DetectionBatch``.
@@ -47,24 +44,13 @@ class ObjectDetection(Task):
         self,
         *,
         backbone: nn.Module,
-        optimizer: OptimizerFactory,
-        schedule: ScheduleFactory | None = None,
-        finetune: Strategy | None = None,
-        layer_decay: float | None = None,
-        ema: float | None = None,
         class_weight: float = 1.0,
         box_weight: float = 5.0,
         overlap_weight: float = 2.0,
         no_object: float = 0.1,
+        **training: Passed[TrainingOptions],
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            optimizer=optimizer,
-            schedule=schedule,
-            finetune=finetune,
-            layer_decay=layer_decay,
-            ema=ema,
-        )
+        super().__init__(backbone=backbone, **training)
         self.loss = DetectionLoss(
             class_weight=class_weight,
             box_weight=box_weight,

@@ -1,7 +1,6 @@
 """Finds objects in pictures, draws their boxes and writes tables of them."""
 
 import argparse
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from headway.core.cli.counts import Counts, Policy, check_positive
+from headway.core.cli.counts import Counts, Policy
+from headway.core.cli.job import Job, write_csv
+from headway.core.cli.options import check_positive
 from headway.core.cli.progress import with_progress
 from headway.core.errors import UserError
-from headway.core.files import atomic_write, staged_folder
+from headway.core.files import atomic_write
 from headway.vision.data.detection_batch import fill_up
 from headway.vision.data.reading import ImageError
 from headway.vision.drawing import draw_boxes
@@ -52,17 +53,10 @@ def run(args: argparse.Namespace) -> int:
     check_positive(args, "batch_size")
     if not 0 <= args.threshold <= 1:
         raise UserError(f"--threshold {args.threshold:g} is outside [0, 1]")
-    if args.checkpoint is None:
-        raise UserError("detect with what? -m takes a run folder, a checkpoint or a hub id")
-    if args.out is None:
-        raise UserError("where to? -o takes the folder for pictures and tables")
-    out = Path(args.out)
-    if out.is_file():
-        raise UserError(f"{out} is a file; -o takes a folder")
-    items, ignored = find_items(args.inputs)
+    job = Job(args, "detect with", items="pictures", out="folder")
+    items, job.counts.ignored = find_items(args.inputs)
     truths = read_image_ids(args.annotations, items) if args.annotations else {}
     detector = load_detector(args.checkpoint, args.device)
-    counts = Counts("pictures", ignored=ignored)
     tables = _Tables(detector.classes, detector.category_ids)
     taken: set[str] = set()
     answers = detect(
@@ -71,10 +65,10 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         threshold=args.threshold,
         on_invalid=args.on_invalid,
-        counts=counts,
+        counts=job.counts,
         sizes={item: truth.size for item, truth in truths.items()},
     )
-    with staged_folder(out) as folder:
+    with job.folder() as folder:
         for item, answer in answers:
             number = truths[item].number if truths else len(tables.images) + 1
             if isinstance(answer, ImageError):
@@ -88,12 +82,12 @@ def run(args: argparse.Namespace) -> int:
                 drawn.save(file, format="PNG")
             tables.add(item.shown, name, answer, number)
         tables.save(folder)
-    if args.json:
-        content = {"out": str(out), "pictures": counts.done, "objects": len(tables.annotations)}
-        print(json.dumps({**content, **counts.as_dict()}))
-    else:
-        counts.report(f"pictures with {len(tables.annotations)} objects written to {out}")
-    return 0 if counts.done else 1
+    objects = len(tables.annotations)
+    return job.end(
+        f"pictures with {objects} objects written{job.place}",
+        pictures=job.counts.done,
+        objects=objects,
+    )
 
 
 @dataclass(frozen=True)
@@ -202,9 +196,7 @@ class _Tables:
     def save(self, folder: Path) -> None:
         """Writes all files."""
         with atomic_write(folder / "detections.csv", "w") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
+            write_csv(file, COLUMNS, self.rows)
         categories = [
             {"id": number, "name": name}
             for number, name in zip(self.ids, self.classes, strict=True)

@@ -1,8 +1,6 @@
 """Draws which parts of a picture an answer rests on."""
 
 import argparse
-import csv
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headway.core.cli.counts import Counts, check_positive
+from headway.core.cli.job import Job, write_csv
 from headway.core.cli.nearest import nearest
+from headway.core.cli.options import check_positive
 from headway.core.errors import UserError
-from headway.core.files import atomic_write, save_figure, staged_folder
+from headway.core.files import atomic_write, save_figure
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.data.reading import ImageError
 from headway.vision.pictures import explanation_figure, prediction_grid
@@ -55,27 +54,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes a heat map per picture, an overview and a table; returns 1 if none could be read."""
     check_positive(args, "batch_size", "columns")
-    if args.checkpoint is None:
-        raise UserError("explain what? -m takes a run folder, a checkpoint or a hub id")
-    if args.out is None:
-        raise UserError("where to? -o takes the folder for the heat maps")
-    out = Path(args.out)
-    if out.is_file():
-        raise UserError(f"{out} is a file; -o takes a folder")
-    items, ignored = find_items(args.inputs)
+    job = Job(args, "explain", items="pictures", out="folder")
+    items, job.counts.ignored = find_items(args.inputs)
     classifier = load_classifier(args.checkpoint, args.device)
     target = None if args.target is None else find_class(classifier, args.target)
-    counts = Counts("pictures", ignored=ignored)
     sheet = _Sheet()
     rows: list[dict[str, Any]] = []
-    with staged_folder(out) as folder:
+    with job.folder() as folder:
         for batch in read_batches(
             items,
             classifier.preprocessing,
             batch_size=args.batch_size,
             workers=args.workers,
             on_invalid=args.on_invalid,
-            counts=counts,
+            counts=job.counts,
             doing="explaining",
         ):
             images = stack(batch)
@@ -85,18 +77,15 @@ def run(args: argparse.Namespace) -> int:
                     answer = next(answers)
                     picture = sheet.draw(answer, item, folder)
                     rows.append({"file": item.shown, "picture": picture, **answer.row()})
-                    counts.done += 1
+                    job.counts.done += 1
                 elif args.on_invalid == "keep":
                     rows.append({"file": item.shown, "error": found.reason})
         sheet.save(folder / "overview.png", args.columns)
         with atomic_write(folder / "relevance.csv", "w") as file:
             _write(file, rows)
-    if args.json:
-        print(json.dumps({"out": str(out), "explained": counts.done, **counts.as_dict()}))
-    else:
-        first = f" (overview.png shows the first {OVERVIEW})" if counts.done > OVERVIEW else ""
-        counts.report(f"heat maps written to {out}{first}")
-    return 0 if counts.done else 1
+    done = job.counts.done
+    first = f" (overview.png shows the first {OVERVIEW})" if done > OVERVIEW else ""
+    return job.end(f"heat maps written{job.place}{first}", explained=done)
 
 
 @dataclass(frozen=True)
@@ -230,6 +219,4 @@ class _Sheet:
 def _write(file: Any, rows: Sequence[dict[str, Any]]) -> None:
     columns = ["file", "picture", "prediction", "probability", "explained", "explained_probability"]
     patches = next((list(row)[len(columns) :] for row in rows if "error" not in row), [])
-    writer = csv.DictWriter(file, [*columns, "error", *patches], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    write_csv(file, [*columns, "error", *patches], rows)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from headway.core.cli.verbs import refuse_to_overwrite
+from headway.core.cli.job import Job
+from headway.core.cli.options import refuse_to_overwrite
 from headway.core.errors import UserError
 from headway.core.files import atomic_write, staged_folder
 from headway.core.finetune import merge
@@ -40,8 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exports, compares, and moves the files into place."""
-    if args.checkpoint is None:
-        raise UserError("export what? -m takes a run folder, a checkpoint or a hub id")
+    job = Job(args, "export")
     if args.out is None or args.out.suffix not in WRITERS:
         given = "nothing" if args.out is None else str(args.out)
         raise UserError(f"-o takes a file ending in {' or '.join(WRITERS)}, got {given}")
@@ -61,13 +61,13 @@ def run(args: argparse.Namespace) -> int:
         differences = compare(classifier.model, exported, size)
         with atomic_write(folder / notes_file.name, "w") as file:
             json.dump(notes, file, indent=2, ensure_ascii=False)
-    if args.json:
-        print(json.dumps({"out": str(out), "notes": str(notes_file), "differences": differences}))
-        return 0
-    print(f"{out}: {out.stat().st_size / 2**20:.1f} MiB, images (batch, {_join(size)}) -> logits")
+    lines = [
+        f"{out}: {out.stat().st_size / 2**20:.1f} MiB, images (batch, {_join(size)}) -> logits"
+    ]
     for batch, difference in differences.items():
-        print(f"checked with a batch of {batch}: largest difference {difference:.2g}")
-    print(f"{notes_file}: classes and preprocessing")
+        lines.append(f"checked with a batch of {batch}: largest difference {difference:.2g}")
+    lines.append(f"{notes_file}: classes and preprocessing")
+    job.say("\n".join(lines), {"notes": str(notes_file), "differences": differences}, aloud=True)
     return 0
 
 

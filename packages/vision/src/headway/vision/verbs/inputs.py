@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from headway.core.cli.counts import Counts, Policy
+from headway.core.cli.options import add_batch_size
 from headway.core.cli.progress import with_progress
 from headway.core.errors import UserError
 from headway.vision.data.preprocessing import Preprocessing
@@ -48,12 +49,7 @@ def add_input_options(parser: argparse.ArgumentParser, *, batch_size: int) -> No
         metavar="PICTURES",
         help="pictures, folders (with subfolders), tar archives",
     )
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=batch_size,
-        help=f"pictures of a batch ({batch_size})",
-    )
+    add_batch_size(parser, batch_size, "pictures")
     parser.add_argument("--workers", type=int, default=0, help="processes that decode (0)")
 
 

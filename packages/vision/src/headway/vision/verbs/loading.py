@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.cli.device import choose_device
+from headway.core.cli.loading import load_model
 from headway.core.errors import UserError
 from headway.core.kinds import check_fits
+from headway.core.weights import from_pretrained, read_preprocessing
+from headway.core.weights.preprocessing import reading_note
 from headway.vision.data.box_transforms import DetectionPreprocessing
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.models.detections import found_objects
@@ -92,14 +95,7 @@ def load_detector(source: str, device: str | None = None) -> Detector:
     Raises:
         UserError: If the model is no detector, or has other classes than its preprocessing.json.
     """
-    from headway.core.weights import from_pretrained, read_preprocessing
-    from headway.core.weights.preprocessing import reading_note
-
-    model: nn.Module = from_pretrained(source)
-    if not isinstance(model, DETR):
-        raise UserError(
-            f"{source} is a {type(model).__name__}, which finds no objects; use headway predict"
-        )
+    model, place = load_model(source, device, DETR, "which finds no objects; use headway predict")
     cfg = {**model.pretrained_cfg, **read_preprocessing(source)}
     with reading_note("what it says about pictures", source):
         _check_names(cfg)
@@ -115,9 +111,8 @@ def load_detector(source: str, device: str | None = None) -> Detector:
         raise UserError(
             f"preprocessing.json of {source} has {len(ids)} category_ids for {len(names)} classes"
         )
-    place = choose_device(device)
     return Detector(
-        model=model.eval().to(place),
+        model=model,
         preprocessing=preprocessing,
         classes=tuple(str(name) for name in names),
         category_ids=tuple(ids),
@@ -142,10 +137,6 @@ def load_classifier(source: str, device: str | None = None) -> Classifier:
     The preprocessing is that of the run's ``preprocessing.json``; what it lacks is taken from the model's
     ``pretrained_cfg``.
     """
-    # By its full path here: weights and their libraries load when a model is really wanted.
-    from headway.core.weights import from_pretrained, read_preprocessing
-    from headway.core.weights.preprocessing import reading_note
-
     model: nn.Module = from_pretrained(source)
     with reading_note("what it says about pictures", source):
         return as_classifier(model, read_preprocessing(source), device)

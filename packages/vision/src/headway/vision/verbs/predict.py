@@ -1,15 +1,14 @@
 """Predicts the classes of pictures and writes a table."""
 
 import argparse
-import csv
-from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import Tensor
 
-from headway.core.cli.counts import Counts, Policy, check_positive
-from headway.core.cli.output import TableOutput
-from headway.core.errors import UserError
+from headway.core.cli.counts import Counts, Policy
+from headway.core.cli.job import Job
+from headway.core.cli.options import check_positive
 from headway.vision.data.reading import ImageError
 from headway.vision.verbs.inputs import (
     Item,
@@ -30,12 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes one row per picture; returns 1 if none could be read."""
     check_positive(args, "batch_size", "top")
-    if args.checkpoint is None:
-        raise UserError("predict with what? -m takes a run folder, a checkpoint or a hub id")
-    output = TableOutput(args)
-    items, ignored = find_items(args.inputs)
+    job = Job(args, "predict with", items="pictures")
+    items, job.counts.ignored = find_items(args.inputs)
     classifier = load_classifier(args.checkpoint, args.device)
-    counts = Counts("pictures", ignored=ignored)
     rows = predict(
         classifier,
         items,
@@ -43,16 +39,10 @@ def run(args: argparse.Namespace) -> int:
         workers=args.workers,
         top=args.top,
         on_invalid=args.on_invalid,
-        counts=counts,
+        counts=job.counts,
     )
-    with output.file() as file:
-        write_rows(file, rows, args.top)
-    if args.json:
-        output.say({"predicted": counts.done, **counts.as_dict()})
-    else:
-        place = "" if output.path is None else f" to {output.path}"
-        counts.report(f"predictions written{place}")
-    return 0 if counts.done else 1
+    job.table(columns(args.top), rows)
+    return job.end(f"predictions written{job.place}", predicted=job.counts.done)
 
 
 def predict(
@@ -103,13 +93,6 @@ def columns(top: int) -> list[str]:
         f"{name}_{rank}" for rank in range(2, top + 1) for name in ("prediction", "probability")
     ]
     return ["file", "prediction", "probability", *ranked, "error"]
-
-
-def write_rows(file: IO[str], rows: Iterable[dict[str, Any]], top: int) -> None:
-    """Writes the table as CSV."""
-    writer = csv.DictWriter(file, columns(top), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
 
 
 def _ranked(classifier: Classifier, probabilities: Tensor, top: int) -> dict[str, Any]:

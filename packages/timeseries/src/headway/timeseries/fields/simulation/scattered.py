@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from headway.core.errors import UserError
-from headway.core.training import DataModule
+from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.timeseries.fields.simulation.darcy import darcy
 from headway.timeseries.fields.simulation.flows import random_fields
 
@@ -156,9 +156,7 @@ class ScatteredDarcy(DataModule):
         contrast: Permeabilities of the two materials.
         smoothness: The spectrum of the patches falls with this power of the wave number.
         batch_size: Media of a batch.
-        workers: Processes that load.
-        seed: Of the media, the meshes and the order.
-        eval_batch_size: Media of a batch of validation and test.
+        **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
 
     Shape:
         points: (B, N, 2). sets: one (B, M, 3), places and the logarithm of the permeability. y: (B, N, 1).
@@ -181,13 +179,9 @@ class ScatteredDarcy(DataModule):
         contrast: Sequence[float] = (3.0, 12.0),
         smoothness: float = 3.0,
         batch_size: int = 16,
-        workers: int = 0,
-        seed: int = 0,
-        eval_batch_size: int | None = None,
+        **loader: Passed[LoaderOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, workers=workers, seed=seed, eval_batch_size=eval_batch_size
-        )
+        super().__init__(batch_size=batch_size, **loader)
         for name, value in (("size", size), ("number", number), ("tests", tests)):
             if value < 1:
                 raise UserError(f"{name} must be at least 1, got {value}")

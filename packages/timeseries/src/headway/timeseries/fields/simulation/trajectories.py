@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from headway.core.errors import UserError
-from headway.core.training import DataModule
+from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.timeseries.fields.simulation.equations import Equation, Trajectories
 
 
@@ -61,9 +61,7 @@ class Simulations(DataModule):
         train_steps: Frames that follow in training.
         interval: Time from one frame to the next.
         batch_size: Windows of a batch.
-        workers: Processes that load.
-        seed: Of the simulations and of the order.
-        eval_batch_size: Windows of a batch of validation and test.
+        **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
 
     Shape:
         frames: (B, reads, C, *grid). future: (B, steps, C, *grid). conditions: (B, K).
@@ -84,13 +82,9 @@ class Simulations(DataModule):
         train_steps: int = 1,
         interval: float = 0.02,
         batch_size: int = 16,
-        workers: int = 0,
-        seed: int = 0,
-        eval_batch_size: int | None = None,
+        **loader: Passed[LoaderOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, workers=workers, seed=seed, eval_batch_size=eval_batch_size
-        )
+        super().__init__(batch_size=batch_size, **loader)
         sizes = {"number": number, "tests": tests, "reads": reads, "train_steps": train_steps}
         for name, value in sizes.items():
             if value < 1:

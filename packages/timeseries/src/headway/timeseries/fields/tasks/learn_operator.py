@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from headway.core.files import save_figure
-from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training import Passed, Task, TrainingOptions
 from headway.timeseries.fields.metrics import relative_error
 from headway.timeseries.fields.pictures import points_figure
 
@@ -22,11 +22,7 @@ class LearnOperator(Task):
 
     Args:
         backbone: Such as ``GNOT``.
-        optimizer: What moves the weights.
-        schedule: How the learning rate moves, or None for a constant one.
-        finetune: Freezes or injects parameters before training.
-        layer_decay: Ratio of the learning rates of neighbouring depths.
-        ema: Decay of the running average of the weights.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
 
     Shape:
         A batch is a dictionary: points (B, N, axes), sets of (B, M, numbers), y (B, N, outputs), valid
@@ -40,20 +36,9 @@ class LearnOperator(Task):
         self,
         *,
         backbone: nn.Module,
-        optimizer: OptimizerFactory,
-        schedule: ScheduleFactory | None = None,
-        finetune: Strategy | None = None,
-        layer_decay: float | None = None,
-        ema: float | None = None,
+        **training: Passed[TrainingOptions],
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            optimizer=optimizer,
-            schedule=schedule,
-            finetune=finetune,
-            layer_decay=layer_decay,
-            ema=ema,
-        )
+        super().__init__(backbone=backbone, **training)
         self.scores = nn.ModuleDict()
         self._shown: list[tuple[Tensor, Tensor, Tensor]] = []
 

@@ -8,7 +8,7 @@ from torchmetrics import MeanMetric
 
 from headway.core.errors import UserError
 from headway.core.files import save_figure
-from headway.core.training import OptimizerFactory, ScheduleFactory, Strategy, Task
+from headway.core.training import Passed, Task, TrainingOptions
 from headway.timeseries.fields.metrics import relative_error
 from headway.timeseries.fields.models.simulator import Persistence, Simulator, Stencil
 from headway.timeseries.fields.pictures import film_figure, rollout_figure
@@ -27,12 +27,8 @@ class PredictFields(Task):
 
     Args:
         backbone: A ``Simulator``.
-        optimizer: What moves the weights.
-        schedule: How the learning rate moves, or None for a constant one.
-        finetune: Freezes or injects parameters before training.
-        layer_decay: Ratio of the learning rates of neighbouring depths.
-        ema: Decay of the running average of the weights.
         radius: Places in each direction that the linear map reads.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
 
     Shape:
         A batch is a dictionary: frames (B, T, C, *grid), future (B, steps, C, *grid), conditions (B, K).
@@ -45,21 +41,10 @@ class PredictFields(Task):
         self,
         *,
         backbone: Simulator,
-        optimizer: OptimizerFactory,
-        schedule: ScheduleFactory | None = None,
-        finetune: Strategy | None = None,
-        layer_decay: float | None = None,
-        ema: float | None = None,
         radius: int = 2,
+        **training: Passed[TrainingOptions],
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            optimizer=optimizer,
-            schedule=schedule,
-            finetune=finetune,
-            layer_decay=layer_decay,
-            ema=ema,
-        )
+        super().__init__(backbone=backbone, **training)
         self.radius = radius
         kinds = ("error", "error_first", "error_last", "persistence", "linear")
         self.scores = nn.ModuleDict(

@@ -1,0 +1,75 @@
+"""Options that verbs share."""
+
+import argparse
+from pathlib import Path
+
+from headway.core.errors import UserError
+
+
+def add_shared_options(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
+    """Adds the options that every verb of a domain has.
+
+    Args:
+        parser: The parser of the verb.
+        many: Whether ``-m`` may be given several times; it is then a list. A verb says so with
+            ``MANY_CHECKPOINTS = True``.
+    """
+    shared = parser.add_argument_group("options of every verb")
+    shared.add_argument(
+        "-m",
+        "--checkpoint",
+        metavar="SOURCE",
+        action="append" if many else "store",
+        help="run folder, .ckpt, folder or hub id of a model"
+        + ("; may be repeated" if many else ""),
+    )
+    shared.add_argument("-o", "--out", type=Path, metavar="PATH", help="where the result goes")
+    shared.add_argument("--overwrite", action="store_true", help="replace PATH if it exists")
+    shared.add_argument(
+        "--on-invalid",
+        choices=("raise", "skip", "keep"),
+        default="raise",
+        help="what to do with an input that cannot be read (default: raise)",
+    )
+    shared.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    shared.add_argument("--json", action="store_true", help="print JSON")
+    shared.add_argument("--domain", help="the domain, where the checkpoint does not tell")
+
+
+def add_plot(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds ``--plot``; ``what`` is drawn there."""
+    parser.add_argument("--plot", type=Path, metavar="PNG", help=f"draw {what} here")
+
+
+def add_batch_size(parser: argparse.ArgumentParser, default: int, items: str) -> None:
+    """Adds ``--batch-size``, a number of items."""
+    parser.add_argument(
+        "--batch-size", type=int, default=default, help=f"{items} of a batch ({default})"
+    )
+
+
+def check_positive(args: argparse.Namespace, *names: str) -> None:
+    """Raises if one of these options, or one number of its list, is below 1; None is none.
+
+    Raises:
+        UserError: It names the option.
+    """
+    for name in names:
+        given = getattr(args, name)
+        for value in given if isinstance(given, list) else [given]:
+            if value is not None and value < 1:
+                raise UserError(f"--{name.replace('_', '-')} {value} is below 1")
+
+
+def refuse_to_overwrite(out: Path | None, *, overwrite: bool) -> None:
+    """Raises if a result would take the place of something.
+
+    Args:
+        out: Where the result goes.
+        overwrite: Whether that is allowed.
+    """
+    if out is None or overwrite or str(out) == "-" or not out.exists():
+        return
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    raise UserError(f"{out} exists; choose another place, or add --overwrite")

@@ -1,0 +1,133 @@
+"""What constructors pass on by name is on the command line as if it stood in them."""
+
+import functools
+import importlib
+import inspect
+import typing
+from pathlib import Path
+from typing import Any, Required
+
+import pytest
+from jsonargparse import ArgumentParser
+
+from headway.core.cli import main
+from headway.core.cli.parts import parts
+from headway.core.training import DataModule, LoaderOptions, Task, TrainingOptions
+
+TABLE = Path(__file__).with_name("arguments.tsv")
+
+
+@functools.cache
+def classes() -> dict[str, type]:
+    """Returns every data module and task of headway by its name."""
+    found = {}
+    for row in parts("datasets") + parts("tasks"):
+        module, _, name = row["where"].partition(":")
+        found[name] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def offered(kind: type) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns what the command line knows of a class: defaults and help."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, "it", fail_untyped=False)
+    actions = {action.dest: action.help for action in parser._actions}
+    defaults = parser.get_defaults().it
+    return dict(vars(defaults)), {name: str(actions[f"it.{name}"]) for name in vars(defaults)}
+
+
+def passed(kind: type) -> Any:
+    """Returns the TypedDict of what a class passes on; None if it passes nothing on."""
+    parameters = inspect.signature(kind).parameters.values()
+    rest = [found for found in parameters if found.kind == inspect.Parameter.VAR_KEYWORD]
+    if not rest:
+        return None
+    marks = getattr(rest[0].annotation, "__metadata__", ())
+    assert marks, f"{kind.__name__} passes {rest[0].name} on unchecked; say Passed[Options]"
+    return marks[0]
+
+
+def hint(kind: type, name: str) -> Any:
+    """Returns the type that the first base with such an argument gives it."""
+    for base in inspect.getmro(kind)[1:]:
+        hints = typing.get_type_hints(base.__init__)
+        if name in hints:
+            return hints[name]
+    raise AssertionError(f"no base of {kind.__name__} has {name}")
+
+
+def test_what_is_passed_on_is_what_a_type_checker_and_the_command_line_know() -> None:
+    checked = 0
+    for kind in classes().values():
+        options = passed(kind)
+        if options is None:
+            continue
+        checked += 1
+        own = {
+            name
+            for name, found in inspect.signature(kind).parameters.items()
+            if found.kind != inspect.Parameter.VAR_KEYWORD
+        }
+        defaults, helps = offered(kind)
+        hints = typing.get_type_hints(options, include_extras=True)
+        assert set(defaults) - own == set(hints), kind
+        assert own.isdisjoint(hints), kind
+        for name, expected in hints.items():
+            if typing.get_origin(expected) is Required:
+                expected = typing.get_args(expected)[0]
+            assert hint(kind, name) == expected, (kind, name)
+            assert helps[name] not in ("None", ""), (kind, name)
+    assert checked > 30
+
+
+def test_the_options_are_those_of_the_bases() -> None:
+    for base, options, own in (
+        (DataModule, LoaderOptions, {"batch_size"}),
+        (Task, TrainingOptions, {"backbone"}),
+    ):
+        assert set(inspect.signature(base).parameters) - own == set(options.__annotations__)
+
+
+def test_published_arguments_and_defaults_stay() -> None:
+    """The table was written when every constructor listed all of its arguments itself."""
+    known = {name: offered(kind)[0] for name, kind in classes().items()}
+    for line in TABLE.read_text(encoding="utf-8").splitlines():
+        kind, name, default = line.split("\t")
+        assert repr(known[kind][name]) == default, (kind, name)
+
+
+@pytest.mark.parametrize(
+    ("section", "path", "word", "meant"),
+    [
+        ("data", "headway.vision.data.Digits", "wrokers", "workers"),
+        ("data", "headway.vision.data.Digits", "augmnt", "augment"),
+        ("data", "headway.timeseries.data.ImputationData", "context_lenght", "context_length"),
+        ("model", "headway.speech.tasks.Transcription", "layer_decy", "layer_decay"),
+    ],
+)
+def test_a_misspelt_argument_of_a_base_is_explained(
+    section: str, path: str, word: str, meant: str, tmp_path: Path, capsys
+) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(f"{section}:\n  class_path: {path}\n  init_args:\n    {word}: 1\n")
+    assert main(["fit", "-c", str(recipe)]) == 2
+    said = capsys.readouterr().err
+    assert f"has no option '{word}'" in said
+    assert f"did you mean '{meant}'?" in said
+
+
+def test_a_wrong_part_of_a_base_is_explained(tmp_path: Path, capsys) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(
+        "model:\n  class_path: headway.speech.tasks.Transcription\n  init_args:\n"
+        "    optimizer: {class_path: AdmW}\n"
+    )
+    assert main(["fit", "-c", str(recipe)]) == 2
+    assert "there is no class 'AdmW'; did you mean 'AdamW'?" in capsys.readouterr().err
+
+
+def test_callers_are_told_of_arguments_that_are_not_there() -> None:
+    from headway.vision.data import Digits
+
+    with pytest.raises(TypeError, match="wrokers"):
+        Digits(wrokers=1)  # pyright: ignore[reportCallIssue]
