@@ -199,7 +199,7 @@ def test_names_and_shapes_of_the_published_model_on_the_meta_device() -> None:
         checkpoint = Checkpoint("published", config.to_dict(), (), Path("nowhere"))
         checkpoint.__dict__["state"] = theirs.state_dict()
         ours = adapter.build(checkpoint, {})
-        found = adapter.convert(checkpoint, ours)
+        found = adapter.table(checkpoint, ours).to_ours(checkpoint.state)
     assert {n: v.shape for n, v in found.items()} == {
         n: v.shape for n, v in ours.state_dict().items()
     }

@@ -12,7 +12,7 @@ from headway.core.errors import UserError
 from headway.core.mixers import CrossAttention, SelfAttention
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.models import Autoformer
-from headway.timeseries.weights.neuralforecast_autoformer import to_autoformer
+from headway.timeseries.weights.neuralforecast_autoformer import TABLE
 
 SIZES = {"context_length": 24, "horizon": 6, "start": 12, "dim": 16, "depth": 2, "heads": 2}
 
@@ -47,7 +47,7 @@ def test_forecasts_and_gradients_equal_the_peers(
     other.square().mean().backward()
     their = {name: parameter.grad for name, parameter in theirs.named_parameters()}
     for name, parameter in ours.named_parameters():
-        expected = torch.cat([their[key] for key in to_autoformer(name)])
+        expected = torch.cat([their[key] for key in TABLE.theirs(name)])
         expected = expected.squeeze(-1) if expected.ndim > parameter.ndim else expected
         error = (parameter.grad - expected).norm()
         assert error <= 1e-4 * expected.norm() + 1e-7, name

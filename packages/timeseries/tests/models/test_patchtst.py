@@ -13,7 +13,7 @@ from headway.core.mixers import ConvolutionMixer, FourierMixer, SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.models import PatchTST
-from headway.timeseries.weights.neuralforecast_simple import to_patchtst
+from headway.timeseries.weights.neuralforecast_simple import PATCHTST_TABLE
 
 SIZES = {"context_length": 24, "horizon": 5, "dim": 16, "depth": 2, "heads": 2}
 
@@ -60,7 +60,7 @@ def test_forecasts_and_gradients_equal_the_peers(
     other.square().mean().backward()
     their = {name: parameter.grad for name, parameter in theirs.named_parameters()}
     for name, parameter in ours.named_parameters():
-        expected = torch.cat([their[key] for key in to_patchtst(name)])
+        expected = torch.cat([their[key] for key in PATCHTST_TABLE.theirs(name)])
         error = (parameter.grad - expected).norm()
         # In training a bias before a batch norm has no gradient but noise.
         assert error <= 1e-4 * expected.norm() + 1e-6, name

@@ -150,13 +150,9 @@ def _published(checkpoint: Checkpoint, wishes: dict[str, Any]) -> tuple[nn.Modul
     if wishes:
         raise UserError(f"{adapter.name} does not take {', '.join(wishes)}")
     with reading_config(checkpoint.source, adapter.name, config):
-        state = adapter.convert(checkpoint, model)
+        state = adapter.table(checkpoint, model).to_ours(checkpoint.state, model)
     report = load_weights(
-        model,
-        state,
-        source=checkpoint.source,
-        may_miss=getattr(adapter, "may_miss", ()),
-        may_drop=getattr(adapter, "may_drop", ()),
+        model, state, source=checkpoint.source, may_miss=getattr(adapter, "may_miss", ())
     )
     return model, report
 

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
+from headway.core.weights.table import Table
 from headway.vision.models.classifier import ImageClassifier
 from headway.vision.models.pretrained_cfg import MEAN_STD
 
 Model = TypeVar("Model", bound=ImageClassifier)
 Row = dict[str, str]
-Rules = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class HuggingFace:
     Args:
         model_type: As config.json says; the prefix of the tensors of the base model, too.
         architectures: The published classes that are read.
-        rules: Pairs of a pattern of a name, without the prefix, and ours; all of them in order.
+        table: Names of the tensors, ours beside theirs.
         build: Builds the model, ``(config, num_classes=, activation=, **options)``; ``activation`` is the
             class that ``hidden_act`` names.
         processor: Of the table in ``weights/hugging_face_processor.py``, for a folder without the file.
@@ -35,7 +35,7 @@ class HuggingFace:
 
     model_type: str
     architectures: tuple[str, ...]
-    rules: Rules
+    table: Table
     build: Callable[..., ImageClassifier]
     processor: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Family:
         build: Builds the model of a row, ``(row, *, num_classes, channels, image_size, patch_size, dropout,
             drop_path)``; what is None is as published.
         tiny: Columns that make a small member of the last row, for tests.
-        timm: Pairs of a pattern of our name of a tensor and timm's; the first one that matches is taken.
+        timm: Names of the tensors, ours beside timm's.
         timm_marks: timm's names of tensors that no other family has all of.
         pooled: For timm's words of ``global_pool``, columns that make the head of a row read so.
         seen: Returns the columns that timm's tensors tell, for a file without a config.json.
@@ -66,7 +66,7 @@ class Family:
     table: str
     build: Callable[..., ImageClassifier]
     tiny: Mapping[str, str]
-    timm: Rules
+    timm: Table
     timm_marks: frozenset[str]
     pooled: Mapping[str, Row] = field(default_factory=dict)
     seen: Callable[[Mapping[str, Tensor]], Row] | None = None
@@ -86,11 +86,7 @@ class Family:
         Raises:
             KeyError: If timm has no such parameter.
         """
-        for pattern, replacement in self.timm:
-            renamed, times = re.subn(pattern, replacement, name)
-            if times:
-                return renamed
-        raise KeyError(name)
+        return self.timm.theirs(name)[0]
 
 
 @cache

@@ -13,27 +13,38 @@ from headway.core.heads import AveragePooling, ClassificationHead
 from headway.core.mixers import WindowAttention
 from headway.core.norms import LayerNorm
 from headway.core.resample import PatchMerging
+from headway.core.weights.table import Table, drop, rename, under
 from headway.vision.models.families import Family, Row, blocks_of_stages, numbers, published
 from headway.vision.models.swin import Swin
 
-# Ours -> timm's. The order matters: the first pattern that matches is taken.
-TIMM = (
-    (r"^embedding\.norm\.", "patch_embed.norm."),
-    (r"^embedding\.", "patch_embed.proj."),
-    (r"^stages\.(\d+)\.downsample\.projection\.", r"layers.\1.downsample.reduction."),
-    (r"^stages\.(\d+)\.downsample\.norm\.", r"layers.\1.downsample.norm."),
-    (r"^stages\.(\d+)\.(blocks\.\d+)\.mixer\.norm\.", r"layers.\1.\2.norm1."),
-    (r"^stages\.(\d+)\.(blocks\.\d+)\.feedforward\.norm\.", r"layers.\1.\2.norm2."),
-    (
-        r"^stages\.(\d+)\.(blocks\.\d+)\.mixer\.function\.position\.table$",
-        r"layers.\1.\2.attn.relative_position_bias_table",
-    ),
-    (r"^stages\.(\d+)\.(blocks\.\d+)\.mixer\.function\.qkv\.", r"layers.\1.\2.attn.qkv."),
-    (r"^stages\.(\d+)\.(blocks\.\d+)\.mixer\.function\.projection\.", r"layers.\1.\2.attn.proj."),
-    (r"^stages\.(\d+)\.(blocks\.\d+)\.feedforward\.function\.", r"layers.\1.\2.mlp."),
-    (r"^norm\.", "norm."),
-    (r"^head\.classifier\.", "head.fc."),
-)
+
+def _table(downsample: str) -> Table:
+    """Returns timm's names; where a merging stands is another place in official files."""
+    return Table(
+        rename("embedding.norm.*", "patch_embed.norm.*"),
+        rename("embedding.*", "patch_embed.proj.*"),
+        rename("stages.{s+1}.downsample.projection.*", f"{downsample}.reduction.*"),
+        rename("stages.{s+1}.downsample.norm.*", f"{downsample}.norm.*"),
+        under(
+            "stages.{s}.blocks.{b}.",
+            "layers.{s}.blocks.{b}.",
+            rename("mixer.norm.*", "norm1.*"),
+            rename("feedforward.norm.*", "norm2.*"),
+            rename("mixer.function.position.table", "attn.relative_position_bias_table"),
+            rename("mixer.function.qkv.*", "attn.qkv.*"),
+            rename("mixer.function.projection.*", "attn.proj.*"),
+            rename("feedforward.function.*", "mlp.*"),
+        ),
+        rename("norm.*", "norm.*"),
+        rename("head.classifier.*", "head.fc.*", "head.*"),
+        # Buffers of official files, which follow from the sizes.
+        drop("*relative_position_index", "*attn_mask"),
+    )
+
+
+TIMM = _table("layers.{s+1}.downsample")
+# There a stage ends with the merging that leads to the next one.
+OFFICIAL = _table("layers.{s}.downsample")
 TABLE = "layers.{}.blocks.0.attn.relative_position_bias_table"
 
 

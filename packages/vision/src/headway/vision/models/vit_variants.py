@@ -15,6 +15,7 @@ from headway.core.feedforward import GELU, GLU, MLP, QuickGELU
 from headway.core.heads import AttentionPooling, AveragePooling, ClassificationHead, TokenPooling
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm, RMSNorm
+from headway.core.weights.table import Table, drop, join, rename, under
 from headway.vision.layers import ImageTokens
 from headway.vision.models.families import Family, Row, published
 from headway.vision.models.vit import ViT
@@ -31,34 +32,40 @@ POOLINGS = {"token": TokenPooling, "average": AveragePooling, "attention": Atten
 BLOCKS = {"pre": PreNormBlock, "residual-post": ResidualPostNormBlock}
 
 
-# Ours -> timm's. The order matters: the first pattern that matches is taken.
-TIMM = (
-    (r"^embedding\.norm\.", "patch_embed.norm."),
-    (r"^embedding\.", "patch_embed.proj."),
-    (r"^tokens\.class_token$", "cls_token"),
-    (r"^tokens\.distillation_token$", "dist_token"),
-    (r"^tokens\.registers$", "reg_token"),
-    (r"^tokens\.position\.table$", "pos_embed"),
-    (r"^tokens\.norm\.", "norm_pre."),
-    (r"^encoder\.norm\.", "norm."),
-    (r"^encoder\.blocks\.(\d+)\.mixer\.norm\.", r"blocks.\1.norm1."),
-    (r"^encoder\.blocks\.(\d+)\.feedforward\.norm\.", r"blocks.\1.norm2."),
-    (r"^encoder\.blocks\.(\d+)\.mixer\.scale\.", r"blocks.\1.ls1."),
-    (r"^encoder\.blocks\.(\d+)\.feedforward\.scale\.", r"blocks.\1.ls2."),
-    (r"^encoder\.blocks\.(\d+)\.mixer\.function\.qkv\.", r"blocks.\1.attn.qkv."),
-    (r"^encoder\.blocks\.(\d+)\.mixer\.function\.projection\.", r"blocks.\1.attn.proj."),
-    (r"^encoder\.blocks\.(\d+)\.mixer\.function\.query_norm\.", r"blocks.\1.attn.q_norm."),
-    (r"^encoder\.blocks\.(\d+)\.mixer\.function\.key_norm\.", r"blocks.\1.attn.k_norm."),
-    (r"^encoder\.blocks\.(\d+)\.feedforward\.function\.", r"blocks.\1.mlp."),
-    (r"^head\.pooling\.query$", "attn_pool.latent"),
-    (r"^head\.pooling\.attention\.q\.", "attn_pool.q."),
-    (r"^head\.pooling\.attention\.kv\.", "attn_pool.kv."),
-    (r"^head\.pooling\.attention\.projection\.", "attn_pool.proj."),
-    (r"^head\.pooling\.norm\.", "attn_pool.norm."),
-    (r"^head\.pooling\.feedforward\.", "attn_pool.mlp."),
-    (r"^head\.norm\.", "fc_norm."),
-    (r"^head\.classifier\.", "head."),
-    (r"^distillation_classifier\.", "head_dist."),
+TIMM = Table(
+    rename("embedding.norm.*", "patch_embed.norm.*"),
+    rename("embedding.*", "patch_embed.proj.*"),
+    rename("tokens.class_token", "cls_token"),
+    rename("tokens.distillation_token", "dist_token"),
+    rename("tokens.registers", "reg_token"),
+    rename("tokens.position.table", "pos_embed"),
+    rename("tokens.norm.*", "norm_pre.*"),
+    rename("encoder.norm.*", "norm.*"),
+    under(
+        "encoder.blocks.{n}.",
+        "blocks.{n}.",
+        rename("mixer.norm.*", "norm1.*"),
+        rename("feedforward.norm.*", "norm2.*"),
+        rename("mixer.scale.*", "ls1.*"),
+        rename("feedforward.scale.*", "ls2.*"),
+        rename("mixer.function.qkv.*", "attn.qkv.*"),
+        rename("mixer.function.projection.*", "attn.proj.*"),
+        rename("mixer.function.query_norm.*", "attn.q_norm.*"),
+        rename("mixer.function.key_norm.*", "attn.k_norm.*"),
+        # Some gated ones are kept in two pieces.
+        join("feedforward.function.fc1.*", ["mlp.fc1.*"], ["mlp.fc1_g.*", "mlp.fc1_x.*"]),
+        rename("feedforward.function.*", "mlp.*"),
+    ),
+    rename("head.pooling.query", "attn_pool.latent"),
+    rename("head.pooling.attention.q.*", "attn_pool.q.*"),
+    rename("head.pooling.attention.kv.*", "attn_pool.kv.*"),
+    rename("head.pooling.attention.projection.*", "attn_pool.proj.*"),
+    rename("head.pooling.norm.*", "attn_pool.norm.*"),
+    rename("head.pooling.feedforward.*", "attn_pool.mlp.*"),
+    rename("head.norm.*", "fc_norm.*"),
+    rename("head.classifier.*", "head.*"),
+    rename("distillation_classifier.*", "head_dist.*"),
+    drop("mask_token"),
 )
 
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from headway.core.errors import UserError
 from headway.core.weights.checkpoint import Checkpoint
-from headway.core.weights.renaming import Renaming
+from headway.core.weights.table import Table
 from headway.vision.models.families import HuggingFace
 from headway.vision.weights.hugging_face import (
     ACTIVATIONS,
@@ -15,7 +15,6 @@ from headway.vision.weights.hugging_face import (
     set_pictures,
 )
 from headway.vision.weights.hugging_face_processor import PROCESSORS, picture_cfg
-from headway.vision.weights.pointwise import as_linear
 
 
 class HuggingFaceFamily:
@@ -33,7 +32,6 @@ class HuggingFaceFamily:
         self.files = files
         self.architectures = files.architectures
         self.defaults, self.harmless = files.defaults, files.harmless
-        self.renaming = Renaming(files.rules)
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether config.json is that of the family."""
@@ -60,11 +58,6 @@ class HuggingFaceFamily:
         name_classes(model, config)
         return model
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the tensors."""
-        prefix = f"{self.files.model_type}."
-        converted = {
-            self.renaming(name.removeprefix(prefix)): value
-            for name, value in checkpoint.state.items()
-        }
-        return as_linear(converted, model)
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names."""
+        return self.files.table

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.table import Table
 from headway.vision.models.families import Family, Row
 from headway.vision.models.pretrained_cfg import MEAN_STD
-from headway.vision.weights.pointwise import as_linear
 
 CFG_KEYS = (
     "tag", "mean", "std", "interpolation", "crop_pct", "crop_mode", "license", "label_names",
@@ -38,8 +38,6 @@ class TimmFamily:
     defaults: ClassVar[dict[str, Any]] = {"model_args": {}, "global_pool": "avg"}
     harmless = ("num_classes", "num_features", "pretrained_cfg", "labels")
     may_miss = ("head.classifier.",)
-    # Present in official files and of no use afterwards.
-    ignored: ClassVar[tuple[str, ...]] = ()
     # Further arguments in ``model_args`` that the tensors tell.
     told: ClassVar[tuple[str, ...]] = ()
 
@@ -55,7 +53,7 @@ class TimmFamily:
 
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
         """Builds the published model at the sizes that the tensors have."""
-        state, config = self.as_timm(checkpoint.state), checkpoint.config or {}
+        state, config = checkpoint.state, checkpoint.config or {}
         architecture = overrides.pop("architecture", None) or config.get("architecture")
         row = self.family.rows().get(architecture) if architecture else self.guess(checkpoint)
         if row is None:
@@ -64,9 +62,9 @@ class TimmFamily:
         cfg = config.get("pretrained_cfg") or {}
         side = int(row["image"])
         _, height, width = cfg.get("input_size") or (3, side, side)
-        head = self.family.to_timm("head.classifier.weight")
+        heads = self.family.timm.find("head.classifier.weight", state)
         options = {
-            "num_classes": len(state[head]) if head in state else 0,
+            "num_classes": len(state[heads[0]]) if heads else 0,
             "channels": state[self.family.to_timm("embedding.weight")].shape[1],
             **self.sizes(row, state, (height, width)),
         }
@@ -82,26 +80,15 @@ class TimmFamily:
             model.pretrained_cfg.update(mean=mean, std=std)
         return model
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the tensors."""
-        state = self.as_timm(checkpoint.state)
-        converted = {}
-        for ours in model.state_dict():
-            theirs = self.family.to_timm(ours)
-            if theirs in state:
-                converted[ours] = state.pop(theirs)
-        rest = {name: value for name, value in state.items() if name not in self.ignored}
-        return as_linear(converted, model) | rest
-
-    def as_timm(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the tensors of a file under timm's names of today."""
-        return dict(state)
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names."""
+        return self.family.timm
 
     def guess(self, checkpoint: Checkpoint) -> Row:
         """Returns the row of the table that fits the shapes, or one that is made of them."""
         seen, rows = self.family.seen, list(self.family.rows().values())
         assert seen is not None, "a family without it has an adapter of its own"
-        told = seen(self.as_timm(checkpoint.state))
+        told = seen(checkpoint.state)
         same = told.keys() - {"image"}  # only the size that it was trained at
         fitting = (row for row in rows if all(row[key] == told[key] for key in same))
         return next(fitting, {**rows[-1], **told, "name": self.family.name.lower(), "tag": "-"})
@@ -114,7 +101,7 @@ class TimmFamily:
         Args:
             row: The published architecture.
             config: The configuration of the checkpoint.
-            state: The tensors, under timm's names.
+            state: The tensors, under their names.
             source: Named in messages.
 
         Raises:
@@ -136,7 +123,7 @@ class TimmFamily:
 
         Args:
             row: The row, as configured.
-            state: The tensors, under timm's names.
+            state: The tensors, under their names.
             wanted: (height, width) of pictures, as config.json or the row says.
         """
         return {"image_size": wanted}

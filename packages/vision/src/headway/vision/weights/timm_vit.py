@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from math import isqrt
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
@@ -22,16 +21,6 @@ class TimmViT(TimmFamily):
 
     defaults: ClassVar[dict[str, Any]] = {"model_args": {}}
     may_miss = ("head.classifier.", "distillation_classifier.")
-    ignored: ClassVar[tuple[str, ...]] = ("mask_token",)
-
-    def as_timm(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the tensors with a SwiGLU kept in two pieces in one."""
-        state = dict(state)
-        for name in [name for name in state if name.endswith("fc1_g.weight")]:
-            other = name.replace("fc1_g", "fc1_x")
-            if other in state:
-                state[name.replace("fc1_g", "fc1")] = torch.cat([state.pop(name), state.pop(other)])
-        return state
 
     def guess(self, checkpoint: Checkpoint) -> Row:
         """Returns the row whose numbers agree with the shapes."""
