@@ -3,6 +3,7 @@
 from headway.core.mixers.additive_attention import AdditiveAttention
 from headway.core.mixers.auto_correlation import AutoCorrelation, AutoCorrelationCross
 from headway.core.mixers.base import TokenMixer
+from headway.core.mixers.class_attention import ClassAttention
 from headway.core.mixers.convolution import ConvolutionMixer
 from headway.core.mixers.cross_attention import CrossAttention
 from headway.core.mixers.decays import FixedDecay, LearnedDecay
@@ -26,12 +27,14 @@ from headway.core.mixers.probsparse import ProbSparseAttention, ProbSparseCrossA
 from headway.core.mixers.score_residual_attention import ScoreResidualAttention
 from headway.core.mixers.selective_scan import SelectiveScan
 from headway.core.mixers.self_attention import SelfAttention
+from headway.core.mixers.talking_heads import TalkingHeadsAttention
 from headway.core.mixers.window_attention import WindowAttention
 
 __all__ = [
     "AdditiveAttention",
     "AutoCorrelation",
     "AutoCorrelationCross",
+    "ClassAttention",
     "ConvolutionMixer",
     "CrossAttention",
     "DeformableAttention",
@@ -56,6 +59,7 @@ __all__ = [
     "ScoreResidualAttention",
     "SelectiveScan",
     "SelfAttention",
+    "TalkingHeadsAttention",
     "TokenMixer",
     "WindowAttention",
 ]

@@ -20,9 +20,12 @@ from headway.timeseries.weights.notes import hyper_parameters
 ITRANSFORMER = "enc_embedding.value_embedding.weight"
 INFORMER = f"{VALUES}.weight"
 PARTS = ("query", "key", "value")
-# What an attention is made of; theirs after its own name.
+# What an attention is made of, to its own tokens and to others; theirs after its own name.
 ATTENTION = (
     join("qkv.*", [f"{part}_projection.*" for part in PARTS]),
+    rename("projection.*", "out_projection.*"),
+)
+CROSS = (
     rename("q.*", "query_projection.*"),
     join("kv.*", ["key_projection.*", "value_projection.*"]),
     rename("projection.*", "out_projection.*"),
@@ -46,7 +49,7 @@ _ENCODER = (
 )
 _DECODER = (
     *under("mixer.function.", "self_attention.", *ATTENTION),
-    *under("cross.function.", "cross_attention.", *ATTENTION),
+    *under("cross.function.", "cross_attention.", *CROSS),
     rename("mixer.norm.*", "norm1.*"),
     rename("cross.norm.*", "norm2.*"),
     rename("feedforward.norm.*", "norm3.*"),

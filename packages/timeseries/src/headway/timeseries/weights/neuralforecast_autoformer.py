@@ -13,6 +13,7 @@ from headway.core.weights.table import Table, pointwise, rename, under
 from headway.timeseries.models.autoformer import Autoformer
 from headway.timeseries.weights.neuralforecast import (
     ATTENTION,
+    CROSS,
     EMBEDDINGS,
     FEEDFORWARD,
     INFORMER,
@@ -90,7 +91,7 @@ TABLE = Table(
         "decoder.layers.{n}.",
         "decoder.layers.{n}.",
         *under("mixer.", "self_attention.", *ATTENTION),
-        *under("cross.", "cross_attention.", *ATTENTION),
+        *under("cross.", "cross_attention.", *CROSS),
         rename("feedforward.fc1.*", "conv1.*", form=pointwise(1)),
         rename("feedforward.fc2.*", "conv2.*", form=pointwise(1)),
         rename("trend.*", "projection.*"),
