@@ -18,7 +18,6 @@ from headway.vision.models import Swin, create_model, list_models
 from headway.vision.models.families import published_cfg
 from headway.vision.models.swin_variants import (
     SWIN,
-    build_swin,
     window_mixers,
 )
 
@@ -74,7 +73,7 @@ def test_logits_and_gradients_equal_timms(
     )  # fmt: skip
     text = {"depths": depths, "heads": heads, "windows": (window,) * len(depths)}
     row = {**TINY, **{key: ",".join(map(str, value)) for key, value in text.items()}}
-    ours = copied(build_swin(row, image_size=size), theirs)
+    ours = copied(SWIN.build(row, image_size=size), theirs)
     images = torch.randn(2, 3, *size)
     mine, other = ours(images), theirs(images)
     torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-5)
@@ -223,7 +222,7 @@ def test_200_steps_of_training_follow_timms(seed: int, measured) -> None:
         img_size=32, embed_dim=24, depths=(2, 2), num_heads=(2, 4), window_size=4, num_classes=5,
         drop_path_rate=0.0,
     ).double()  # fmt: skip
-    ours = copied(build_swin({**TINY, "windows": "4,4"}, image_size=32).double(), theirs).train()
+    ours = copied(SWIN.build({**TINY, "windows": "4,4"}, image_size=32).double(), theirs).train()
     data = torch.Generator().manual_seed(seed + 1)
     optimizers = [torch.optim.AdamW(m.parameters(), lr=1e-3) for m in (ours, theirs)]
     pairs = []

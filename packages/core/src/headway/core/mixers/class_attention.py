@@ -68,9 +68,7 @@ class ClassAttention(TokenMixer):
         self.projection = nn.Linear(inner, dim, bias=out_bias)
         self.out_dropout = Dropout(out_dropout)
 
-    def mix(
-        self, x: Tensor, layout: Layout, *, bias: Tensor | None, mask: Tensor | None
-    ) -> Tensor:
+    def mix(self, x: Tensor, layout: Layout, *, bias: Tensor | None, mask: Tensor | None) -> Tensor:
         """Attends."""
         readers = reading_tokens(layout)
         [query] = split_heads(self.head_dim, self.q(x[:, :readers]))

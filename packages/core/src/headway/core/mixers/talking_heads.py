@@ -73,9 +73,7 @@ class TalkingHeadsAttention(TokenMixer):
         self.projection = nn.Linear(inner, dim, bias=out_bias)
         self.dropout, self.out_dropout = Dropout(dropout), Dropout(out_dropout)
 
-    def mix(
-        self, x: Tensor, layout: Layout, *, bias: Tensor | None, mask: Tensor | None
-    ) -> Tensor:
+    def mix(self, x: Tensor, layout: Layout, *, bias: Tensor | None, mask: Tensor | None) -> Tensor:
         """Attends."""
         query, key, value = split_heads(self.head_dim, *self.qkv(x).chunk(3, dim=-1))
         for name, tensor in (("queries", query), ("keys", key), ("values", value)):

@@ -88,7 +88,7 @@ TABLE = Table(
         *FEEDFORWARD,
     ),
     under(
-        "decoder.layers.{n}.",
+        "decoder.{n}.",
         "decoder.layers.{n}.",
         *under("mixer.", "self_attention.", *ATTENTION),
         *under("cross.", "cross_attention.", *CROSS),

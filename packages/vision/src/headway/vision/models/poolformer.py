@@ -23,7 +23,6 @@ from headway.vision.models.families import (
     Row,
     blocks_of_stages,
     numbers,
-    published,
 )
 from headway.vision.models.pyramid import Pyramid
 
@@ -100,37 +99,24 @@ class PoolFormer(Pyramid):
         )
 
 
-def build_poolformer(
-    row: Row,
-    *,
-    num_classes: int | None = None,
-    channels: int = 3,
-    image_size: int | tuple[int, int] | None = None,
-    patch_size: int | None = None,
-    dropout: float = 0.0,
-    drop_path: float = 0.0,
+def make_poolformer(
+    row: Row, *, channels: int, patch_size: int, dropout: float, **sizes: Any
 ) -> PoolFormer:
-    """Builds the model of a row; what is None is as published.
-
-    As in timm, which normalises behind the pooling and not before it as the paper's code does.
-    """
-    model = PoolFormer(
-        image_size=image_size if image_size is not None else int(row["image"]),
-        num_classes=num_classes if num_classes is not None else int(row["classes"]),
+    """Makes the model of a row; as in timm it normalises behind the pooling, not before it."""
+    return PoolFormer(
         dims=numbers(row["dims"]),
         depths=numbers(row["depths"]),
-        embedding=partial(OverlappingPatchEmbedding, patch=patch_size or 4, channels=channels),
+        embedding=partial(OverlappingPatchEmbedding, patch=patch_size, channels=channels),
         final_norm=False,
         layer_scale=float(row["layer_scale"]),
-        drop_path=drop_path,
         head=partial(
             ClassificationHead,
             pooling=AveragePooling,
             norm=partial(LayerNorm, eps=1e-6),
             dropout=dropout,
         ),
+        **sizes,
     )
-    return published(model, row)
 
 
 def _seen(state: Mapping[str, Tensor]) -> Row:
@@ -189,7 +175,8 @@ def _of_transformers(
 POOLFORMER = Family(
     name="PoolFormer",
     table="poolformer.tsv",
-    build=build_poolformer,
+    make=make_poolformer,
+    patch=4,
     tiny={"image": "32", "dims": "8,16", "depths": "1,1"},
     timm=Table(
         rename("embedding.*", "stem.conv.*"),

@@ -14,7 +14,8 @@ from headway.core.mixers import WindowAttention
 from headway.core.norms import LayerNorm
 from headway.core.resample import PatchMerging
 from headway.core.weights.table import Table, drop, rename, under
-from headway.vision.models.families import Family, Row, blocks_of_stages, numbers, published
+from headway.vision.models.classifier import sides
+from headway.vision.models.families import Family, Row, blocks_of_stages, numbers
 from headway.vision.models.swin import Swin
 
 
@@ -68,48 +69,42 @@ def window_mixers(
     return mixers
 
 
-def build_swin(
+def make_swin(
     row: Row,
     *,
-    num_classes: int | None = None,
-    channels: int = 3,
-    image_size: int | tuple[int, int] | None = None,
-    patch_size: int | None = None,
+    image_size: int | Sequence[int],
+    channels: int,
+    patch_size: int,
+    dropout: float,
     windows: Sequence[Sequence[int]] | None = None,
-    dropout: float = 0.0,
-    drop_path: float = 0.0,
+    **sizes: Any,
 ) -> Swin:
-    """Builds the model of a row; what is None is as published.
+    """Makes the model of a row.
 
     As in timm, a window larger than the map of its stage at ``image_size`` is made as small as the map.
     """
-    size = image_size if image_size is not None else int(row["image"])
-    sides = (size, size) if isinstance(size, int) else size
-    patch = patch_size or 4
     depths = numbers(row["depths"])
     if windows is None:
         windows = []
-        grid = [-(-side // patch) for side in sides]
+        grid = [-(-side // patch_size) for side in sides(image_size)]
         for window in numbers(row["windows"]):
             windows.append([min(window, side) for side in grid])
             grid = [-(-side // 2) for side in grid]
     norm = partial(LayerNorm, eps=1e-5)
-    model = Swin(
-        image_size=size,
-        num_classes=num_classes if num_classes is not None else int(row["classes"]),
+    return Swin(
+        image_size=image_size,
         dim=int(row["dim"]),
         depths=depths,
         heads=numbers(row["heads"]),
         embedding=partial(
-            PatchEmbedding, patch=patch, channels=channels, norm=norm, remainder="pad"
+            PatchEmbedding, patch=patch_size, channels=channels, norm=norm, remainder="pad"
         ),
         mixer=window_mixers(windows, depths, pad="after"),
         norm=norm,
         resampler=partial(PatchMerging, norm=norm),
-        drop_path=drop_path,
         head=partial(ClassificationHead, pooling=AveragePooling, dropout=dropout),
+        **sizes,
     )
-    return published(model, row)
 
 
 def _seen(state: Mapping[str, Tensor]) -> Row:
@@ -129,9 +124,11 @@ def _seen(state: Mapping[str, Tensor]) -> Row:
 SWIN = Family(
     name="Swin",
     table="swin_variants.tsv",
-    build=build_swin,
+    make=make_swin,
+    patch=4,
     tiny={"image": "32", "dim": "12", "depths": "1,1", "heads": "2,4", "windows": "7,7"},
     timm=TIMM,
     timm_marks=frozenset({"patch_embed.proj.weight", TABLE.format(0)}),
     seen=_seen,
+    told=("window_size",),  # its tables tell
 )

@@ -17,7 +17,7 @@ from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm, RMSNorm
 from headway.core.weights.table import Table, drop, join, rename, under
 from headway.vision.layers import ImageTokens
-from headway.vision.models.families import Family, Row, published
+from headway.vision.models.families import Family, Row
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledViT
 
@@ -69,17 +69,8 @@ TIMM = Table(
 )
 
 
-def build_vit(
-    row: Row,
-    *,
-    num_classes: int | None = None,
-    channels: int = 3,
-    image_size: int | tuple[int, int] | None = None,
-    patch_size: int | None = None,
-    dropout: float = 0.0,
-    drop_path: float = 0.0,
-) -> ViT:
-    """Builds the model of a row; what is None is as published."""
+def make_vit(row: Row, *, channels: int, patch_size: int, dropout: float, **sizes: Any) -> ViT:
+    """Makes the model of a row."""
     kind, eps = row["norm"].split("_")
     norm = partial(NORMS[kind], eps=float(eps))
     bias = row["out_bias"] == "1"
@@ -95,14 +86,13 @@ def build_vit(
         norm=norm if row["pre_norm"] == "tokens" else None,
     )
     shared: dict[str, Any] = {
-        "image_size": image_size if image_size is not None else int(row["image"]),
-        "num_classes": num_classes if num_classes is not None else int(row["classes"]),
+        **sizes,
         "dim": int(row["dim"]),
         "depth": int(row["depth"]),
         "heads": int(row["heads"]),
         "embedding": partial(
             PatchEmbedding,
-            patch=patch_size or int(row["patch"]),
+            patch=patch_size,
             channels=channels,
             # A norm of all tokens makes the bias of the patches superfluous (CLIP).
             bias=row["pre_norm"] != "tokens",
@@ -116,29 +106,26 @@ def build_vit(
         "block": BLOCKS[row["block"]],
         "final_norm": row["final_norm"] == "1",
         "layer_scale": None if row["layer_scale"] == "-" else float(row["layer_scale"]),
-        "drop_path": drop_path,
     }
     if "distillation" in row["prefix"]:
-        model: ViT = DistilledViT(**shared)
-    else:
-        name, _, prefix = row["pooling"].partition("+")
-        options: dict[str, Any] = {} if name == "token" else {"include_prefix": bool(prefix)}
-        if name == "attention":
-            options.update(heads=int(row["heads"]), norm=norm, feedforward=feedforward)
-        head = partial(
-            ClassificationHead,
-            pooling=partial(POOLINGS[name], **options),
-            norm=norm if row["pool_norm"] == "1" else None,
-            dropout=dropout,
-        )
-        model = ViT(**shared, head=head)
-    return published(model, row)
+        return DistilledViT(**shared)
+    name, _, prefix = row["pooling"].partition("+")
+    options: dict[str, Any] = {} if name == "token" else {"include_prefix": bool(prefix)}
+    if name == "attention":
+        options.update(heads=int(row["heads"]), norm=norm, feedforward=feedforward)
+    head = partial(
+        ClassificationHead,
+        pooling=partial(POOLINGS[name], **options),
+        norm=norm if row["pool_norm"] == "1" else None,
+        dropout=dropout,
+    )
+    return ViT(**shared, head=head)
 
 
 VIT = Family(
     name="ViT/DeiT/DINOv2",
     table="vit_variants.tsv",
-    build=build_vit,
+    make=make_vit,
     tiny={"image": "32", "patch": "8", "dim": "24", "depth": "1", "heads": "3", "hidden": "48"},
     # An average is normalised behind the pooling.
     pooled={
@@ -146,5 +133,6 @@ VIT = Family(
         "token": {"pooling": "token", "pool_norm": "0", "final_norm": "1"},
     },
     timm=TIMM,
+    global_pool="token",
     timm_marks=frozenset({"patch_embed.proj.weight", "blocks.0.attn.qkv.weight"}),
 )

@@ -1,13 +1,15 @@
 """Reading timm's checkpoints of any family of the table."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from math import isqrt
+from typing import Any
 
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.table import Table
+from headway.vision.models.factory import FAMILIES
 from headway.vision.models.families import Family, Row
 from headway.vision.models.pretrained_cfg import MEAN_STD
 
@@ -34,22 +36,23 @@ class TimmFamily:
         family: The family.
     """
 
-    # Of timm's config.json; what tensors tell is not read, and pretrained_cfg is about pictures.
-    defaults: ClassVar[dict[str, Any]] = {"model_args": {}, "global_pool": "avg"}
+    # Of timm's config.json: what tensors tell, and pretrained_cfg, which is about pictures.
     harmless = ("num_classes", "num_features", "pretrained_cfg", "labels")
     may_miss = ("head.classifier.",)
-    # Further arguments in ``model_args`` that the tensors tell.
-    told: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, family: Family) -> None:
         self.family = family
         self.name = f"timm {family.name}"
+        # What timm takes where config.json says nothing.
+        self.defaults: dict[str, Any] = {"model_args": {}, "global_pool": family.global_pool}
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether config.json names a known architecture or the keys are timm's."""
         if checkpoint.config is not None:
             return checkpoint.config.get("architecture") in self.family.rows()
-        return self.family.timm_marks <= checkpoint.state.keys()
+        marks, names = self.family.timm_marks, checkpoint.state.keys()
+        nearer = any(marks < other.timm_marks <= names for other in FAMILIES)
+        return marks <= names and not nearer
 
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
         """Builds the published model at the sizes that the tensors have."""
@@ -108,12 +111,21 @@ class TimmFamily:
             UserError: If an argument is not known here.
         """
         args = dict(config.get("model_args") or {})
-        if args.get("global_pool") == "avg":
-            del args["global_pool"]
-        found = dict(row)
+        found, usual = dict(row), self.family.global_pool
+        pooling = args.pop("global_pool", config.get("global_pool", usual))
+        if pooling != usual and pooling not in self.family.pooled:
+            raise UserError(
+                f"{source}: config.json says global_pool={pooling!r}, which is not read for {row['name']}; "
+                f"{', '.join(dict.fromkeys([usual, *self.family.pooled]))} is"
+            )
+        if pooling != usual:
+            found.update(self.family.pooled[pooling])
+        if args and self.family.seen is not None:
+            found.update(self.family.seen(state), image=row["image"])
         for name in [name for name in args if name in row and isinstance(args[name], list | tuple)]:
             found[name] = ",".join(map(str, args.pop(name)))  # one number for each stage
-        refuse_arguments({name: args[name] for name in args if name not in self.told}, source)
+        told = self.family.told
+        refuse_arguments({name: args[name] for name in args if name not in told}, source)
         return found
 
     def sizes(
@@ -126,7 +138,27 @@ class TimmFamily:
             state: The tensors, under their names.
             wanted: (height, width) of pictures, as config.json or the row says.
         """
-        return {"image_size": wanted}
+        found = self.family.timm.find("tokens.position.table", state)
+        if not found:
+            return {"image_size": wanted}
+        patch, places = patch_of(state), state[found[0]].shape[1] - self.in_front(row)
+        return {"patch_size": patch, "image_size": _image_size(places, wanted, patch)}
+
+    def in_front(self, row: Row) -> int:
+        """Returns how many tokens that are no patches have a place in the table of positions."""
+        return 0
+
+
+def _image_size(patches: int, wanted: tuple[int, int], patch: int) -> tuple[int, int]:
+    rows, columns = (side // patch for side in wanted)
+    if rows * columns == patches:
+        return (int(wanted[0]), int(wanted[1]))
+    side = isqrt(patches)
+    if side * side != patches:
+        raise UserError(
+            f"{patches} position embeddings fit neither {rows}x{columns} patches nor a square"
+        )
+    return (side * patch, side * patch)
 
 
 def patch_of(state: Mapping[str, Tensor]) -> int:

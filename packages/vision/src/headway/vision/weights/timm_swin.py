@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from math import isqrt
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -16,8 +16,6 @@ from headway.vision.weights.timm import TimmFamily, patch_of
 
 class TimmSwin(TimmFamily):
     """Recognises ``architecture`` in config.json, or the names of the parameters."""
-
-    told: ClassVar[tuple[str, ...]] = ("window_size",)  # its tables tell
 
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names, timm's or the official ones."""

@@ -1,8 +1,7 @@
 """Reading timm's ViT checkpoints, and the official ones of DeiT and DINOv2, which share their names."""
 
 from collections.abc import Mapping
-from math import isqrt
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -19,7 +18,6 @@ POOLINGS = {"token": "token", "avg": "average", "map": "attention"}
 class TimmViT(TimmFamily):
     """Recognises ``architecture`` in config.json, or the names of the parameters."""
 
-    defaults: ClassVar[dict[str, Any]] = {"model_args": {}}
     may_miss = ("head.classifier.", "distillation_classifier.")
 
     def guess(self, checkpoint: Checkpoint) -> Row:
@@ -59,32 +57,16 @@ class TimmViT(TimmFamily):
         self, row: Row, state: Mapping[str, Tensor], wanted: tuple[int, int]
     ) -> dict[str, Any]:
         """Returns the patch, and the image size that the position embeddings are made for."""
-        patch = patch_of(state)
-        position = state.get("pos_embed")
-        if position is None:
-            return {"patch_size": patch}
-        in_front = _tokens_in_front(row) if row["pos_prefix"] == "1" else 0
-        return {
-            "patch_size": patch,
-            "image_size": _image_size(position.shape[1] - in_front, wanted, patch),
-        }
+        if "pos_embed" not in state:
+            return {"patch_size": patch_of(state)}
+        return super().sizes(row, state, wanted)
 
-
-def _tokens_in_front(row: Row) -> int:
-    kinds = sum(kind in row["prefix"] for kind in ("class", "distillation"))
-    return kinds + int(row["registers"])
-
-
-def _image_size(patches: int, wanted: Any, patch: int) -> tuple[int, int]:
-    rows, columns = (side // patch for side in wanted)
-    if rows * columns == patches:
-        return (int(wanted[0]), int(wanted[1]))
-    side = isqrt(patches)
-    if side * side != patches:
-        raise UserError(
-            f"{patches} position embeddings fit neither {rows}x{columns} patches nor a square"
-        )
-    return (side * patch, side * patch)
+    def in_front(self, row: Row) -> int:
+        """Returns how many tokens that are no patches have a place in the table of positions."""
+        if row["pos_prefix"] != "1":
+            return 0
+        kinds = sum(kind in row["prefix"] for kind in ("class", "distillation"))
+        return kinds + int(row["registers"])
 
 
 def _guess(checkpoint: Checkpoint) -> Row:
