@@ -21,6 +21,8 @@ class Adapter(Protocol):
     - ``harmless``: keys that change no answer whatever they say, such as rates of training.
     - ``architectures``: the published classes that it reads; a file that names another one is refused,
       whatever its ``model_type``.
+    - ``files(checkpoint, model)``: the JSON files of the format that a changed model needs otherwise, by name
+      (``config.json`` with another number of classes), for ``save_published``.
     - ``may_miss``: prefixes (our names) of parameters that a checkpoint need not hold, such as the head.
     """
 

@@ -198,7 +198,10 @@ class ImageClassifier(Module):
         self.num_classes = num_classes
         self.head.reset(num_classes)
         self.init_args["num_classes"] = num_classes
-        self.pretrained_cfg = {**self.pretrained_cfg, "num_classes": num_classes}
+        # The names of the published classes say nothing about new ones.
+        dropped = ("label_names", "label_descriptions")
+        kept = {key: value for key, value in self.pretrained_cfg.items() if key not in dropped}
+        self.pretrained_cfg = {**kept, "num_classes": num_classes}
 
     def _replace_pooling(self, word: str) -> None:
         prefix = getattr(self, "num_prefix_tokens", 0)

@@ -53,6 +53,7 @@ class Family:
             ``crop_mode``; the others are the family's own.
         make: Makes the model of a row, ``(row, *, image_size, num_classes, channels, patch_size, dropout,
             drop_path)``.
+        sized: Whether timm's models are built for a size of pictures, ``img_size``.
         patch: Side of a patch in pixels, where the table has no column of that name.
         tiny: Columns that make a small member of the last row, for tests.
         timm: Names of the tensors, ours beside timm's.
@@ -72,6 +73,7 @@ class Family:
     timm: Table
     timm_marks: frozenset[str]
     patch: int = 16
+    sized: bool = True
     pooled: Mapping[str, Row] = field(default_factory=dict)
     seen: Callable[[Mapping[str, Tensor]], Row] | None = None
     global_pool: str = "avg"

@@ -177,6 +177,7 @@ POOLFORMER = Family(
     table="poolformer.tsv",
     make=make_poolformer,
     patch=4,
+    sized=False,
     tiny={"image": "32", "dims": "8,16", "depths": "1,1"},
     timm=Table(
         rename("embedding.*", "stem.conv.*"),

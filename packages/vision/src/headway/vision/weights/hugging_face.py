@@ -19,7 +19,7 @@ from headway.core.weights.table import Table, combine, drop, join, rename, under
 from headway.vision.layers import ImageTokens
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledViT
-from headway.vision.weights.hugging_face_processor import picture_cfg
+from headway.vision.weights.hugging_face_processor import FILE, picture_cfg, processor_config
 
 TYPES = ("vit", "deit", "dinov2", "dinov2_with_registers")
 ACTIVATIONS: dict[str, Any] = {
@@ -153,6 +153,10 @@ class HuggingFaceViT:
         name_classes(model, config)
         return model
 
+    def files(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, dict[str, Any]]:
+        """Returns the JSON files of a changed model."""
+        return changed_files(checkpoint, model)
+
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names, of both generations."""
         config = checkpoint.config or {}
@@ -193,6 +197,38 @@ def name_classes(model: Any, config: Mapping[str, Any]) -> None:
     if len(names) == model.num_classes:
         labels = [names[str(place)] for place in range(model.num_classes)]
         model.pretrained_cfg["label_names"] = labels
+
+
+def changed_files(
+    checkpoint: Checkpoint, model: Any, *, published: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Returns the JSON files of a folder of transformers with what a changed classifier says otherwise.
+
+    Args:
+        checkpoint: The published one.
+        model: The classifier.
+        published: As in ``picture_cfg``.
+    """
+    config, cfg = dict(checkpoint.config or {}), model.pretrained_cfg
+    channels, *sides = cfg["input_size"]
+    names = cfg.get("label_names") or [f"LABEL_{place}" for place in range(model.num_classes)]
+    known = list((config.get("id2label") or {}).values())
+    if model.num_classes and (len(known) != len(names) or cfg.get("label_names", known) != known):
+        config["id2label"] = {str(place): name for place, name in enumerate(names)}
+        config["label2id"] = {name: place for place, name in enumerate(names)}
+    size = sides[0] if sides[0] == sides[1] else sides
+    for key, value, usual in (("image_size", size, 224), ("num_channels", channels, 3)):
+        if config.get(key, usual) != value:
+            config[key] = value
+    usual = picture_cfg(
+        checkpoint.folder,
+        config["model_type"],
+        model_size=(checkpoint.config or {}).get("image_size", 224),
+        published=published,
+    )
+    now = {**{key: cfg.get(key) for key in usual}, "size": tuple(sides)}
+    files = {"config.json": config}
+    return files if now == usual else {**files, FILE: processor_config(now)}
 
 
 def _feedforward(config: dict[str, Any]) -> Any:

@@ -18,6 +18,7 @@ from headway.vision.models.swin_variants import window_mixers
 from headway.vision.weights.hugging_face import (
     ACTIVATIONS,
     UNUSED,
+    changed_files,
     count_classes,
     name_classes,
     set_pictures,
@@ -123,6 +124,10 @@ class HuggingFaceSwin:
         set_pictures(model, cfg, architecture="swin")
         name_classes(model, config)
         return model
+
+    def files(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, dict[str, Any]]:
+        """Returns the JSON files of a changed model."""
+        return changed_files(checkpoint, model)
 
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from headway.core.errors import UserError
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.table import Table
+from headway.vision.models.classifier import ImageClassifier
 from headway.vision.models.factory import FAMILIES
 from headway.vision.models.families import Family, Row
 from headway.vision.models.pretrained_cfg import MEAN_STD
@@ -86,6 +87,39 @@ class TimmFamily:
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names."""
         return self.family.timm
+
+    def files(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, dict[str, Any]]:
+        """Returns timm's config.json of a changed model; none for a name that was never published."""
+        assert isinstance(model, ImageClassifier)
+        cfg, config = model.pretrained_cfg, dict(checkpoint.config or {})
+        row = self.family.rows().get(config.get("architecture") or cfg.get("architecture", ""))
+        if row is None:
+            return {}
+        channels, *sides = cfg["input_size"]
+        args = dict(config.get("model_args") or {})
+        said = {
+            "img_size": (sides, [int(row["image"])] * 2),
+            "in_chans": (channels, 3),
+            "num_classes": (model.num_classes, model.num_classes),
+            "global_pool": (model.global_pool, model.global_pool),
+        }
+        for name, (value, published) in said.items():
+            if name in args or (value != published and (self.family.sized or name != "img_size")):
+                args[name] = value
+        wishes = {key: cfg[key] for key in CFG_KEYS if cfg.get(key) is not None}
+        config.update(
+            architecture=row["name"],
+            num_classes=model.num_classes,
+            num_features=model.num_features,
+            global_pool=model.global_pool or config.get("global_pool", ""),
+            model_args=args,
+            pretrained_cfg={
+                **(config.get("pretrained_cfg") or {}),
+                **wishes,
+                "num_classes": model.num_classes,
+            },
+        )
+        return {"config.json": config}
 
     def guess(self, checkpoint: Checkpoint) -> Row:
         """Returns the row of the table that fits the shapes, or one that is made of them."""
