@@ -10,6 +10,7 @@ from torch import nn
 
 from headway.core.errors import UserError
 from headway.core.mixers import CrossAttention, SelfAttention
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.models import Autoformer
 from headway.timeseries.weights.neuralforecast_autoformer import TABLE
@@ -35,6 +36,7 @@ def test_forecasts_and_gradients_equal_the_peers(
         futr_exog_list=names or None,
     )
     theirs.save(str(tmp_path / "Autoformer_0.ckpt"))
+    check_round_trip(tmp_path / "Autoformer_0.ckpt", tmp_path / "back")
     ours = from_pretrained(tmp_path / "Autoformer_0.ckpt")
     assert isinstance(ours, Autoformer)
     assert ours.load_report.unexpected == ours.load_report.missing == ()

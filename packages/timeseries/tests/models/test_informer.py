@@ -13,6 +13,7 @@ from headway.core.errors import UserError
 from headway.core.mixers import CrossAttention, ProbSparseAttention, SelfAttention
 from headway.core.ops.probsparse import sample_keys
 from headway.core.resample import Distilling
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.models import Informer
 from headway.timeseries.weights.neuralforecast import names_of
@@ -25,6 +26,7 @@ def test_forecasts_and_gradients_equal_the_peers(
 ) -> None:
     theirs = informer().eval()
     theirs.save(str(tmp_path / "Informer_0.ckpt"))
+    check_round_trip(tmp_path / "Informer_0.ckpt", tmp_path / "back")
     ours = from_pretrained(tmp_path).eval()
     assert isinstance(ours, Informer)
     assert ours.load_report.unexpected == ours.load_report.missing == ()

@@ -17,6 +17,7 @@ from headway.core.mixers import (
     SelfAttention,
 )
 from headway.core.norms import LayerNorm
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.models import ITransformer
 from headway.timeseries.weights.neuralforecast import names_of
@@ -24,6 +25,7 @@ from headway.timeseries.weights.neuralforecast import names_of
 
 def ours_of(theirs: nn.Module, folder: Path) -> ITransformer:
     theirs.save(str(folder / "model.ckpt"))
+    check_round_trip(folder / "model.ckpt", folder / "back")
     model = from_pretrained(folder / "model.ckpt")
     assert isinstance(model, ITransformer)
     assert model.load_report.unexpected == model.load_report.missing == ()

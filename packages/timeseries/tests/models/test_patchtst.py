@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from headway.core.errors import UserError
 from headway.core.mixers import ConvolutionMixer, FourierMixer, SelfAttention
 from headway.core.norms import LayerNorm
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.models import PatchTST
 from headway.timeseries.weights.neuralforecast_simple import PATCHTST_TABLE
@@ -49,6 +50,7 @@ def test_forecasts_and_gradients_equal_the_peers(
         # Statistics of a batch norm that has seen something.
         theirs({"insample_y": torch.randn(8, 40, 1)})
     theirs.save(str(tmp_path / "PatchTST_0.ckpt"))
+    check_round_trip(tmp_path / "PatchTST_0.ckpt", tmp_path / "back")
     ours = from_pretrained(tmp_path / "PatchTST_0.ckpt")
     assert isinstance(ours, PatchTST)
     assert ours.load_report.unexpected == ours.load_report.missing == ()

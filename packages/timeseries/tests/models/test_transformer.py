@@ -22,6 +22,7 @@ from headway.core.mixers import (
     SelectiveScan,
     SelfAttention,
 )
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.core.weights.table import Table, join, rename
 from headway.timeseries.layers.torch_norm import TorchLayerNorm
@@ -53,6 +54,7 @@ def test_forecasts_and_gradients_equal_neuralforecasts(marks: int, tmp_path: Pat
     names = ["a", "b", "c"][:marks] or None
     theirs = peer("VanillaTransformer", h=6, input_size=40, futr_exog_list=names, **WIDTHS).eval()
     theirs.save(str(tmp_path / "VanillaTransformer_0.ckpt"))
+    check_round_trip(tmp_path / "VanillaTransformer_0.ckpt", tmp_path / "back")
     ours = from_pretrained(tmp_path).eval()
     assert isinstance(ours, Transformer)
     assert ours.load_report.unexpected == ours.load_report.missing == ()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from headway.core.blocks import PreNormBlock
 from headway.core.errors import UserError
 from headway.core.mixers import SelfAttention
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.vision.models import CaiT, ViT, create_model, list_models
 from headway.vision.models.cait import CAIT
@@ -64,6 +65,7 @@ def test_a_bare_file_of_timm_gives_timms_answers_and_gradients(
     assert isinstance(ours, CaiT)
     assert ours.load_report.missing == ours.load_report.unexpected == ()
     assert_equal(ours, theirs, pictures(*size))
+    check_round_trip(file, tmp_path / "back")
 
 
 def test_another_size_of_pictures_resizes_positions_and_changes_survive_a_folder(

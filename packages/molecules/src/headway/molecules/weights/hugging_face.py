@@ -13,6 +13,7 @@ from headway.core.norms import RMSNorm
 from headway.core.positions import Rotary
 from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.noted_config import with_changes
 from headway.core.weights.table import Table, drop, join, rename, under
 from headway.molecules.models.llama import Llama
 from headway.molecules.notation import refuse_pieces
@@ -90,6 +91,20 @@ class HuggingFaceLlama:
             start=start,
             end=end,
         )
+
+    def files(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, dict[str, Any]]:
+        """Returns config.json of a model with another vocabulary, and its tokens in tokenizer.json."""
+        assert isinstance(model, Llama)
+        config = checkpoint.config or {}
+        vocabulary = list(model.vocabulary)
+        if vocabulary == _vocabulary(checkpoint.folder, config["vocab_size"]):
+            return {}
+        values = {"vocab_size": (len(vocabulary), 32000)}
+        file = checkpoint.folder / "tokenizer.json"
+        tokenizer: dict[str, Any] = read_json(file) if file.is_file() else {}
+        places = {token: place for place, token in enumerate(vocabulary)}
+        tokenizer["model"] = {**tokenizer.get("model", {}), "vocab": places}
+        return {"config.json": with_changes(config, values), "tokenizer.json": tokenizer}
 
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names; what is shared stands in a file once."""

@@ -13,6 +13,7 @@ from headway.core.norms import LayerNorm
 from headway.core.positions import RelativeSinusoidal
 from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.noted_config import with_changes
 from headway.core.weights.table import Table, drop, join, pointwise, rename, under
 from headway.speech.layers import WaveformStem
 from headway.speech.models.conformer import Conformer
@@ -119,6 +120,17 @@ class HuggingFaceConformer:
                 "blank": model.blank,
             }
         return model
+
+    def files(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, dict[str, Any]]:
+        """Returns config.json and vocab.json of a model that writes other tokens."""
+        assert isinstance(model, CTC)
+        values = {"vocab_size": (model.vocab_size, 32), "pad_token_id": (model.blank, 0)}
+        files = {"config.json": with_changes(checkpoint.config, values)}
+        tokens = (model.pretrained_cfg.get("tokenizer") or {}).get("tokens")
+        if tokens and tokens != _tokens(checkpoint, model.vocab_size):
+            names = ("|" if token == " " else token for token in tokens)
+            files["vocab.json"] = {name: place for place, name in enumerate(names)}
+        return files
 
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names."""

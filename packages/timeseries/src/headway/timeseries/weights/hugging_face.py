@@ -12,6 +12,7 @@ from headway.core.feedforward import GELU, MLP
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm, MaskedBatchNorm
 from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.noted_config import with_changes
 from headway.core.weights.table import Reshaped, Table, join, rename, under
 from headway.timeseries.models.patchtst import PatchTST
 
@@ -127,6 +128,16 @@ class HuggingFacePatchTST:
             dropout=dropout["positional"],
             head_dropout=dropout["head"],
         )
+
+    def files(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, dict[str, Any]]:
+        """Returns the config.json of a changed model, whose head reads every patch."""
+        assert isinstance(model, PatchTST)
+        values = {
+            "context_length": (model.context_length, 32),
+            "prediction_length": (model.horizon, 24),
+            "pooling_type": (None, "mean"),
+        }
+        return {"config.json": with_changes(checkpoint.config, values)}
 
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names, and how the head reads the patches."""

@@ -15,6 +15,7 @@ from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.positions import LearnedPosition
 from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.noted_config import with_changes
 from headway.core.weights.table import Table, combine, drop, join, rename, under
 from headway.vision.layers import ImageTokens
 from headway.vision.models.vit import ViT
@@ -209,17 +210,16 @@ def changed_files(
         model: The classifier.
         published: As in ``picture_cfg``.
     """
-    config, cfg = dict(checkpoint.config or {}), model.pretrained_cfg
+    cfg = model.pretrained_cfg
     channels, *sides = cfg["input_size"]
+    size = sides[0] if sides[0] == sides[1] else sides
+    sizes = {"image_size": (size, 224), "num_channels": (channels, 3)}
+    config = with_changes(checkpoint.config, sizes)
     names = cfg.get("label_names") or [f"LABEL_{place}" for place in range(model.num_classes)]
     known = list((config.get("id2label") or {}).values())
     if model.num_classes and (len(known) != len(names) or cfg.get("label_names", known) != known):
         config["id2label"] = {str(place): name for place, name in enumerate(names)}
         config["label2id"] = {name: place for place, name in enumerate(names)}
-    size = sides[0] if sides[0] == sides[1] else sides
-    for key, value, usual in (("image_size", size, 224), ("num_channels", channels, 3)):
-        if config.get(key, usual) != value:
-            config[key] = value
     usual = picture_cfg(
         checkpoint.folder,
         config["model_type"],
