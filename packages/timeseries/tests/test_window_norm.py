@@ -11,6 +11,7 @@ from wide_tables import panel
 
 from headway.core.cli.main import main
 from headway.core.errors import UserError
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.layers import AffineWindowNorm, WindowNorm
 from headway.timeseries.models import ACEFormer, ITransformer, PatchTST, SAMformer
@@ -125,6 +126,7 @@ def test_weights_of_samformers_authors_are_read_gain_and_bias_included(tmp_path:
     torch.manual_seed(0)
     theirs = Published()
     torch.save(theirs.state_dict(), tmp_path / "samformer.pt")
+    check_round_trip(tmp_path / "samformer.pt", tmp_path / "back")
     ours = from_pretrained(tmp_path / "samformer.pt")
     assert isinstance(ours, SAMformer)
     x = 3 + 2 * torch.randn(4, 12, 3)

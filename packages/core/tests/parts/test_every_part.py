@@ -67,6 +67,7 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     "AdditiveAttention": (m.AdditiveAttention, sequence),
     "AutoCorrelation": (m.AutoCorrelation, sequence),
     "AutoCorrelationCross": (m.AutoCorrelationCross, sequence),
+    "ClassAttention": (m.ClassAttention, sequence),
     "ConvolutionMixer": (partial(m.ConvolutionMixer, axes=1, window=3, causal=True), sequence),
     "ConvolutionMixer-picture": (partial(m.ConvolutionMixer, window=3), picture),
     "CrossAttention": (m.CrossAttention, sequence),
@@ -96,6 +97,8 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     "ProbSparseAttention-causal": (partial(m.ProbSparseAttention, factor=1, causal=True), sequence),
     "ProbSparseCrossAttention": (partial(m.ProbSparseCrossAttention, factor=1), sequence),
     "SelectiveScan": (partial(m.SelectiveScan, states=4), sequence),
+    "TalkingHeadsAttention": (m.TalkingHeadsAttention, sequence),
+    "TalkingHeadsAttention-causal": (partial(m.TalkingHeadsAttention, causal=True), sequence),
     "WindowAttention": (partial(m.WindowAttention, window=2, shift=1), picture),
 }
 # Added to tokens by models, not by attention; tried below by themselves.

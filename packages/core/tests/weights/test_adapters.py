@@ -1,4 +1,6 @@
-"""Every adapter that reads a published config.json says what it leaves unread."""
+"""Every adapter says what it leaves unread, and writes back what it has read."""
+
+from pathlib import Path
 
 import pytest
 
@@ -14,3 +16,33 @@ def test_an_adapter_knows_the_defaults_of_what_it_does_not_read(adapter) -> None
         assert adapter.architectures
     if not any(name in adapter.name for name in OTHERS):
         assert isinstance(adapter.defaults, dict), adapter.name
+
+
+# Where the files of each are read, written back and compared bit for bit.
+ROUND_TRIPS = {
+    "Hugging Face DETR": "vision/tests/models/test_detr.py",
+    "Hugging Face Decision Transformer": "rl/tests/models/test_decision_transformer.py",
+    "Hugging Face Llama": "molecules/tests/models/test_llama_parity.py",
+    "Hugging Face PatchTST": "timeseries/tests/models/test_patchtst_transformers.py",
+    "Hugging Face PoolFormer": "vision/tests/models/test_poolformer.py",
+    "Hugging Face Swin": "vision/tests/models/test_swin.py",
+    "Hugging Face TimesFM": "timeseries/tests/models/test_timesfm.py",
+    "Hugging Face ViT/DeiT/DINOv2": "vision/tests/weights/test_published_formats.py",
+    "Hugging Face Wav2Vec2-Conformer": "speech/tests/models/test_conformer_parity.py",
+    "SAMformer of its authors": "timeseries/tests/test_window_norm.py",
+    "neuralforecast Autoformer": "timeseries/tests/models/test_autoformer.py",
+    "neuralforecast DLinear/NLinear": "timeseries/tests/models/test_dlinear.py",
+    "neuralforecast PatchTST": "timeseries/tests/models/test_patchtst.py",
+    "neuralforecast iTransformer/Informer/VanillaTransformer": "timeseries/tests/models/test_informer.py",
+    "timm CaiT": "vision/tests/models/test_cait.py",
+    "timm PoolFormer": "vision/tests/models/test_poolformer.py",
+    "timm Swin": "vision/tests/models/test_swin.py",
+    "timm ViT/DeiT/DINOv2": "vision/tests/weights/test_published_formats.py",
+}
+PACKAGES = Path(__file__).parents[3]
+
+
+def test_every_adapter_is_tried_in_both_directions() -> None:
+    assert ROUND_TRIPS.keys() == {adapter.name for adapter in adapters()}
+    for name, file in ROUND_TRIPS.items():
+        assert "check_round_trip(" in (PACKAGES / file).read_text(encoding="utf-8"), name

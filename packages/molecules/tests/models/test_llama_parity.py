@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from headway.core.weights import from_pretrained
+from headway.core.testing.round_trips import check_round_trip
+from headway.core.weights import from_pretrained, save_published
 from headway.molecules.models import Llama, pretrained
 
 
@@ -39,6 +40,7 @@ def theirs(folder: Path, seed: int = 0, **options) -> LlamaForCausalLM:
 )
 def test_outputs_and_gradients_equal_transformers(tmp_path: Path, options: dict) -> None:
     other = theirs(tmp_path, **options)
+    check_round_trip(tmp_path, tmp_path / "back")
     ours = from_pretrained(tmp_path)
     assert isinstance(ours, Llama)
     ours.eval()
@@ -121,3 +123,15 @@ def test_scaled_rotations_are_refused_by_name(tmp_path: Path) -> None:
     theirs(tmp_path, rope_parameters=scaled)
     with pytest.raises(UserError, match="'linear'"):
         from_pretrained(tmp_path)
+
+
+def test_a_model_that_learned_new_tokens_loads_in_transformers(tmp_path: Path) -> None:
+    theirs(tmp_path / "theirs")
+    ours = from_pretrained(tmp_path / "theirs").eval()
+    assert isinstance(ours, Llama)
+    ours.set_vocabulary([*ours.vocabulary, "[Xe]"])
+    written = save_published(ours, tmp_path / "out", like=tmp_path / "theirs")
+    tokens = torch.randint(3, len(ours.vocabulary), (3, 11))
+    back = LlamaForCausalLM.from_pretrained(written).eval()
+    torch.testing.assert_close(ours(tokens), back(tokens).logits, atol=1e-6, rtol=1e-5)
+    assert from_pretrained(written).vocabulary == ours.vocabulary

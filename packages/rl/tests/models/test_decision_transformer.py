@@ -15,7 +15,8 @@ from headway.core.feedforward import MLP
 from headway.core.mixers import ConvolutionMixer, LinearAttention, PoolingMixer, SelfAttention
 from headway.core.positions import ALiBi
 from headway.core.testing.damage import damaged_json, refusals
-from headway.core.weights import from_pretrained, save_pretrained
+from headway.core.testing.round_trips import check_round_trip
+from headway.core.weights import from_pretrained, save_pretrained, save_published
 from headway.rl.layers import DiscreteActions
 from headway.rl.models import BehaviourCloning, DecisionTransformer, Policy, pretrained
 
@@ -124,6 +125,19 @@ def test_what_config_json_says_is_obeyed_or_refused(tmp_path: Path, option: str,
     said = value[0] if isinstance(value, list) else option
     with pytest.raises(UserError, match=said):
         from_pretrained(tmp_path)
+
+
+def test_it_is_written_back_and_statistics_are_refused(tmp_path: Path) -> None:
+    other = theirs(tmp_path / "theirs").eval()
+    # A place that all tokens share is a part of the bias here.
+    summed = ("embed_ln.bias", "encoder.wpe.weight")
+    written = check_round_trip(tmp_path / "theirs", tmp_path / "back", summed=summed)
+    back, given = DecisionTransformerModel.from_pretrained(written).eval(), batch()
+    torch.testing.assert_close(ask(back, given), ask(other, given), atol=1e-6, rtol=1e-5)
+    ours = from_pretrained(tmp_path / "theirs")
+    ours.observation_mean += 1.0
+    with pytest.raises(UserError, match="observation_mean does not return as it is"):
+        save_published(ours, tmp_path / "out", like=tmp_path / "theirs")
 
 
 def test_tensors_without_a_place_are_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from transformers import Wav2Vec2ConformerConfig, Wav2Vec2ConformerForCTC
 
 from headway.core.errors import UserError
 from headway.core.positions import Rotary
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained
 from headway.speech.models import CTC, pretrained
 
@@ -76,6 +77,7 @@ def saved(model: Wav2Vec2ConformerForCTC, folder: Path, vocabulary: bool = True)
 def both(tmp_path: Path, **options) -> tuple[CTC, Wav2Vec2ConformerForCTC]:
     theirs = tiny(**options)
     ours = from_pretrained(saved(theirs, tmp_path / "hf"))
+    check_round_trip(tmp_path / "hf", tmp_path / "back")
     assert isinstance(ours, CTC)
     assert ours.load_report.missing == ours.load_report.unexpected == ()
     return ours.double(), theirs.double()
@@ -199,7 +201,7 @@ def test_names_and_shapes_of_the_published_model_on_the_meta_device() -> None:
         checkpoint = Checkpoint("published", config.to_dict(), (), Path("nowhere"))
         checkpoint.__dict__["state"] = theirs.state_dict()
         ours = adapter.build(checkpoint, {})
-        found = adapter.convert(checkpoint, ours)
+        found = adapter.table(checkpoint, ours).to_ours(checkpoint.state)
     assert {n: v.shape for n, v in found.items()} == {
         n: v.shape for n, v in ours.state_dict().items()
     }

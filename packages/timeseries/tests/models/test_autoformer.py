@@ -10,9 +10,10 @@ from torch import nn
 
 from headway.core.errors import UserError
 from headway.core.mixers import CrossAttention, SelfAttention
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.models import Autoformer
-from headway.timeseries.weights.neuralforecast_autoformer import to_autoformer
+from headway.timeseries.weights.neuralforecast_autoformer import TABLE
 
 SIZES = {"context_length": 24, "horizon": 6, "start": 12, "dim": 16, "depth": 2, "heads": 2}
 
@@ -35,6 +36,7 @@ def test_forecasts_and_gradients_equal_the_peers(
         futr_exog_list=names or None,
     )
     theirs.save(str(tmp_path / "Autoformer_0.ckpt"))
+    check_round_trip(tmp_path / "Autoformer_0.ckpt", tmp_path / "back")
     ours = from_pretrained(tmp_path / "Autoformer_0.ckpt")
     assert isinstance(ours, Autoformer)
     assert ours.load_report.unexpected == ours.load_report.missing == ()
@@ -47,7 +49,7 @@ def test_forecasts_and_gradients_equal_the_peers(
     other.square().mean().backward()
     their = {name: parameter.grad for name, parameter in theirs.named_parameters()}
     for name, parameter in ours.named_parameters():
-        expected = torch.cat([their[key] for key in to_autoformer(name)])
+        expected = torch.cat([their[key] for key in TABLE.theirs(name)])
         expected = expected.squeeze(-1) if expected.ndim > parameter.ndim else expected
         error = (parameter.grad - expected).norm()
         assert error <= 1e-4 * expected.norm() + 1e-7, name

@@ -7,6 +7,7 @@ import torch
 from peers import peer
 
 from headway.core.errors import UserError
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.layers import SeriesDecomposition
 from headway.timeseries.models import DLinear, NLinear
@@ -21,6 +22,7 @@ def test_forecasts_and_gradients_equal_the_peers(
 ) -> None:
     theirs = peer(name, h=5, input_size=40, **options).eval()
     theirs.save(str(tmp_path / f"{name}_0.ckpt"))
+    check_round_trip(tmp_path / f"{name}_0.ckpt", tmp_path / "back")
     ours = from_pretrained(tmp_path / f"{name}_0.ckpt").eval()
     assert isinstance(ours, kind)
     assert ours.load_report.unexpected == ours.load_report.missing == ()

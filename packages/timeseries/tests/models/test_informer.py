@@ -13,9 +13,10 @@ from headway.core.errors import UserError
 from headway.core.mixers import CrossAttention, ProbSparseAttention, SelfAttention
 from headway.core.ops.probsparse import sample_keys
 from headway.core.resample import Distilling
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.models import Informer
-from headway.timeseries.weights.neuralforecast import to_neuralforecast
+from headway.timeseries.weights.neuralforecast import names_of
 
 SIZES = {"context_length": 24, "horizon": 6, "start": 12, "dim": 16, "depth": 2, "heads": 2}
 
@@ -25,6 +26,7 @@ def test_forecasts_and_gradients_equal_the_peers(
 ) -> None:
     theirs = informer().eval()
     theirs.save(str(tmp_path / "Informer_0.ckpt"))
+    check_round_trip(tmp_path / "Informer_0.ckpt", tmp_path / "back")
     ours = from_pretrained(tmp_path).eval()
     assert isinstance(ours, Informer)
     assert ours.load_report.unexpected == ours.load_report.missing == ()
@@ -43,7 +45,7 @@ def test_forecasts_and_gradients_equal_the_peers(
     other.square().mean().backward()
     their = {name: parameter.grad for name, parameter in theirs.named_parameters()}
     for name, parameter in ours.named_parameters():
-        keys = to_neuralforecast(name, distils=True)
+        keys = names_of(distils=True).theirs(name)
         if name.startswith("head."):
             keys = (f"decoder.projection.{name.removeprefix('head.')}",)
         expected = torch.cat([their[key] for key in keys])

@@ -17,13 +17,15 @@ from headway.core.mixers import (
     SelfAttention,
 )
 from headway.core.norms import LayerNorm
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.models import ITransformer
-from headway.timeseries.weights.neuralforecast import to_neuralforecast
+from headway.timeseries.weights.neuralforecast import names_of
 
 
 def ours_of(theirs: nn.Module, folder: Path) -> ITransformer:
     theirs.save(str(folder / "model.ckpt"))
+    check_round_trip(folder / "model.ckpt", folder / "back")
     model = from_pretrained(folder / "model.ckpt")
     assert isinstance(model, ITransformer)
     assert model.load_report.unexpected == model.load_report.missing == ()
@@ -33,7 +35,7 @@ def ours_of(theirs: nn.Module, folder: Path) -> ITransformer:
 def assert_same_gradients(ours: nn.Module, theirs: nn.Module) -> None:
     their = {name: parameter.grad for name, parameter in theirs.named_parameters()}
     for name, parameter in ours.named_parameters():
-        expected = torch.cat([their[key] for key in to_neuralforecast(name)])
+        expected = torch.cat([their[key] for key in names_of().theirs(name)])
         if expected.ndim == 3:
             expected = expected.squeeze(-1)
         scale = expected.norm().clamp_min(1e-8)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from headway.core.errors import UserError
 from headway.core.mixers import ConvolutionMixer, FourierMixer, SelfAttention
 from headway.core.norms import LayerNorm
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.models import PatchTST
-from headway.timeseries.weights.neuralforecast_simple import to_patchtst
+from headway.timeseries.weights.neuralforecast_simple import PATCHTST_TABLE
 
 SIZES = {"context_length": 24, "horizon": 5, "dim": 16, "depth": 2, "heads": 2}
 
@@ -49,6 +50,7 @@ def test_forecasts_and_gradients_equal_the_peers(
         # Statistics of a batch norm that has seen something.
         theirs({"insample_y": torch.randn(8, 40, 1)})
     theirs.save(str(tmp_path / "PatchTST_0.ckpt"))
+    check_round_trip(tmp_path / "PatchTST_0.ckpt", tmp_path / "back")
     ours = from_pretrained(tmp_path / "PatchTST_0.ckpt")
     assert isinstance(ours, PatchTST)
     assert ours.load_report.unexpected == ours.load_report.missing == ()
@@ -60,7 +62,7 @@ def test_forecasts_and_gradients_equal_the_peers(
     other.square().mean().backward()
     their = {name: parameter.grad for name, parameter in theirs.named_parameters()}
     for name, parameter in ours.named_parameters():
-        expected = torch.cat([their[key] for key in to_patchtst(name)])
+        expected = torch.cat([their[key] for key in PATCHTST_TABLE.theirs(name)])
         error = (parameter.grad - expected).norm()
         # In training a bias before a batch norm has no gradient but noise.
         assert error <= 1e-4 * expected.norm() + 1e-6, name

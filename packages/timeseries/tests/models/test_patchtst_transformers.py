@@ -11,7 +11,8 @@ from transformers import PatchTSTConfig, PatchTSTForPrediction, PatchTSTForPretr
 
 from headway.core.errors import UserError
 from headway.core.testing.damage import damaged_json, refusals
-from headway.core.weights import from_pretrained
+from headway.core.testing.round_trips import check_round_trip
+from headway.core.weights import from_pretrained, save_published
 from headway.timeseries.models import PatchTST
 
 SIZES = {"context_length": 48, "prediction_length": 24, "patch_length": 8, "patch_stride": 4}
@@ -44,6 +45,8 @@ def theirs(folder: Path, **options) -> PatchTSTForPrediction:
 )
 def test_forecasts_and_gradients_equal(options: dict, training: bool, tmp_path: Path) -> None:
     peer = theirs(tmp_path, **options).train(training)
+    if "pooling_type" not in options:
+        check_round_trip(tmp_path, tmp_path / "back")
     ours = from_pretrained(tmp_path).train(training)
     assert isinstance(ours, PatchTST)
     assert ours.load_report.unexpected == ours.load_report.missing == ()
@@ -117,3 +120,14 @@ def test_damaged_configurations_are_one_line(tmp_path: Path) -> None:
         from_pretrained(tmp_path)
 
     assert len(refusals(use for _ in range(80))) > 40
+
+
+def test_what_was_fine_tuned_loads_in_transformers_with_a_head_that_reads_every_patch(
+    tmp_path: Path,
+) -> None:
+    theirs(tmp_path / "theirs", pooling_type="mean")
+    ours = from_pretrained(tmp_path / "theirs", horizon=9).eval()
+    written = save_published(ours, tmp_path / "out", like=tmp_path / "theirs")
+    back, x = PatchTSTForPrediction.from_pretrained(written).eval(), torch.randn(4, 48, 3)
+    expected = back(past_values=x).prediction_outputs
+    torch.testing.assert_close(ours(x), expected, atol=1e-6, rtol=1e-5)

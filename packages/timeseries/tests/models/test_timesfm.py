@@ -14,6 +14,7 @@ from headway.core.cli.main import main
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import FourierMixer
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.models import TimesFM
 
@@ -53,6 +54,7 @@ def padded(rows: list[Tensor], length: int) -> tuple[Tensor, Tensor]:
 )
 def test_forecasts_and_gradients_equal(options: dict, tmp_path: Path) -> None:
     peer = theirs(tmp_path, **options)
+    check_round_trip(tmp_path, tmp_path / "back")
     ours = from_pretrained(tmp_path, frequency=1)
     assert isinstance(ours, TimesFM)
     assert ours.load_report.unexpected == ours.load_report.missing == ()

@@ -22,33 +22,26 @@ from headway.core.mixers import (
     SelectiveScan,
     SelfAttention,
 )
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
-from headway.core.weights.renaming import Renaming, join_sections
+from headway.core.weights.table import Table, join, rename
 from headway.timeseries.layers.torch_norm import TorchLayerNorm
 from headway.timeseries.models import Transformer
-from headway.timeseries.weights.neuralforecast import to_neuralforecast
+from headway.timeseries.weights.neuralforecast import names_of
 
 SIZES = {"context_length": 24, "horizon": 6, "start": 12, "dim": 16, "depth": 2, "heads": 2}
 WIDTHS = {"hidden_size": 16, "n_head": 2, "encoder_layers": 2, "conv_hidden_size": 24}
-LAYER_NAMES = Renaming(
-    [
-        (r"^self_attn_layer_norm\.", "mixer.norm."),
-        (r"^encoder_attn_layer_norm\.", "cross.norm."),
-        (r"^final_layer_norm\.", "feedforward.norm."),
-        (r"^self_attn\.", "mixer.function."),
-        (r"^encoder_attn\.q_proj\.", "cross.function.q."),
-        (r"^encoder_attn\.", "cross.function."),
-        (r"^(fc[12])\.", r"feedforward.function.\1."),
-        (r"out_proj", "projection"),
-    ]
+LAYER = Table(
+    rename("mixer.norm.*", "self_attn_layer_norm.*"),
+    rename("cross.norm.*", "encoder_attn_layer_norm.*"),
+    rename("feedforward.norm.*", "final_layer_norm.*"),
+    join("mixer.function.qkv.*", [f"self_attn.{part}_proj.*" for part in "qkv"]),
+    rename("mixer.function.projection.*", "self_attn.out_proj.*"),
+    rename("cross.function.q.*", "encoder_attn.q_proj.*"),
+    join("cross.function.kv.*", ["encoder_attn.k_proj.*", "encoder_attn.v_proj.*"]),
+    rename("cross.function.projection.*", "encoder_attn.out_proj.*"),
+    rename("feedforward.function.*", "*"),
 )
-
-
-def to_ours(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    state = {LAYER_NAMES(name): value for name, value in state.items()}
-    join_sections(state, "qkv", ("q_proj", "k_proj", "v_proj"))
-    join_sections(state, "kv", ("k_proj", "v_proj"))
-    return state
 
 
 def small(seed: int = 0, **options) -> Transformer:
@@ -61,6 +54,7 @@ def test_forecasts_and_gradients_equal_neuralforecasts(marks: int, tmp_path: Pat
     names = ["a", "b", "c"][:marks] or None
     theirs = peer("VanillaTransformer", h=6, input_size=40, futr_exog_list=names, **WIDTHS).eval()
     theirs.save(str(tmp_path / "VanillaTransformer_0.ckpt"))
+    check_round_trip(tmp_path / "VanillaTransformer_0.ckpt", tmp_path / "back")
     ours = from_pretrained(tmp_path).eval()
     assert isinstance(ours, Transformer)
     assert ours.load_report.unexpected == ours.load_report.missing == ()
@@ -72,7 +66,7 @@ def test_forecasts_and_gradients_equal_neuralforecasts(marks: int, tmp_path: Pat
     other.square().mean().backward()
     their = {name: parameter.grad for name, parameter in theirs.named_parameters()}
     for name, parameter in ours.named_parameters():
-        keys = to_neuralforecast(name)
+        keys = names_of().theirs(name)
         if name.startswith("head."):
             keys = (f"decoder.projection.{name.removeprefix('head.')}",)
         expected = torch.cat([their[key] for key in keys])
@@ -98,7 +92,7 @@ def test_a_block_equals_the_layer_of_transformers(decoder: bool) -> None:
         feedforward=partial(MLP, hidden_dim=24),
         norm=TorchLayerNorm,
     )
-    block.load_state_dict(to_ours(theirs.state_dict()))
+    block.load_state_dict(LAYER.to_ours(theirs.state_dict()))
     x, memory = torch.randn(2, 2, 9, 16).unbind(0)
     mine, other = x.clone().requires_grad_(), x.clone().requires_grad_()
     if decoder:
@@ -111,7 +105,7 @@ def test_a_block_equals_the_layer_of_transformers(decoder: bool) -> None:
     found.square().sum().backward()
     expected.square().sum().backward()
     torch.testing.assert_close(mine.grad, other.grad, atol=1e-4, rtol=1e-4)
-    their = to_ours({name: value.grad for name, value in theirs.named_parameters()})
+    their = LAYER.to_ours({name: value.grad for name, value in theirs.named_parameters()})
     for name, parameter in block.named_parameters():
         torch.testing.assert_close(parameter.grad, their[name], atol=1e-4, rtol=1e-4, msg=name)
 

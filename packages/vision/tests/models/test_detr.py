@@ -19,6 +19,7 @@ from headway.core.mixers import (
     PositionedSelfAttention,
     SelfAttention,
 )
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.vision.layers import ResNet, TimmFeatures
 from headway.vision.models import DETR, Detections, Features, Swin, ViT
@@ -76,6 +77,7 @@ def test_answers_and_gradients_equal_theirs(layer: str, generation: str, tmp_pat
     if generation == "5.x":
         save_file({k: v.contiguous() for k, v in theirs.state_dict().items()}, path)
     ours = from_pretrained(tmp_path).eval()
+    check_round_trip(tmp_path, tmp_path / "back")
     assert not ours.load_report.missing
     assert not ours.load_report.unexpected
     images = torch.randn(2, 3, 64, 96)

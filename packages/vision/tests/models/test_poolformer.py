@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.mixers import SelfAttention
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.data.transforms import evaluation_transform
@@ -85,6 +86,7 @@ def identity(answer: Tensor) -> Tensor:
 def test_a_bare_file_of_timm_gives_timms_answers(size: tuple[int, int], tmp_path: Path) -> None:
     theirs = timms()
     ours = from_pretrained(saved(theirs, tmp_path / "model.safetensors"))
+    check_round_trip(tmp_path / "model.safetensors", tmp_path / "back")
     assert not ours.load_report.missing
     assert not ours.load_report.unexpected
     assert_equal(ours, theirs, identity, size)
@@ -186,6 +188,7 @@ def test_every_published_name_has_timms_keys_and_pictures(monkeypatch: pytest.Mo
 def test_transformers_logits_and_gradients(options, size: tuple[int, int], tmp_path: Path) -> None:
     theirs = hugging_face(**options)
     theirs.save_pretrained(tmp_path)
+    check_round_trip(tmp_path, tmp_path / "back")
     ours = from_pretrained(tmp_path)
     assert not ours.load_report.missing
     assert not ours.load_report.unexpected

@@ -13,12 +13,12 @@ from torch import nn
 from headway.core.errors import UserError
 from headway.core.mixers import PoolingMixer, SelfAttention, WindowAttention
 from headway.core.taps import record
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.vision.models import Swin, create_model, list_models
 from headway.vision.models.families import published_cfg
 from headway.vision.models.swin_variants import (
     SWIN,
-    build_swin,
     window_mixers,
 )
 
@@ -74,7 +74,7 @@ def test_logits_and_gradients_equal_timms(
     )  # fmt: skip
     text = {"depths": depths, "heads": heads, "windows": (window,) * len(depths)}
     row = {**TINY, **{key: ",".join(map(str, value)) for key, value in text.items()}}
-    ours = copied(build_swin(row, image_size=size), theirs)
+    ours = copied(SWIN.build(row, image_size=size), theirs)
     images = torch.randn(2, 3, *size)
     mine, other = ours(images), theirs(images)
     torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-5)
@@ -150,6 +150,7 @@ def test_hugging_face_logits_and_gradients(
         save_file({k: v.contiguous() for k, v in theirs.state_dict().items()}, path)
     ours = from_pretrained(tmp_path).eval()
     report = ours.load_report
+    check_round_trip(tmp_path, tmp_path / "back")
     assert not report.missing
     assert not report.unexpected
     images = torch.randn(2, 3, *size)
@@ -202,6 +203,8 @@ def test_a_timm_folder_and_an_official_file_give_the_same_logits(tmp_path: Path)
         state[".".join(parts).replace("head.fc.", "head.")] = value
     state["layers.0.blocks.1.attn_mask"] = torch.zeros(64, 49, 49)
     torch.save({"model": state}, tmp_path / "swin_tiny.pth")
+    check_round_trip(tmp_path / "swin_tiny.pth", tmp_path / "back")
+    check_round_trip(tmp_path / "timm", tmp_path / "timm back")
     images = torch.randn(1, 3, 224, 224)
     ours = from_pretrained(tmp_path / "swin_tiny.pth", num_classes=4).eval()
     torch.testing.assert_close(ours(images), theirs(images), atol=1e-5, rtol=1e-5)
@@ -223,7 +226,7 @@ def test_200_steps_of_training_follow_timms(seed: int, measured) -> None:
         img_size=32, embed_dim=24, depths=(2, 2), num_heads=(2, 4), window_size=4, num_classes=5,
         drop_path_rate=0.0,
     ).double()  # fmt: skip
-    ours = copied(build_swin({**TINY, "windows": "4,4"}, image_size=32).double(), theirs).train()
+    ours = copied(SWIN.build({**TINY, "windows": "4,4"}, image_size=32).double(), theirs).train()
     data = torch.Generator().manual_seed(seed + 1)
     optimizers = [torch.optim.AdamW(m.parameters(), lr=1e-3) for m in (ours, theirs)]
     pairs = []

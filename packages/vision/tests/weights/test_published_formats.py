@@ -1,6 +1,7 @@
 """Checkpoints as timm and Hugging Face write them, read back and compared."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from headway.core.errors import UserError
-from headway.core.weights import from_pretrained, save_pretrained
+from headway.core.finetune import LoRA
+from headway.core.mixers import SelfAttention
+from headway.core.testing.round_trips import check_round_trip
+from headway.core.weights import from_pretrained, open_checkpoint, save_pretrained, save_published
+from headway.core.weights.pretrained import find_adapter
 from headway.vision.models import DistilledViT, ViT, create_model
+from headway.vision.weights.hugging_face_processor import FILE, picture_cfg, processor_config
 
 COMMON = {
     "hidden_size": 48,
@@ -208,3 +214,123 @@ def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     with pytest.raises(UserError, match="timm/nothing is no file or folder here, and the hub"):
         from_pretrained("timm/nothing")
+
+
+@pytest.mark.parametrize("name", HF)
+def test_a_folder_of_transformers_is_written_back_as_it_was(name: str, tmp_path: Path) -> None:
+    kind, config = HF[name]
+    noisy(kind(config)).save_pretrained(tmp_path / "theirs")
+    # What registers do not see is folded into the class token.
+    table, token = (
+        f"dinov2_with_registers.embeddings.{x}" for x in ("position_embeddings", "cls_token")
+    )
+    summed = (table, token) if "registers" in name else ()
+    written = check_round_trip(tmp_path / "theirs", tmp_path / "back", summed=summed)
+    images = torch.randn(
+        2,
+        config.num_channels,
+        *([config.image_size] * 2 if isinstance(config.image_size, int) else config.image_size),
+    )
+    with torch.no_grad():
+        sides = [
+            kind.from_pretrained(folder).eval()(images).logits
+            for folder in (tmp_path / "theirs", written)
+        ]
+    torch.testing.assert_close(*sides, atol=1e-6 if summed else 0.0, rtol=0.0)
+
+
+def test_files_of_the_base_model_and_of_the_older_generation_keep_their_names(
+    tmp_path: Path,
+) -> None:
+    kind, config = HF["vit"]
+    noisy(kind(config).vit).save_pretrained(tmp_path / "base")
+    check_round_trip(tmp_path / "base", tmp_path / "base back")
+    noisy(kind(config)).save_pretrained(tmp_path / "new")
+    ours = from_pretrained(tmp_path / "new")
+    adapter = find_adapter(open_checkpoint(tmp_path / "new"))
+    for generation in (0, 1):
+        state = adapter.table(open_checkpoint(tmp_path / "new"), ours).to_theirs(
+            ours.state_dict(), ours, names=OLDER[generation]
+        )
+        assert OLDER[generation] <= state.keys()
+        save_file(
+            {k: v.contiguous() for k, v in state.items()}, tmp_path / "new" / "model.safetensors"
+        )
+        check_round_trip(tmp_path / "new", tmp_path / f"new back {generation}")
+
+
+OLDER = (
+    {"vit.encoder.layer.0.attention.attention.query.bias", "vit.encoder.layer.0.attention.attention.key.bias",
+     "vit.encoder.layer.0.attention.attention.value.bias"},
+    {"vit.layers.0.attention.q_proj.bias", "vit.layers.0.attention.k_proj.bias", "vit.layers.0.attention.v_proj.bias"},
+)  # fmt: skip
+
+
+def test_what_was_fine_tuned_loads_in_transformers(tmp_path: Path) -> None:
+    kind, config = HF["vit"]
+    noisy(kind(config)).save_pretrained(tmp_path / "theirs")
+    transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(
+        tmp_path / "theirs"
+    )
+    ours = from_pretrained(tmp_path / "theirs", num_classes=3, image_size=48).eval()
+    lora = LoRA(targets=("q", "v"), rank=2)
+    lora.apply(ours)
+    noisy(ours)
+    save_published(ours, tmp_path / "out", like=tmp_path / "theirs")
+    back, images = kind.from_pretrained(tmp_path / "out").eval(), torch.randn(2, 3, 48, 48)
+    torch.testing.assert_close(back(images).logits, ours(images), atol=1e-6, rtol=1e-5)
+    assert back.config.num_labels == 3
+    processor = transformers.ViTImageProcessor.from_pretrained(tmp_path / "out")
+    assert processor.size == {"height": 48, "width": 48}
+    again = from_pretrained(tmp_path / "out").eval()
+    assert again.pretrained_cfg["input_size"] == (3, 48, 48)
+    torch.testing.assert_close(again(images), ours(images), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "vit_small_patch14_reg4_dinov2"],
+)
+def test_a_folder_of_timm_is_written_back_and_what_was_fine_tuned_loads_in_timm(
+    name: str, tmp_path: Path
+) -> None:
+    hub_folder(tmp_path / "theirs", name, num_classes=5)
+    check_round_trip(tmp_path / "theirs", tmp_path / "back")
+    ours = noisy(
+        from_pretrained(tmp_path / "theirs", num_classes=3, image_size=56, channels=1)
+        if "14" in name
+        else from_pretrained(tmp_path / "theirs", num_classes=3, image_size=64)
+    )
+    save_published(ours, tmp_path / "out", like=tmp_path / "theirs")
+    theirs = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval()
+    images = torch.randn(2, *ours.pretrained_cfg["input_size"])
+    torch.testing.assert_close(theirs(images), ours(images), atol=1e-6, rtol=1e-5)
+    assert theirs.pretrained_cfg["num_classes"] == 3
+
+
+def test_what_a_format_cannot_say_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    hub_folder(tmp_path / "theirs", "vit_tiny_patch16_224")
+    args = from_pretrained(tmp_path / "theirs").init_args
+    ours = ViT(**{**args, "mixer": partial(SelfAttention, causal=True)})
+    with pytest.raises(UserError, match="cannot hold this ViT: causal of its encoder.blocks.0"):
+        save_published(ours, tmp_path / "out", like=tmp_path / "theirs")
+    assert not (tmp_path / "out").exists()
+    other = ViT(image_size=32, num_classes=3, dim=24, depth=1, heads=3, layer_scale=0.1)
+    with pytest.raises(UserError, match="cannot hold|does not fit|place"):
+        save_published(other, tmp_path / "out", like=tmp_path / "theirs")
+
+
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        {"crop_mode": "squash", "crop_pct": 1.0, "size": (32, 48)},
+        {"crop_mode": "squash", "crop_pct": 0.875, "size": (224, 224)},
+        {"crop_mode": "center", "crop_pct": 0.9, "size": (224, 224)},
+    ],
+)
+def test_words_of_pictures_return_from_a_processor(cfg: dict, tmp_path: Path) -> None:
+    cfg = {**cfg, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.1), "interpolation": "bicubic"}
+    (tmp_path / FILE).write_text(json.dumps(processor_config(cfg)))
+    found = picture_cfg(tmp_path, "vit", model_size=224)
+    assert found["crop_pct"] == pytest.approx(cfg.pop("crop_pct"), abs=0.005)
+    assert {key: found[key] for key in cfg} == cfg

@@ -7,6 +7,7 @@ from headway.core.blocks.block import (
     ResidualPostNormBlock,
     SandwichNormBlock,
 )
+from headway.core.blocks.class_attention import ClassAttentionBlock
 from headway.core.blocks.drop_path import DropPath
 from headway.core.blocks.layer_scale import LayerScale
 from headway.core.blocks.macaron import HalfStep, MacaronBlock
@@ -23,6 +24,7 @@ from headway.core.sublayer import Chain, Sublayer
 __all__ = [
     "Block",
     "Chain",
+    "ClassAttentionBlock",
     "DropPath",
     "HalfStep",
     "LayerScale",

@@ -17,10 +17,12 @@ from headway.core.mixers.kernelized.normalized_linear import NormalizedLinearCro
 from headway.core.mixers.recurrent.legendre_memory import LegendreMemory
 from headway.core.mixers.recurrent.selective_scan import SelectiveScan
 from headway.core.mixers.softmax.additive_attention import AdditiveAttention
+from headway.core.mixers.softmax.class_attention import ClassAttention
 from headway.core.mixers.softmax.cross_attention import CrossAttention
 from headway.core.mixers.softmax.positioned import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.mixers.softmax.score_residual_attention import ScoreResidualAttention
 from headway.core.mixers.softmax.self_attention import SelfAttention
+from headway.core.mixers.softmax.talking_heads import TalkingHeadsAttention
 from headway.core.mixers.sparse.deformable_attention import DeformableAttention
 from headway.core.mixers.sparse.neighbourhood_attention import NeighbourhoodAttention
 from headway.core.mixers.sparse.probsparse import ProbSparseAttention, ProbSparseCrossAttention
@@ -32,6 +34,7 @@ __all__ = [
     "AdditiveAttention",
     "AutoCorrelation",
     "AutoCorrelationCross",
+    "ClassAttention",
     "ConvolutionMixer",
     "CrossAttention",
     "DeformableAttention",
@@ -56,6 +59,7 @@ __all__ = [
     "ScoreResidualAttention",
     "SelectiveScan",
     "SelfAttention",
+    "TalkingHeadsAttention",
     "TokenMixer",
     "WindowAttention",
 ]

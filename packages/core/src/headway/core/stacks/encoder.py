@@ -1,5 +1,6 @@
 """The encoder stack."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from headway.core.blocks import PreNormBlock
@@ -24,7 +25,7 @@ class Encoder(Stack):
         block: Builds a block, ``(dim, heads, mixer=, feedforward=, norm=, layer_scale=, drop_path=)``.
         final_norm: Whether a norm ends the stack (pre-norm blocks need one somewhere).
         layer_scale: Where a learned scale of each branch starts; none if None.
-        drop_path: Rate of stochastic depth of the last block; it rises linearly from 0.
+        drop_path: Rate of stochastic depth of the last block, to which it rises linearly from 0; or of each.
         checkpointing: Whether to recompute blocks in the backward pass to save memory.
 
     Shape:
@@ -43,7 +44,7 @@ class Encoder(Stack):
         block: BlockFactory = PreNormBlock,
         final_norm: bool = True,
         layer_scale: float | None = None,
-        drop_path: float = 0.0,
+        drop_path: float | Sequence[float] = 0.0,
         checkpointing: bool = False,
     ) -> None:
         make: Any = block

@@ -21,8 +21,18 @@ from headway.core.taps import tap
 BlockFactory = Callable[[int, int], Sublayer]
 
 
-def depth_rates(rate: float, depth: int) -> list[float]:
-    """Returns the rates of stochastic depth, rising linearly from 0 to ``rate``."""
+def depth_rates(rate: float | Sequence[float], depth: int) -> list[float]:
+    """Returns the rates of stochastic depth, rising linearly from 0 to ``rate``, or as they are given.
+
+    Raises:
+        UserError: If rates are given, but not one for each block.
+    """
+    if isinstance(rate, Sequence):
+        if len(rate) != depth:
+            raise UserError(
+                f"drop_path has {len(rate)} rates for {depth} blocks; give one for each"
+            )
+        return list(rate)
     return [rate * place / max(1, depth - 1) for place in range(depth)]
 
 

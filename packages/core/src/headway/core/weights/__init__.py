@@ -7,6 +7,7 @@ from headway.core.weights.hub import push_to_hub
 from headway.core.weights.load import LoadReport, load_weights
 from headway.core.weights.preprocessing import read_preprocessing
 from headway.core.weights.pretrained import from_pretrained, save_pretrained
+from headway.core.weights.published import save_published
 
 __all__ = [
     "Adapter",
@@ -20,4 +21,5 @@ __all__ = [
     "push_to_hub",
     "read_preprocessing",
     "save_pretrained",
+    "save_published",
 ]

@@ -3,10 +3,11 @@
 import importlib
 from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import nn
 
 from headway.core.plugins import domains
 from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.table import Table
 
 
 class Adapter(Protocol):
@@ -20,9 +21,9 @@ class Adapter(Protocol):
     - ``harmless``: keys that change no answer whatever they say, such as rates of training.
     - ``architectures``: the published classes that it reads; a file that names another one is refused,
       whatever its ``model_type``.
+    - ``files(checkpoint, model)``: the JSON files of the format that a changed model needs otherwise, by name
+      (``config.json`` with another number of classes), for ``save_published``.
     - ``may_miss``: prefixes (our names) of parameters that a checkpoint need not hold, such as the head.
-    - ``may_drop``: prefixes of tensors (as ``convert`` leaves them) that the model has no place for and that
-      change no answer. Any other tensor without a place is an error.
     """
 
     name: str
@@ -35,8 +36,8 @@ class Adapter(Protocol):
         """Builds the model that the checkpoint was made for; takes what it used out of ``overrides``."""
         ...
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Returns the tensors under our names; what has no counterpart keeps its own."""
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns names and forms of the tensors, theirs beside ours; a tensor without a rule is an error."""
         ...
 
 

@@ -59,7 +59,6 @@ def load_weights(
     *,
     source: str,
     may_miss: Collection[str] = (),
-    may_drop: Collection[str] = (),
 ) -> LoadReport:
     """Loads tensors under our names into a model.
 
@@ -68,8 +67,6 @@ def load_weights(
         state: Tensors by name.
         source: Named in messages.
         may_miss: Prefixes of parameters that the checkpoint need not hold.
-        may_drop: Prefixes of tensors that the model need not have a place for: heads of another task,
-            statistics of training.
 
     Raises:
         UserError: If a tensor has another shape, or parameters are missing or left over: it is then a
@@ -92,11 +89,10 @@ def load_weights(
             f"parameters, such as {lost[0]}"
         )
     unexpected = [name for name in state if name not in own]
-    foreign = [name for name in unexpected if not name.startswith(tuple(may_drop) or ("\0",))]
-    if foreign:
-        shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
+    if unexpected:
+        shown = ", ".join(unexpected[:3]) + (", ..." if len(unexpected) > 3 else "")
         raise UserError(
-            f"{source} holds {len(foreign)} tensors that {type(model).__name__} as it was configured has "
+            f"{source} holds {len(unexpected)} tensors that {type(model).__name__} as it was configured has "
             f"no place for ({shown}); it belongs to another architecture, and without them the answers "
             "would be wrong"
         )

@@ -173,6 +173,22 @@ def reading_config(source: str, name: str, config: NotedConfig | None) -> Iterat
         ) from error
 
 
+def with_changes(
+    config: Mapping[str, Any] | None, values: Mapping[str, tuple[Any, Any]]
+) -> dict[str, Any]:
+    """Returns a config.json that says what a changed model is; keys that say so already stay as they are.
+
+    Args:
+        config: That of the published checkpoint.
+        values: By key what the model has, and what the published class takes where the file says nothing.
+    """
+    changed = dict(config or {})
+    for key, (value, usual) in values.items():
+        if changed.get(key, usual) != value:
+            changed[key] = value
+    return changed
+
+
 def _is_positive(value: Any) -> bool:
     return isinstance(value, int) and value > 0
 

@@ -118,15 +118,7 @@ def _own(
 
 
 def _published(checkpoint: Checkpoint, wishes: dict[str, Any]) -> tuple[nn.Module, LoadReport]:
-    found = [adapter for adapter in adapters() if _recognises(adapter, checkpoint)]
-    if len(found) != 1:
-        candidates = ", ".join(adapter.name for adapter in found or adapters()) or "none installed"
-        problem = "fits several formats" if found else "is of no known format"
-        raise UserError(
-            f"{checkpoint.source} {problem}; known: own folders (config.json with class_path), "
-            f"{candidates}"
-        )
-    [adapter] = found
+    adapter = find_adapter(checkpoint)
     refuse_other_architecture(
         checkpoint.config,
         checkpoint.source,
@@ -150,20 +142,31 @@ def _published(checkpoint: Checkpoint, wishes: dict[str, Any]) -> tuple[nn.Modul
     if wishes:
         raise UserError(f"{adapter.name} does not take {', '.join(wishes)}")
     with reading_config(checkpoint.source, adapter.name, config):
-        state = adapter.convert(checkpoint, model)
+        state = adapter.table(checkpoint, model).to_ours(checkpoint.state, model)
     report = load_weights(
-        model,
-        state,
-        source=checkpoint.source,
-        may_miss=getattr(adapter, "may_miss", ()),
-        may_drop=getattr(adapter, "may_drop", ()),
+        model, state, source=checkpoint.source, may_miss=getattr(adapter, "may_miss", ())
     )
     return model, report
 
 
-def _recognises(adapter: Adapter, checkpoint: Checkpoint) -> bool:
-    with reading_config(checkpoint.source, adapter.name, checkpoint.config):
-        return adapter.recognises(checkpoint)
+def find_adapter(checkpoint: Checkpoint) -> Adapter:
+    """Returns the adapter of the published format of a checkpoint.
+
+    Raises:
+        UserError: If it is of none that an installed domain knows, or fits several.
+    """
+    found = []
+    for adapter in adapters():
+        with reading_config(checkpoint.source, adapter.name, checkpoint.config):
+            if adapter.recognises(checkpoint):
+                found.append(adapter)
+    if len(found) == 1:
+        return found[0]
+    candidates = ", ".join(adapter.name for adapter in found or adapters()) or "none installed"
+    problem = "fits several formats" if found else "is of no known format"
+    raise UserError(
+        f"{checkpoint.source} {problem}; known: own folders (config.json with class_path), {candidates}"
+    )
 
 
 def change(model: nn.Module, report: LoadReport, changes: dict[str, Any]) -> nn.Module:

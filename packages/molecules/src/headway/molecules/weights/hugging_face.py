@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from headway.core.errors import UserError
 from headway.core.feedforward import GLU
@@ -13,27 +13,28 @@ from headway.core.norms import RMSNorm
 from headway.core.positions import Rotary
 from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
-from headway.core.weights.renaming import Renaming, join_sections
+from headway.core.weights.noted_config import with_changes
+from headway.core.weights.table import Table, drop, join, rename, under
 from headway.molecules.models.llama import Llama
 from headway.molecules.notation import refuse_pieces
 
-_BLOCK = r"^(?:model\.)?layers\.(\d+)\."
-_NAMES = Renaming(
-    [
-        (r"^(?:model\.)?embed_tokens\.", "embedding."),
-        (r"^(?:model\.)?norm\.", "decoder.norm."),
-        (r"^lm_head\.", "head."),
-        (_BLOCK + r"input_layernorm\.", r"decoder.blocks.\1.mixer.norm."),
-        (_BLOCK + r"post_attention_layernorm\.", r"decoder.blocks.\1.feedforward.norm."),
-        (_BLOCK + r"self_attn\.([qkv])_proj\.", r"decoder.blocks.\1.mixer.function.\2."),
-        (_BLOCK + r"self_attn\.o_proj\.", r"decoder.blocks.\1.mixer.function.projection."),
-        (_BLOCK + r"mlp\.gate_proj\.", r"decoder.blocks.\1.feedforward.function.gate."),
-        (_BLOCK + r"mlp\.up_proj\.", r"decoder.blocks.\1.feedforward.function.value."),
-        (_BLOCK + r"mlp\.down_proj\.", r"decoder.blocks.\1.feedforward.function.fc2."),
-    ]
+_RULES = (
+    rename("embedding.*", "model.embed_tokens.*"),
+    rename("decoder.norm.*", "model.norm.*"),
+    rename("head.*", "lm_head.*"),
+    under(
+        "decoder.blocks.{n}.",
+        "model.layers.{n}.",
+        rename("mixer.norm.*", "input_layernorm.*"),
+        rename("feedforward.norm.*", "post_attention_layernorm.*"),
+        join("mixer.function.qkv.*", [f"self_attn.{part}_proj.*" for part in "qkv"]),
+        rename("mixer.function.projection.*", "self_attn.o_proj.*"),
+        join("feedforward.function.fc1.*", ["mlp.gate_proj.*", "mlp.up_proj.*"]),
+        rename("feedforward.function.fc2.*", "mlp.down_proj.*"),
+    ),
+    # Buffers that old files hold and every reader computes.
+    drop("*rotary_emb.inv_freq"),
 )
-# Buffers that old files hold and every reader computes.
-_IGNORED = "rotary_emb.inv_freq"
 
 
 class HuggingFaceLlama:
@@ -91,18 +92,24 @@ class HuggingFaceLlama:
             end=end,
         )
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the tensors, joins projections, and repeats what is shared."""
-        state = {
-            _NAMES(name): value
-            for name, value in checkpoint.state.items()
-            if not name.endswith(_IGNORED)
-        }
-        join_sections(state, "qkv", ("q", "k", "v"))
-        join_sections(state, "fc1", ("gate", "value"))
-        if getattr(model, "tied", False):
-            state.setdefault("head.weight", state["embedding.weight"])
-        return state
+    def files(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, dict[str, Any]]:
+        """Returns config.json of a model with another vocabulary, and its tokens in tokenizer.json."""
+        assert isinstance(model, Llama)
+        config = checkpoint.config or {}
+        vocabulary = list(model.vocabulary)
+        if vocabulary == _vocabulary(checkpoint.folder, config["vocab_size"]):
+            return {}
+        values = {"vocab_size": (len(vocabulary), 32000)}
+        file = checkpoint.folder / "tokenizer.json"
+        tokenizer: dict[str, Any] = read_json(file) if file.is_file() else {}
+        places = {token: place for place, token in enumerate(vocabulary)}
+        tokenizer["model"] = {**tokenizer.get("model", {}), "vocab": places}
+        return {"config.json": with_changes(config, values), "tokenizer.json": tokenizer}
+
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names; what is shared stands in a file once."""
+        tied = {"head.weight": "embedding.weight"} if getattr(model, "tied", False) else {}
+        return Table(*_RULES, prefix="model.", tied=tied)
 
 
 def _special(config: dict[str, Any], name: str) -> int:

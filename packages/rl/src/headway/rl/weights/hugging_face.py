@@ -3,15 +3,14 @@
 from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from headway.core.errors import UserError
 from headway.core.feedforward import GELU, MLP
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.weights.checkpoint import Checkpoint
-from headway.core.weights.renaming import Renaming
+from headway.core.weights.table import TRANSPOSED, Table, combine, drop, own, rename, under
 from headway.rl.layers import ContinuousActions
 from headway.rl.models.decision_transformer import DecisionTransformer
 
@@ -34,23 +33,29 @@ DEFAULTS = {
     "scale_attn_weights": True,
     "scale_attn_by_inverse_layer_idx": False,
 }
-_BLOCK = r"^encoder\.h\.(\d+)\."
-_NAMES = Renaming(
-    [
-        (r"^embed_timestep\.", "timestep_embedding."),
-        (r"^embed_return\.", "return_embedding."),
-        (r"^embed_state\.", "observation_embedding."),
-        (r"^embed_action\.", "actions.embedding."),
-        (r"^predict_action\.0\.", "actions.head."),
-        (r"^embed_ln\.", "norm."),
-        (r"^encoder\.ln_f\.", "decoder.norm."),
-        (_BLOCK + r"ln_1\.", r"decoder.blocks.\1.mixer.norm."),
-        (_BLOCK + r"ln_2\.", r"decoder.blocks.\1.feedforward.norm."),
-        (_BLOCK + r"attn\.c_attn\.", r"decoder.blocks.\1.mixer.function.qkv."),
-        (_BLOCK + r"attn\.c_proj\.", r"decoder.blocks.\1.mixer.function.projection."),
-        (_BLOCK + r"mlp\.c_fc\.", r"decoder.blocks.\1.feedforward.function.fc1."),
-        (_BLOCK + r"mlp\.c_proj\.", r"decoder.blocks.\1.feedforward.function.fc2."),
-    ]
+_RULES = (
+    rename("timestep_embedding.*", "embed_timestep.*"),
+    rename("return_embedding.*", "embed_return.*"),
+    rename("observation_embedding.*", "embed_state.*"),
+    rename("actions.embedding.*", "embed_action.*"),
+    rename("actions.head.*", "predict_action.0.*"),
+    rename("norm.*", "embed_ln.*"),
+    rename("decoder.norm.*", "encoder.ln_f.*"),
+    under(
+        "decoder.blocks.{n}.",
+        "encoder.h.{n}.",
+        # Causal masks, which old versions saved.
+        drop("attn.bias", "attn.masked_bias"),
+        rename("mixer.norm.*", "ln_1.*"),
+        rename("feedforward.norm.*", "ln_2.*"),
+        rename("mixer.function.qkv.*", "attn.c_attn.*", form=TRANSPOSED),
+        rename("mixer.function.projection.*", "attn.c_proj.*", form=TRANSPOSED),
+        rename("feedforward.function.fc1.*", "mlp.c_fc.*", form=TRANSPOSED),
+        rename("feedforward.function.fc2.*", "mlp.c_proj.*", form=TRANSPOSED),
+    ),
+    # The word table that GPT-2 brings along, and two heads that no loss ever reached.
+    drop("encoder.wte.*", "predict_state.*", "predict_return.*"),
+    own("observation_mean", "observation_std", "return_scale", "actions.low", "actions.high"),
 )
 
 
@@ -64,8 +69,6 @@ class HuggingFaceDecisionTransformer:
     name = "Hugging Face Decision Transformer"
     architectures = ("DecisionTransformerModel",)
     defaults = DEFAULTS
-    # The word table that GPT-2 brings along, and two heads that no loss ever reached.
-    may_drop = ("encoder.wte.", "predict_state.", "predict_return.")
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether config.json is that of a decision transformer."""
@@ -106,21 +109,17 @@ class HuggingFaceDecisionTransformer:
             dropout=float(config.get("embd_pdrop", 0.1)),
         )
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the tensors; their layers of the GPT-2 kind are stored transposed."""
-        state: dict[str, Tensor] = {}
-        for name, value in checkpoint.state.items():
-            if name.endswith((".attn.bias", ".attn.masked_bias")):
-                continue  # causal masks, which old versions saved
-            transposed = name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
-            state[_NAMES(name)] = value.T.contiguous() if transposed else value
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names; layers of the GPT-2 kind are stored transposed."""
+        rows = (checkpoint.config or {}).get("n_positions", 1024)
         # Every token there is at place 0 of a table of places: one constant behind the norm.
-        table = state.pop("encoder.wpe.weight", None)
-        if table is not None:
-            state["norm.bias"] = state["norm.bias"] + table[0]
-        for name, value in model.named_buffers():
-            state.setdefault(name, torch.clone(value))
-        return state
+        places = combine(
+            ["norm.bias"],
+            ["embed_ln.bias", "encoder.wpe.weight"],
+            read=lambda bias, table: bias + table[0],
+            write=lambda bias: (bias, bias.new_zeros(rows, len(bias))),
+        )
+        return Table(places, *_RULES)
 
 
 adapter = HuggingFaceDecisionTransformer()

@@ -1,11 +1,9 @@
 """Reading Wav2Vec2-Conformer checkpoints of Hugging Face transformers."""
 
-import re
 from functools import partial
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from headway.core.blocks import MacaronBlock
 from headway.core.errors import UserError
@@ -15,45 +13,55 @@ from headway.core.norms import LayerNorm
 from headway.core.positions import RelativeSinusoidal
 from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.noted_config import with_changes
+from headway.core.weights.table import Table, drop, join, pointwise, rename, under
 from headway.speech.layers import WaveformStem
 from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC
 
 ACTIVATIONS: dict[str, Any] = {"swish": nn.SiLU, "silu": nn.SiLU, "gelu": GELU, "relu": nn.ReLU}
-_BLOCK = r"^encoder\.layers\.(\d+)\."
-_OURS = r"encoder.encoder.blocks.\1."
-# Theirs, after the prefix of the base model -> ours.
-_RULES = [
-    (r"^feature_extractor\.conv_layers\.(\d+)\.conv\.", r"encoder.stem.convolutions.\1."),
-    (r"^feature_extractor\.conv_layers\.(\d+)\.layer_norm\.", r"encoder.stem.norms.\1."),
-    (r"^feature_projection\.layer_norm\.", "encoder.stem.norm."),
-    (r"^feature_projection\.projection\.", "encoder.stem.projection."),
-    (r"^encoder\.layer_norm\.", "encoder.encoder.norm."),
-    (rf"{_BLOCK}ffn1_layer_norm\.", rf"{_OURS}feedforward_in.norm."),
-    (rf"{_BLOCK}ffn1\.intermediate_dense\.", rf"{_OURS}feedforward_in.function.fc1."),
-    (rf"{_BLOCK}ffn1\.output_dense\.", rf"{_OURS}feedforward_in.function.fc2."),
-    (rf"{_BLOCK}ffn2_layer_norm\.", rf"{_OURS}feedforward_out.norm."),
-    (rf"{_BLOCK}ffn2\.intermediate_dense\.", rf"{_OURS}feedforward_out.function.fc1."),
-    (rf"{_BLOCK}ffn2\.output_dense\.", rf"{_OURS}feedforward_out.function.fc2."),
-    (rf"{_BLOCK}self_attn_layer_norm\.", rf"{_OURS}mixer.norm."),
-    (rf"{_BLOCK}self_attn\.linear_([qkv])\.", rf"{_OURS}mixer.function.\2."),
-    (rf"{_BLOCK}self_attn\.linear_out\.", rf"{_OURS}mixer.function.projection."),
-    (rf"{_BLOCK}self_attn\.linear_pos\.", rf"{_OURS}mixer.function.position.relative."),
-    (rf"{_BLOCK}self_attn\.pos_bias_u$", rf"{_OURS}mixer.function.position.content_bias"),
-    (rf"{_BLOCK}self_attn\.pos_bias_v$", rf"{_OURS}mixer.function.position.place_bias"),
-    (rf"{_BLOCK}conv_module\.layer_norm\.", rf"{_OURS}convolution.norm."),
-    (rf"{_BLOCK}conv_module\.pointwise_conv1\.", rf"{_OURS}convolution.function.expand."),
-    (rf"{_BLOCK}conv_module\.depthwise_conv\.", rf"{_OURS}convolution.function.convolution."),
-    (rf"{_BLOCK}conv_module\.batch_norm\.", rf"{_OURS}convolution.function.norm."),
-    (rf"{_BLOCK}conv_module\.pointwise_conv2\.", rf"{_OURS}convolution.function.projection."),
-    (rf"{_BLOCK}final_layer_norm\.", rf"{_OURS}norm."),
-    (r"^lm_head\.", "head.classifier."),
-]
-_COMPILED = [(re.compile(theirs), ours) for theirs, ours in _RULES]
-# In the files, but not in the computation: the mask of pre-training, its quantiser and projections, and
-# a positional convolution that the Conformer inherited and never calls.
-IGNORED = re.compile(
-    r"^(masked_spec_embed$|encoder\.pos_conv_embed\.|quantizer\.|project_q\.|project_hid\.)"
+_BASE = "wav2vec2_conformer."
+_TABLE = Table(
+    under(
+        "encoder.",
+        _BASE,
+        rename("stem.convolutions.{n}.*", "feature_extractor.conv_layers.{n}.conv.*"),
+        rename("stem.norms.{n}.*", "feature_extractor.conv_layers.{n}.layer_norm.*"),
+        rename("stem.norm.*", "feature_projection.layer_norm.*"),
+        rename("stem.projection.*", "feature_projection.projection.*"),
+        rename("encoder.norm.*", "encoder.layer_norm.*"),
+    ),
+    under(
+        "encoder.encoder.blocks.{n}.",
+        f"{_BASE}encoder.layers.{{n}}.",
+        rename("feedforward_in.norm.*", "ffn1_layer_norm.*"),
+        rename("feedforward_in.function.fc1.*", "ffn1.intermediate_dense.*"),
+        rename("feedforward_in.function.fc2.*", "ffn1.output_dense.*"),
+        rename("feedforward_out.norm.*", "ffn2_layer_norm.*"),
+        rename("feedforward_out.function.fc1.*", "ffn2.intermediate_dense.*"),
+        rename("feedforward_out.function.fc2.*", "ffn2.output_dense.*"),
+        rename("mixer.norm.*", "self_attn_layer_norm.*"),
+        join("mixer.function.qkv.*", [f"self_attn.linear_{part}.*" for part in "qkv"]),
+        rename("mixer.function.projection.*", "self_attn.linear_out.*"),
+        rename("mixer.function.position.relative.*", "self_attn.linear_pos.*"),
+        rename("mixer.function.position.content_bias", "self_attn.pos_bias_u"),
+        rename("mixer.function.position.place_bias", "self_attn.pos_bias_v"),
+        rename("convolution.norm.*", "conv_module.layer_norm.*"),
+        # Convolutions over one frame are linear layers here.
+        rename("convolution.function.expand.*", "conv_module.pointwise_conv1.*", form=pointwise(1)),
+        rename("convolution.function.convolution.*", "conv_module.depthwise_conv.*"),
+        rename("convolution.function.norm.*", "conv_module.batch_norm.*"),
+        rename(
+            "convolution.function.projection.*", "conv_module.pointwise_conv2.*", form=pointwise(1)
+        ),
+        rename("norm.*", "final_layer_norm.*"),
+    ),
+    rename("head.classifier.*", "lm_head.*"),
+    # In the files, but not in the computation: the mask of pre-training, its quantiser and projections, and
+    # a positional convolution that the Conformer inherited and never calls.
+    drop(f"{_BASE}masked_spec_embed", f"{_BASE}encoder.pos_conv_embed.*"),
+    drop("quantizer.*", "project_q.*", "project_hid.*"),
+    prefix=_BASE,
 )
 
 
@@ -113,25 +121,20 @@ class HuggingFaceConformer:
             }
         return model
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the tensors, and joins queries, keys and values."""
-        converted: dict[str, Tensor] = {}
-        for name, value in checkpoint.state.items():
-            inner = name.removeprefix("wav2vec2_conformer.")
-            if IGNORED.match(inner):
-                continue
-            for pattern, replacement in _COMPILED:
-                inner = pattern.sub(replacement, inner)
-            # Convolutions over one frame are linear layers here.
-            point = inner.endswith(
-                (".function.expand.weight", "convolution.function.projection.weight")
-            )
-            converted[inner] = value.squeeze(-1) if point else value
-        for name in [name for name in converted if ".mixer.function.q." in name]:
-            parts = [name.replace(".function.q.", f".function.{part}.") for part in "qkv"]
-            joined = torch.cat([converted.pop(part) for part in parts])
-            converted[name.replace(".function.q.", ".function.qkv.")] = joined
-        return converted
+    def files(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, dict[str, Any]]:
+        """Returns config.json and vocab.json of a model that writes other tokens."""
+        assert isinstance(model, CTC)
+        values = {"vocab_size": (model.vocab_size, 32), "pad_token_id": (model.blank, 0)}
+        files = {"config.json": with_changes(checkpoint.config, values)}
+        tokens = (model.pretrained_cfg.get("tokenizer") or {}).get("tokens")
+        if tokens and tokens != _tokens(checkpoint, model.vocab_size):
+            names = ("|" if token == " " else token for token in tokens)
+            files["vocab.json"] = {name: place for place, name in enumerate(names)}
+        return files
+
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names."""
+        return _TABLE
 
 
 def build_encoder(config: dict[str, Any]) -> Conformer:

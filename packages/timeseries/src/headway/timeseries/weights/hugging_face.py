@@ -12,7 +12,8 @@ from headway.core.feedforward import GELU, MLP
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm, MaskedBatchNorm
 from headway.core.weights.checkpoint import Checkpoint
-from headway.core.weights.renaming import Renaming, join_sections
+from headway.core.weights.noted_config import with_changes
+from headway.core.weights.table import Reshaped, Table, join, rename, under
 from headway.timeseries.models.patchtst import PatchTST
 
 ACTIVATIONS: dict[str, Any] = {"gelu": GELU, "relu": nn.ReLU}
@@ -27,19 +28,20 @@ READ = (
     ("share_projection", True, True),
     ("scaling", "std", "std"),
 )
-_LAYER = r"^model\.encoder\.layers\.(\d+)\."
-_NAMES = Renaming(
-    [
-        (r"^model\.encoder\.embedder\.input_embedding\.", "embedding."),
-        (r"^model\.encoder\.positional_encoder\.position_enc$", "position"),
-        (_LAYER + r"self_attn\.out_proj\.", r"encoder.blocks.\1.mixer.function.projection."),
-        (_LAYER + r"self_attn\.", r"encoder.blocks.\1.mixer.function."),
-        (_LAYER + r"norm_sublayer1\.(batchnorm\.)?", r"encoder.blocks.\1.mixer.norm."),
-        (_LAYER + r"norm_sublayer3\.(batchnorm\.)?", r"encoder.blocks.\1.feedforward.norm."),
-        (_LAYER + r"ff\.0\.", r"encoder.blocks.\1.feedforward.function.fc1."),
-        (_LAYER + r"ff\.3\.", r"encoder.blocks.\1.feedforward.function.fc2."),
-        (r"^head\.projection\.", "head."),
-    ]
+_RULES = (
+    rename("embedding.*", "model.encoder.embedder.input_embedding.*"),
+    rename("position", "model.encoder.positional_encoder.position_enc"),
+    under(
+        "encoder.blocks.{n}.",
+        "model.encoder.layers.{n}.",
+        join("mixer.function.qkv.*", [f"self_attn.{part}_proj.*" for part in "qkv"]),
+        rename("mixer.function.projection.*", "self_attn.out_proj.*"),
+        rename("mixer.norm.*", "norm_sublayer1.batchnorm.*", "norm_sublayer1.*"),
+        rename("feedforward.norm.*", "norm_sublayer3.batchnorm.*", "norm_sublayer3.*"),
+        rename("feedforward.function.fc1.*", "ff.0.*"),
+        rename("feedforward.function.fc2.*", "ff.3.*"),
+    ),
+    rename("head.bias", "head.projection.bias"),
 )
 
 
@@ -127,19 +129,33 @@ class HuggingFacePatchTST:
             head_dropout=dropout["head"],
         )
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the tensors, joins the projections of an attention, and orders the head as ours."""
+    def files(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, dict[str, Any]]:
+        """Returns the config.json of a changed model, whose head reads every patch."""
         assert isinstance(model, PatchTST)
-        state = {_NAMES(name): value for name, value in checkpoint.state.items()}
-        join_sections(state, "qkv", ("q_proj", "k_proj", "v_proj"))
+        values = {
+            "context_length": (model.context_length, 32),
+            "prediction_length": (model.horizon, 24),
+            "pooling_type": (None, "mean"),
+        }
+        return {"config.json": with_changes(checkpoint.config, values)}
+
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names, and how the head reads the patches."""
+        assert isinstance(model, PatchTST)
         patches, dim = model.position.shape
-        head = state["head.weight"]
-        if head.shape[1] == dim:
-            head = (head / patches)[:, None].expand(-1, patches, -1)
-        # They put the channels of a patch side by side, the original and we the patches of a channel.
-        head = head.unflatten(1, (patches, dim)) if head.ndim == 2 else head
-        state["head.weight"] = torch.clone(head.transpose(1, 2).flatten(1))
-        return state
+
+        def read(head: Tensor) -> Tensor:
+            if head.shape[1] == dim:
+                head = (head / patches)[:, None].expand(-1, patches, -1)
+            # They put the channels of a patch side by side, the original and we the patches of a channel.
+            head = head.unflatten(1, (patches, dim)) if head.ndim == 2 else head
+            return torch.clone(head.transpose(1, 2).flatten(1))
+
+        def write(head: Tensor) -> Tensor:
+            return head.unflatten(1, (dim, patches)).transpose(1, 2).flatten(1)
+
+        head = rename("head.weight", "head.projection.weight", form=Reshaped(read, write))
+        return Table(*_RULES, head)
 
 
 adapter = HuggingFacePatchTST()

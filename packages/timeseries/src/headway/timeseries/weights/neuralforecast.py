@@ -4,7 +4,6 @@ import re
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
@@ -13,13 +12,50 @@ from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.resample import Distilling
 from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.table import Table, drop, join, pointwise, rename, under
 from headway.timeseries.models.itransformer import ITransformer
 from headway.timeseries.weights.moments import VALUES, build_moments
 from headway.timeseries.weights.notes import hyper_parameters
 
 ITRANSFORMER = "enc_embedding.value_embedding.weight"
 INFORMER = f"{VALUES}.weight"
-PARTS = {"q": "query", "k": "key", "v": "value"}
+PARTS = ("query", "key", "value")
+# What an attention is made of, to its own tokens and to others; theirs after its own name.
+ATTENTION = (
+    join("qkv.*", [f"{part}_projection.*" for part in PARTS]),
+    rename("projection.*", "out_projection.*"),
+)
+CROSS = (
+    rename("q.*", "query_projection.*"),
+    join("kv.*", ["key_projection.*", "value_projection.*"]),
+    rename("projection.*", "out_projection.*"),
+)
+# A convolution over one step is a linear layer.
+FEEDFORWARD = (
+    rename("feedforward.function.fc1.*", "conv1.*", form=pointwise(1)),
+    rename("feedforward.function.fc2.*", "conv2.*", form=pointwise(1)),
+)
+EMBEDDINGS = (
+    rename("embedding.values.*", "enc_embedding.value_embedding.tokenConv.*"),
+    rename("embedding.marks.*", "enc_embedding.temporal_embedding.embed.*"),
+    rename("decoder_embedding.values.*", "dec_embedding.value_embedding.tokenConv.*"),
+    rename("decoder_embedding.marks.*", "dec_embedding.temporal_embedding.embed.*"),
+)
+_ENCODER = (
+    *under("mixer.function.", "attention.", *ATTENTION),
+    rename("mixer.norm.*", "norm1.*"),
+    rename("feedforward.norm.*", "norm2.*"),
+    *FEEDFORWARD,
+)
+_DECODER = (
+    *under("mixer.function.", "self_attention.", *ATTENTION),
+    *under("cross.function.", "cross_attention.", *CROSS),
+    rename("mixer.norm.*", "norm1.*"),
+    rename("cross.norm.*", "norm2.*"),
+    rename("feedforward.norm.*", "norm3.*"),
+    *FEEDFORWARD,
+)
+_DISTILLING = (rename("convolution.*", "downConv.*"), rename("norm.*", "norm.*"))
 
 
 class NeuralForecast:
@@ -54,23 +90,36 @@ class NeuralForecast:
             return _itransformer(state, notes, int(heads), depth)
         return build_moments(state, notes, int(heads), depth, checkpoint.source)
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the tensors and joins the projections of an attention."""
-        state = {k: v for k, v in checkpoint.state.items() if not k.endswith("embedding.pe")}
-        distils = any(isinstance(module, Distilling) for module in model.modules())
-        rename = partial(to_neuralforecast, distils=distils)
-        converted = {}
-        for ours in model.state_dict():
-            theirs = rename(ours)
-            if ours.startswith("head."):
-                theirs = tuple(name for name in _heads(ours) if name in state) or theirs
-            if all(name in state for name in theirs):
-                pieces = [state.pop(name) for name in theirs]
-                value = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
-                # A convolution over one step is a linear layer.
-                convolution = re.search(r"\.conv[12]\.weight$", theirs[0])
-                converted[ours] = value.squeeze(-1) if convolution else value
-        return converted | state
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names."""
+        return names_of(distils=any(isinstance(part, Distilling) for part in model.modules()))
+
+
+def names_of(*, distils: bool = False) -> Table:
+    """Returns the published names of an ``ITransformer``, ``Informer`` or ``Transformer``.
+
+    Args:
+        distils: Whether a distilling stands between the blocks of the encoder.
+    """
+    blocks = under(
+        "encoder.blocks.{2n}." if distils else "encoder.blocks.{n}.",
+        "encoder.attn_layers.{n}.",
+        *_ENCODER,
+    )
+    between = under("encoder.blocks.{2n+1}.", "encoder.conv_layers.{n}.", *_DISTILLING)
+    return Table(
+        EMBEDDINGS,
+        rename("embedding.projection.*", "enc_embedding.value_embedding.*"),
+        blocks,
+        between if distils else (),
+        under("decoder.blocks.{n}.", "decoder.layers.{n}.", *_DECODER),
+        # In neuralforecast, in Time-Series-Library, in the Informer.
+        rename("head.*", "projector.*", "projection.*", "decoder.projection.*"),
+        rename("encoder.norm.*", "encoder.norm.*"),
+        rename("decoder.norm.*", "decoder.norm.*"),
+        # Places that follow from the sizes.
+        drop("*embedding.pe"),
+    )
 
 
 _LAYER = re.compile(r"encoder\.attn_layers\.(\d+)\.")
@@ -95,57 +144,6 @@ def _itransformer(
         normalize=bool(notes.get("use_norm", True)),
         dropout=dropout,
     )
-
-
-def to_neuralforecast(name: str, *, distils: bool = False) -> tuple[str, ...]:
-    """Returns the published names of one of our parameters; a fused projection has several.
-
-    Args:
-        name: Of the parameter in ``ITransformer`` or ``Informer``.
-        distils: Whether a distilling stands between the blocks of the encoder.
-    """
-    block = re.match(r"(encoder|decoder)\.blocks\.(\d+)\.(.*)", name)
-    if block is None:
-        return (_outside(name),)
-    side, place, inner = block[1], int(block[2]), block[3]
-    if side == "encoder" and distils and place % 2:
-        inner = inner.replace("convolution", "downConv")
-        return (f"encoder.conv_layers.{place // 2}.{inner}",)
-    place = place // 2 if side == "encoder" and distils else place
-    layer = f"encoder.attn_layers.{place}" if side == "encoder" else f"decoder.layers.{place}"
-    own = "attention" if side == "encoder" else "self_attention"
-    norms = {"mixer": 1, "cross": 2, "feedforward": 2 if side == "encoder" else 3}
-    sublayer, _, rest = inner.partition(".")
-    if rest.startswith("norm."):
-        return (f"{layer}.norm{norms[sublayer]}.{rest.removeprefix('norm.')}",)
-    function = rest.removeprefix("function.")
-    if sublayer == "feedforward":
-        return (f"{layer}.{function.replace('fc', 'conv')}",)
-    attention = f"{layer}.{own if sublayer == 'mixer' else 'cross_attention'}"
-    part, _, kind = function.partition(".")
-    if part == "projection":
-        return (f"{attention}.out_projection.{kind}",)
-    return tuple(f"{attention}.{PARTS[letter]}_projection.{kind}" for letter in part)
-
-
-def _heads(name: str) -> tuple[str, ...]:
-    """Returns what the head is called: in neuralforecast, in Time-Series-Library, in the Informer."""
-    kind = name.rpartition(".")[2]
-    return tuple(f"{part}.{kind}" for part in ("projector", "projection", "decoder.projection"))
-
-
-def _outside(name: str) -> str:
-    """Returns the published name of a parameter that belongs to no block."""
-    embedding = {
-        "embedding.projection": "enc_embedding.value_embedding",
-        "embedding.values": "enc_embedding.value_embedding.tokenConv",
-        "embedding.marks": "enc_embedding.temporal_embedding.embed",
-        "decoder_embedding.values": "dec_embedding.value_embedding.tokenConv",
-        "decoder_embedding.marks": "dec_embedding.temporal_embedding.embed",
-        "head": "projector",
-    }
-    part, _, kind = name.rpartition(".")
-    return f"{embedding.get(part, part)}.{kind}"
 
 
 adapter = NeuralForecast()

@@ -1,18 +1,23 @@
 """Reading Autoformer checkpoints of neuralforecast."""
 
-import re
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import AutoCorrelation, AutoCorrelationCross
 from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.table import Table, pointwise, rename, under
 from headway.timeseries.models.autoformer import Autoformer
-from headway.timeseries.weights.neuralforecast import INFORMER, PARTS
+from headway.timeseries.weights.neuralforecast import (
+    ATTENTION,
+    CROSS,
+    EMBEDDINGS,
+    FEEDFORWARD,
+    INFORMER,
+)
 from headway.timeseries.weights.notes import hyper_parameters, refuse_tables
 
 AUTOFORMER = "encoder.norm.layernorm.weight"
@@ -66,50 +71,32 @@ class AutoformerWeights:
             dropout=dropout,
         )
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the tensors and joins the projections of an attention."""
-        state, converted = dict(checkpoint.state), {}
-        for ours in model.state_dict():
-            theirs = to_autoformer(ours)
-            if all(name in state for name in theirs):
-                pieces = [state.pop(name) for name in theirs]
-                value = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
-                # A convolution over one step is a linear layer.
-                pointwise = re.search(r"\.conv[12]\.weight$", theirs[0])
-                converted[ours] = value.squeeze(-1) if pointwise else value
-        return converted | state
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names."""
+        return TABLE
 
 
-_OUTSIDE = {
-    "embedding.values": "enc_embedding.value_embedding.tokenConv",
-    "embedding.marks": "enc_embedding.temporal_embedding.embed",
-    "decoder_embedding.values": "dec_embedding.value_embedding.tokenConv",
-    "decoder_embedding.marks": "dec_embedding.temporal_embedding.embed",
-    "encoder.norm.norm": "encoder.norm.layernorm",
-    "norm.norm": "decoder.norm.layernorm",
-    "head": "decoder.projection",
-}
-
-
-def to_autoformer(name: str) -> tuple[str, ...]:
-    """Returns the published names of one of our parameters; a fused projection has several."""
-    part, _, kind = name.rpartition(".")
-    if part in _OUTSIDE:
-        return (f"{_OUTSIDE[part]}.{kind}",)
-    encoder = re.match(r"encoder\.blocks\.(\d+)\.(mixer|feedforward)\.function\.(.*)", part)
-    if encoder:
-        layer, role, inner = f"encoder.attn_layers.{encoder[1]}", encoder[2], encoder[3]
-    else:
-        _, place, role, *rest = part.split(".")
-        layer, inner = f"decoder.layers.{place}", ".".join(rest)
-    if role == "trend":
-        return (f"{layer}.projection.{kind}",)
-    if role == "feedforward":
-        return (f"{layer}.{inner.replace('fc', 'conv')}.{kind}",)
-    own = {"mixer": "attention" if encoder else "self_attention", "cross": "cross_attention"}[role]
-    if inner == "projection":
-        return (f"{layer}.{own}.out_projection.{kind}",)
-    return tuple(f"{layer}.{own}.{PARTS[letter]}_projection.{kind}" for letter in inner)
+TABLE = Table(
+    EMBEDDINGS,
+    rename("encoder.norm.norm.*", "encoder.norm.layernorm.*"),
+    rename("norm.norm.*", "decoder.norm.layernorm.*"),
+    rename("head.*", "decoder.projection.*"),
+    under(
+        "encoder.blocks.{n}.",
+        "encoder.attn_layers.{n}.",
+        *under("mixer.function.", "attention.", *ATTENTION),
+        *FEEDFORWARD,
+    ),
+    under(
+        "decoder.{n}.",
+        "decoder.layers.{n}.",
+        *under("mixer.", "self_attention.", *ATTENTION),
+        *under("cross.", "cross_attention.", *CROSS),
+        rename("feedforward.fc1.*", "conv1.*", form=pointwise(1)),
+        rename("feedforward.fc2.*", "conv2.*", form=pointwise(1)),
+        rename("trend.*", "projection.*"),
+    ),
+)
 
 
 def _number(state: dict[str, Tensor], prefix: str) -> int:

@@ -4,13 +4,13 @@ import re
 from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import ScoreResidualAttention, SelfAttention
 from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.table import Table, drop, join, rename, under
 from headway.timeseries.layers import AffineWindowNorm, WindowNorm
 from headway.timeseries.models.dlinear import DLinear
 from headway.timeseries.models.patchtst import PatchTST
@@ -46,14 +46,9 @@ class Linear:
         window = hyper_parameters(checkpoint).get("moving_avg_window", 25)
         return DLinear(context_length=length, horizon=horizon, window=window)
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the layers."""
-        names = {"linear_trend": "trend", "linear_season": "season", "linear": "head"}
-        return {
-            f"{names[layer]}.{kind}": value
-            for key, value in checkpoint.state.items()
-            for layer, _, kind in [key.rpartition(".")]
-        }
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names."""
+        return _LINEAR
 
 
 class PatchTSTWeights:
@@ -85,6 +80,7 @@ class PatchTSTWeights:
                     f"not have; train it with {name}={value}"
                 )
         dim, patch = state[PATCHTST].shape
+        _refuse_scale(checkpoint, (dim / int(heads)) ** -0.5)
         dropout = float(notes.get("dropout", 0.0))
         # The output of attention is dropped twice there.
         options = {
@@ -109,58 +105,46 @@ class PatchTSTWeights:
             head_dropout=float(notes.get("head_dropout", 0.0)),
         )
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the tensors and joins the projections of an attention."""
-        assert isinstance(model, PatchTST)
-        state = dict(checkpoint.state)
-        for name in [name for name in state if name.endswith("sdp_attn.scale")]:
-            # There it is a parameter that never learns.
-            scale, usual = (
-                float(state.pop(name)),
-                (model.embedding.out_features / model.heads) ** -0.5,
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names."""
+        return PATCHTST_TABLE
+
+
+def _refuse_scale(checkpoint: Checkpoint, usual: float) -> None:
+    """Raises if scores of attention are not scaled by the width of a head; there the scale is a parameter."""
+    for name, value in checkpoint.state.items():
+        if name.endswith("sdp_attn.scale") and abs(float(value) - usual) > 1e-6 * usual:
+            raise UserError(
+                f"{checkpoint.source} scales the scores of attention by {float(value):.6g} ({name}), "
+                f"PatchTST here by {usual:.6g}; multiply W_Q by their ratio first"
             )
-            if abs(scale - usual) > 1e-6 * usual:
-                raise UserError(
-                    f"{checkpoint.source} scales the scores of attention by {scale:.6g} ({name}), "
-                    f"PatchTST here by {usual:.6g}; multiply W_Q by their ratio first"
-                )
-        converted = {}
-        for ours in model.state_dict():
-            theirs = to_patchtst(ours)
-            if all(name in state for name in theirs):
-                pieces = [state.pop(name) for name in theirs]
-                converted[ours] = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
-        return converted | state
 
 
 _LAYER = re.compile(r"model\.backbone\.encoder\.layers\.(\d+)\.")
-_OUTSIDE = {
-    "embedding": "model.backbone.W_P",
-    "head": "model.head.linear",
-}
-_INSIDE = {
-    "mixer.function.projection": "self_attn.to_out.0",
-    "mixer.norm": "norm_attn.1",
-    "feedforward.function.fc1": "ff.0",
-    "feedforward.function.fc2": "ff.3",
-    "feedforward.norm": "norm_ffn.1",
-}
-
-
-def to_patchtst(name: str) -> tuple[str, ...]:
-    """Returns the published names of one of our parameters; a fused projection has several."""
-    if name.startswith("normalization."):
-        return (REVIN if name.endswith("gain") else "model.revin_layer.affine_bias",)
-    if name == "position":
-        return ("model.backbone.W_pos",)
-    part, _, kind = name.rpartition(".")
-    block = re.match(r"encoder\.blocks\.(\d+)\.(.*)", part)
-    if block is None:
-        return (f"{_OUTSIDE[part]}.{kind}",)
-    layer = f"model.backbone.encoder.layers.{block[1]}"
-    if block[2] == "mixer.function.qkv":
-        return tuple(f"{layer}.self_attn.W_{letter}.{kind}" for letter in "QKV")
-    return (f"{layer}.{_INSIDE[block[2]]}.{kind}",)
+_LINEAR = Table(
+    rename("trend.*", "linear_trend.*"),
+    rename("season.*", "linear_season.*"),
+    rename("head.*", "linear.*"),
+)
+PATCHTST_TABLE = Table(
+    rename("normalization.gain", REVIN),
+    rename("normalization.bias", "model.revin_layer.affine_bias"),
+    rename("position", "model.backbone.W_pos"),
+    rename("embedding.*", "model.backbone.W_P.*"),
+    rename("head.*", "model.head.linear.*"),
+    under(
+        "encoder.blocks.{n}.",
+        "model.backbone.encoder.layers.{n}.",
+        join("mixer.function.qkv.*", [f"self_attn.W_{part}.*" for part in "QKV"]),
+        rename("mixer.function.projection.*", "self_attn.to_out.0.*"),
+        rename("mixer.norm.*", "norm_attn.1.*"),
+        rename("feedforward.function.fc1.*", "ff.0.*"),
+        rename("feedforward.function.fc2.*", "ff.3.*"),
+        rename("feedforward.norm.*", "norm_ffn.1.*"),
+        # A parameter that never learns; ``_refuse_scale`` has looked at it.
+        drop("self_attn.sdp_attn.scale"),
+    ),
+)
 
 
 linear = Linear()

@@ -3,22 +3,20 @@
 from functools import partial
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from headway.core.weights.checkpoint import Checkpoint
-from headway.core.weights.renaming import Renaming
+from headway.core.weights.table import Table, rename
 from headway.timeseries.layers import AffineWindowNorm, ChannelAttention
 from headway.timeseries.models.samformer import SAMformer
 
-_NAMES = Renaming(
-    [
-        (r"^revin\.affine_weight$", "normalization.gain"),
-        (r"^revin\.affine_bias$", "normalization.bias"),
-        (r"^compute_queries\.", "mixer.q."),
-        (r"^compute_keys\.", "mixer.k."),
-        (r"^compute_values\.", "mixer.v."),
-        (r"^linear_forecaster\.", "head."),
-    ]
+_TABLE = Table(
+    rename("normalization.gain", "revin.affine_weight"),
+    rename("normalization.bias", "revin.affine_bias"),
+    rename("mixer.q.*", "compute_queries.*"),
+    rename("mixer.k.*", "compute_keys.*"),
+    rename("mixer.v.*", "compute_values.*"),
+    rename("head.*", "linear_forecaster.*"),
 )
 KEYS = {"revin.affine_weight", "compute_keys.weight", "linear_forecaster.weight"}
 
@@ -45,9 +43,9 @@ class SAMformerWeights:
             normalization=partial(AffineWindowNorm, variates=variates),
         )
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the tensors."""
-        return {_NAMES(name): value for name, value in checkpoint.state.items()}
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names."""
+        return _TABLE
 
 
 adapter = SAMformerWeights()

@@ -3,34 +3,36 @@
 from functools import partial
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.norms import RMSNorm
 from headway.core.weights.checkpoint import Checkpoint
-from headway.core.weights.renaming import Renaming, join_sections
+from headway.core.weights.table import Table, join, rename, under
 from headway.timeseries.layers.scaled_query import ScaledQueryAttention
 from headway.timeseries.models.timesfm import LEVELS, TimesFM
 
-_LAYER = r"^decoder\.layers\.(\d+)\."
-_BLOCK = r"decoder.blocks.\1."
-_NAMES = Renaming(
-    [
-        (_LAYER + r"self_attn\.scaling$", _BLOCK + "mixer.function.query_norm.scale"),
-        (_LAYER + r"self_attn\.o_proj\.", _BLOCK + "mixer.function.projection."),
-        (_LAYER + r"self_attn\.", _BLOCK + "mixer.function."),
-        (_LAYER + r"input_layernorm\.", _BLOCK + "mixer.norm."),
-        (_LAYER + r"mlp\.gate_proj\.", _BLOCK + "feedforward.function.fc1."),
-        (_LAYER + r"mlp\.down_proj\.", _BLOCK + "feedforward.function.fc2."),
-        (_LAYER + r"mlp\.layer_norm\.", _BLOCK + "feedforward.norm."),
-        (r"^decoder\.freq_emb\.", "kind."),
-        (r"^decoder\.input_ff_layer\.", "embedding."),
-        (r"^horizon_ff_layer\.", "head."),
-        (r"\.input_layer\.", ".fc1."),
-        (r"\.output_layer\.", ".fc2."),
-        (r"\.residual_layer\.", ".skip."),
-    ]
+_RESIDUAL = (
+    rename("fc1.*", "input_layer.*"),
+    rename("fc2.*", "output_layer.*"),
+    rename("skip.*", "residual_layer.*"),
+)
+_TABLE = Table(
+    under(
+        "decoder.blocks.{n}.",
+        "decoder.layers.{n}.",
+        rename("mixer.function.query_norm.scale", "self_attn.scaling"),
+        join("mixer.function.qkv.*", [f"self_attn.{part}_proj.*" for part in "qkv"]),
+        rename("mixer.function.projection.*", "self_attn.o_proj.*"),
+        rename("mixer.norm.*", "input_layernorm.*"),
+        rename("feedforward.function.fc1.*", "mlp.gate_proj.*"),
+        rename("feedforward.function.fc2.*", "mlp.down_proj.*"),
+        rename("feedforward.norm.*", "mlp.layer_norm.*"),
+    ),
+    rename("kind.*", "decoder.freq_emb.*"),
+    under("embedding.", "decoder.input_ff_layer.", *_RESIDUAL),
+    under("head.", "horizon_ff_layer.", *_RESIDUAL),
 )
 
 
@@ -90,11 +92,9 @@ class HuggingFaceTimesFM:
             norm=partial(RMSNorm, eps=float(config.get("rms_norm_eps", 1e-6))),
         )
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the tensors and joins the projections of an attention."""
-        state = {_NAMES(name): value for name, value in checkpoint.state.items()}
-        join_sections(state, "qkv", ("q_proj", "k_proj", "v_proj"))
-        return state
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names."""
+        return _TABLE
 
 
 adapter = HuggingFaceTimesFM()

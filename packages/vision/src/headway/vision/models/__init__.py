@@ -1,5 +1,6 @@
 """Vision models, under timm's names."""
 
+from headway.vision.models.cait import CaiT
 from headway.vision.models.detr import DETR, Detections
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
@@ -12,6 +13,7 @@ from headway.vision.models.vit_distilled import DistilledLogits, DistilledViT
 
 __all__ = [
     "DETR",
+    "CaiT",
     "Detections",
     "DistilledLogits",
     "DistilledViT",

@@ -155,20 +155,24 @@ class ImageClassifier(Module):
         for place, step in enumerate(steps):
             x, layout = step(x, layout)
             if place in wanted:
-                out = self._finished(x) if norm and self.normed(place) else x
+                out = self._normalised(x) if norm and self.normed(place) else x
                 patches = out[:, layout.prefix :]
                 if output_fmt == "NCHW":
                     patches = patches.transpose(1, 2).unflatten(2, layout.grid)
                 taken.append(
                     (patches, out[:, : layout.prefix]) if return_prefix_tokens else patches
                 )
-        return taken if intermediates_only else (self._finished(x), taken)
+        return taken if intermediates_only else (self.finish(x, layout)[0], taken)
 
     def normed(self, place: int) -> bool:
         """Whether the final norm is made for the output of a step, too; it always is for the last one."""
         return place == len(self.steps) - 1
 
-    def _finished(self, x: Tensor) -> Tensor:
+    def finish(self, x: Tensor, layout: Layout | None) -> tuple[Tensor, Layout | None]:
+        """Returns the encoded tokens of what the last step returned."""
+        return self._normalised(x), layout
+
+    def _normalised(self, x: Tensor) -> Tensor:
         norm = self.final_norm
         return norm(x) if norm is not None else x
 
@@ -194,7 +198,10 @@ class ImageClassifier(Module):
         self.num_classes = num_classes
         self.head.reset(num_classes)
         self.init_args["num_classes"] = num_classes
-        self.pretrained_cfg = {**self.pretrained_cfg, "num_classes": num_classes}
+        # The names of the published classes say nothing about new ones.
+        dropped = ("label_names", "label_descriptions")
+        kept = {key: value for key, value in self.pretrained_cfg.items() if key not in dropped}
+        self.pretrained_cfg = {**kept, "num_classes": num_classes}
 
     def _replace_pooling(self, word: str) -> None:
         prefix = getattr(self, "num_prefix_tokens", 0)

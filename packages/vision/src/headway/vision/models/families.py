@@ -2,20 +2,19 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import Tensor
 
+from headway.core.weights.table import Table
 from headway.vision.models.classifier import ImageClassifier
 from headway.vision.models.pretrained_cfg import MEAN_STD
 
-Model = TypeVar("Model", bound=ImageClassifier)
 Row = dict[str, str]
-Rules = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +24,7 @@ class HuggingFace:
     Args:
         model_type: As config.json says; the prefix of the tensors of the base model, too.
         architectures: The published classes that are read.
-        rules: Pairs of a pattern of a name, without the prefix, and ours; all of them in order.
+        table: Names of the tensors, ours beside theirs.
         build: Builds the model, ``(config, num_classes=, activation=, **options)``; ``activation`` is the
             class that ``hidden_act`` names.
         processor: Of the table in ``weights/hugging_face_processor.py``, for a folder without the file.
@@ -35,7 +34,7 @@ class HuggingFace:
 
     model_type: str
     architectures: tuple[str, ...]
-    rules: Rules
+    table: Table
     build: Callable[..., ImageClassifier]
     processor: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -52,24 +51,33 @@ class Family:
             columns ``name``, ``image`` (side in pixels), ``classes``, ``crop_pct`` and ``tag`` (of the
             default pretrained weights, "-" for none), and may have ``mean_std``, ``interpolation`` and
             ``crop_mode``; the others are the family's own.
-        build: Builds the model of a row, ``(row, *, num_classes, channels, image_size, patch_size, dropout,
-            drop_path)``; what is None is as published.
+        make: Makes the model of a row, ``(row, *, image_size, num_classes, channels, patch_size, dropout,
+            drop_path)``.
+        sized: Whether timm's models are built for a size of pictures, ``img_size``.
+        patch: Side of a patch in pixels, where the table has no column of that name.
         tiny: Columns that make a small member of the last row, for tests.
-        timm: Pairs of a pattern of our name of a tensor and timm's; the first one that matches is taken.
-        timm_marks: timm's names of tensors that no other family has all of.
+        timm: Names of the tensors, ours beside timm's.
+        timm_marks: timm's names of tensors that tell the family; of two whose marks a file has, the one with
+            more of them is meant.
         pooled: For timm's words of ``global_pool``, columns that make the head of a row read so.
         seen: Returns the columns that timm's tensors tell, for a file without a config.json.
+        global_pool: How published members read the tokens, in timm's words.
+        told: timm's arguments of this family that the tensors tell.
         hugging_face: How transformers saves it; None where an adapter of its own reads it, or none does.
     """
 
     name: str
     table: str
-    build: Callable[..., ImageClassifier]
+    make: Callable[..., ImageClassifier]
     tiny: Mapping[str, str]
-    timm: Rules
+    timm: Table
     timm_marks: frozenset[str]
+    patch: int = 16
+    sized: bool = True
     pooled: Mapping[str, Row] = field(default_factory=dict)
     seen: Callable[[Mapping[str, Tensor]], Row] | None = None
+    global_pool: str = "avg"
+    told: tuple[str, ...] = ()
     hugging_face: HuggingFace | None = None
 
     def rows(self) -> dict[str, Row]:
@@ -80,17 +88,51 @@ class Family:
         """Returns a row that was not published, of a member small enough to be tried anywhere."""
         return {**list(self.rows().values())[-1], **self.tiny}
 
+    def build(
+        self,
+        row: Row,
+        *,
+        image_size: int | Sequence[int] | None = None,
+        num_classes: int | None = None,
+        channels: int = 3,
+        patch_size: int | None = None,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+        **own: Any,
+    ) -> ImageClassifier:
+        """Builds the model of a row; what is None is as published.
+
+        Args:
+            row: Of the table, or one like it.
+            image_size: Side, or (height, width), in pixels.
+            num_classes: Classes; with 0 the model returns the pooled vector.
+            channels: Channels of a picture.
+            patch_size: Side of a patch in pixels.
+            dropout: Probability of dropping a channel before the classifier.
+            drop_path: Rate of stochastic depth of the last block.
+            own: Further arguments of ``make``.
+        """
+        model = self.make(
+            row,
+            image_size=image_size if image_size is not None else int(row["image"]),
+            num_classes=num_classes if num_classes is not None else int(row["classes"]),
+            channels=channels,
+            patch_size=patch_size or int(row.get("patch", self.patch)),
+            dropout=dropout,
+            drop_path=drop_path,
+            **own,
+        )
+        built = {"input_size": model.pretrained_cfg["input_size"], "num_classes": model.num_classes}
+        model.pretrained_cfg = {**model.pretrained_cfg, **published_cfg(row), **built}
+        return model
+
     def to_timm(self, name: str) -> str:
         """Returns timm's name of one of our parameters.
 
         Raises:
             KeyError: If timm has no such parameter.
         """
-        for pattern, replacement in self.timm:
-            renamed, times = re.subn(pattern, replacement, name)
-            if times:
-                return renamed
-        raise KeyError(name)
+        return self.timm.theirs(name)[0]
 
 
 @cache
@@ -132,15 +174,3 @@ def published_cfg(row: Row, channels: int = 3) -> dict[str, Any]:
         "crop_pct": float(row["crop_pct"]),
         "crop_mode": row.get("crop_mode", "center"),
     }
-
-
-def published(model: Model, row: Row) -> Model:
-    """Writes into a model that was built from a row how the published weights want their pictures."""
-    own = model.pretrained_cfg
-    model.pretrained_cfg = {
-        **own,
-        **published_cfg(row),
-        "input_size": own["input_size"],
-        "num_classes": model.num_classes,
-    }
-    return model

@@ -16,13 +16,13 @@ from headway.core.norms import GlobalLayerNorm, LayerNorm
 from headway.core.resample import OverlappingPatchMerging
 from headway.core.sublayer import Sublayer
 from headway.core.systems import system
+from headway.core.weights.table import Table, pointwise, rename, under
 from headway.vision.models.families import (
     Family,
     HuggingFace,
     Row,
     blocks_of_stages,
     numbers,
-    published,
 )
 from headway.vision.models.pyramid import Pyramid
 
@@ -99,37 +99,24 @@ class PoolFormer(Pyramid):
         )
 
 
-def build_poolformer(
-    row: Row,
-    *,
-    num_classes: int | None = None,
-    channels: int = 3,
-    image_size: int | tuple[int, int] | None = None,
-    patch_size: int | None = None,
-    dropout: float = 0.0,
-    drop_path: float = 0.0,
+def make_poolformer(
+    row: Row, *, channels: int, patch_size: int, dropout: float, **sizes: Any
 ) -> PoolFormer:
-    """Builds the model of a row; what is None is as published.
-
-    As in timm, which normalises behind the pooling and not before it as the paper's code does.
-    """
-    model = PoolFormer(
-        image_size=image_size if image_size is not None else int(row["image"]),
-        num_classes=num_classes if num_classes is not None else int(row["classes"]),
+    """Makes the model of a row; as in timm it normalises behind the pooling, not before it."""
+    return PoolFormer(
         dims=numbers(row["dims"]),
         depths=numbers(row["depths"]),
-        embedding=partial(OverlappingPatchEmbedding, patch=patch_size or 4, channels=channels),
+        embedding=partial(OverlappingPatchEmbedding, patch=patch_size, channels=channels),
         final_norm=False,
         layer_scale=float(row["layer_scale"]),
-        drop_path=drop_path,
         head=partial(
             ClassificationHead,
             pooling=AveragePooling,
             norm=partial(LayerNorm, eps=1e-6),
             dropout=dropout,
         ),
+        **sizes,
     )
-    return published(model, row)
 
 
 def _seen(state: Mapping[str, Tensor]) -> Row:
@@ -185,43 +172,52 @@ def _of_transformers(
     )
 
 
-_OURS = r"stages.\1.blocks.\2."
 POOLFORMER = Family(
     name="PoolFormer",
     table="poolformer.tsv",
-    build=build_poolformer,
+    make=make_poolformer,
+    patch=4,
+    sized=False,
     tiny={"image": "32", "dims": "8,16", "depths": "1,1"},
-    timm=(
-        (r"^embedding\.", "stem.conv."),
-        (r"^stages\.(\d+)\.downsample\.projection\.", r"stages.\1.downsample.conv."),
-        (r"^(stages\.\d+\.blocks\.\d+)\.mixer\.norm\.", r"\1.norm1."),
-        (r"^(stages\.\d+\.blocks\.\d+)\.feedforward\.norm\.", r"\1.norm2."),
-        (r"^(stages\.\d+\.blocks\.\d+)\.mixer\.scale\.gamma$", r"\1.layer_scale1.scale"),
-        (r"^(stages\.\d+\.blocks\.\d+)\.feedforward\.scale\.gamma$", r"\1.layer_scale2.scale"),
-        (r"^(stages\.\d+\.blocks\.\d+)\.feedforward\.function\.", r"\1.mlp."),
-        (r"^head\.norm\.", "head.norm."),
-        (r"^head\.classifier\.", "head.fc."),
+    timm=Table(
+        rename("embedding.*", "stem.conv.*"),
+        rename("stages.{s}.downsample.projection.*", "stages.{s}.downsample.conv.*"),
+        under(
+            "stages.{s}.blocks.{b}.",
+            "stages.{s}.blocks.{b}.",
+            rename("mixer.norm.*", "norm1.*"),
+            rename("feedforward.norm.*", "norm2.*"),
+            rename("mixer.scale.gamma", "layer_scale1.scale"),
+            rename("feedforward.scale.gamma", "layer_scale2.scale"),
+            rename("feedforward.function.*", "mlp.*", form=pointwise(2)),
+        ),
+        rename("head.norm.*", "head.norm.*"),
+        rename("head.classifier.*", "head.fc.*"),
     ),
     timm_marks=frozenset({"stem.conv.weight", "stages.0.blocks.0.layer_scale1.scale"}),
     seen=_seen,
     hugging_face=HuggingFace(
         model_type="poolformer",
         architectures=("PoolFormerForImageClassification",),
-        rules=(
-            (r"^encoder\.patch_embeddings\.0\.projection\.", "embedding."),
-            (
-                r"^encoder\.patch_embeddings\.(\d+)\.projection\.",
-                r"stages.\1.downsample.projection.",
+        table=Table(
+            rename("embedding.*", "poolformer.encoder.patch_embeddings.0.projection.*"),
+            under(
+                "stages.{s}.",
+                "poolformer.encoder.",
+                rename("downsample.projection.*", "patch_embeddings.{s}.projection.*"),
+                rename("blocks.{b}.mixer.norm.*", "block.{s}.{b}.before_norm.*"),
+                rename("blocks.{b}.feedforward.norm.*", "block.{s}.{b}.after_norm.*"),
+                rename("blocks.{b}.mixer.scale.gamma", "block.{s}.{b}.layer_scale_1"),
+                rename("blocks.{b}.feedforward.scale.gamma", "block.{s}.{b}.layer_scale_2"),
+                rename(
+                    "blocks.{b}.feedforward.function.fc{k}.*",
+                    "block.{s}.{b}.output.conv{k}.*",
+                    form=pointwise(2),
+                ),
             ),
-            (r"^encoder\.block\.(\d+)\.(\d+)\.before_norm\.", _OURS + "mixer.norm."),
-            (r"^encoder\.block\.(\d+)\.(\d+)\.after_norm\.", _OURS + "feedforward.norm."),
-            (r"^encoder\.block\.(\d+)\.(\d+)\.layer_scale_1$", _OURS + "mixer.scale.gamma"),
-            (r"^encoder\.block\.(\d+)\.(\d+)\.layer_scale_2$", _OURS + "feedforward.scale.gamma"),
-            (
-                r"^encoder\.block\.(\d+)\.(\d+)\.output\.conv(\d)\.",
-                _OURS + r"feedforward.function.fc\3.",
-            ),
-            (r"^classifier\.", "head.classifier."),
+            rename("norm.*", "norm.*"),
+            rename("head.classifier.*", "classifier.*"),
+            prefix="poolformer.",
         ),
         build=_of_transformers,
         processor="PoolFormer",

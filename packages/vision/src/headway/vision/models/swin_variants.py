@@ -13,27 +13,39 @@ from headway.core.heads import AveragePooling, ClassificationHead
 from headway.core.mixers import WindowAttention
 from headway.core.norms import LayerNorm
 from headway.core.resample import PatchMerging
-from headway.vision.models.families import Family, Row, blocks_of_stages, numbers, published
+from headway.core.weights.table import Table, drop, rename, under
+from headway.vision.models.classifier import sides
+from headway.vision.models.families import Family, Row, blocks_of_stages, numbers
 from headway.vision.models.swin import Swin
 
-# Ours -> timm's. The order matters: the first pattern that matches is taken.
-TIMM = (
-    (r"^embedding\.norm\.", "patch_embed.norm."),
-    (r"^embedding\.", "patch_embed.proj."),
-    (r"^stages\.(\d+)\.downsample\.projection\.", r"layers.\1.downsample.reduction."),
-    (r"^stages\.(\d+)\.downsample\.norm\.", r"layers.\1.downsample.norm."),
-    (r"^stages\.(\d+)\.(blocks\.\d+)\.mixer\.norm\.", r"layers.\1.\2.norm1."),
-    (r"^stages\.(\d+)\.(blocks\.\d+)\.feedforward\.norm\.", r"layers.\1.\2.norm2."),
-    (
-        r"^stages\.(\d+)\.(blocks\.\d+)\.mixer\.function\.position\.table$",
-        r"layers.\1.\2.attn.relative_position_bias_table",
-    ),
-    (r"^stages\.(\d+)\.(blocks\.\d+)\.mixer\.function\.qkv\.", r"layers.\1.\2.attn.qkv."),
-    (r"^stages\.(\d+)\.(blocks\.\d+)\.mixer\.function\.projection\.", r"layers.\1.\2.attn.proj."),
-    (r"^stages\.(\d+)\.(blocks\.\d+)\.feedforward\.function\.", r"layers.\1.\2.mlp."),
-    (r"^norm\.", "norm."),
-    (r"^head\.classifier\.", "head.fc."),
-)
+
+def _table(downsample: str) -> Table:
+    """Returns timm's names; where a merging stands is another place in official files."""
+    return Table(
+        rename("embedding.norm.*", "patch_embed.norm.*"),
+        rename("embedding.*", "patch_embed.proj.*"),
+        rename("stages.{s+1}.downsample.projection.*", f"{downsample}.reduction.*"),
+        rename("stages.{s+1}.downsample.norm.*", f"{downsample}.norm.*"),
+        under(
+            "stages.{s}.blocks.{b}.",
+            "layers.{s}.blocks.{b}.",
+            rename("mixer.norm.*", "norm1.*"),
+            rename("feedforward.norm.*", "norm2.*"),
+            rename("mixer.function.position.table", "attn.relative_position_bias_table"),
+            rename("mixer.function.qkv.*", "attn.qkv.*"),
+            rename("mixer.function.projection.*", "attn.proj.*"),
+            rename("feedforward.function.*", "mlp.*"),
+        ),
+        rename("norm.*", "norm.*"),
+        rename("head.classifier.*", "head.fc.*", "head.*"),
+        # Buffers of official files, which follow from the sizes.
+        drop("*relative_position_index", "*attn_mask"),
+    )
+
+
+TIMM = _table("layers.{s+1}.downsample")
+# There a stage ends with the merging that leads to the next one.
+OFFICIAL = _table("layers.{s}.downsample")
 TABLE = "layers.{}.blocks.0.attn.relative_position_bias_table"
 
 
@@ -57,48 +69,42 @@ def window_mixers(
     return mixers
 
 
-def build_swin(
+def make_swin(
     row: Row,
     *,
-    num_classes: int | None = None,
-    channels: int = 3,
-    image_size: int | tuple[int, int] | None = None,
-    patch_size: int | None = None,
+    image_size: int | Sequence[int],
+    channels: int,
+    patch_size: int,
+    dropout: float,
     windows: Sequence[Sequence[int]] | None = None,
-    dropout: float = 0.0,
-    drop_path: float = 0.0,
+    **sizes: Any,
 ) -> Swin:
-    """Builds the model of a row; what is None is as published.
+    """Makes the model of a row.
 
     As in timm, a window larger than the map of its stage at ``image_size`` is made as small as the map.
     """
-    size = image_size if image_size is not None else int(row["image"])
-    sides = (size, size) if isinstance(size, int) else size
-    patch = patch_size or 4
     depths = numbers(row["depths"])
     if windows is None:
         windows = []
-        grid = [-(-side // patch) for side in sides]
+        grid = [-(-side // patch_size) for side in sides(image_size)]
         for window in numbers(row["windows"]):
             windows.append([min(window, side) for side in grid])
             grid = [-(-side // 2) for side in grid]
     norm = partial(LayerNorm, eps=1e-5)
-    model = Swin(
-        image_size=size,
-        num_classes=num_classes if num_classes is not None else int(row["classes"]),
+    return Swin(
+        image_size=image_size,
         dim=int(row["dim"]),
         depths=depths,
         heads=numbers(row["heads"]),
         embedding=partial(
-            PatchEmbedding, patch=patch, channels=channels, norm=norm, remainder="pad"
+            PatchEmbedding, patch=patch_size, channels=channels, norm=norm, remainder="pad"
         ),
         mixer=window_mixers(windows, depths, pad="after"),
         norm=norm,
         resampler=partial(PatchMerging, norm=norm),
-        drop_path=drop_path,
         head=partial(ClassificationHead, pooling=AveragePooling, dropout=dropout),
+        **sizes,
     )
-    return published(model, row)
 
 
 def _seen(state: Mapping[str, Tensor]) -> Row:
@@ -118,9 +124,11 @@ def _seen(state: Mapping[str, Tensor]) -> Row:
 SWIN = Family(
     name="Swin",
     table="swin_variants.tsv",
-    build=build_swin,
+    make=make_swin,
+    patch=4,
     tiny={"image": "32", "dim": "12", "depths": "1,1", "heads": "2,4", "windows": "7,7"},
     timm=TIMM,
     timm_marks=frozenset({"patch_embed.proj.weight", TABLE.format(0)}),
     seen=_seen,
+    told=("window_size",),  # its tables tell
 )

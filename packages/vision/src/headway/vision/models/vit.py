@@ -52,7 +52,7 @@ class ViT(ImageClassifier):
         block: Builds a block, ``(dim, heads, ...)``.
         final_norm: Whether a norm ends the encoder.
         layer_scale: Where a learned scale of each branch starts; none if None.
-        drop_path: Rate of stochastic depth of the last block.
+        drop_path: Rate of stochastic depth of the last block, to which it rises linearly from 0; or of each.
         head: Builds the head, ``(dim, num_classes)``.
 
     Shape:
@@ -78,7 +78,7 @@ class ViT(ImageClassifier):
         block: BlockFactory = PreNormBlock,
         final_norm: bool = True,
         layer_scale: float | None = None,
-        drop_path: float = 0.0,
+        drop_path: float | Sequence[float] = 0.0,
         head: Callable[[int, int], ClassificationHead] = ClassificationHead,
     ) -> None:
         super().__init__(image_size, num_classes, dim=dim, embedding=embedding)

@@ -15,8 +15,9 @@ from headway.core.feedforward import GELU, GLU, MLP, QuickGELU
 from headway.core.heads import AttentionPooling, AveragePooling, ClassificationHead, TokenPooling
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm, RMSNorm
+from headway.core.weights.table import Table, drop, join, rename, under
 from headway.vision.layers import ImageTokens
-from headway.vision.models.families import Family, Row, published
+from headway.vision.models.families import Family, Row
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledViT
 
@@ -31,48 +32,45 @@ POOLINGS = {"token": TokenPooling, "average": AveragePooling, "attention": Atten
 BLOCKS = {"pre": PreNormBlock, "residual-post": ResidualPostNormBlock}
 
 
-# Ours -> timm's. The order matters: the first pattern that matches is taken.
-TIMM = (
-    (r"^embedding\.norm\.", "patch_embed.norm."),
-    (r"^embedding\.", "patch_embed.proj."),
-    (r"^tokens\.class_token$", "cls_token"),
-    (r"^tokens\.distillation_token$", "dist_token"),
-    (r"^tokens\.registers$", "reg_token"),
-    (r"^tokens\.position\.table$", "pos_embed"),
-    (r"^tokens\.norm\.", "norm_pre."),
-    (r"^encoder\.norm\.", "norm."),
-    (r"^encoder\.blocks\.(\d+)\.mixer\.norm\.", r"blocks.\1.norm1."),
-    (r"^encoder\.blocks\.(\d+)\.feedforward\.norm\.", r"blocks.\1.norm2."),
-    (r"^encoder\.blocks\.(\d+)\.mixer\.scale\.", r"blocks.\1.ls1."),
-    (r"^encoder\.blocks\.(\d+)\.feedforward\.scale\.", r"blocks.\1.ls2."),
-    (r"^encoder\.blocks\.(\d+)\.mixer\.function\.qkv\.", r"blocks.\1.attn.qkv."),
-    (r"^encoder\.blocks\.(\d+)\.mixer\.function\.projection\.", r"blocks.\1.attn.proj."),
-    (r"^encoder\.blocks\.(\d+)\.mixer\.function\.query_norm\.", r"blocks.\1.attn.q_norm."),
-    (r"^encoder\.blocks\.(\d+)\.mixer\.function\.key_norm\.", r"blocks.\1.attn.k_norm."),
-    (r"^encoder\.blocks\.(\d+)\.feedforward\.function\.", r"blocks.\1.mlp."),
-    (r"^head\.pooling\.query$", "attn_pool.latent"),
-    (r"^head\.pooling\.attention\.q\.", "attn_pool.q."),
-    (r"^head\.pooling\.attention\.kv\.", "attn_pool.kv."),
-    (r"^head\.pooling\.attention\.projection\.", "attn_pool.proj."),
-    (r"^head\.pooling\.norm\.", "attn_pool.norm."),
-    (r"^head\.pooling\.feedforward\.", "attn_pool.mlp."),
-    (r"^head\.norm\.", "fc_norm."),
-    (r"^head\.classifier\.", "head."),
-    (r"^distillation_classifier\.", "head_dist."),
+TIMM = Table(
+    rename("embedding.norm.*", "patch_embed.norm.*"),
+    rename("embedding.*", "patch_embed.proj.*"),
+    rename("tokens.class_token", "cls_token"),
+    rename("tokens.distillation_token", "dist_token"),
+    rename("tokens.registers", "reg_token"),
+    rename("tokens.position.table", "pos_embed"),
+    rename("tokens.norm.*", "norm_pre.*"),
+    rename("encoder.norm.*", "norm.*"),
+    under(
+        "encoder.blocks.{n}.",
+        "blocks.{n}.",
+        rename("mixer.norm.*", "norm1.*"),
+        rename("feedforward.norm.*", "norm2.*"),
+        rename("mixer.scale.*", "ls1.*"),
+        rename("feedforward.scale.*", "ls2.*"),
+        rename("mixer.function.qkv.*", "attn.qkv.*"),
+        rename("mixer.function.projection.*", "attn.proj.*"),
+        rename("mixer.function.query_norm.*", "attn.q_norm.*"),
+        rename("mixer.function.key_norm.*", "attn.k_norm.*"),
+        # Some gated ones are kept in two pieces.
+        join("feedforward.function.fc1.*", ["mlp.fc1.*"], ["mlp.fc1_g.*", "mlp.fc1_x.*"]),
+        rename("feedforward.function.*", "mlp.*"),
+    ),
+    rename("head.pooling.query", "attn_pool.latent"),
+    rename("head.pooling.attention.q.*", "attn_pool.q.*"),
+    rename("head.pooling.attention.kv.*", "attn_pool.kv.*"),
+    rename("head.pooling.attention.projection.*", "attn_pool.proj.*"),
+    rename("head.pooling.norm.*", "attn_pool.norm.*"),
+    rename("head.pooling.feedforward.*", "attn_pool.mlp.*"),
+    rename("head.norm.*", "fc_norm.*"),
+    rename("head.classifier.*", "head.*"),
+    rename("distillation_classifier.*", "head_dist.*"),
+    drop("mask_token"),
 )
 
 
-def build_vit(
-    row: Row,
-    *,
-    num_classes: int | None = None,
-    channels: int = 3,
-    image_size: int | tuple[int, int] | None = None,
-    patch_size: int | None = None,
-    dropout: float = 0.0,
-    drop_path: float = 0.0,
-) -> ViT:
-    """Builds the model of a row; what is None is as published."""
+def make_vit(row: Row, *, channels: int, patch_size: int, dropout: float, **sizes: Any) -> ViT:
+    """Makes the model of a row."""
     kind, eps = row["norm"].split("_")
     norm = partial(NORMS[kind], eps=float(eps))
     bias = row["out_bias"] == "1"
@@ -88,14 +86,13 @@ def build_vit(
         norm=norm if row["pre_norm"] == "tokens" else None,
     )
     shared: dict[str, Any] = {
-        "image_size": image_size if image_size is not None else int(row["image"]),
-        "num_classes": num_classes if num_classes is not None else int(row["classes"]),
+        **sizes,
         "dim": int(row["dim"]),
         "depth": int(row["depth"]),
         "heads": int(row["heads"]),
         "embedding": partial(
             PatchEmbedding,
-            patch=patch_size or int(row["patch"]),
+            patch=patch_size,
             channels=channels,
             # A norm of all tokens makes the bias of the patches superfluous (CLIP).
             bias=row["pre_norm"] != "tokens",
@@ -109,29 +106,26 @@ def build_vit(
         "block": BLOCKS[row["block"]],
         "final_norm": row["final_norm"] == "1",
         "layer_scale": None if row["layer_scale"] == "-" else float(row["layer_scale"]),
-        "drop_path": drop_path,
     }
     if "distillation" in row["prefix"]:
-        model: ViT = DistilledViT(**shared)
-    else:
-        name, _, prefix = row["pooling"].partition("+")
-        options: dict[str, Any] = {} if name == "token" else {"include_prefix": bool(prefix)}
-        if name == "attention":
-            options.update(heads=int(row["heads"]), norm=norm, feedforward=feedforward)
-        head = partial(
-            ClassificationHead,
-            pooling=partial(POOLINGS[name], **options),
-            norm=norm if row["pool_norm"] == "1" else None,
-            dropout=dropout,
-        )
-        model = ViT(**shared, head=head)
-    return published(model, row)
+        return DistilledViT(**shared)
+    name, _, prefix = row["pooling"].partition("+")
+    options: dict[str, Any] = {} if name == "token" else {"include_prefix": bool(prefix)}
+    if name == "attention":
+        options.update(heads=int(row["heads"]), norm=norm, feedforward=feedforward)
+    head = partial(
+        ClassificationHead,
+        pooling=partial(POOLINGS[name], **options),
+        norm=norm if row["pool_norm"] == "1" else None,
+        dropout=dropout,
+    )
+    return ViT(**shared, head=head)
 
 
 VIT = Family(
     name="ViT/DeiT/DINOv2",
     table="vit_variants.tsv",
-    build=build_vit,
+    make=make_vit,
     tiny={"image": "32", "patch": "8", "dim": "24", "depth": "1", "heads": "3", "hidden": "48"},
     # An average is normalised behind the pooling.
     pooled={
@@ -139,5 +133,6 @@ VIT = Family(
         "token": {"pooling": "token", "pool_norm": "0", "final_norm": "1"},
     },
     timm=TIMM,
+    global_pool="token",
     timm_marks=frozenset({"patch_embed.proj.weight", "blocks.0.attn.qkv.weight"}),
 )

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from headway.core.embeddings import PatchEmbedding
 from headway.core.errors import UserError
@@ -14,11 +15,12 @@ from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.positions import LearnedPosition
 from headway.core.weights.checkpoint import Checkpoint
-from headway.core.weights.renaming import Renaming, join_sections
+from headway.core.weights.noted_config import with_changes
+from headway.core.weights.table import Table, combine, drop, join, rename, under
 from headway.vision.layers import ImageTokens
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledViT
-from headway.vision.weights.hugging_face_processor import picture_cfg
+from headway.vision.weights.hugging_face_processor import FILE, picture_cfg, processor_config
 
 TYPES = ("vit", "deit", "dinov2", "dinov2_with_registers")
 ACTIVATIONS: dict[str, Any] = {
@@ -29,46 +31,50 @@ ACTIVATIONS: dict[str, Any] = {
     "relu": nn.ReLU,
     "silu": nn.SiLU,
 }
-# Theirs, after the prefix of the base model -> ours. Both generations of names.
-_RULES = [
-    (r"^embeddings\.cls_token$", "tokens.class_token"),
-    (r"^embeddings\.distillation_token$", "tokens.distillation_token"),
-    (r"^embeddings\.register_tokens$", "tokens.registers"),
-    (r"^embeddings\.position_embeddings$", "tokens.position.table"),
-    (r"^embeddings\.patch_embeddings\.projection\.", "embedding."),
-    (r"^layernorm\.", "encoder.norm."),
-    (r"^layers\.", "encoder.layer."),
-    (r"^encoder\.layer\.(\d+)\.(?:layernorm_before|norm1)\.", r"encoder.blocks.\1.mixer.norm."),
-    (
-        r"^encoder\.layer\.(\d+)\.(?:layernorm_after|norm2)\.",
-        r"encoder.blocks.\1.feedforward.norm.",
+_BLOCK = (
+    rename("mixer.norm.*", "layernorm_before.*", "norm1.*"),
+    rename("feedforward.norm.*", "layernorm_after.*", "norm2.*"),
+    rename("mixer.scale.gamma", "layer_scale1.lambda1"),
+    rename("feedforward.scale.gamma", "layer_scale2.lambda1"),
+    join(
+        "mixer.function.qkv.*",
+        [f"attention.attention.{part}.*" for part in ("query", "key", "value")],
+        [f"attention.{part}_proj.*" for part in "qkv"],
     ),
-    (r"^encoder\.layer\.(\d+)\.layer_scale1\.lambda1$", r"encoder.blocks.\1.mixer.scale.gamma"),
-    (
-        r"^encoder\.layer\.(\d+)\.layer_scale2\.lambda1$",
-        r"encoder.blocks.\1.feedforward.scale.gamma",
+    rename("mixer.function.projection.*", "attention.output.dense.*", "attention.o_proj.*"),
+    join(
+        "feedforward.function.fc1.*",
+        ["intermediate.dense.*"],
+        ["mlp.fc1.*"],
+        ["mlp.weights_in.*"],
+        ["mlp.gate_proj.*", "mlp.up_proj.*"],
     ),
-    (
-        r"^encoder\.layer\.(\d+)\.attention\.(?:attention\.(query|key|value)|([qkv])_proj)\.",
-        r"encoder.blocks.\1.mixer.function.\2\3.",
+    rename(
+        "feedforward.function.fc2.*",
+        "output.dense.*",
+        "mlp.fc2.*",
+        "mlp.weights_out.*",
+        "mlp.down_proj.*",
     ),
-    (
-        r"^encoder\.layer\.(\d+)\.attention\.(?:output\.dense|o_proj)\.",
-        r"encoder.blocks.\1.mixer.function.projection.",
-    ),
-    (
-        r"^encoder\.layer\.(\d+)\.(?:intermediate\.dense|mlp\.fc1|mlp\.weights_in)\.",
-        r"encoder.blocks.\1.feedforward.function.fc1.",
-    ),
-    (
-        r"^encoder\.layer\.(\d+)\.(?:output\.dense|mlp\.fc2|mlp\.weights_out|mlp\.down_proj)\.",
-        r"encoder.blocks.\1.feedforward.function.fc2.",
-    ),
-    (r"^encoder\.layer\.(\d+)\.mlp\.gate_proj\.", r"encoder.blocks.\1.feedforward.function.gate."),
-    (r"^encoder\.layer\.(\d+)\.mlp\.up_proj\.", r"encoder.blocks.\1.feedforward.function.value."),
-    (r"^(?:cls_)?classifier\.", "head.classifier."),
-]
-_NAMES = Renaming(_RULES)
+)
+_REST = (
+    rename("tokens.class_token", "embeddings.cls_token"),
+    rename("tokens.distillation_token", "embeddings.distillation_token"),
+    rename("tokens.registers", "embeddings.register_tokens"),
+    rename("tokens.position.table", "embeddings.position_embeddings"),
+    rename("embedding.*", "embeddings.patch_embeddings.projection.*"),
+    rename("encoder.norm.*", "layernorm.*"),
+    *under("encoder.blocks.{n}.", ("encoder.layer.{n}.", "layers.{n}."), *_BLOCK),
+    # Parts of the base model that no classifier reads.
+    drop("embeddings.mask_token", "pooler.dense.*"),
+)
+# Registers have no positions there: that of the class token is folded into it.
+_FOLDED = combine(
+    ["tokens.class_token", "tokens.position.table"],
+    ["embeddings.cls_token", "embeddings.position_embeddings"],
+    read=lambda token, table: (token + table[:, :1], table[:, 1:]),
+    write=lambda token, table: (token, torch.cat([torch.zeros_like(table[:, :1]), table], dim=1)),
+)
 # Parts of configurations that no classifier reads: pooler, masked pictures, backbones of other models.
 UNUSED = (
     "encoder_stride",
@@ -80,8 +86,6 @@ UNUSED = (
     "out_features",
     "out_indices",
 )
-# Parts of the base model that no classifier reads.
-IGNORED = ("embeddings.mask_token", "pooler.dense.weight", "pooler.dense.bias")
 
 
 class HuggingFaceViT:
@@ -129,7 +133,7 @@ class HuggingFaceViT:
                 ImageTokens,
                 distillation_token=config["model_type"] == "deit",
                 registers=config.get("num_register_tokens", 0),
-                # Registers have no positions there: that of the class token is folded into it.
+                # Registers have no positions there, and that of the class token is folded into it.
                 position_on_prefix="register" not in config["model_type"],
                 # Only the models with registers smooth what they shrink there.
                 position=partial(LearnedPosition, antialias="register" in config["model_type"]),
@@ -150,29 +154,21 @@ class HuggingFaceViT:
         name_classes(model, config)
         return model
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the tensors and joins queries, keys and values."""
+    def files(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, dict[str, Any]]:
+        """Returns the JSON files of a changed model."""
+        return changed_files(checkpoint, model)
+
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names, of both generations."""
         config = checkpoint.config or {}
         prefix = f"{config['model_type']}."
-        converted: dict[str, Tensor] = {}
-        for name, value in checkpoint.state.items():
-            inner = name.removeprefix(prefix)
-            if inner not in IGNORED:
-                converted[_rename(inner)] = value
-        for joined, parts in (("qkv", ("q", "k", "v")), ("fc1", ("gate", "value"))):
-            join_sections(converted, joined, parts)
-        if config.get("num_register_tokens", 0) and "tokens.position.table" in converted:
-            table = converted["tokens.position.table"]
-            converted["tokens.class_token"] = converted["tokens.class_token"] + table[:, :1]
-            converted["tokens.position.table"] = table[:, 1:]
-        return converted
-
-
-def _rename(name: str) -> str:
-    name = _NAMES(name)
-    for theirs, ours in ((".query.", ".q."), (".key.", ".k.")):
-        name = name.replace(f"function{theirs}", f"function{ours}")
-    return name.replace("mixer.function.value.", "mixer.function.v.")
+        folded = [_FOLDED] if config.get("num_register_tokens", 0) else []
+        return Table(
+            under("", prefix, *folded, *_REST),
+            rename("head.classifier.*", "classifier.*", "cls_classifier.*"),
+            rename("distillation_classifier.*", "distillation_classifier.*"),
+            prefix=prefix,
+        )
 
 
 def count_classes(checkpoint: Checkpoint) -> int:
@@ -202,6 +198,37 @@ def name_classes(model: Any, config: Mapping[str, Any]) -> None:
     if len(names) == model.num_classes:
         labels = [names[str(place)] for place in range(model.num_classes)]
         model.pretrained_cfg["label_names"] = labels
+
+
+def changed_files(
+    checkpoint: Checkpoint, model: Any, *, published: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Returns the JSON files of a folder of transformers with what a changed classifier says otherwise.
+
+    Args:
+        checkpoint: The published one.
+        model: The classifier.
+        published: As in ``picture_cfg``.
+    """
+    cfg = model.pretrained_cfg
+    channels, *sides = cfg["input_size"]
+    size = sides[0] if sides[0] == sides[1] else sides
+    sizes = {"image_size": (size, 224), "num_channels": (channels, 3)}
+    config = with_changes(checkpoint.config, sizes)
+    names = cfg.get("label_names") or [f"LABEL_{place}" for place in range(model.num_classes)]
+    known = list((config.get("id2label") or {}).values())
+    if model.num_classes and (len(known) != len(names) or cfg.get("label_names", known) != known):
+        config["id2label"] = {str(place): name for place, name in enumerate(names)}
+        config["label2id"] = {name: place for place, name in enumerate(names)}
+    usual = picture_cfg(
+        checkpoint.folder,
+        config["model_type"],
+        model_size=(checkpoint.config or {}).get("image_size", 224),
+        published=published,
+    )
+    now = {**{key: cfg.get(key) for key in usual}, "size": tuple(sides)}
+    files = {"config.json": config}
+    return files if now == usual else {**files, FILE: processor_config(now)}
 
 
 def _feedforward(config: dict[str, Any]) -> Any:

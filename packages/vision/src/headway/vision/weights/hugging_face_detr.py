@@ -11,37 +11,63 @@ from headway.core.feedforward import MLP
 from headway.core.mixers import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
-from headway.core.weights.renaming import Renaming, join_sections
+from headway.core.weights.table import Rule, Table, drop, join, rename, under
 from headway.vision.layers import ResNet
 from headway.vision.models.detr import DETR
 from headway.vision.models.pretrained_cfg import MEAN_STD
 from headway.vision.weights.hugging_face import ACTIVATIONS
 
-_BLOCK = r"^(encoder|decoder)\.layers\.(\d+)\."
-_OURS = r"\1.blocks.\2."
-# Theirs -> ours. Both generations of names; the backbone has those of timm or of their own ResNet.
-_RENAMING = Renaming(
-    [
-        (r"^model\.", ""),
-        (r"^backbone\.(?:conv_encoder\.)?model\.(?:_backbone\.)?", "backbone."),
-        (r"^backbone\.embedder\.embedder\.convolution\.", "backbone.conv1."),
-        (r"^backbone\.embedder\.embedder\.normalization\.", "backbone.bn1."),
-        (r"^query_position_embeddings\.weight$", "queries"),
-        (r"^input_projection\.", "projection."),
-        (r"^class_labels_classifier\.", "class_head."),
-        (r"^bbox_predictor\.", "box_head."),
-        (r"^decoder\.layernorm\.", "decoder.norm."),
-        (_BLOCK + r"self_attn\.([qkv])_proj\.", _OURS + r"mixer.function.\3."),
-        (_BLOCK + r"self_attn\.(?:out|o)_proj\.", _OURS + "mixer.function.projection."),
-        (_BLOCK + r"encoder_attn\.([qkv])_proj\.", _OURS + r"cross.function.\3."),
-        (_BLOCK + r"encoder_attn\.(?:out|o)_proj\.", _OURS + "cross.function.projection."),
-        (_BLOCK + r"self_attn_layer_norm\.", _OURS + "mixer.norm."),
-        (_BLOCK + r"encoder_attn_layer_norm\.", _OURS + "cross.norm."),
-        (_BLOCK + r"final_layer_norm\.", _OURS + "feedforward.norm."),
-        (_BLOCK + r"(?:mlp\.)?(fc[12])\.", _OURS + r"feedforward.function.\3."),
-    ]
+
+def _block(side: str) -> list[Rule]:
+    """Returns the rules of a block of the encoder or decoder."""
+    return under(
+        f"{side}.blocks.{{n}}.",
+        f"model.{side}.layers.{{n}}.",
+        # Queries and keys of cross-attention read different tokens and stay apart.
+        join("mixer.function.qk.*", ["self_attn.q_proj.*", "self_attn.k_proj.*"]),
+        rename("mixer.function.v.*", "self_attn.v_proj.*"),
+        rename("mixer.function.projection.*", "self_attn.out_proj.*", "self_attn.o_proj.*"),
+        *(rename(f"cross.function.{part}.*", f"encoder_attn.{part}_proj.*") for part in "qkv"),
+        rename("cross.function.projection.*", "encoder_attn.out_proj.*", "encoder_attn.o_proj.*"),
+        rename("mixer.norm.*", "self_attn_layer_norm.*"),
+        rename("cross.norm.*", "encoder_attn_layer_norm.*"),
+        rename("feedforward.norm.*", "final_layer_norm.*"),
+        rename("feedforward.function.fc{k}.*", "fc{k}.*", "mlp.fc{k}.*"),
+    )
+
+
+_MODELS = [
+    f"model.backbone.{inner}model.{last}"
+    for inner in ("conv_encoder.", "")
+    for last in ("", "_backbone.")
+]
+# Both generations of names; the backbone has those of timm or of their own ResNet.
+_TABLE = Table(
+    drop("*num_batches_tracked"),
+    under(
+        "backbone.",
+        _MODELS,
+        rename("conv1.*", "embedder.embedder.convolution.*"),
+        rename("bn1.*", "embedder.embedder.normalization.*"),
+    ),
+    under(
+        "backbone.layer{s+1}.{b}.",
+        [f"{model}encoder.stages.{{s}}.layers.{{b}}." for model in _MODELS],
+        rename("downsample.0.*", "shortcut.convolution.*"),
+        rename("downsample.1.*", "shortcut.normalization.*"),
+        rename("conv{c+1}.*", "layer.{c}.convolution.*"),
+        rename("bn{c+1}.*", "layer.{c}.normalization.*"),
+    ),
+    under("backbone.", _MODELS, rename("*", "*")),
+    rename("queries", "model.query_position_embeddings.weight"),
+    rename("projection.*", "model.input_projection.*"),
+    rename("class_head.*", "class_labels_classifier.*"),
+    rename("box_head.*", "bbox_predictor.*"),
+    rename("decoder.norm.*", "model.decoder.layernorm.*"),
+    _block("encoder"),
+    _block("decoder"),
+    prefix="model.",
 )
-_STAGE = re.compile(r"^backbone\.encoder\.stages\.(\d+)\.layers\.(\d+)\.(layer\.(\d)|shortcut)\.")
 
 
 class HuggingFaceDETR:
@@ -76,7 +102,7 @@ class HuggingFaceDETR:
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
         """Builds the model that config.json describes; the backbone as its tensors are."""
         config = checkpoint.config or {}
-        state = renamed(checkpoint.state)
+        state = _TABLE.to_ours(checkpoint.state)
         _check(checkpoint.source, config)
         dropout = float(config.get("dropout", 0.1))
         attention: dict[str, Any] = {
@@ -114,35 +140,9 @@ class HuggingFaceDETR:
                 model.pretrained_cfg["category_ids"] = list(range(classes))
         return model
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the tensors and joins queries and keys of self-attention."""
-        state = renamed(checkpoint.state)
-        # Queries and keys of cross-attention read different tokens and stay apart.
-        own = {name: state.pop(name) for name in list(state) if ".mixer.function." in name}
-        join_sections(own, "qk", ("q", "k"))
-        return state | own
-
-
-def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the tensors under our names, queries and keys still apart."""
-    found = {}
-    for name, value in state.items():
-        name = _RENAMING(name)
-        if match := _STAGE.match(name):
-            name = _of_stage(match, name[match.end() :])
-        if not name.endswith("num_batches_tracked"):
-            found[name] = value
-    return found
-
-
-def _of_stage(match: re.Match[str], rest: str) -> str:
-    """Returns the name of a tensor of their own ResNet."""
-    convolution = rest.startswith("convolution.")
-    kind = rest.partition(".")[2]
-    block = f"backbone.layer{int(match.group(1)) + 1}.{match.group(2)}"
-    if match.group(3) == "shortcut":
-        return f"{block}.downsample.{0 if convolution else 1}.{kind}"
-    return f"{block}.{'conv' if convolution else 'bn'}{int(match.group(4)) + 1}.{kind}"
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names."""
+        return _TABLE
 
 
 def _check(source: str, config: dict[str, Any]) -> None:

@@ -2,20 +2,20 @@
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from headway.core.errors import UserError
 from headway.core.weights.checkpoint import Checkpoint
-from headway.core.weights.renaming import Renaming
+from headway.core.weights.table import Table
 from headway.vision.models.families import HuggingFace
 from headway.vision.weights.hugging_face import (
     ACTIVATIONS,
+    changed_files,
     count_classes,
     name_classes,
     set_pictures,
 )
 from headway.vision.weights.hugging_face_processor import PROCESSORS, picture_cfg
-from headway.vision.weights.pointwise import as_linear
 
 
 class HuggingFaceFamily:
@@ -30,41 +30,39 @@ class HuggingFaceFamily:
 
     def __init__(self, name: str, files: HuggingFace) -> None:
         self.name = f"Hugging Face {name}"
-        self.files = files
+        self.published = files
         self.architectures = files.architectures
         self.defaults, self.harmless = files.defaults, files.harmless
-        self.renaming = Renaming(files.rules)
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether config.json is that of the family."""
         config = checkpoint.config
-        return config is not None and config.get("model_type") == self.files.model_type
+        return config is not None and config.get("model_type") == self.published.model_type
 
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
         """Builds the model that config.json describes."""
-        config, kind = checkpoint.config or {}, self.files.model_type
+        config, kind = checkpoint.config or {}, self.published.model_type
         activation = config.get("hidden_act", "gelu")
         if activation not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
             raise UserError(f"the activation {activation!r} is not known; known: {known}")
-        model = self.files.build(
+        model = self.published.build(
             config,
             num_classes=count_classes(checkpoint),
             activation=ACTIVATIONS[activation],
             drop_path=overrides.pop("drop_path", 0.0),
         )
         size = config.get("image_size", 224)
-        usual = PROCESSORS[self.files.processor]
+        usual = PROCESSORS[self.published.processor]
         cfg = picture_cfg(checkpoint.folder, kind, model_size=size, published=usual)
         set_pictures(model, cfg, architecture=kind)
         name_classes(model, config)
         return model
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the tensors."""
-        prefix = f"{self.files.model_type}."
-        converted = {
-            self.renaming(name.removeprefix(prefix)): value
-            for name, value in checkpoint.state.items()
-        }
-        return as_linear(converted, model)
+    def files(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, dict[str, Any]]:
+        """Returns the JSON files of a changed model."""
+        return changed_files(checkpoint, model, published=PROCESSORS[self.published.processor])
+
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names."""
+        return self.published.table

@@ -148,6 +148,42 @@ def _cfg(found: Mapping[str, Any], file: str) -> dict[str, Any]:
     return {**cfg, "size": cropped, "crop_pct": share, "crop_mode": "squash"}
 
 
+def processor_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the preprocessor_config.json that ``picture_cfg`` reads as these words.
+
+    Args:
+        cfg: mean, std, interpolation, crop_pct, crop_mode and ``size`` (height, width).
+
+    Raises:
+        UserError: If no processor of transformers does the same.
+    """
+    height, width = cfg["size"]
+    outer = [int(side / cfg["crop_pct"]) for side in (height, width)]
+    cut = cfg["crop_pct"] != 1.0 or cfg["crop_mode"] == "center"
+    resample = {name: number for number, name in FILTERS.items()}
+    config = {
+        "do_resize": True,
+        "do_rescale": True,
+        "do_normalize": True,
+        "do_center_crop": cut,
+        "image_mean": list(cfg["mean"]),
+        "image_std": list(cfg["std"]),
+        "resample": resample[cfg["interpolation"]],
+        "rescale_factor": 1 / 255,
+    }
+    crop = {"crop_size": {"height": height, "width": width}} if cut else {}
+    if cfg["crop_mode"] == "squash":
+        kind = "DeiTImageProcessor" if cut else "ViTImageProcessor"
+        size = {"height": outer[0], "width": outer[1]}
+    elif cfg["crop_mode"] == "center" and height == width:
+        kind, size = "BitImageProcessor", {"shortest_edge": outer[0]}
+    else:
+        raise UserError(
+            f"no processor of transformers cuts {height}x{width} out with crop_mode={cfg['crop_mode']!r}"
+        )
+    return {"image_processor_type": kind, "size": size, **crop, **config}
+
+
 def _share(inner: int, outer: int) -> float:
     """Returns the share of a side that a crop keeps, such that ``floor(inner / share)`` is ``outer``."""
     # Just below, so that the division does not end under the whole number.

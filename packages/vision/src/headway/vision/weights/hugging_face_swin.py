@@ -1,10 +1,9 @@
 """Reading Swin checkpoints of Hugging Face transformers, 4.x and 5.x."""
 
-import re
 from functools import partial
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from headway.core.embeddings import PatchEmbedding
 from headway.core.errors import UserError
@@ -13,42 +12,55 @@ from headway.core.heads import AveragePooling, ClassificationHead
 from headway.core.norms import LayerNorm
 from headway.core.resample import PatchMerging
 from headway.core.weights.checkpoint import Checkpoint
-from headway.core.weights.renaming import Renaming, join_sections
+from headway.core.weights.table import Table, drop, join, rename, under
 from headway.vision.models.swin import Swin
 from headway.vision.models.swin_variants import window_mixers
 from headway.vision.weights.hugging_face import (
     ACTIVATIONS,
     UNUSED,
+    changed_files,
     count_classes,
     name_classes,
     set_pictures,
 )
 from headway.vision.weights.hugging_face_processor import picture_cfg
 
-_BLOCK = r"^encoder\.layers\.(\d+)\.blocks\.(\d+)\."
-_OURS = r"stages.\1.blocks.\2."
-# Theirs, after the prefix of the base model -> ours. Both generations of names.
-_RENAMING = Renaming(
-    [
-        (r"^embeddings\.patch_embeddings\.projection\.", "embedding."),
-        (r"^embeddings\.norm\.", "embedding.norm."),
-        (r"^layernorm\.", "norm."),
-        (r"^classifier\.", "head.classifier."),
-        (_BLOCK + r"layernorm_before\.", _OURS + "mixer.norm."),
-        (_BLOCK + r"layernorm_after\.", _OURS + "feedforward.norm."),
-        (
-            _BLOCK + r"attention\.(?:self|relative_position_bias)\.relative_position_bias_table$",
-            _OURS + "mixer.function.position.table",
+# Both generations of names.
+_TABLE = Table(
+    under(
+        "",
+        "swin.",
+        rename("embedding.norm.*", "embeddings.norm.*"),
+        rename("embedding.*", "embeddings.patch_embeddings.projection.*"),
+        rename("norm.*", "layernorm.*"),
+        # There a stage ends with the merging that leads to the next one.
+        rename("stages.{s+1}.downsample.projection.*", "encoder.layers.{s}.downsample.reduction.*"),
+        rename("stages.{s+1}.downsample.norm.*", "encoder.layers.{s}.downsample.norm.*"),
+    ),
+    under(
+        "stages.{s}.blocks.{b}.",
+        "swin.encoder.layers.{s}.blocks.{b}.",
+        rename("mixer.norm.*", "layernorm_before.*"),
+        rename("feedforward.norm.*", "layernorm_after.*"),
+        rename(
+            "mixer.function.position.table",
+            "attention.self.relative_position_bias_table",
+            "attention.relative_position_bias.relative_position_bias_table",
         ),
-        (_BLOCK + r"attention\.(?:self\.query|q_proj)\.", _OURS + "mixer.function.q."),
-        (_BLOCK + r"attention\.(?:self\.key|k_proj)\.", _OURS + "mixer.function.k."),
-        (_BLOCK + r"attention\.(?:self\.value|v_proj)\.", _OURS + "mixer.function.v."),
-        (_BLOCK + r"attention\.(?:output\.dense|o_proj)\.", _OURS + "mixer.function.projection."),
-        (_BLOCK + r"(?:intermediate\.dense|mlp\.fc1)\.", _OURS + "feedforward.function.fc1."),
-        (_BLOCK + r"(?:output\.dense|mlp\.fc2)\.", _OURS + "feedforward.function.fc2."),
-    ]
+        join(
+            "mixer.function.qkv.*",
+            [f"attention.self.{part}.*" for part in ("query", "key", "value")],
+            [f"attention.{part}_proj.*" for part in "qkv"],
+        ),
+        rename("mixer.function.projection.*", "attention.output.dense.*", "attention.o_proj.*"),
+        rename("feedforward.function.fc1.*", "intermediate.dense.*", "mlp.fc1.*"),
+        rename("feedforward.function.fc2.*", "output.dense.*", "mlp.fc2.*"),
+    ),
+    rename("head.classifier.*", "classifier.*"),
+    # The position index follows from the window; a mask token is of no use afterwards.
+    drop("*relative_position_index", "*mask_token"),
+    prefix="swin.",
 )
-_MERGING = re.compile(r"^encoder\.layers\.(\d+)\.downsample\.(reduction|norm)\.")
 
 
 class HuggingFaceSwin:
@@ -113,25 +125,13 @@ class HuggingFaceSwin:
         name_classes(model, config)
         return model
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the tensors and joins queries, keys and values."""
-        converted: dict[str, Tensor] = {}
-        for name, value in checkpoint.state.items():
-            inner = name.removeprefix("swin.")
-            # The position index follows from the window; a mask token is of no use afterwards.
-            if not inner.endswith(("relative_position_index", "mask_token")):
-                converted[_rename(inner)] = value
-        join_sections(converted, "qkv", ("q", "k", "v"))
-        return converted
+    def files(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, dict[str, Any]]:
+        """Returns the JSON files of a changed model."""
+        return changed_files(checkpoint, model)
 
-
-def _rename(name: str) -> str:
-    if match := _MERGING.match(name):
-        # There a stage ends with the merging that leads to the next one.
-        kind = "projection" if match.group(2) == "reduction" else "norm"
-        rest = name[match.end() :]
-        return f"stages.{int(match.group(1)) + 1}.downsample.{kind}.{rest}"
-    return _RENAMING(name)
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names."""
+        return _TABLE
 
 
 adapter = HuggingFaceSwin()

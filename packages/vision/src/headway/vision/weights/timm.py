@@ -1,15 +1,18 @@
 """Reading timm's checkpoints of any family of the table."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from math import isqrt
+from typing import Any
 
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.table import Table
+from headway.vision.models.classifier import ImageClassifier
+from headway.vision.models.factory import FAMILIES
 from headway.vision.models.families import Family, Row
 from headway.vision.models.pretrained_cfg import MEAN_STD
-from headway.vision.weights.pointwise import as_linear
 
 CFG_KEYS = (
     "tag", "mean", "std", "interpolation", "crop_pct", "crop_mode", "license", "label_names",
@@ -34,28 +37,27 @@ class TimmFamily:
         family: The family.
     """
 
-    # Of timm's config.json; what tensors tell is not read, and pretrained_cfg is about pictures.
-    defaults: ClassVar[dict[str, Any]] = {"model_args": {}, "global_pool": "avg"}
+    # Of timm's config.json: what tensors tell, and pretrained_cfg, which is about pictures.
     harmless = ("num_classes", "num_features", "pretrained_cfg", "labels")
     may_miss = ("head.classifier.",)
-    # Present in official files and of no use afterwards.
-    ignored: ClassVar[tuple[str, ...]] = ()
-    # Further arguments in ``model_args`` that the tensors tell.
-    told: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, family: Family) -> None:
         self.family = family
         self.name = f"timm {family.name}"
+        # What timm takes where config.json says nothing.
+        self.defaults: dict[str, Any] = {"model_args": {}, "global_pool": family.global_pool}
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether config.json names a known architecture or the keys are timm's."""
         if checkpoint.config is not None:
             return checkpoint.config.get("architecture") in self.family.rows()
-        return self.family.timm_marks <= checkpoint.state.keys()
+        marks, names = self.family.timm_marks, checkpoint.state.keys()
+        nearer = any(marks < other.timm_marks <= names for other in FAMILIES)
+        return marks <= names and not nearer
 
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
         """Builds the published model at the sizes that the tensors have."""
-        state, config = self.as_timm(checkpoint.state), checkpoint.config or {}
+        state, config = checkpoint.state, checkpoint.config or {}
         architecture = overrides.pop("architecture", None) or config.get("architecture")
         row = self.family.rows().get(architecture) if architecture else self.guess(checkpoint)
         if row is None:
@@ -64,9 +66,9 @@ class TimmFamily:
         cfg = config.get("pretrained_cfg") or {}
         side = int(row["image"])
         _, height, width = cfg.get("input_size") or (3, side, side)
-        head = self.family.to_timm("head.classifier.weight")
+        heads = self.family.timm.find("head.classifier.weight", state)
         options = {
-            "num_classes": len(state[head]) if head in state else 0,
+            "num_classes": len(state[heads[0]]) if heads else 0,
             "channels": state[self.family.to_timm("embedding.weight")].shape[1],
             **self.sizes(row, state, (height, width)),
         }
@@ -82,26 +84,48 @@ class TimmFamily:
             model.pretrained_cfg.update(mean=mean, std=std)
         return model
 
-    def convert(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
-        """Renames the tensors."""
-        state = self.as_timm(checkpoint.state)
-        converted = {}
-        for ours in model.state_dict():
-            theirs = self.family.to_timm(ours)
-            if theirs in state:
-                converted[ours] = state.pop(theirs)
-        rest = {name: value for name, value in state.items() if name not in self.ignored}
-        return as_linear(converted, model) | rest
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names."""
+        return self.family.timm
 
-    def as_timm(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the tensors of a file under timm's names of today."""
-        return dict(state)
+    def files(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, dict[str, Any]]:
+        """Returns timm's config.json of a changed model; none for a name that was never published."""
+        assert isinstance(model, ImageClassifier)
+        cfg, config = model.pretrained_cfg, dict(checkpoint.config or {})
+        row = self.family.rows().get(config.get("architecture") or cfg.get("architecture", ""))
+        if row is None:
+            return {}
+        channels, *sides = cfg["input_size"]
+        args = dict(config.get("model_args") or {})
+        said = {
+            "img_size": (sides, [int(row["image"])] * 2),
+            "in_chans": (channels, 3),
+            "num_classes": (model.num_classes, model.num_classes),
+            "global_pool": (model.global_pool, model.global_pool),
+        }
+        for name, (value, published) in said.items():
+            if name in args or (value != published and (self.family.sized or name != "img_size")):
+                args[name] = value
+        wishes = {key: cfg[key] for key in CFG_KEYS if cfg.get(key) is not None}
+        config.update(
+            architecture=row["name"],
+            num_classes=model.num_classes,
+            num_features=model.num_features,
+            global_pool=model.global_pool or config.get("global_pool", ""),
+            model_args=args,
+            pretrained_cfg={
+                **(config.get("pretrained_cfg") or {}),
+                **wishes,
+                "num_classes": model.num_classes,
+            },
+        )
+        return {"config.json": config}
 
     def guess(self, checkpoint: Checkpoint) -> Row:
         """Returns the row of the table that fits the shapes, or one that is made of them."""
         seen, rows = self.family.seen, list(self.family.rows().values())
         assert seen is not None, "a family without it has an adapter of its own"
-        told = seen(self.as_timm(checkpoint.state))
+        told = seen(checkpoint.state)
         same = told.keys() - {"image"}  # only the size that it was trained at
         fitting = (row for row in rows if all(row[key] == told[key] for key in same))
         return next(fitting, {**rows[-1], **told, "name": self.family.name.lower(), "tag": "-"})
@@ -114,19 +138,28 @@ class TimmFamily:
         Args:
             row: The published architecture.
             config: The configuration of the checkpoint.
-            state: The tensors, under timm's names.
+            state: The tensors, under their names.
             source: Named in messages.
 
         Raises:
             UserError: If an argument is not known here.
         """
         args = dict(config.get("model_args") or {})
-        if args.get("global_pool") == "avg":
-            del args["global_pool"]
-        found = dict(row)
+        found, usual = dict(row), self.family.global_pool
+        pooling = args.pop("global_pool", config.get("global_pool", usual))
+        if pooling != usual and pooling not in self.family.pooled:
+            raise UserError(
+                f"{source}: config.json says global_pool={pooling!r}, which is not read for {row['name']}; "
+                f"{', '.join(dict.fromkeys([usual, *self.family.pooled]))} is"
+            )
+        if pooling != usual:
+            found.update(self.family.pooled[pooling])
+        if args and self.family.seen is not None:
+            found.update(self.family.seen(state), image=row["image"])
         for name in [name for name in args if name in row and isinstance(args[name], list | tuple)]:
             found[name] = ",".join(map(str, args.pop(name)))  # one number for each stage
-        refuse_arguments({name: args[name] for name in args if name not in self.told}, source)
+        told = self.family.told
+        refuse_arguments({name: args[name] for name in args if name not in told}, source)
         return found
 
     def sizes(
@@ -136,10 +169,30 @@ class TimmFamily:
 
         Args:
             row: The row, as configured.
-            state: The tensors, under timm's names.
+            state: The tensors, under their names.
             wanted: (height, width) of pictures, as config.json or the row says.
         """
-        return {"image_size": wanted}
+        found = self.family.timm.find("tokens.position.table", state)
+        if not found:
+            return {"image_size": wanted}
+        patch, places = patch_of(state), state[found[0]].shape[1] - self.in_front(row)
+        return {"patch_size": patch, "image_size": _image_size(places, wanted, patch)}
+
+    def in_front(self, row: Row) -> int:
+        """Returns how many tokens that are no patches have a place in the table of positions."""
+        return 0
+
+
+def _image_size(patches: int, wanted: tuple[int, int], patch: int) -> tuple[int, int]:
+    rows, columns = (side // patch for side in wanted)
+    if rows * columns == patches:
+        return (int(wanted[0]), int(wanted[1]))
+    side = isqrt(patches)
+    if side * side != patches:
+        raise UserError(
+            f"{patches} position embeddings fit neither {rows}x{columns} patches nor a square"
+        )
+    return (side * patch, side * patch)
 
 
 def patch_of(state: Mapping[str, Tensor]) -> int:

@@ -1,39 +1,26 @@
 """Reading timm's Swin checkpoints, and the official ones, which name a few things otherwise."""
 
-import re
 from collections.abc import Mapping
 from math import isqrt
-from typing import Any, ClassVar
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from headway.core.errors import UserError
+from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.table import Table
 from headway.vision.models.families import Row, numbers
-from headway.vision.models.swin_variants import TABLE
+from headway.vision.models.swin_variants import OFFICIAL, TABLE, TIMM
 from headway.vision.weights.timm import TimmFamily, patch_of
-
-# Buffers of official files, which follow from the sizes.
-_COMPUTED = ("relative_position_index", "attn_mask")
 
 
 class TimmSwin(TimmFamily):
     """Recognises ``architecture`` in config.json, or the names of the parameters."""
 
-    told: ClassVar[tuple[str, ...]] = ("window_size",)  # its tables tell
-
-    def as_timm(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns an official state under timm's names; computed buffers left out."""
-        kept = {name: value for name, value in state.items() if not name.endswith(_COMPUTED)}
-        if "layers.0.downsample.reduction.weight" not in kept:
-            return kept
-        # There a stage ends with the merging that leads to the next one.
-        renamed = {}
-        for name, value in kept.items():
-            match = re.match(r"layers\.(\d+)\.downsample\.(.*)", name)
-            if match:
-                name = f"layers.{int(match.group(1)) + 1}.downsample.{match.group(2)}"
-            renamed[re.sub(r"^head\.(weight|bias)$", r"head.fc.\1", name)] = value
-        return renamed
+    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
+        """Returns the names, timm's or the official ones."""
+        official = "layers.0.downsample.reduction.weight" in checkpoint.state
+        return OFFICIAL if official else TIMM
 
     def sizes(
         self, row: Row, state: Mapping[str, Tensor], wanted: tuple[int, int]

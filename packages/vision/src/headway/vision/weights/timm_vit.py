@@ -1,10 +1,8 @@
 """Reading timm's ViT checkpoints, and the official ones of DeiT and DINOv2, which share their names."""
 
 from collections.abc import Mapping
-from math import isqrt
-from typing import Any, ClassVar
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
@@ -20,18 +18,7 @@ POOLINGS = {"token": "token", "avg": "average", "map": "attention"}
 class TimmViT(TimmFamily):
     """Recognises ``architecture`` in config.json, or the names of the parameters."""
 
-    defaults: ClassVar[dict[str, Any]] = {"model_args": {}}
     may_miss = ("head.classifier.", "distillation_classifier.")
-    ignored: ClassVar[tuple[str, ...]] = ("mask_token",)
-
-    def as_timm(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the tensors with a SwiGLU kept in two pieces in one."""
-        state = dict(state)
-        for name in [name for name in state if name.endswith("fc1_g.weight")]:
-            other = name.replace("fc1_g", "fc1_x")
-            if other in state:
-                state[name.replace("fc1_g", "fc1")] = torch.cat([state.pop(name), state.pop(other)])
-        return state
 
     def guess(self, checkpoint: Checkpoint) -> Row:
         """Returns the row whose numbers agree with the shapes."""
@@ -70,32 +57,16 @@ class TimmViT(TimmFamily):
         self, row: Row, state: Mapping[str, Tensor], wanted: tuple[int, int]
     ) -> dict[str, Any]:
         """Returns the patch, and the image size that the position embeddings are made for."""
-        patch = patch_of(state)
-        position = state.get("pos_embed")
-        if position is None:
-            return {"patch_size": patch}
-        in_front = _tokens_in_front(row) if row["pos_prefix"] == "1" else 0
-        return {
-            "patch_size": patch,
-            "image_size": _image_size(position.shape[1] - in_front, wanted, patch),
-        }
+        if "pos_embed" not in state:
+            return {"patch_size": patch_of(state)}
+        return super().sizes(row, state, wanted)
 
-
-def _tokens_in_front(row: Row) -> int:
-    kinds = sum(kind in row["prefix"] for kind in ("class", "distillation"))
-    return kinds + int(row["registers"])
-
-
-def _image_size(patches: int, wanted: Any, patch: int) -> tuple[int, int]:
-    rows, columns = (side // patch for side in wanted)
-    if rows * columns == patches:
-        return (int(wanted[0]), int(wanted[1]))
-    side = isqrt(patches)
-    if side * side != patches:
-        raise UserError(
-            f"{patches} position embeddings fit neither {rows}x{columns} patches nor a square"
-        )
-    return (side * patch, side * patch)
+    def in_front(self, row: Row) -> int:
+        """Returns how many tokens that are no patches have a place in the table of positions."""
+        if row["pos_prefix"] != "1":
+            return 0
+        kinds = sum(kind in row["prefix"] for kind in ("class", "distillation"))
+        return kinds + int(row["registers"])
 
 
 def _guess(checkpoint: Checkpoint) -> Row:
