@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from torch.utils import _pytree
+from headway.core.private_torch import register_named_tuple
 
 Answer = TypeVar("Answer", bound=tuple)
 
@@ -12,6 +12,5 @@ def answer(cls: type[Answer]) -> type[Answer]:
 
     Whoever loads such a file imports the type first, by importing the model's package.
     """
-    # torch has a public function for dataclasses alone.
-    _pytree._register_namedtuple(cls, serialized_type_name=f"{cls.__module__}.{cls.__qualname__}")
+    register_named_tuple(cls)
     return cls

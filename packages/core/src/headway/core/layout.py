@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree
 
 from headway.core.errors import UserError
+from headway.core.private_torch import pytree
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -141,6 +141,6 @@ def _unflatten(tensors: Any, static: tuple[Any, ...]) -> Layout:
     return layout
 
 
-_pytree.register_pytree_node(
+pytree.register_pytree_node(
     Layout, _flatten, _unflatten, serialized_type_name="headway.core.layout.Layout"
 )

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree
 
 from headway.core.errors import UserError
 from headway.core.explain.recording import Answer, chosen_answers, differentiable, run_listening
+from headway.core.private_torch import pytree
 from headway.core.systems import system
 
 
@@ -62,7 +62,7 @@ def token_relevance(
         return value.detach().requires_grad_(True) if real else value
 
     with differentiable(model):
-        given, named = _pytree.tree_map(leaf, (inputs, dict(keywords or {})))
+        given, named = pytree.tree_map(leaf, (inputs, dict(keywords or {})))
         returned = run_listening(model, given, named, ("input",), keep)
         if not entered:
             raise UserError(

@@ -1,9 +1,11 @@
 """What may be asked of tensors while a graph is made of them."""
 
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from headway.core.private_torch import in_transform, mark_constant
 
 Function = TypeVar("Function")
 
@@ -14,7 +16,7 @@ def readable(numbers: Tensor) -> bool:
         numbers.is_cpu
         and type(numbers) is Tensor
         and not torch.compiler.is_compiling()
-        and not torch._C._are_functorch_transforms_active()
+        and not in_transform()
     )
 
 
@@ -28,9 +30,6 @@ def settled(x: Tensor) -> Tensor:
 
 
 def constant(function: Function) -> Function:
-    """Marks a function whose answer a tracer takes as it is, instead of following it.
-
-    As ``torch.compiler.assume_constant_result``, which loads the whole compiler to set this mark.
-    """
-    cast(Any, function)._dynamo_marked_constant = True
+    """Marks a function whose answer a tracer takes as it is, instead of following it."""
+    mark_constant(function)
     return function

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
 
 from headway.core.module import Module
+from headway.core.private_torch import pytree
 from headway.core.weights import from_pretrained, save_pretrained
 
 
@@ -56,8 +56,8 @@ def ask(model: Any, given: tuple[Any, ...]) -> list[Tensor]:
     with torch.no_grad():
         answer = model(*given)
     # Answers that are no named tuples keep their tensors as attributes.
-    leaves = [leaf for leaf in tree_leaves(answer) if isinstance(leaf, Tensor)]
-    return leaves or tree_leaves(vars(answer))
+    leaves = [leaf for leaf in pytree.tree_leaves(answer) if isinstance(leaf, Tensor)]
+    return leaves or pytree.tree_leaves(vars(answer))
 
 
 def assert_equal(found: list[Tensor], wanted: list[Tensor], what: str) -> None:
@@ -104,7 +104,7 @@ def check_copies(case: Case, folder: Path) -> None:
         assert empty.shape == (0, *answer.shape[1:])
     if not case.narrow:
         return
-    halved = tree_map(narrowed, given)
+    halved = pytree.tree_map(narrowed, given)
     for found, answer in zip(ask(copy.deepcopy(model).bfloat16(), halved), wanted, strict=True):
         difference = (found.float() - answer.float()).abs().max()
         assert difference <= 0.1 * answer.float().abs().max().clamp_min(1e-6)
@@ -133,7 +133,9 @@ def dimensions(case: Case) -> tuple[Any, ...]:
                 found[axis] = size
         return found
 
-    return tree_map(named, *(case.inputs(*ways) for ways in ((3, first), (2, first), (3, other))))
+    return pytree.tree_map(
+        named, *(case.inputs(*ways) for ways in ((3, first), (2, first), (3, other)))
+    )
 
 
 def check_graph(case: Case, file: Path) -> None:

@@ -17,6 +17,7 @@ from headway.core.training.curves import draw_curves
 from headway.core.training.export import export_model
 from headway.core.training.finite import check_metrics, check_weights
 from headway.core.training.metrics_file import MetricsFile
+from headway.core.training.private_lightning import is_last_of_epoch, logged_now
 from headway.core.training.resume import Sums, add_epoch_sums, epoch_sums, may_save
 from headway.core.training.run_folder import RunFolder
 
@@ -99,8 +100,8 @@ class RunRecorder(Checkpoint):
         """Records a validation within an epoch; the one at its end is recorded with the epoch."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        self._of_validation |= {metric.meta.name for metric in (trainer._results or {}).values()}
-        self._validated = trainer.fit_loop.epoch_loop._num_ready_batches_reached()
+        self._of_validation |= {metric.meta.name for metric in logged_now(trainer).values()}
+        self._validated = is_last_of_epoch(trainer)
         if not self._validated:
             self._add_row(trainer, training=False, validation=True)
             check_metrics(trainer)

@@ -5,6 +5,14 @@ from typing import Any
 from lightning.pytorch import Trainer
 from torch import Tensor
 
+from headway.core.training.private_lightning import (
+    accumulates,
+    is_last_of_epoch,
+    logged_values,
+    take_back_a_step,
+    validates_next,
+)
+
 Sums = dict[str, tuple[Tensor, Tensor]]
 
 
@@ -32,7 +40,7 @@ def close_epoch(checkpoint: dict[str, Any], *, by_steps: bool) -> None:
     batches["is_last_batch"] = False
     if by_steps:
         # Lightning then goes once round its loop without a batch, and counts a step for the loggers.
-        loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
+        take_back_a_step(loop)
 
 
 def may_save(trainer: Trainer) -> bool:
@@ -41,12 +49,9 @@ def may_save(trainer: Trainer) -> bool:
     Not in the middle of an accumulation, whose gradients are not saved, and not where a validation or the
     end of the epoch is about to follow: it would be left out or repeated.
     """
-    loop = trainer.fit_loop.epoch_loop
-    if loop._should_accumulate() or loop._num_ready_batches_reached():
+    if accumulates(trainer) or is_last_of_epoch(trainer):
         return False
-    fetcher = trainer.fit_loop._data_fetcher
-    assert fetcher is not None
-    return not loop._should_check_val_fx(fetcher)
+    return not validates_next(trainer)
 
 
 def epoch_sums(trainer: Trainer) -> Sums:
@@ -55,7 +60,7 @@ def epoch_sums(trainer: Trainer) -> Sums:
     Lightning forgets it when a run is continued; the epoch's mean would then be that of its second part.
     Metric objects of torchmetrics are not included: they are for validation.
     """
-    results = trainer.fit_loop.epoch_loop._results
+    results = logged_values(trainer)
     return {
         key: (metric.value.detach().cpu(), metric.cumulated_batch_size.cpu())
         for key, metric in results.items()
@@ -65,7 +70,7 @@ def epoch_sums(trainer: Trainer) -> Sums:
 
 def add_epoch_sums(trainer: Trainer, sums: Sums) -> None:
     """Adds the first part of an epoch to what its first batch after the restart has logged."""
-    results = trainer.fit_loop.epoch_loop._results
+    results = logged_values(trainer)
     for key, (value, size) in sums.items():
         if key in results:
             metric = results[key]

@@ -61,10 +61,12 @@ def test_chunks_and_a_window_both_hold() -> None:
     assert torch.equal(seen_by(chunks=5, window=2), expected)
 
 
+@pytest.mark.parametrize("window", [None, (4, 1)])
 @pytest.mark.parametrize("chunks", [3, (3, 1)])
-def test_chunk_after_chunk_equals_all_at_once(chunks: Any) -> None:
+def test_chunk_after_chunk_equals_all_at_once(chunks: Any, window: Any) -> None:
     torch.manual_seed(0)
-    mixer = SelfAttention(DIM, HEADS, chunks=chunks, kv_heads=1, position=Rotary).double().eval()
+    options: dict[str, Any] = {"chunks": chunks, "window": window, "kv_heads": 1}
+    mixer = SelfAttention(DIM, HEADS, position=Rotary, **options).double().eval()
     x = torch.randn(2, TOKENS, DIM, dtype=torch.float64)
     lengths = torch.tensor([TOKENS, 7])
     whole = mixer(x, Layout(lengths=lengths))

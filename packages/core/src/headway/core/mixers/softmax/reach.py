@@ -72,3 +72,16 @@ def chunk_mask(queries: Tensor, keys: Tensor, size: int, left: int | None) -> Te
     other = torch.div(keys, size, rounding_mode="floor")[..., None, :]
     seen = other <= own
     return seen if left is None else seen & (other >= own - left)
+
+
+def window_mask(queries: Tensor, keys: Tensor, left: int | None, right: int | None) -> Tensor:
+    """Which keys lie within a reach of each query; None is without limit.
+
+    Shape:
+        queries: (..., T). keys: (..., S). Output: (..., T, S), boolean.
+    """
+    away = keys[..., None, :] - queries[..., :, None]
+    seen = torch.ones_like(away, dtype=torch.bool)
+    if left is not None:
+        seen = seen & (away >= -left)
+    return seen if right is None else seen & (away <= right)

@@ -13,7 +13,7 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
 from headway.core.mixers.base import TokenMixer, check_heads
-from headway.core.mixers.softmax.reach import check_chunks, check_window, chunk_mask
+from headway.core.mixers.softmax.reach import check_chunks, check_window, chunk_mask, window_mask
 from headway.core.mixers.softmax.scores import attend, attend_to_cache, key_padding, split_heads
 from headway.core.positions import Position
 
@@ -124,9 +124,10 @@ class SelfAttention(TokenMixer):
             if self.chunks is not None:
                 places = first[:, None] - 1 + torch.arange(x.shape[1], device=x.device)
                 keys = torch.arange(key.shape[2], device=x.device)
-                seen = chunk_mask(places, keys, *self.chunks) & (
-                    keys < cache.lengths[:, None, None]
-                )
+                seen = chunk_mask(places, keys, *self.chunks)
+                seen = seen & (keys < cache.lengths[:, None, None])
+                if self.window is not None:
+                    seen = seen & window_mask(places, keys, *self.window)
                 options["mask"] = both(mask, seen[:, None])
             if self.position is not None:
                 key_places = cache_positions(key.shape[2], layout, x.device)

@@ -10,6 +10,7 @@ from headway.core.ops.attention.dispatch import BackendError, Dispatch, choose, 
 from headway.core.ops.attention.relative import absorb
 from headway.core.ops.attention.request import Options, Request, make_request
 from headway.core.ops.attention.twice import scaled_dot_product
+from headway.core.private_torch import in_transform
 
 __all__ = ["BackendError", "Dispatch", "attention", "attention_with_lse", "explain_dispatch"]
 
@@ -114,10 +115,7 @@ def attention(
         and not torch.is_autocast_enabled("cpu")
         and (
             torch.compiler.is_compiling()
-            or (
-                query.numel() * key.shape[2] < 2 * compiled.SMALL
-                and not torch._C._are_functorch_transforms_active()
-            )
+            or (query.numel() * key.shape[2] < 2 * compiled.SMALL and not in_transform())
         )
     ):
         # The most common call, kept within a few microseconds of the bare one where those count.

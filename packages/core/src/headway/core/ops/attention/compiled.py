@@ -11,6 +11,7 @@ from headway.core.ops.attention.native import launch
 from headway.core.ops.attention.request import Request
 from headway.core.ops.attention.twice import multiplies_bfloat16
 from headway.core.ops.tracing import readable
+from headway.core.private_torch import has_dispatch_mode
 
 _DTYPES = (torch.float32, torch.bfloat16)
 # Multiplications of queries with keys below which other costs than the kernel's decide.
@@ -53,7 +54,7 @@ def attention(request: Request) -> tuple[Tensor, Tensor]:
     if (
         not readable(request.query)
         # Whoever watches operators (flop counters, selective checkpoints, fake tensors) sees one.
-        or torch._C._len_torch_dispatch_stack() > 0
+        or has_dispatch_mode()
     ):
         return operator.attention(request)
     return _Direct.apply(*operands.arguments(request))

@@ -9,6 +9,7 @@ from torch import Tensor
 from headway.core.errors import UserError
 from headway.core.ops.attention import compiled, fused, reference, sdpa
 from headway.core.ops.attention.request import Request, same_size
+from headway.core.private_torch import in_transform
 
 _JUDGES: dict[str, Callable[[Request], str | None]] = {
     "sdpa": sdpa.reason_against,
@@ -70,7 +71,7 @@ def explain(request: Request, backend: str) -> Dispatch:
 def _order(request: Request) -> tuple[str, ...]:
     """Backends by preference; the last one takes everything."""
     if request.query.is_cpu:
-        if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+        if not torch.compiler.is_compiling() and in_transform():
             # PyTorch's CPU kernels have no rule for vmap, nor a gradient of a bias inside it.
             return ("reference",)
         # Interpreted kernels are for tests, which name them.

@@ -4,7 +4,8 @@ import itertools
 from typing import Any
 
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
+
+from headway.core.private_torch import FakeTensor
 
 
 def forward_flops(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any) -> int:

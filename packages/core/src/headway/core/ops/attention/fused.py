@@ -1,12 +1,11 @@
 """The Triton backend as the dispatch sees it; imports triton only once a request is for it."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from headway.core.ops.attention.request import Request
 from headway.core.ops.kernels.machine import reason_against as reason_against_device
+from headway.core.private_torch import in_transform, only_vmaps
 
 _WIDTHS = (16, 256)
 # Of heads that shift products with distances, which takes registers.
@@ -32,11 +31,9 @@ def attention(request: Request) -> tuple[Tensor, Tensor]:
 
 
 def _transforms() -> str | None:
-    if torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active():
+    if torch.compiler.is_compiling() or not in_transform():
         return None
-    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
-    stack = functorch.get_interpreter_stack() or ()
-    if all(level.key() == functorch.TransformType.Vmap for level in stack):
+    if only_vmaps():
         return None
     return (
         "triton: torch.func.grad does not see inside operators; use torch.autograd, or 'reference'"

@@ -14,10 +14,14 @@ from torch import Tensor
 
 from headway.core.ops.attention import reference
 from headway.core.ops.attention.request import Request, same_size
+from headway.core.private_torch import (
+    chosen_sdp_backend,
+    flash_for_cpu,
+    flash_for_cpu_backward,
+    in_transform,
+)
 
 _FLASH = 1  # torch.nn.attention.SDPBackend.FLASH_ATTENTION, as the choice below returns it
-_forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
-_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
 # Keys up to which bfloat16 trains faster through float32 on a CPU that multiplies bfloat16:
 # forward and backward 3.0x at 49 keys, 1.0x at 197, 0.8x at 1024 (AMD EPYC, avx512_bf16).
 _SHORT = 256
@@ -54,7 +58,7 @@ def scaled_dot_product(
         and torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         # torch.func differentiates the plain function by itself.
-        and not torch._C._are_functorch_transforms_active()
+        and not in_transform()
     )
     if (
         eager
@@ -69,8 +73,8 @@ def scaled_dot_product(
     if (
         eager
         and (query.requires_grad or key.requires_grad or value.requires_grad)
-        and torch._fused_sdp_choice(  # pyright: ignore[reportPrivateImportUsage]
-            query, key, value, mask, dropout, causal, scale=scale, enable_gqa=grouped
+        and chosen_sdp_backend(
+            *(query, key, value, mask, dropout, causal), scale=scale, enable_gqa=grouped
         )
         == _FLASH
     ):
@@ -112,7 +116,7 @@ class _Fused(torch.autograd.Function):
         ctx.causal, ctx.scale, ctx.wide = causal, scale, _trains_wide(query, key)
         inputs = _widened(ctx.wide, query, key, value)
         mask = mask.float() if ctx.wide and mask is not None else mask
-        out, lse = _forward(*inputs, 0.0, causal, attn_mask=mask, scale=scale)
+        out, lse = flash_for_cpu(*inputs, 0.0, causal, attn_mask=mask, scale=scale)
         ctx.save_for_backward(query, key, value, mask, out, lse)
         return out.to(query.dtype)
 
@@ -124,7 +128,9 @@ class _Fused(torch.autograd.Function):
             found = _composite(query, key, value, mask, grads[0], ctx)
         else:
             inputs = _widened(ctx.wide, grads[0], query, key, value)
-            found = _backward(*inputs, out, lse, 0.0, ctx.causal, attn_mask=mask, scale=ctx.scale)
+            found = flash_for_cpu_backward(
+                *inputs, out, lse, 0.0, ctx.causal, attn_mask=mask, scale=ctx.scale
+            )
             found = tuple(grad.to(query.dtype) for grad in found)
         return *found, None, None, None
 

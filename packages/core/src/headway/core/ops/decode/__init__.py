@@ -9,6 +9,7 @@ from headway.core.ops.decode import native, operator, reference
 from headway.core.ops.decode.reference import seen_keys
 from headway.core.ops.kernels.machine import reason_against as reason_against_device
 from headway.core.ops.kernels.operators import autocast, without_autocast
+from headway.core.private_torch import in_transform
 
 __all__ = ["decode_attention", "reason_against", "seen_keys"]
 _BACKENDS = ("auto", "reference", "attention", "native", "triton")
@@ -87,7 +88,7 @@ def _choose(query: Tensor, keys: Tensor, values: Tensor, backend: str) -> str:
         exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
         if exporting:
             return "attention"
-        if torch._C._are_functorch_transforms_active():
+        if in_transform():
             return "reference"
         best = "native" if query.is_cpu else "triton"
         return best if reason_against(query, keys, values, best) is None else "attention"

@@ -12,6 +12,7 @@ from headway.core.ops.deformable_attention.native import launch
 from headway.core.ops.kernels import interpreted
 from headway.core.ops.kernels.operators import fold_into_batch
 from headway.core.ops.tracing import readable
+from headway.core.private_torch import has_dispatch_mode
 
 _INPUTS = 3
 
@@ -26,7 +27,7 @@ def attention(
     """
     flat = [size for level in levels for size in level]
     # Whoever watches operators (flop counters, selective checkpoints, fake tensors) sees one.
-    if not readable(value) or torch._C._len_torch_dispatch_stack() > 0:
+    if not readable(value) or has_dispatch_mode():
         return deformable_attention_forward(value, locations, weights, flat)
     return _Direct.apply(value, locations, weights, flat)
 

@@ -8,6 +8,7 @@ from headway.core.errors import UserError
 from headway.core.ops.dropout import native
 from headway.core.ops.dropout.operator import seeded_dropout
 from headway.core.ops.tracing import readable
+from headway.core.private_torch import has_dispatch_mode
 
 __all__ = ["dropout", "seeded_dropout"]
 
@@ -43,7 +44,7 @@ def dropout(x: Tensor, rate: float, *, training: bool = True) -> Tensor:
     if not _is_for_kernel(x):
         return F.dropout(x, rate)
     seed = torch.randint(2**32, ())
-    if torch._C._len_torch_dispatch_stack() > 0:
+    if has_dispatch_mode():
         # Whoever watches operators (selective checkpoints, fake tensors) sees one.
         return seeded_dropout(x, seed, rate)
     return native.differentiable(x, int(seed), rate)

@@ -8,6 +8,7 @@ from headway.core.ops.kernels.machine import reason_against as reason_against_de
 from headway.core.ops.kernels.operators import autocast, without_autocast
 from headway.core.ops.linear_attention import reference
 from headway.core.ops.linear_attention.operator import composite, linear_attention_forward
+from headway.core.private_torch import in_transform
 
 __all__ = ["linear_attention", "reason_against"]
 _BACKENDS = ("auto", "reference", "chunked", "triton")
@@ -124,7 +125,7 @@ def _choose(
 ) -> str:
     reason = reason_against(query, value, log_decay)
     if backend == "auto":
-        if torch._C._are_functorch_transforms_active():
+        if in_transform():
             # torch.func differentiates the plain function by itself.
             return "reference"
         if query.shape[2] == 1 or (

@@ -12,6 +12,7 @@ from headway.core.ops.kernels.operators import autocast, without_autocast
 from headway.core.ops.probsparse import reference
 from headway.core.ops.probsparse.operator import probsparse_measure
 from headway.core.ops.probsparse.reference import sample_keys, sparse_number
+from headway.core.private_torch import in_transform
 
 __all__ = ["probsparse_attention", "reason_against", "sample_keys", "sparse_number"]
 _BACKENDS = ("auto", "reference", "blocked", "triton")
@@ -184,7 +185,7 @@ def _choose(query: Tensor, backend: str) -> str:
     if backend != "auto":
         return backend
     exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
-    if exporting or torch._C._are_functorch_transforms_active():
+    if exporting or in_transform():
         # An exported graph holds standard operators alone; torch.func sees through plain functions.
         return "reference"
     return "triton" if query.is_cuda and reason_against(query) is None else "blocked"

@@ -9,6 +9,7 @@ from headway.core.ops.kernels.machine import reason_against as reason_against_de
 from headway.core.ops.kernels.operators import without_autocast
 from headway.core.ops.scan import native, operator, reference
 from headway.core.ops.scan.recurrence import scan_rows
+from headway.core.private_torch import in_transform
 
 __all__ = ["associative_scan", "reason_against", "selective_scan"]
 _MOST_STATES = 256
@@ -177,14 +178,14 @@ def _reason_against_triton(x: Tensor) -> str | None:
 
 def _sees_through(x: Tensor) -> bool:
     """Whether torch.func differentiates plain functions by itself."""
-    return torch._C._are_functorch_transforms_active() and x.requires_grad
+    return in_transform() and x.requires_grad
 
 
 def _choose(u: Tensor, A: Tensor, backend: str) -> str:
     if backend == "auto":
         exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
         one = isinstance(u.shape[1], int) and u.shape[1] == 1
-        if one or torch._C._are_functorch_transforms_active():
+        if one or in_transform():
             return "reference"
         if exporting:
             return "scan"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from headway.core.private_torch import has_dispatch_mode
+
 Pair = tuple[int, int]
 
 
@@ -44,7 +46,7 @@ def plan_for(grid: Pair, window: Pair, shift: Pair, pad_first: bool, device: tor
         device: Where the numbers of the tokens are needed.
     """
     # What is traced are no real tensors; they must not outlive the trace.
-    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
+    if torch.compiler.is_compiling() or has_dispatch_mode():
         return _make(grid, window, shift, pad_first, device)
     return _kept(grid, window, shift, pad_first, device)
 
