@@ -7,7 +7,6 @@ mended here.
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -47,11 +46,9 @@ def has_dispatch_mode() -> bool:
     return torch._C._len_torch_dispatch_stack() > 0
 
 
-def chosen_sdp_backend(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> int:
-    """The number of the backend that scaled_dot_product_attention would take."""
-    return torch._fused_sdp_choice(  # pyright: ignore[reportPrivateImportUsage]
-        query, key, value, **options
-    )
+def chosen_sdp_backend(*inputs: Any, **options: Any) -> int:
+    """The number of the backend that scaled_dot_product_attention would take with these arguments."""
+    return torch._fused_sdp_choice(*inputs, **options)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def mark_constant(function: Any) -> None:
