@@ -25,7 +25,8 @@ from headway.timeseries.weights.neuralforecast import names_of
 
 def ours_of(theirs: nn.Module, folder: Path) -> ITransformer:
     theirs.save(str(folder / "model.ckpt"))
-    check_round_trip(folder / "model.ckpt", folder / "back")
+    if next(theirs.parameters()).dtype == torch.float32:
+        check_round_trip(folder / "model.ckpt", folder / "back")
     model = from_pretrained(folder / "model.ckpt")
     assert isinstance(model, ITransformer)
     assert model.load_report.unexpected == model.load_report.missing == ()

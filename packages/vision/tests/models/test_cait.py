@@ -58,9 +58,13 @@ def test_a_bare_file_of_timm_gives_timms_answers_and_gradients(
 ) -> None:
     theirs = timms(img_size=size)
     file = saved(theirs, tmp_path / "model.safetensors")
-    config = {"architecture": "cait_xxs24_224", "pretrained_cfg": {"input_size": [3, *size]}}
+    config = {
+        "architecture": "cait_xxs24_224",
+        "model_args": {"img_size": list(size)},
+        "pretrained_cfg": {"input_size": [3, *size]},
+    }
     if size[0] != size[1]:  # shapes alone tell a square one
-        (tmp_path / "config.json").write_text(json.dumps({**config, "model_args": {"img_size": 0}}))
+        (tmp_path / "config.json").write_text(json.dumps(config))
     ours = from_pretrained(file)
     assert isinstance(ours, CaiT)
     assert ours.load_report.missing == ours.load_report.unexpected == ()

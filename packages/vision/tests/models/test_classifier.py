@@ -134,3 +134,51 @@ def test_distilled_models_keep_their_tokens_and_lists_go_into_a_vit() -> None:
         small(SWIN)([torch.randn(3, 32, 32)])
     with pytest.raises(UserError, match="dynamic_img_size"):
         create_model("vit_tiny_patch16_224", dynamic_img_size=False)
+
+
+WORDS = [
+    {"reg_tokens": 4},
+    {"qk_norm": True},
+    {"init_values": 0.1},
+    {"class_token": False, "global_pool": "avg"},
+    {"reg_tokens": 2, "qk_norm": True, "init_values": 1e-4, "in_chans": 1, "img_size": 96},
+]
+
+
+@pytest.mark.parametrize("words", WORDS, ids=str)
+def test_timms_arguments_of_a_model_do_what_they_do_there(words: dict, tmp_path: Path) -> None:
+    options = {"num_classes": 3, **words}
+    theirs = timm.create_model("vit_tiny_patch16_224", depth=2, **options).eval()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    with torch.device("meta"):
+        ours = create_model("vit_tiny_patch16_224", **options)
+    names = {name for name in VIT.timm.to_theirs(ours.state_dict()) if "blocks." not in name}
+    assert names == {name for name in theirs.state_dict() if "blocks." not in name}
+    # A folder that was saved with them is read.
+    timm.models.save_for_hf(
+        theirs, tmp_path, safe_serialization=True, model_args=options | {"depth": 2}
+    )
+    again = from_pretrained(tmp_path).eval()
+    images = torch.randn(2, *again.pretrained_cfg["input_size"])
+    torch.testing.assert_close(again(images), theirs(images), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "match"),
+    [
+        ("vit_tiny_patch16_224", {"class_token": False}, "needs global_pool='avg'"),
+        ("swin_tiny_patch4_window7_224", {"reg_tokens": 4}, "not built with reg_tokens=4"),
+        ("cait_xxs24_224", {"qk_norm": True}, "qk_norm=True; .*it takes init_values"),
+        ("vit_tiny_patch16_224", {"output_stride": 8}, "not built with output_stride=8"),
+        ("vit_tiny_patch16_224", {"qk_norm": True, "pretrained": True}, "published weights do not"),
+    ],
+)
+def test_an_argument_that_a_model_does_not_take_is_refused_by_name(
+    name: str, words: dict, match: str
+) -> None:
+    with torch.device("meta"), pytest.raises(UserError, match=match) as refused:
+        create_model(name, **words)
+    assert "\n" not in str(refused.value)

@@ -26,4 +26,4 @@ class Dropout(nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         """Drops in training; does nothing otherwise."""
-        return dropout(input, self.p, training=self.training)
+        return dropout(input, self.p) if self.training else input

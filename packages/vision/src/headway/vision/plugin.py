@@ -4,7 +4,7 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="vision",
-    help="Image classification with ViT, DeiT, DINOv2, Swin and PoolFormer; object detection with DETR.",
+    help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin and PoolFormer; detection with DETR.",
     adapters=(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",

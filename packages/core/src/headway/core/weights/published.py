@@ -21,18 +21,8 @@ from headway.core.module import Module
 from headway.core.weights.checkpoint import WRAPPERS, Checkpoint, open_checkpoint
 from headway.core.weights.pretrained import find_adapter, from_pretrained
 
-# Files of tensors, and their lists: written anew or left out.
-_WEIGHTS = (
-    ".safetensors",
-    ".bin",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".tar",
-    ".index.json",
-    ".msgpack",
-    ".h5",
-)
+# What stands beside the tensors: configuration, processor, tokenizer; not the list of files of tensors.
+_DOCUMENTS, _INDEX = (".json", ".txt", ".model", ".jinja"), ".index.json"
 
 
 def save_published(
@@ -52,7 +42,7 @@ def save_published(
         **overrides: What ``from_pretrained`` needs to be told of ``like``, such as ``heads``.
 
     Returns:
-        The folder.
+        What ``from_pretrained`` reads: the folder, or the file in it where ``like`` is a file.
 
     Raises:
         UserError: If ``like`` is of no known format, or if its format cannot say what the model is.
@@ -69,14 +59,14 @@ def save_published(
     folder = Path(folder)
     with staged_folder(folder) as there:
         _copy_documents(checkpoint, there)
-        _write_tensors(checkpoint, tensors, there)
+        written = _write_tensors(checkpoint, tensors, there)
         for name, content in documents.items():
             with atomic_write(there / name, "w") as file:
                 json.dump(content, file, indent=2, ensure_ascii=False)
-        difference = first_difference(model, from_pretrained(there, **overrides))
+        difference = first_difference(model, from_pretrained(written, **overrides))
         if difference:
             raise UserError(f"{adapter.name} cannot hold this {type(model).__name__}: {difference}")
-    return folder
+    return folder / written.name if Path(like).is_file() else folder
 
 
 def first_difference(model: nn.Module, other: nn.Module) -> str:
@@ -150,11 +140,12 @@ def _copy_documents(checkpoint: Checkpoint, folder: Path) -> None:
     if checkpoint.config is None:
         return
     for file in checkpoint.folder.iterdir():
-        if file.is_file() and not file.name.endswith(_WEIGHTS):
+        if file.suffix in _DOCUMENTS and not file.name.endswith(_INDEX):
             shutil.copyfile(file, folder / file.name)
 
 
-def _write_tensors(checkpoint: Checkpoint, tensors: Mapping[str, Tensor], folder: Path) -> None:
+def _write_tensors(checkpoint: Checkpoint, tensors: Mapping[str, Tensor], folder: Path) -> Path:
+    """Writes the tensors into a file like that of the checkpoint, with what it says besides."""
     first = checkpoint.files[0]
     plain = {name: value.detach().contiguous().clone() for name, value in tensors.items()}
     notes = {"format": "pt"}
@@ -165,10 +156,11 @@ def _write_tensors(checkpoint: Checkpoint, tensors: Mapping[str, Tensor], folder
         content = torch.load(first, map_location="cpu", weights_only=True)
         if isinstance(content, dict) and len(checkpoint.files) == 1:
             torch.save(_replaced(content, plain), folder / first.name)
-            return
+            return folder / first.name
     name = first.name if len(checkpoint.files) == 1 else "model.safetensors"
     name = name if name.endswith((".safetensors", ".ckpt")) else "model.safetensors"
     save_file(plain, folder / name, metadata=notes)
+    return folder / name
 
 
 def _replaced(content: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:

@@ -210,5 +210,6 @@ CAIT = Family(
     seen=_seen,
     pooled={word: {"pooling": word} for word in ("token", "avg")},
     global_pool="token",
+    words={"init_values": "layer_scale"},
     told=("num_heads",),
 )

@@ -50,6 +50,11 @@ def create_model(
     checkpoint_path: str | Path | None = None,
     features_only: bool = False,
     out_indices: Sequence[int] | None = None,
+    class_token: bool | None = None,
+    reg_tokens: int | None = None,
+    qk_norm: bool | None = None,
+    init_values: float | None = None,
+    **others: Any,
 ) -> nn.Module:
     """Builds a model by timm's name, with or without weights.
 
@@ -69,6 +74,11 @@ def create_model(
         checkpoint_path: A file or folder to load weights from.
         features_only: Whether to return a model of feature maps.
         out_indices: Which blocks or stages give feature maps; the last three if None.
+        class_token: Whether a class token comes first; as published if None, and so are the next three.
+        reg_tokens: Register tokens.
+        qk_norm: Whether queries and keys are normalised within each head.
+        init_values: Where a learned scale of each branch starts.
+        **others: Further arguments of timm's models: refused by name, unless they are None.
 
     Raises:
         UserError: If there is no model of that name (the message lists the nearest ones), or if it cannot be
@@ -82,7 +92,15 @@ def create_model(
             f"there is no model {architecture!r}; "
             + (f"did you mean {', '.join(near)}?" if near else "see headway ls models")
         )
-    row = family.rows()[architecture]
+    words = {"class_token": class_token, "reg_tokens": reg_tokens, "qk_norm": qk_norm,
+             "init_values": init_values, **others}  # fmt: skip
+    wanted = [word for word, value in words.items() if value is not None]
+    row = family.reworded(family.rows()[architecture], words)
+    if wanted and (pretrained or checkpoint_path is not None):
+        raise UserError(
+            f"{wanted[0]} changes the parts of {architecture}, which published weights do not fit; "
+            "from_pretrained reads a file that was trained so"
+        )
     if not dynamic_img_size:
         raise UserError("dynamic_img_size=False: models of headway take pictures of any size")
     size = tuple(img_size) if isinstance(img_size, Sequence) else img_size
@@ -94,6 +112,8 @@ def create_model(
         "dropout": drop_rate,
         "drop_path": drop_path_rate,
     }
+    if row.get("prefix") == "-" and row.get("pooling") == "token" and global_pool != "avg":
+        raise UserError(f"{architecture} without a class token needs global_pool='avg'")
     model = family.build(row, **options)
     if global_pool not in (None, model.global_pool):
         if pretrained or checkpoint_path is not None or global_pool not in family.pooled:

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from headway.core.errors import UserError
 from headway.core.weights.table import Table
 from headway.vision.models.classifier import ImageClassifier
 from headway.vision.models.pretrained_cfg import MEAN_STD
@@ -62,6 +63,7 @@ class Family:
         pooled: For timm's words of ``global_pool``, columns that make the head of a row read so.
         seen: Returns the columns that timm's tensors tell, for a file without a config.json.
         global_pool: How published members read the tokens, in timm's words.
+        words: For timm's other arguments that members may be built with, the column that says it.
         told: timm's arguments of this family that the tensors tell.
         hugging_face: How transformers saves it; None where an adapter of its own reads it, or none does.
     """
@@ -77,6 +79,7 @@ class Family:
     pooled: Mapping[str, Row] = field(default_factory=dict)
     seen: Callable[[Mapping[str, Tensor]], Row] | None = None
     global_pool: str = "avg"
+    words: Mapping[str, str] = field(default_factory=dict)
     told: tuple[str, ...] = ()
     hugging_face: HuggingFace | None = None
 
@@ -125,6 +128,34 @@ class Family:
         built = {"input_size": model.pretrained_cfg["input_size"], "num_classes": model.num_classes}
         model.pretrained_cfg = {**model.pretrained_cfg, **published_cfg(row), **built}
         return model
+
+    def reworded(self, row: Row, words: Mapping[str, Any]) -> Row:
+        """Returns a row as timm's arguments of a model change it; what is None is as published.
+
+        Args:
+            row: The row.
+            words: Such as ``reg_tokens=4``.
+
+        Raises:
+            UserError: If members of the family are not built with one of them.
+        """
+        changed = dict(row)
+        for word, value in words.items():
+            if value is None:
+                continue
+            if word not in self.words:
+                known = ", ".join(self.words) or "none of them"
+                raise UserError(
+                    f"{row['name']} is not built with {word}={value!r}; of such arguments "
+                    f"it takes {known}"
+                )
+            column = self.words[word]
+            if column == "prefix":  # of several kinds of tokens one comes or goes
+                kinds = [kind for kind in row[column].split("+") if kind not in ("-", "class")]
+                changed[column] = "+".join(["class"] * bool(value) + kinds) or "-"
+            else:
+                changed[column] = str(int(value)) if isinstance(value, bool) else str(value)
+        return changed
 
     def to_timm(self, name: str) -> str:
         """Returns timm's name of one of our parameters.

@@ -100,7 +100,12 @@ def make_vit(row: Row, *, channels: int, patch_size: int, dropout: float, **size
             remainder="drop" if int(row["image"]) % int(row["patch"]) else "refuse",
         ),
         "tokens": tokens,
-        "mixer": partial(SelfAttention, qkv_bias=row["qkv_bias"] == "1", out_bias=bias),
+        "mixer": partial(
+            SelfAttention,
+            qkv_bias=row["qkv_bias"] == "1",
+            out_bias=bias,
+            norm=norm if row.get("qk_norm") == "1" else None,
+        ),
         "feedforward": feedforward,
         "norm": norm,
         "block": BLOCKS[row["block"]],
@@ -134,5 +139,11 @@ VIT = Family(
     },
     timm=TIMM,
     global_pool="token",
+    words={
+        "class_token": "prefix",
+        "reg_tokens": "registers",
+        "qk_norm": "qk_norm",
+        "init_values": "layer_scale",
+    },
     timm_marks=frozenset({"patch_embed.proj.weight", "blocks.0.attn.qkv.weight"}),
 )

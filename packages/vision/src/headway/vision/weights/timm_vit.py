@@ -38,6 +38,12 @@ class TimmViT(TimmFamily):
         found = dict(row)
         if "num_heads" in args:
             found["heads"] = str(args.pop("num_heads"))
+        if args:
+            told = {"dim", "depth", "hidden", "registers", "prefix", "qkv_bias", "qk_norm"}
+            found.update({key: value for key, value in _seen(state).items() if key in told})
+            if ("blocks.0.ls1.gamma" in state) != (row["layer_scale"] != "-"):
+                found["layer_scale"] = "1.0" if "blocks.0.ls1.gamma" in state else "-"
+            args.pop("qk_norm", None)
         refuse_arguments(args, source)
         own, _, _ = row["pooling"].partition("+")
         if pooling is not None and POOLINGS.get(pooling) != own:
@@ -69,13 +75,12 @@ class TimmViT(TimmFamily):
         return kinds + int(row["registers"])
 
 
-def _guess(checkpoint: Checkpoint) -> Row:
-    """Returns the row whose numbers agree with the shapes; heads cannot be seen in shapes."""
-    state = checkpoint.state
+def _seen(state: Mapping[str, Tensor]) -> Row:
+    """Returns the columns that shapes tell; heads cannot be seen in them."""
     blocks = {int(name.split(".")[1]) for name in state if name.startswith("blocks.")}
     fc2 = state.get("blocks.0.mlp.fc2.weight", state.get("blocks.0.mlp.w3.weight"))
     kinds_in_front = (("class", "cls_token"), ("distillation", "dist_token"))
-    seen = {
+    return {
         "dim": str(len(state["patch_embed.proj.weight"])),
         "depth": str(len(blocks)),
         "patch": str(state["patch_embed.proj.weight"].shape[-1]),
@@ -86,12 +91,19 @@ def _guess(checkpoint: Checkpoint) -> Row:
         "final_norm": str(int("norm.weight" in state)),
         "qkv_bias": str(int("blocks.0.attn.qkv.bias" in state)),
         "pre_norm": "tokens" if "norm_pre.weight" in state else "-",
+        "qk_norm": str(int("blocks.0.attn.q_norm.weight" in state)),
     }  # fmt: skip
+
+
+def _guess(checkpoint: Checkpoint) -> Row:
+    """Returns the row whose numbers agree with the shapes."""
+    state = checkpoint.state
+    seen = _seen(state)
     scaled = "blocks.0.ls1.gamma" in state
     rows = [
         row
         for row in VIT.rows().values()
-        if all(row[key] == value for key, value in seen.items())
+        if all(row.get(key, "0") == value for key, value in seen.items())
         and (row["layer_scale"] != "-") == scaled
         and ("attn_pool.latent" in state) == row["pooling"].startswith("attention")
     ]
