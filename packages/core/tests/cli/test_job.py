@@ -61,6 +61,7 @@ def test_a_file_that_is_given_up_is_not_there(tmp_path: Path) -> None:
     [
         (["-o", "r.csv"], {"task": "predict with"}, "predict with what"),
         ([], {"out": "file"}, "-o takes a file"),
+        (["-o", "-"], {"out": "folder"}, "-o takes a folder"),
         (["-o", "there"], {"out": "folder"}, "there is a file; -o takes a folder"),
         (["--plot", "there"], {"extra": ["plot"]}, "there exists; .* add --overwrite"),
     ],
