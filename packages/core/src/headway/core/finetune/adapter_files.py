@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from headway.core.changes import CHANGES, changed_arguments, new_parameters
 from headway.core.errors import UserError, one_line
 from headway.core.files import atomic_write
-from headway.core.kinds import fits
 from headway.core.finetune.lora import LoRALinear, lora_layers
+from headway.core.kinds import fits
 from headway.core.reading import check_file, read_json
 
 
@@ -187,11 +187,15 @@ def _check_layer(name: str, layer: Any, rows: int, folder: Path) -> None:
     """Raises if what is said about a layer of so many rows makes no sense."""
     try:
         sound = layer["rank"] in range(1, 2**16) and fits(layer["alpha"], float)
-        sound = sound and all(0 <= start < stop <= rows for start, stop in layer["sections"].values())
+        sound = sound and all(
+            0 <= start < stop <= rows for start, stop in layer["sections"].values()
+        )
     except (TypeError, KeyError, ValueError, AttributeError):
         sound = False
     if not sound:
-        raise UserError(f"{folder / 'adapter.json'} does not fit the model at {name}: {layer!r:.200}")
+        raise UserError(
+            f"{folder / 'adapter.json'} does not fit the model at {name}: {layer!r:.200}"
+        )
 
 
 def _like(old: Tensor, value: Tensor) -> Tensor:

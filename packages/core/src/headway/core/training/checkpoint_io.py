@@ -104,5 +104,6 @@ class FirstBatch(Callback):
                 raise
             reason = f"{type(error).__name__}: {one_line(error)[:200]}"
             raise InputError(
-                str(path), f"it cannot be gone on from ({reason}); it is damaged, or of another model"
+                str(path),
+                f"it cannot be gone on from ({reason}); it is damaged, or of another model",
             ) from error
