@@ -14,7 +14,14 @@ from gymnasium import spaces
 from headway.core.cli.main import main
 
 STEPS = 6
-SMALL = ["dim=16", "heads=2", "depth=1", "dropout=0", f"context_length={STEPS}", f"max_timestep={STEPS}"]
+SMALL = [
+    "dim=16",
+    "heads=2",
+    "depth=1",
+    "dropout=0",
+    f"context_length={STEPS}",
+    f"max_timestep={STEPS}",
+]
 
 
 class Repeat(gymnasium.Env[int, int]):
@@ -52,7 +59,9 @@ def data(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     from minari.data_collector import EpisodeBuffer
 
     start, name = request.param, f"headway/Repeat{request.param + 1}-v0"
-    gymnasium.register(name, f"{__name__}:Repeat", kwargs={"start": start}, disable_env_checker=True)
+    gymnasium.register(
+        name, f"{__name__}:Repeat", kwargs={"start": start}, disable_env_checker=True
+    )
     env, random, buffers = gymnasium.make(name), np.random.default_rng(0), []
     for number in range(60):
         seen, taken, rewards = [env.reset(seed=number)[0]], [], []
@@ -75,7 +84,19 @@ def data(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
 
 
 def play(run: Path, out: Path) -> float:
-    words = ["rollout", "-m", run, "--targets", STEPS, "--episodes", 20, "-o", out, "--device", "cpu"]
+    words = [
+        "rollout",
+        "-m",
+        run,
+        "--targets",
+        STEPS,
+        "--episodes",
+        20,
+        "-o",
+        out,
+        "--device",
+        "cpu",
+    ]
     assert main(list(map(str, words))) == 0
     return float(np.mean([float(row["return"]) for row in csv.DictReader(out.open())]))
 
@@ -85,8 +106,24 @@ def test_choices_from_any_number_are_learned_played_and_tuned(
     data: str, tmp_path: Path, seed: int, measured: Callable[..., None]
 ) -> None:
     """Return of 6; who draws has 2, who is one beside each time has 0."""
-    fit = ["--data.path", data, "--data.val", "4", "--data.number", "512", "--seed_everything", str(seed)]
-    fit += ["--model.schedule", "null", "--trainer.accelerator", "cpu", "--model.optimizer.lr", "0.01"]
+    fit = [
+        "--data.path",
+        data,
+        "--data.val",
+        "4",
+        "--data.number",
+        "512",
+        "--seed_everything",
+        str(seed),
+    ]
+    fit += [
+        "--model.schedule",
+        "null",
+        "--trainer.accelerator",
+        "cpu",
+        "--model.optimizer.lr",
+        "0.01",
+    ]
     model = [f"--model.backbone.{option}" for option in SMALL]
     model += ["--model.backbone.actions", "headway.rl.layers.DiscreteActions"]
     limits = ["--trainer.max_steps", "-1", "--trainer.max_epochs"]

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from headway.core.errors import InputError, UserError
 
 Policy = Literal["raise", "skip", "keep"]
+MOST = 10**8
+"""Of pictures, episodes, molecules, steps ... at a time or in all."""
 
 
 @dataclass
@@ -57,7 +59,9 @@ class Counts:
 
 
 def check_positive(args: argparse.Namespace, *names: str) -> None:
-    """Raises if one of these options is below 1."""
+    """Raises if one of these options is below 1, or larger than anything that fits."""
     for name in names:
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)} is below 1")
+        value = getattr(args, name)
+        if not 1 <= value <= MOST:
+            beyond = "below 1" if value < 1 else f"above {MOST:,}"
+            raise UserError(f"--{name.replace('_', '-')} {value} is {beyond}")

@@ -24,6 +24,8 @@ from headway.timeseries.pictures import forecast_figure, panel_figure
 from headway.timeseries.verbs.loading import Predictor, add_freq, load_predictor
 from headway.timeseries.verbs.panels import forecast_panel, panel_covariates
 
+MOST_STEPS = 10**6
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``headway forecast``."""
@@ -59,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
     """Writes the forecasts; returns 1 if there is none."""
     if args.checkpoint is None:
         raise UserError("forecast with what? -m takes a run folder, a checkpoint or a hub id")
-    if args.horizon is not None and args.horizon < 1:
-        raise UserError(f"--horizon {args.horizon} is below 1")
+    if args.horizon is not None and not 1 <= args.horizon <= MOST_STEPS:
+        raise UserError(f"--horizon {args.horizon} is no number of steps between 1 and {MOST_STEPS:,}")
     percents = check_percents(args.level)
     if args.out is None:
         raise UserError("where does the forecast go? -o FILE.csv (a folder for several files)")

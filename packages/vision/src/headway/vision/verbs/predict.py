@@ -20,6 +20,8 @@ from headway.vision.verbs.inputs import (
 )
 from headway.vision.verbs.loading import Classifier, load_classifier
 
+MOST_CLASSES = 2**16  # of a model that does not say how many it has
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``headway predict`` for pictures."""
@@ -36,17 +38,18 @@ def run(args: argparse.Namespace) -> int:
     items, ignored = find_items(args.inputs)
     classifier = load_classifier(args.checkpoint, args.device)
     counts = Counts("pictures", ignored=ignored)
+    top = min(args.top, getattr(classifier.model, "num_classes", MOST_CLASSES))
     rows = predict(
         classifier,
         items,
         batch_size=args.batch_size,
         workers=args.workers,
-        top=args.top,
+        top=top,
         on_invalid=args.on_invalid,
         counts=counts,
     )
     with output.file() as file:
-        write_rows(file, rows, args.top)
+        write_rows(file, rows, top)
     if args.json:
         output.say({"predicted": counts.done, **counts.as_dict()})
     else:
