@@ -73,6 +73,9 @@ def test_a_csv_that_is_none(what: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=said) as error:
         read_table(path)
     assert "\n" not in str(error.value)
+    path.write_bytes(b"date,a\n")
+    with pytest.raises(InputError, match="has no rows below its header"):
+        read_table(path, freq="h")
 
 
 def test_damaged_parquet_is_one_line(tmp_path: Path) -> None:
@@ -100,6 +103,10 @@ def test_damaged_parquet_is_one_line(tmp_path: Path) -> None:
         frame.assign(a=values).to_parquet(path)
         with pytest.raises(InputError, match="no number"):
             read_table(path)
+    long = pd.DataFrame({"unique_id": [[1], [2], [3]], "ds": frame.ds, "y": 1.0})
+    long.to_parquet(path)
+    with pytest.raises(InputError, match="column 'unique_id' holds list.* no numbers or words"):
+        read_frame(path)
     frame.assign(a=pd.array([1, None, 3], dtype="Int64")).to_parquet(path)
     assert np.isnan(read_table(path).values[1, 0])
 
@@ -156,7 +163,11 @@ def test_notes_of_wrong_types_are_refused_by_key(tmp_path: Path, capsys) -> None
             with pytest.raises(UserError, match=f"preprocessing.json of m: {key} is ") as error:
                 check_notes({**notes, key: wrong}, "m")
             assert len(str(error.value)) < 250
-    for wrong in ({"std": [0.0]}, {"mean": [0.0, 1.0]}, {"low": [1.0]}):
+    covariates: dict = notes["covariates"]
+    for wrong in (
+        {"std": [0.0]}, {"mean": [0.0, 1.0]}, {"low": [1.0]}, {"covariates": covariates | {"words": ""}},
+        {"covariates": {"columns": {"future": ["x"]}}},
+    ):  # fmt: skip
         with pytest.raises(UserError, match="preprocessing.json"):
             check_notes({**notes, **wrong}, "m")
     with pytest.raises(UserError, match="is a list"):

@@ -306,3 +306,8 @@ def test_a_panel_is_trained_on_and_forecast(
     assert main([*ask, *skip]) == 0
     assert "1 series not read" in capsys.readouterr().err
     assert set(pd.read_csv(out).unique_id) == {"a", "c"}
+    # Beside models without covariates, which get none.
+    words = ["-m", run, "--simple", "naive", "nlinear", "--context-length", 8, "--windows", 2]
+    assert main(["backtest", *map(str, [path, *words]), "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    assert [row["model"] for row in scores] == [str(run), "naive", "NLinear"]

@@ -200,6 +200,7 @@ def test_shares_and_corners_are_inverse() -> None:
     ("build", "message"),
     [
         (lambda: DetectionPreprocessing(shortest=10, longest=5), "must be positive and rise"),
+        (lambda: DetectionPreprocessing(shortest=10, longest=10**9), "at most 16,384"),
         (lambda: DetectionPreprocessing(mean=(0.0,)), "1 values for 3 channels"),
         (lambda: BoxAugmentation(flip=2.0), "is a probability"),
         (lambda: BoxAugmentation(smallest_crop=0.0), "outside"),

@@ -82,6 +82,12 @@ def test_training_is_a_function_of_the_seed(auto: str) -> None:
     assert not torch.equal(first, other)
 
 
+@pytest.mark.parametrize("wrong", [{"input_size": (3, 10**9, 8)}, {"crop_pct": 1e-300}])
+def test_sizes_that_would_take_all_memory_are_refused(wrong: dict) -> None:
+    with pytest.raises(UserError, match="needs pictures of over 16,384 pixels a side"):
+        Preprocessing(**wrong)
+
+
 def test_normalize_equals_the_definition() -> None:
     images = torch.randint(0, 256, (4, 3, 5, 6), dtype=torch.uint8)
     mean, std = (torch.tensor(v)[:, None, None] for v in (MEAN, STD))

@@ -1,4 +1,6 @@
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from headway.core.finetune import (
     trainable_parameters,
     unmerge,
 )
+from headway.core.finetune.adapter_files import merge_tensors
 from headway.core.heads import ClassificationHead
 from headway.core.linear import FusedLinear
 from headway.core.module import Module
@@ -304,3 +307,22 @@ def test_damaged_adapters_are_named(tmp_path: Path, text: str, reason: str) -> N
     (tmp_path / "adapter.json").write_text(text)
     with pytest.raises(UserError, match=reason):
         load_adapter(model(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"alpha": "x"}, {"rank": 0}, {"sections": {"q": [0, 999]}}, {"sections": {"x": [0, 1]}}, 3],
+)
+def test_a_checkpoint_with_a_damaged_adapter_beside_it_is_named(tmp_path: Path, wrong: Any) -> None:
+    net = model()
+    LoRA(rank=2).apply(net)
+    save_adapter(net, tmp_path)
+    file = tmp_path / "adapter.json"
+    content = json.loads(file.read_text())
+    merge_tensors(net.state_dict(), tmp_path)
+    name = next(iter(content["layers"]))
+    known = content["layers"][name]
+    content["layers"][name] = {**known, **wrong} if isinstance(wrong, dict) else wrong
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="does not fit the"):
+        merge_tensors(net.state_dict(), tmp_path)

@@ -120,3 +120,15 @@ def test_a_damaged_checkpoint_is_one_line(content: bytes, tmp_path: Path) -> Non
     torch.save({"epoch": 3}, file)
     with pytest.raises(UserError, match="has no state_dict"):
         AtomicCheckpointIO().load_checkpoint(file, weights_only=True)
+
+
+@pytest.mark.parametrize("name", ["/", "a\0b", "x" * 300, "file/below", "folder"])
+def test_places_that_cannot_be_written_are_one_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+    with (
+        pytest.raises(UserError, match="cannot be written .*; choose another place"),
+        atomic_write(tmp_path / name) as file,
+    ):
+        file.write(b"x")
+    assert not list(tmp_path.rglob("*.part"))

@@ -1,11 +1,13 @@
 """A run that was killed and continued is the run that was not, bit for bit."""
 
+import random
 from pathlib import Path
 
 import pytest
 import torch
 
 from headway.core.cli import main
+from headway.core.testing.damage import damaged_json
 from headway.core.training.metrics_file import read_metrics
 
 
@@ -90,3 +92,25 @@ def test_metrics_after_the_checkpoint_are_cut_and_not_doubled(whole):
     assert metrics["epoch"] == [0, 1, 2, 3]
     assert metrics["step"] == [8, 16, 24, 32]
     assert (whole / "metrics.csv").read_text().startswith(rows)
+
+
+def test_a_damaged_run_is_one_line_that_names_its_file(whole, capsys, monkeypatch):
+    """Whatever in it is of another kind: Lightning, the optimiser and the callbacks read it each by itself."""
+    monkeypatch.setenv("HEADWAY_TRACEBACK", "0")
+    last, metrics = whole / "checkpoints" / "last.ckpt", whole / "metrics.csv"
+    sound, rows, drawn = load(whole), metrics.read_bytes(), random.Random(0)
+    last.unlink()  # best.ckpt may be the same file
+    capsys.readouterr()
+    for verb in (["fit", "--resume", whole, "--trainer.max_epochs", 4], ["validate", "-m", last]):
+        codes = []
+        for _ in range(15):
+            torch.save(damaged_json(sound, drawn), last)
+            codes.append(main(list(map(str, verb))))
+            lines = [line for line in capsys.readouterr().err.splitlines() if "headway:" in line]
+            assert len(lines) == (codes[-1] != 0)
+            metrics.write_bytes(rows)
+        assert set(codes) == {0, 2}
+    torch.save(sound, last)
+    metrics.write_bytes(rows.replace(b"step", b"steps", 1))
+    assert main(["fit", "--resume", str(whole), "--trainer.max_epochs", "4"]) == 2
+    assert "metrics.csv:2: is no row of metrics" in capsys.readouterr().err

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from headway.core.errors import UserError
+
 
 class DiskFullError(OSError):
     """A file did not fit; the message names it, what is free and what to do."""
@@ -72,20 +74,24 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
         mode: ``"wb"`` or ``"w"`` (UTF-8).
 
     Raises:
+        UserError: If there can be no such file.
         DiskFullError: If there is no room; ``path`` is as it was.
     """
     path = Path(path)
-    # The process id keeps two processes apart; the same folder, since a rename cannot cross disks.
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     watched: _Watched | None = None
-    try:
+    with _writing(path):
+        # The process id keeps two processes apart; the same folder, since a rename cannot cross disks.
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, mode, encoding=None if "b" in mode else "utf-8") as file:
+        opened: IO[Any] = open(part, mode, encoding=None if "b" in mode else "utf-8")  # noqa: SIM115
+    try:
+        with opened as file:
             watched = _Watched(file)
             yield watched  # pyright: ignore[reportReturnType]
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        with _writing(path):
+            os.replace(part, path)
     except BaseException as error:
         written = part.stat().st_size if part.exists() else None
         part.unlink(missing_ok=True)
@@ -93,6 +99,18 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
             raise DiskFullError(path, needed=written) from error
         raise
     _sync_folder(path.parent)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Names the file in what the system says of its place; a full disk is said elsewhere."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if is_disk_full(error):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path} cannot be written ({reason}); choose another place") from error
 
 
 @contextmanager
@@ -105,18 +123,21 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         folder: Where the files go; made if need be.
 
     Raises:
+        UserError: If there can be no such folder.
         DiskFullError: If there is no room.
     """
     made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    # Inside, since the folder may be a disk of its own, and a rename cannot cross disks.
-    part = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=folder))
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        # Inside, since the folder may be a disk of its own, and a rename cannot cross disks.
+        part = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=folder))
     try:
         yield part
         for source in sorted(path for path in part.rglob("*") if path.is_file()):
             target = folder / source.relative_to(part)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(source, target)
+            with _writing(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(source, target)
     except Exception as error:
         if is_disk_full(error) and not isinstance(error, DiskFullError):
             raise DiskFullError(folder) from error

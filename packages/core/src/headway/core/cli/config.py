@@ -102,6 +102,7 @@ class RecipeCLI(LightningCLI):
             raise UserError(
                 explain(str(error), options=options, files=self.files, words=self.overrides)
             ) from error
+        _check_numbers(self.config)
 
     def instantiate_classes(self) -> None:
         """Builds the task and the data; the trainer is built later, when its folder is known."""
@@ -137,8 +138,8 @@ class RecipeCLI(LightningCLI):
         ]
         try:
             trainer = Trainer(**config)
-        except (ValueError, MisconfigurationException) as error:
-            # Options that exclude each other, such as FSDP on a CPU.
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            # Options that exclude each other, such as FSDP on a CPU, or of another kind.
             raise UserError(f"trainer: {one_line(error)}") from error
         use_atomic_checkpoints(trainer)
         return trainer
@@ -153,6 +154,19 @@ class RecipeCLI(LightningCLI):
         text = self.parser.dump(self.config, skip_unset=False)
         with atomic_write(path, "w") as file:
             file.write(f"# {header}\n{text}")
+
+
+def _check_numbers(value: Any, name: str = "") -> None:
+    """Raises if a whole number is larger than a machine counts: what meets it has words of its own."""
+    if isinstance(value, Namespace | dict):
+        items = vars(value) if isinstance(value, Namespace) else value
+        for key, item in items.items():
+            _check_numbers(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_numbers(item, name)
+    elif isinstance(value, int) and abs(value) >= 2**63:
+        raise UserError(f"{name} = {value:.3g} is larger than any count; give a smaller number")
 
 
 def _caused_by_user(error: BaseException | None) -> bool:

@@ -63,12 +63,14 @@ def _evaluate(
     from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 
     from headway.core.cli.config import RecipeCLI
+    from headway.core.training.checkpoint_io import FirstBatch
 
     cli = RecipeCLI([recipe.path for recipe in recipes], overrides)
     # What a task draws belongs to the run.
     folder = checkpoint.parent
+    first = FirstBatch()
     trainer = cli.build_trainer(
-        [],
+        [first],
         without=(Checkpoint, ProgressBar),
         default_root_dir=str(folder.parent if folder.name == "checkpoints" else folder),
         logger=False,
@@ -76,9 +78,10 @@ def _evaluate(
         enable_progress_bar=False,
     )
     function = trainer.validate if verb == "validate" else trainer.test
-    results = function(
-        cli.model, cli.datamodule, ckpt_path=str(checkpoint), weights_only=True, verbose=False
-    )
+    with first.going_on_from(checkpoint):
+        results = function(
+            cli.model, cli.datamodule, ckpt_path=str(checkpoint), weights_only=True, verbose=False
+        )
     metrics = {name: value for part in results for name, value in part.items()}
     if as_json:
         print(json.dumps(metrics, indent=2))

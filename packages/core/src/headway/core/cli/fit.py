@@ -103,6 +103,7 @@ def _train(plan: Plan, words: list[str]) -> int:
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from headway.core.cli.config import RecipeCLI
+    from headway.core.training.checkpoint_io import FirstBatch
     from headway.core.training.finite import NonFiniteError
     from headway.core.training.run_folder import RunFolder, new_run
 
@@ -128,9 +129,10 @@ def _train(plan: Plan, words: list[str]) -> int:
         # Killed before its first checkpoint, a run begins again; that is exact too.
         restart = str(run_folder.last) if plan.resume and run_folder.last.is_file() else None
     trainer: Any = None
+    first = FirstBatch()
     try:
         trainer = cli.build_trainer(
-            _callbacks(),
+            [*_callbacks(), first],
             default_root_dir=str(run_folder.path),
             logger=_logger(cli.config_init.trainer.get("logger"), run_folder),
         )
@@ -139,7 +141,8 @@ def _train(plan: Plan, words: list[str]) -> int:
             print(f"run folder: {run_folder.path}")
             if restart is None and (report := getattr(cli.model.backbone, "load_report", None)):
                 print(f"weights: {report}")
-        trainer.fit(cli.model, cli.datamodule, ckpt_path=restart, weights_only=True)
+        with first.going_on_from(restart):
+            trainer.fit(cli.model, cli.datamodule, ckpt_path=restart, weights_only=True)
     except SIGTERMException:
         # A SystemExit without a code: it would pass for success.
         if trainer is None or trainer.is_global_zero:

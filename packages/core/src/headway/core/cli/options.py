@@ -5,6 +5,9 @@ from pathlib import Path
 
 from headway.core.errors import UserError
 
+MOST = 10**8
+"""Of pictures, episodes, molecules, steps ... at a time or in all."""
+
 
 def add_shared_options(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
     """Adds the options that every verb of a domain has.
@@ -48,17 +51,23 @@ def add_batch_size(parser: argparse.ArgumentParser, default: int, items: str) ->
     )
 
 
-def check_positive(args: argparse.Namespace, *names: str) -> None:
-    """Raises if one of these options, or one number of its list, is below 1; None is none.
+def check_positive(args: argparse.Namespace, *names: str, most: int = MOST) -> None:
+    """Raises if one of these options, or one number of its list, cannot be a count; None is none.
+
+    Args:
+        args: The options.
+        names: Those that are looked at.
+        most: The largest that is allowed.
 
     Raises:
-        UserError: It names the option.
+        UserError: If one is below 1 or above ``most``; it names the option.
     """
     for name in names:
         given = getattr(args, name)
         for value in given if isinstance(given, list) else [given]:
-            if value is not None and value < 1:
-                raise UserError(f"--{name.replace('_', '-')} {value} is below 1")
+            if value is not None and not 1 <= value <= most:
+                beyond = "below 1" if value < 1 else f"above {most:,}"
+                raise UserError(f"--{name.replace('_', '-')} {value} is {beyond}")
 
 
 def refuse_to_overwrite(out: Path | None, *, overwrite: bool) -> None:

@@ -13,6 +13,7 @@ from headway.core.changes import CHANGES, changed_arguments, new_parameters
 from headway.core.errors import UserError, one_line
 from headway.core.files import atomic_write
 from headway.core.finetune.lora import LoRALinear, lora_layers
+from headway.core.kinds import fits
 from headway.core.reading import check_file, read_json
 
 
@@ -136,9 +137,15 @@ def merge_tensors(state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
             raise UserError(f"{folder / 'adapter.json'} says nothing about {name}")
         layer = settings[name]
         weight = state.pop(f"{name}.base.weight").clone()
-        for section, (start, stop) in layer["sections"].items():
-            down, up = (state.pop(f"{name}.{part}.{section}") for part in ("down", "up"))
-            weight[start:stop] += layer["alpha"] / layer["rank"] * (up @ down)
+        _check_layer(name, layer, len(weight), folder)
+        try:
+            for section, (start, stop) in layer["sections"].items():
+                down, up = (state.pop(f"{name}.{part}.{section}") for part in ("down", "up"))
+                weight[start:stop] += layer["alpha"] / layer["rank"] * (up @ down)
+        except (KeyError, RuntimeError):
+            raise UserError(
+                f"{folder / 'adapter.json'} does not fit the checkpoint at {name}: {layer}"
+            ) from None
         state[f"{name}.weight"] = weight
         if (bias := state.pop(f"{name}.base.bias", None)) is not None:
             state[f"{name}.bias"] = bias
@@ -173,16 +180,22 @@ def _check_layers(model: nn.Module, layers: dict[str, Any], folder: Path) -> Non
             raise UserError(
                 f"the adapter in {folder} changes {name}, which the model does not have"
             )
-        try:
-            rank, sections = layer["rank"], layer["sections"]
-            fits = rank in range(1, 2**16) and isinstance(layer["alpha"], int | float)
-            fits = fits and all(
-                0 <= start < stop <= base.out_features for start, stop in sections.values()
-            )
-        except (TypeError, KeyError, ValueError, AttributeError):
-            fits = False
-        if not fits:
-            raise UserError(f"{folder / 'adapter.json'} does not fit the model at {name}: {layer}")
+        _check_layer(name, layer, base.out_features, folder)
+
+
+def _check_layer(name: str, layer: Any, rows: int, folder: Path) -> None:
+    """Raises if what is said about a layer of so many rows makes no sense."""
+    try:
+        sound = layer["rank"] in range(1, 2**16) and fits(layer["alpha"], float)
+        sound = sound and all(
+            0 <= start < stop <= rows for start, stop in layer["sections"].values()
+        )
+    except (TypeError, KeyError, ValueError, AttributeError):
+        sound = False
+    if not sound:
+        raise UserError(
+            f"{folder / 'adapter.json'} does not fit the model at {name}: {layer!r:.200}"
+        )
 
 
 def _like(old: Tensor, value: Tensor) -> Tensor:

@@ -1,11 +1,13 @@
-"""Checkpoints are written whole or not at all; what cannot be read is one line."""
+"""Checkpoints are written whole or not at all; what cannot be read or continued from is one line."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 from headway.core.errors import InputError, UserError, one_line
 from headway.core.files import atomic_write
@@ -54,3 +56,54 @@ def use_atomic_checkpoints(trainer: Trainer) -> None:
     """Puts ``AtomicCheckpointIO`` in the place of Lightning's own; what a strategy brings itself stays."""
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+
+
+class FirstBatch(Callback):
+    """Knows whether the first batch is over.
+
+    What a damaged checkpoint makes of optimisers, schedules, counters and callbacks shows until then.
+    """
+
+    def __init__(self) -> None:
+        self._begun = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether a second batch has begun."""
+        return self._begun > 1
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Counts."""
+        self._begun += 1
+
+    def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Counts, unless the validation is part of a training or comes before it."""
+        self._begun += trainer.state.fn == "validate"
+
+    def on_test_batch_start(self, *_: Any) -> None:
+        """Counts."""
+        self._begun += 1
+
+    @contextmanager
+    def going_on_from(self, path: str | Path | None) -> Iterator[None]:
+        """Names the checkpoint in what goes wrong before the first batch is over.
+
+        Lightning hands the parts of a checkpoint to whom they belong; of damaged ones these raise anything.
+
+        Args:
+            path: The checkpoint; None where nothing is continued.
+
+        Raises:
+            InputError: If the block raises anything but a ``UserError`` or an error of headway.
+        """
+        try:
+            yield
+        except Exception as error:
+            own = isinstance(error, UserError) or type(error).__module__.startswith("headway.")
+            if path is None or own or self.over or isinstance(error, MemoryError):
+                raise
+            reason = f"{type(error).__name__}: {one_line(error)[:200]}"
+            raise InputError(
+                str(path),
+                f"it cannot be gone on from ({reason}); it is damaged, or of another model",
+            ) from error

@@ -4,7 +4,9 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from headway.core.errors import InputError
 from headway.core.files import atomic_write
+from headway.core.reading import read_table
 
 Row = dict[str, str]
 
@@ -16,6 +18,9 @@ class MetricsFile:
 
     Args:
         path: The file.
+
+    Raises:
+        InputError: If there is such a file and it holds something else.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,10 +68,19 @@ def read_metrics(path: Path) -> dict[str, list[float | None]]:
 
 
 def _read(path: Path) -> list[Row]:
-    if not path.is_file():
+    if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
+    rows = []
+    for line, cells in read_table(path, "file of metrics", delimiter=","):
+        row = {key: value for key, value in cells.items() if value}
+        try:
+            _ = [float(value) for value in row.values()], int(row["step"]), int(row["epoch"])
+        except (KeyError, ValueError):
+            raise InputError(
+                f"{path}:{line}", "is no row of metrics with epoch and step; remove the file"
+            ) from None
+        rows.append(row)
+    return rows
 
 
 def _text(value: float) -> str:

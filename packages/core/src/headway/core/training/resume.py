@@ -5,6 +5,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 from torch import Tensor
 
+from headway.core.errors import UserError
 from headway.core.training.private_lightning import (
     accumulates,
     is_last_of_epoch,
@@ -41,6 +42,26 @@ def close_epoch(checkpoint: dict[str, Any], *, by_steps: bool) -> None:
     if by_steps:
         # Lightning then goes once round its loop without a batch, and counts a step for the loggers.
         take_back_a_step(loop)
+
+
+def check_progress(state: Any, usual: Any, where: str = "loops.fit_loop") -> None:
+    """Raises if Lightning's record of progress is of another kind; it is read at any later moment.
+
+    Args:
+        state: What a checkpoint holds.
+        usual: What a run that has not begun would hold.
+        where: The keys that led there.
+
+    Raises:
+        UserError: It names the keys.
+    """
+    if usual is None:
+        return
+    if type(state) is not type(usual):
+        raise UserError(f"the checkpoint is damaged: {where} is {state!r:.60}")
+    if isinstance(usual, dict):
+        for key in usual.keys() & state.keys():
+            check_progress(state[key], usual[key], f"{where}.{key}")
 
 
 def may_save(trainer: Trainer) -> bool:

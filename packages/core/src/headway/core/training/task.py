@@ -19,7 +19,7 @@ from headway.core.training.finite import FiniteTraining
 from headway.core.training.groups import parameter_groups
 from headway.core.training.hooks import Averaging, StepSeeds
 from headway.core.training.optimizers import OptimizerFactory
-from headway.core.training.resume import close_epoch
+from headway.core.training.resume import check_progress, close_epoch
 from headway.core.training.run_folder import RunFolder
 from headway.core.training.schedules import ScheduleFactory
 from headway.core.training.warnings import warn_of_batch_norm, warn_of_other_data
@@ -148,8 +148,9 @@ class Task(LightningModule):
         """Says what is different with several devices, and whether the data are those of the run."""
         data = getattr(self.trainer, "datamodule", None)
         before, self._data = self._data, None
-        if isinstance(data, DataModule):
-            self._data = data.fingerprints()  # reads the files: once
+        if isinstance(data, DataModule) and self.trainer.is_global_zero:
+            # It reads the files: once, and the first process speaks and writes for all.
+            self._data = data.fingerprints()
             if before is not None:
                 warn_of_other_data(before, self._data)
         if self.trainer.world_size > 1:
@@ -168,6 +169,9 @@ class Task(LightningModule):
         if self.ema_decay is not None and "average" in checkpoint:
             self.average = WeightAverage(self, self.ema_decay)
             self.average.load_state_dict(checkpoint["average"])
+        trainer = self._trainer
+        if trainer is not None and trainer.state.fn == "fit":
+            check_progress(checkpoint["loops"]["fit_loop"], trainer.fit_loop.state_dict())
         close_epoch(
             checkpoint, by_steps=self._trainer is not None and self._trainer.max_steps != -1
         )

@@ -7,7 +7,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FlattenObservation
 
-from headway.core.errors import UserError
+from headway.core.errors import UserError, one_line
 
 
 def make_vector(
@@ -21,11 +21,13 @@ def make_vector(
         render_mode: ``rgb_array`` to draw them.
 
     Raises:
-        UserError: If gymnasium does not know the environment or lacks what it needs.
+        UserError: If gymnasium does not know the environment, lacks what it needs, or cannot make it.
     """
+    # Not every environment can be drawn, and has the argument.
+    options = {} if render_mode is None else {"render_mode": render_mode}
 
     def make() -> gymnasium.Env[Any, Any]:
-        env = gymnasium.make(name, render_mode=render_mode)
+        env = gymnasium.make(name, **options)
         return env if isinstance(env.observation_space, spaces.Box) else FlattenObservation(env)
 
     try:
@@ -34,6 +36,11 @@ def make_vector(
         raise UserError(f"there is no environment {name}: {error}") from None
     except ImportError as error:
         raise UserError(f"{name} needs a package that is not installed: {error}") from None
+    except Exception as error:
+        # Its own code runs here, and may raise anything.
+        raise UserError(
+            f"{name} cannot be made ({type(error).__name__}: {one_line(error)[:200]})"
+        ) from error
 
 
 def refuse_import(name: str, where: str) -> str:

@@ -1,6 +1,7 @@
 """Reads one recording at the sample rate asked for, and says in one line what is wrong with it."""
 
 import logging
+import math
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +18,7 @@ EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au")
 
 TOLERANCE = 0.1  # seconds
 MAX_SECONDS = 4 * 3600  # 0.9 GB of samples at 16 kHz
+MAX_FILTER = 2**24  # numbers of a filter; that from 44.1 to 16 kHz has 73,000
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +47,8 @@ def read_audio(
         name: What the message calls the file; its path if None.
 
     Raises:
-        AudioError: If the file is missing, empty, no recording, shorter than ``start``, or holds values
-            that are not finite.
+        AudioError: If the file is missing, empty, no recording, shorter than ``start``, holds values that
+            are not finite, or has a rate that cannot be resampled.
 
     Shape:
         Output: (samples,).
@@ -78,6 +80,13 @@ def read_audio(
         _note(f"recordings of {channels} channels are averaged to one, such as {name}", channels)
     if rate != sample_rate:
         _note(f"recordings of {rate} Hz are resampled to {sample_rate} Hz, such as {name}", rate)
+        # The filter has a row for each phase: many, where the rates share no divisor.
+        step = math.gcd(rate, sample_rate)
+        if rate // step * (sample_rate // step) > MAX_FILTER:
+            raise AudioError(
+                name,
+                f"{rate} Hz cannot be turned into {sample_rate} Hz exactly; resample it yourself",
+            )
         waveform = _resampler(rate, sample_rate)(waveform)
     return waveform
 

@@ -98,6 +98,12 @@ def _read_parquet(path: str | Path, columns: list[str] | None) -> Any:
     import pyarrow.parquet
 
     types = pyarrow.parquet.read_schema(path)
+    for field in types:
+        if pyarrow.types.is_nested(field.type) and (columns is None or field.name in columns):
+            raise InputError(
+                str(path),
+                f"column {field.name!r} holds {field.type}, no numbers or words; leave it out",
+            )
     words = [
         field.name for field in types if field.type in (pyarrow.string(), pyarrow.large_string())
     ]

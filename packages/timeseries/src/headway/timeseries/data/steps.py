@@ -113,8 +113,10 @@ def clock_of(stamps: pd.Index, step: Any, name: str) -> pd.Index:
     Stamps that lie beside most others, such as at another minute, are not on it.
 
     Raises:
-        InputError: If the step does not suit the stamps, or there would be far too many.
+        InputError: If the step does not suit the stamps, there are none, or there would be far too many.
     """
+    if not len(stamps):
+        raise InputError(name, "has no rows below its header")
     times = isinstance(stamps, pd.DatetimeIndex)
     if times == isinstance(step, int):
         kind = "moments, the step is the number" if times else "numbers, the step is"

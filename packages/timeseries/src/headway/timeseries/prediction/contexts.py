@@ -146,7 +146,8 @@ class Contexts:
             found = self.marks[panel.first[items, None] + steps]
             past.append(found[:, :length])
             ahead.append(found[:, length:])
-        if panel.future.shape[1]:
+        # A model without covariates is compared with one that reads them.
+        if panel.future.shape[1] and "future" in self.kept:
             found = panel.future[rows].astype(float)
             if self.ahead is not None:
                 beyond = np.clip(steps - panel.lengths[items, None], 0, self.ahead.shape[1] - 1)
@@ -155,14 +156,14 @@ class Contexts:
             found = self._scaled("future", found)
             past.append(found[:, :length])
             ahead.append(found[:, length:])
-        if panel.historical.shape[1]:
+        if panel.historical.shape[1] and "historical" in self.kept:
             past.append(self._scaled("historical", panel.historical[rows[:, :length]]))
         inputs = {}
         if past:
             inputs["marks"] = np.concatenate(past, axis=2)
         if ahead:
             inputs["future_marks"] = np.concatenate(ahead, axis=2)
-        if panel.static.shape[1]:
+        if panel.static.shape[1] and "static" in self.kept:
             inputs["static"] = self._scaled("static", panel.static[items])
         return inputs
 

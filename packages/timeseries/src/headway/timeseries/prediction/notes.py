@@ -114,13 +114,15 @@ def _scaler(value: Any) -> bool:
 def _covariates(value: Any) -> bool:
     if not isinstance(value, dict) or not set(value) <= {"columns", "words", *_COVARIATES}:
         return False
-    columns, words = value.get("columns", {}), value.get("words") or {}
+    columns, words = value.get("columns", {}), value.get("words")
+    words = {} if words is None else words
     return (
         isinstance(columns, dict)
         and isinstance(words, dict)
         and set(columns) <= set(_COVARIATES)
         and all(map(_words, columns.values()))
         and all(map(_words, words.values()))
+        and all(kind in value for kind, names in columns.items() if names)
         and all(_scaler(value[kind]) for kind in _COVARIATES if kind in value)
     )
 

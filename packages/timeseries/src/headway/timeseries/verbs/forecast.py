@@ -23,6 +23,8 @@ from headway.timeseries.pictures import forecast_figure, panel_figure
 from headway.timeseries.prediction.panels import forecast_panel, panel_covariates
 from headway.timeseries.prediction.predictor import Predictor, add_freq, load_predictor
 
+MOST_STEPS = 10**6
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``headway forecast``."""
@@ -57,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes the forecasts; returns 1 if there is none."""
     job = Job(args, "forecast with", items="series", out="file", extra=["plot"])
-    check_positive(args, "horizon")
+    check_positive(args, "horizon", most=MOST_STEPS)
     percents = check_percents(args.level)
     places = outputs(args.inputs, args.out)
     predictor = load_predictor(args.checkpoint, args.device)

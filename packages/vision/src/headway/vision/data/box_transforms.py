@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as tv
 from headway.core.errors import UserError
 from headway.core.kinds import check_fits
 from headway.vision.data.deep import check_bits
-from headway.vision.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from headway.vision.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MAX_SIDE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +44,10 @@ class DetectionPreprocessing:
             object.__setattr__(self, name, tuple(getattr(self, name)))
             if len(getattr(self, name)) != 3:
                 raise UserError(f"{name} has {len(getattr(self, name))} values for 3 channels")
-        if not 1 <= self.shortest <= self.longest:
+        if not 1 <= self.shortest <= self.longest <= MAX_SIDE:
             raise UserError(
-                f"shortest {self.shortest} and longest {self.longest} must be positive and rise"
+                f"shortest {self.shortest} and longest {self.longest} must be positive and rise, to at most "
+                f"{MAX_SIDE:,}"
             )
         check_bits(self.bits)
         if min(self.std) <= 0:

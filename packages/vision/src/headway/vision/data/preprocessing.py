@@ -12,6 +12,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 CROP_MODES = ("center", "squash", "border")
+MAX_SIDE = 2**14
+"""Pixels of the longer side of what a model reads: a damaged file must not ask for all memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,13 @@ class Preprocessing:
             raise UserError(
                 f"input_size {size} is not (channels, height, width) with 1 or 3 channels"
             )
+        if not 0 < self.crop_pct <= 1:
+            raise UserError(f"crop_pct {self.crop_pct} is outside (0, 1]")
+        if max(size[1:]) > MAX_SIDE * self.crop_pct:
+            raise UserError(
+                f"input_size {size} at crop_pct {self.crop_pct} needs pictures of over {MAX_SIDE:,} pixels a "
+                "side; give smaller ones"
+            )
         for name in ("mean", "std"):
             if len(getattr(self, name)) != size[0]:
                 raise UserError(
@@ -65,8 +74,6 @@ class Preprocessing:
             raise UserError(
                 f"interpolation {self.interpolation!r} is not one of {', '.join(INTERPOLATIONS)}"
             )
-        if not 0 < self.crop_pct <= 1:
-            raise UserError(f"crop_pct {self.crop_pct} is outside (0, 1]")
         check_bits(self.bits)
         if self.crop_mode not in CROP_MODES:
             raise UserError(f"crop_mode {self.crop_mode!r} is not one of {', '.join(CROP_MODES)}")

@@ -19,6 +19,8 @@ from headway.vision.verbs.inputs import (
 )
 from headway.vision.verbs.loading import Classifier, load_classifier
 
+MOST_CLASSES = 2**16  # of a model that does not say how many it has
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``headway predict`` for pictures."""
@@ -32,16 +34,17 @@ def run(args: argparse.Namespace) -> int:
     job = Job(args, "predict with", items="pictures")
     items, job.counts.ignored = find_items(args.inputs)
     classifier = load_classifier(args.checkpoint, args.device)
+    top = min(args.top, getattr(classifier.model, "num_classes", MOST_CLASSES))
     rows = predict(
         classifier,
         items,
         batch_size=args.batch_size,
         workers=args.workers,
-        top=args.top,
+        top=top,
         on_invalid=args.on_invalid,
         counts=job.counts,
     )
-    job.table(columns(args.top), rows)
+    job.table(columns(top), rows)
     return job.end(f"predictions written{job.place}", predicted=job.counts.done)
 
 
