@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.errors import UserError
-from headway.core.files import atomic_write, new_figure
+from headway.core.figures import new_figure
+from headway.core.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
