@@ -2,6 +2,7 @@
 # make test       sets everything up and runs the tests (under 30 minutes on two cores); of one package with PKG=vision,
 #                 one of them with ARGS="-k name"
 # make test-portable  the tests that depend on the machine, as others would run them: vectors, threads, no compiler
+# make test-minimum  core with the lowest versions that pyproject.toml allows (constraints-min.txt)
 # make test-all   the slow ones, too: those above, every extra in an empty environment, all kernels
 # make lint       ruff, pyright, import-linter
 # make docs       the site, into build/docs
@@ -21,7 +22,7 @@ ARGS ?=
 TESTED = packages$(if $(PKG),/$(PKG)/tests)
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --durations 15
 
-.PHONY: demo test test-portable test-all lint docs bench kernels clean
+.PHONY: demo test test-portable test-minimum test-all lint docs bench kernels clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -42,7 +43,10 @@ test: $(VENV)/.dev
 test-portable: $(VENV)/.dev
 	$(BIN)/python tools/portable/run.py --jobs $(JOBS)
 
-test-all: test test-portable
+test-minimum:
+	$(PYTHON) tools/check_minimum.py
+
+test-all: test test-portable test-minimum
 	$(TEST) -m "slow and not gpu and not interpret" packages
 	$(BIN)/python tools/check_extras.py
 	$(BIN)/python tools/kernels/audit.py --quick

@@ -1,0 +1,31 @@
+"""Runs the tests of core with the lowest versions that pyproject.toml allows.
+
+    python tools/check_minimum.py [pytest's arguments]
+
+Installs core and what trains into an empty environment (.venv-min, kept), by constraints-min.txt.
+"""
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / ".venv-min"
+
+
+def main() -> int:
+    python = FOLDER / "bin" / "python"
+    if not python.exists():
+        venv.create(FOLDER, with_pip=True)
+    pip = [str(python), "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints-min.txt")]
+    subprocess.run([*pip, "-e", f"{ROOT}[train]", "pytest", "pytest-xdist", "scipy"], check=True)
+    tests = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "packages/core/tests"]
+    options = sys.argv[1:] or ["-n", "2"]
+    threads = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run([*tests, *options], cwd=ROOT, env=threads, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
