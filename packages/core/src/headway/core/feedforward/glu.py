@@ -1,6 +1,7 @@
 """Gated feed-forwards."""
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -50,3 +51,7 @@ class GLU(FeedForward):
         """Transforms each token."""
         gate, value = self.fc1(x).chunk(2, dim=-1)
         return self.dropout(self.fc2(self.dropout(self.activation(gate) * value)))
+
+
+SwiGLU = partial(GLU, bias=False)
+"""As in Llama (Shazeer 2020, https://arxiv.org/abs/2002.05202): SiLU gates, no biases."""

@@ -11,7 +11,7 @@ from headway.core.blocks.block import FeedForwardFactory, MixerFactory
 from headway.core.cache import Cache, CacheGroup
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
-from headway.core.feedforward import GLU
+from headway.core.feedforward import SwiGLU
 from headway.core.generation import Generated, Sampling, generate
 from headway.core.init import init_transformer_, truncated_normal_
 from headway.core.layout import Layout
@@ -26,7 +26,6 @@ from headway.core.systems import system
 RotaryAttention = partial(
     SelfAttention, causal=True, position=Rotary, qkv_bias=False, out_bias=False
 )
-SwiGLU = partial(GLU, bias=False)
 # <pad>, <bos> and <eos> in front: what the arguments padding, start and end say by default.
 SPECIALS = ("<pad>", "<bos>", "<eos>")
 

@@ -82,7 +82,7 @@ class SelfAttention(TokenMixer):
         inner, kv_inner = heads * self.head_dim, self.kv_heads * self.head_dim
         self.qkv = FusedLinear(dim, {"q": inner, "k": kv_inner, "v": kv_inner}, bias=qkv_bias)
         # Kept here: a toolbox may put another module in the place of `qkv`.
-        self.sizes = [inner, kv_inner, kv_inner]
+        self.section_widths = [inner, kv_inner, kv_inner]
         self.query_norm = norm(self.head_dim) if norm is not None else None
         self.key_norm = norm(self.head_dim) if norm is not None else None
         self.position = position(heads, self.head_dim) if position is not None else None
@@ -91,7 +91,7 @@ class SelfAttention(TokenMixer):
 
     def _split(self, x: Tensor) -> list[Tensor]:
         """Returns queries, keys and values, (B, heads, N, head_dim) each, as views."""
-        return split_heads(self.head_dim, *self.qkv(x).split(self.sizes, dim=-1))
+        return split_heads(self.head_dim, *self.qkv(x).split(self.section_widths, dim=-1))
 
     def mix(
         self,

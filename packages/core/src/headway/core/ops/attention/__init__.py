@@ -5,11 +5,11 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from headway.core.ops.attention import compiled, fused, reference, sdpa
+from headway.core.ops.attention import cpu_backend, reference, sdpa, triton_backend
 from headway.core.ops.attention.dispatch import BackendError, Dispatch, choose, explain
 from headway.core.ops.attention.relative import absorb
 from headway.core.ops.attention.request import Options, Request, make_request
-from headway.core.ops.attention.twice import scaled_dot_product
+from headway.core.ops.attention.sdpa_training import scaled_dot_product
 from headway.core.private_torch import in_transform
 
 __all__ = ["BackendError", "Dispatch", "attention", "attention_with_lse", "explain_dispatch"]
@@ -115,7 +115,7 @@ def attention(
         and not torch.is_autocast_enabled("cpu")
         and (
             torch.compiler.is_compiling()
-            or (query.numel() * key.shape[2] < 2 * compiled.SMALL and not in_transform())
+            or (query.numel() * key.shape[2] < 2 * cpu_backend.SMALL and not in_transform())
         )
     ):
         # The most common call, kept within a few microseconds of the bare one where those count.
@@ -218,9 +218,9 @@ def _run(request: Request, backend: str) -> tuple[Tensor, Tensor | None]:
     if chosen == "sdpa":
         out = sdpa.attention(request)
     elif chosen == "triton":
-        out, lse = fused.attention(request)
+        out, lse = triton_backend.attention(request)
     elif chosen == "native":
-        out, lse = compiled.attention(request)
+        out, lse = cpu_backend.attention(request)
     else:
         out, lse = reference.attention(request)
     return out if request.value.shape[3] == width else out[..., :width], lse

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
-from headway.core.ops.attention import compiled, fused, reference, sdpa
+from headway.core.ops.attention import cpu_backend, reference, sdpa, triton_backend
 from headway.core.ops.attention.request import Request, same_size
 from headway.core.private_torch import in_transform
 
 _JUDGES: dict[str, Callable[[Request], str | None]] = {
     "sdpa": sdpa.reason_against,
-    "triton": fused.reason_against,
-    "native": compiled.reason_against,
+    "triton": triton_backend.reason_against,
+    "native": cpu_backend.reason_against,
     "reference": reference.reason_against,
 }
 
@@ -75,7 +75,7 @@ def _order(request: Request) -> tuple[str, ...]:
             # PyTorch's CPU kernels have no rule for vmap, nor a gradient of a bias inside it.
             return ("reference",)
         # Interpreted kernels are for tests, which name them.
-        if compiled.is_fastest(request):
+        if cpu_backend.is_fastest(request):
             return ("native", "sdpa", "reference")
         return ("sdpa", "reference")
     if _native_to_sdpa(request):

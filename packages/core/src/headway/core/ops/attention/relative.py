@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from headway.core.ops.attention import fused
+from headway.core.ops.attention import triton_backend
 from headway.core.ops.attention.request import Request
 from headway.core.ops.attention.scores import distance_bias, valid_keys
 
@@ -41,7 +41,9 @@ def absorb(request: Request, backend: str = "auto") -> Request:
     """
     if request.distance_key is not None:
         if backend == "triton" or (
-            backend == "auto" and not request.query.is_cpu and fused.reason_against(request) is None
+            backend == "auto"
+            and not request.query.is_cpu
+            and triton_backend.reason_against(request) is None
         ):
             return request
         return _added(request, distance_bias(request))

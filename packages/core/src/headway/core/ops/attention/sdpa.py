@@ -13,7 +13,7 @@ from torch import Tensor
 from headway.core.errors import UserError
 from headway.core.ops.attention.request import Request, same_size
 from headway.core.ops.attention.scores import added, allowed, valid_keys
-from headway.core.ops.attention.twice import scaled_dot_product
+from headway.core.ops.attention.sdpa_training import scaled_dot_product
 from headway.core.ops.tracing import readable
 
 # Multiplications of queries with keys in one item from which calls for single items pay off.

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
-from headway.core.ops.attention import fused
+from headway.core.ops.attention import triton_backend
 from headway.core.ops.attention.dispatch import BackendError
 from headway.core.ops.attention.relative import absorb
 from headway.core.ops.attention.request import make_request
@@ -132,4 +132,4 @@ def attention_statistics(
 def _against_triton(question: Question) -> str | None:
     if question.top > _MOST:
         return f"triton: top {question.top} is more than {_MOST}; use backend='blocked'"
-    return fused.reason_against(question.attention)
+    return triton_backend.reason_against(question.attention)

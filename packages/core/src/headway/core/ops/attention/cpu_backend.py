@@ -9,7 +9,7 @@ from headway.core.ops import native
 from headway.core.ops.attention import operands, operator
 from headway.core.ops.attention.native import launch
 from headway.core.ops.attention.request import Request
-from headway.core.ops.attention.twice import multiplies_bfloat16
+from headway.core.ops.attention.sdpa_training import multiplies_bfloat16
 from headway.core.ops.tracing import readable
 from headway.core.private_torch import has_dispatch_mode
 
