@@ -183,7 +183,8 @@ def test_arguments_of_a_timm_folder_are_obeyed(args, tmp_path: Path) -> None:
 
 def test_arguments_that_no_model_here_has_are_refused(tmp_path: Path) -> None:
     timm_folder(tmp_path, qk_norm=True, init_values=0.1)
-    with pytest.raises(UserError, match="model_args qk_norm=True, which is not read"):
+    edit(tmp_path / "config.json", model_args={"scale_attn_norm": True})
+    with pytest.raises(UserError, match="model_args scale_attn_norm=True, which is not read"):
         from_pretrained(tmp_path)
     edit(tmp_path / "config.json", model_args={})
     # Without a word about them their tensors tell: none is dropped in silence.

@@ -316,8 +316,11 @@ def test_what_a_format_cannot_say_is_refused_before_anything_is_written(tmp_path
         save_published(ours, tmp_path / "out", like=tmp_path / "theirs")
     assert not (tmp_path / "out").exists()
     other = ViT(image_size=32, num_classes=3, dim=24, depth=1, heads=3, layer_scale=0.1)
-    with pytest.raises(UserError, match="cannot hold|does not fit|place"):
+    with pytest.raises(UserError, match="cannot hold|does not fit|place|do not belong"):
         save_published(other, tmp_path / "out", like=tmp_path / "theirs")
+    swin = create_model("swin_tiny_patch4_window7_224")
+    with pytest.raises(UserError, match="holds a ViT, which a Swin cannot be written like"):
+        save_published(swin, tmp_path / "out", like=tmp_path / "theirs")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.changes import watch
+from headway.core.passed import arguments, passed_options
 
 
 @contextmanager
@@ -70,6 +71,10 @@ class Module(nn.Module):
         bound.apply_defaults()
         record = dict(bound.arguments)
         del record[next(iter(record))]  # self
+        if passed_options(cls.__init__) is not None:
+            _, options = record.popitem()  # what goes on to the base stands last
+            for name, (parameter, _) in arguments(cls).items():
+                record.setdefault(name, options.get(name, parameter.default))
         # nn.Module.__setattr__ would register modules, and works only after __init__.
         module.__dict__["init_args"] = record
         return module

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from headway.core.lazy import lazily
+from headway.core.passed import Passed
 from headway.core.training.groups import layer_depths, parameter_groups
 from headway.core.training.optimizers import (
     LAMB,
@@ -16,7 +17,6 @@ from headway.core.training.optimizers import (
 from headway.core.training.options import (
     ItemOptions,
     LoaderOptions,
-    Passed,
     TrainingOptions,
 )
 from headway.core.training.run_folder import RunFolder

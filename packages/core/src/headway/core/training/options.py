@@ -1,26 +1,10 @@
-"""Arguments that a constructor passes on to its base by name."""
+"""What data modules and tasks pass on to their base by name."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Required, TypedDict
+from typing import Required, TypedDict
 
 from headway.core.finetune import FineTuning
 from headway.core.training.optimizers import OptimizerFactory
 from headway.core.training.schedules import ScheduleFactory
-
-if TYPE_CHECKING:
-    from typing import Unpack as Passed
-else:
-
-    class Passed:
-        """``**options: Passed[Options]``: keyword arguments that go on as ``super().__init__(**options)``.
-
-        A type checker reads ``Unpack[Options]`` and checks who calls. The command line would find no
-        defaults in that; so what it sees is a plain ``**options``, which it follows to the signature of the
-        base: types, defaults and help are those that stand there, and nowhere else.
-        ``packages/core/tests/cli/test_passed_options.py`` holds the two together.
-        """
-
-        def __class_getitem__(cls, options: type) -> Any:
-            return Annotated[Any, options]
 
 
 class ItemOptions(TypedDict, total=False):

@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import PurePath
@@ -14,6 +13,7 @@ from headway.core.errors import UserError
 from headway.core.kinds import check_fits
 from headway.core.module import Module
 from headway.core.moves import moved
+from headway.core.passed import arguments
 from headway.core.plugins import refuse_foreign_package
 
 # Where classes may come from without being named in `allow`.
@@ -151,11 +151,14 @@ def find_class(config: Mapping[str, Any], allow: Collection[str]) -> type:
 def _with_hints(cls: type, args: Any) -> list[tuple[tuple[str, Any], Any]]:
     if not isinstance(args, Mapping):
         raise UserError(f"init_args of {cls.__name__} must be a mapping, got {type(args).__name__}")
-    known = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+    known = arguments(cls)
     unknown = [name for name in args if name not in known]
     if unknown:
         raise UserError(f"{class_path(cls)} does not take {', '.join(unknown)}")
-    hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
+    functions = dict.fromkeys(function for _, function in known.values())
+    hints: dict[str, Any] = {}
+    for function in reversed(functions):  # what the class itself says goes over what its base says
+        hints.update(typing.get_type_hints(function))
     for name, value in args.items():
         if name in hints and not _has_objects(value):
             check_fits(value, hints[name], f"{cls.__name__}: {name}")

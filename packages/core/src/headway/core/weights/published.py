@@ -51,6 +51,13 @@ def save_published(
     adapter = find_adapter(checkpoint)
     model = copy.deepcopy(model).cpu()
     merge(model)
+    with torch.device("meta"):
+        expected = type(adapter.build(checkpoint, dict(overrides)))
+    if type(model) is not expected:
+        raise UserError(
+            f"{checkpoint.source} holds a {expected.__name__}, which a {type(model).__name__} cannot be "
+            "written like"
+        )
     table = adapter.table(checkpoint, model)
     tensors = table.to_theirs(model.state_dict(), model, names=checkpoint.state)
     for name in table.dropped(checkpoint.state):

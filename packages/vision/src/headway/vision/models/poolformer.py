@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import MixerFactories
 from headway.core.embeddings import OverlappingPatchEmbedding
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.heads import AveragePooling, ClassificationHead
 from headway.core.mixers import PoolingMixer
 from headway.core.norms import GlobalLayerNorm, LayerNorm
+from headway.core.passed import Passed
 from headway.core.resample import OverlappingPatchMerging
 from headway.core.sublayer import Sublayer
 from headway.core.systems import system
@@ -24,7 +25,7 @@ from headway.vision.models.families import (
     blocks_of_stages,
     numbers,
 )
-from headway.vision.models.pyramid import Pyramid
+from headway.vision.models.pyramid import Pyramid, PyramidOptions
 
 
 @system(
@@ -38,21 +39,17 @@ class PoolFormer(Pyramid):
     """A pyramid that mixes tokens by averages of neighbourhoods; with another mixer, the paper's MetaFormer.
 
     Args:
-        image_size: Side, or (height, width), in pixels that the model prefers; any other will do.
-        num_classes: Classes; with 0 the model returns the pooled vector.
         dims: Channels of a token of each stage.
         depths: Blocks of each stage.
         heads: Heads of the mixers of each stage, or of all; averages have none.
         embedding: Builds the patch embedding, ``(dim)``; patch size and channels are its arguments.
         mixer: Builds the token mixer, ``(dim, heads)``. A sequence is cycled over each stage, or has one
             entry for every block of the model.
-        feedforward: Builds the feed-forward, ``(dim)``.
         norm: Builds the norms, ``(dim)``.
         resampler: Builds what stands between two stages, ``(dim, next dim)``.
-        final_norm: Whether a norm follows the last stage.
         layer_scale: Where a learned scale of each branch starts; none if None.
-        drop_path: Rate of stochastic depth of the last block; it rises linearly from 0.
-        head: Builds the head, ``(dim of the last stage, num_classes)``.
+        **options: As of every ``Pyramid``: image_size, num_classes, feedforward, block, final_norm, drop_path
+            and head.
 
     Shape:
         images: (B, channels, H, W). Output: (B, num_classes).
@@ -64,38 +61,26 @@ class PoolFormer(Pyramid):
     def __init__(
         self,
         *,
-        image_size: int | Sequence[int] = 224,
-        num_classes: int = 1000,
         dims: Sequence[int] = (64, 128, 320, 512),
         depths: Sequence[int] = (2, 2, 6, 2),
         heads: Sequence[int] | int = 1,
         embedding: Callable[[int], nn.Module] = OverlappingPatchEmbedding,
         mixer: MixerFactories = PoolingMixer,
-        feedforward: FeedForwardFactory = MLP,
         norm: Callable[[int], nn.Module] = GlobalLayerNorm,
         resampler: Callable[[int, int], Sublayer] = OverlappingPatchMerging,
-        final_norm: bool = True,
         layer_scale: float | None = 1e-5,
-        drop_path: float = 0.0,
-        head: Callable[[int, int], ClassificationHead] = partial(  # noqa: B008
-            ClassificationHead, pooling=AveragePooling
-        ),
+        **options: Passed[PyramidOptions],
     ) -> None:
         super().__init__(
-            image_size=image_size,
-            num_classes=num_classes,
             dims=dims,
             depths=depths,
             heads=heads,
             embedding=embedding,
             mixer=mixer,
-            feedforward=feedforward,
             norm=norm,
             resampler=resampler,
-            final_norm=final_norm,
             layer_scale=layer_scale,
-            drop_path=drop_path,
-            head=head,
+            **options,
         )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 from torch import Tensor, nn
 
@@ -21,6 +21,18 @@ from headway.core.stacks.stack import BlockFactory, depth_rates
 from headway.core.sublayer import Sublayer
 from headway.vision.layers import Stage
 from headway.vision.models.classifier import ImageClassifier, Images
+
+
+class PyramidOptions(TypedDict, total=False):
+    """What every pyramid with parts of its own passes on to ``Pyramid``."""
+
+    image_size: int | Sequence[int]
+    num_classes: int
+    feedforward: FeedForwardFactory
+    block: BlockFactory
+    final_norm: bool
+    drop_path: float
+    head: Callable[[int, int], ClassificationHead]
 
 
 class Pyramid(ImageClassifier):

@@ -1,7 +1,7 @@
 """The vision transformer."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,24 @@ from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.vision.layers import ImageTokens
 from headway.vision.models.classifier import ImageClassifier, Images, sides
+
+
+class ViTOptions(TypedDict, total=False):
+    """What a ViT with a head of its own passes on to ``ViT``."""
+
+    image_size: int | Sequence[int]
+    num_classes: int
+    dim: int
+    depth: int
+    heads: int
+    embedding: Callable[[int], nn.Module]
+    mixer: MixerFactories
+    feedforward: FeedForwardFactory
+    norm: Callable[[int], nn.Module]
+    block: BlockFactory
+    final_norm: bool
+    layer_scale: float | None
+    drop_path: float | Sequence[float]
 
 
 @system(

@@ -7,21 +7,15 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from headway.core.answers import answer
-from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
-from headway.core.embeddings import PatchEmbedding
 from headway.core.errors import UserError
-from headway.core.feedforward import MLP
 from headway.core.heads import ClassificationHead
 from headway.core.heads.classification import classifier
 from headway.core.layout import Layout
-from headway.core.mixers import SelfAttention
-from headway.core.norms import LayerNorm
-from headway.core.stacks.stack import BlockFactory
+from headway.core.passed import Passed
 from headway.core.systems import system
 from headway.vision.layers import ImageTokens
 from headway.vision.models.classifier import Images
-from headway.vision.models.vit import ViT
+from headway.vision.models.vit import ViT, ViTOptions
 
 
 @answer
@@ -50,20 +44,8 @@ class DistilledViT(ViT):
     In training it returns both logits; in evaluation their mean.
 
     Args:
-        image_size: As in ``ViT``, and so are all the others.
-        num_classes: Classes.
-        dim: Channels of a token.
-        depth: Number of blocks.
-        heads: Heads of the mixers.
-        embedding: Builds the patch embedding.
         tokens: Builds the tokens in front; must have a class and a distillation token.
-        mixer: Builds the token mixer.
-        feedforward: Builds the feed-forward.
-        norm: Builds the norms.
-        block: Builds a block.
-        final_norm: Whether a norm ends the encoder.
-        layer_scale: Where a learned scale of each branch starts.
-        drop_path: Rate of stochastic depth of the last block.
+        **options: As of every ``ViT``, but for its ``head``.
 
     Source:
         Touvron et al. 2020, https://arxiv.org/abs/2012.12877, section 4.
@@ -72,43 +54,15 @@ class DistilledViT(ViT):
     def __init__(
         self,
         *,
-        image_size: int | Sequence[int] = 224,
-        num_classes: int = 1000,
-        dim: int = 192,
-        depth: int = 12,
-        heads: int = 3,
-        embedding: Callable[[int], nn.Module] = PatchEmbedding,
         tokens: Callable[[int, Sequence[int]], ImageTokens] = partial(  # noqa: B008
             ImageTokens, distillation_token=True
         ),
-        mixer: MixerFactories = SelfAttention,
-        feedforward: FeedForwardFactory = MLP,
-        norm: Callable[[int], nn.Module] = LayerNorm,
-        block: BlockFactory = PreNormBlock,
-        final_norm: bool = True,
-        layer_scale: float | None = None,
-        drop_path: float = 0.0,
+        **options: Passed[ViTOptions],
     ) -> None:
-        super().__init__(
-            image_size=image_size,
-            num_classes=num_classes,
-            dim=dim,
-            depth=depth,
-            heads=heads,
-            embedding=embedding,
-            tokens=tokens,
-            mixer=mixer,
-            feedforward=feedforward,
-            norm=norm,
-            block=block,
-            final_norm=final_norm,
-            layer_scale=layer_scale,
-            drop_path=drop_path,
-            head=ClassificationHead,
-        )
+        super().__init__(tokens=tokens, head=ClassificationHead, **options)
         if self.tokens.class_token is None or self.tokens.distillation_token is None:
             raise UserError("a DistilledViT needs tokens with class_token and distillation_token")
-        self.distillation_classifier = classifier(dim, num_classes)
+        self.distillation_classifier = classifier(self.embed_dim, self.num_classes)
 
     def both(self, x: Tensor, layout: Layout | None) -> DistilledLogits:
         """Returns the logits of class and distillation token."""
