@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from headway.core.errors import UserError
 from headway.core.files import atomic_write
-from headway.core.training.figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +23,9 @@ def return_figure(
         totals: Returns of the episodes by target.
         seen: ``least``, ``median`` and ``most`` of the returns in the training data.
     """
-    figure = new_figure(5.5, 4.5)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 4.5), layout="constrained")
     axes = figure.add_subplot()
     targets = sorted(totals)
     means = [float(np.mean(totals[target])) for target in targets]

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from headway.core.training.figures import new_figure
 from headway.speech.data.tokenizer import Tokenizer
 from headway.speech.decoding import Hypothesis
 
@@ -38,7 +37,9 @@ def transcription_figure(
         features: (T, mels) or (samples,). log_probs: (T', V).
     """
     # Not pyplot: it keeps figures alive and asks for a display.
-    figure = new_figure(max(6.0, min(2.2 * seconds, 16.0)), 4.6)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(max(6.0, min(2.2 * seconds, 16.0)), 4.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
     extent = (0.0, seconds)
     if features.ndim == 2:

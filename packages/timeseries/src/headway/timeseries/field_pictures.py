@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headway.core.training.figures import new_figure
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -22,7 +20,7 @@ def film_figure(truth: Any, found: Any) -> "Figure":
     """
     moments = np.unique(np.linspace(0, len(truth) - 1, COLUMNS).round().astype(int))
     shown = min(truth.shape[1], FIELDS)
-    figure = new_figure(1.9 * len(moments) + 1.2, 5.1 * shown)
+    figure = _figure(1.9 * len(moments) + 1.2, 5.1 * shown)
     grid = figure.subplots(3 * shown, len(moments), squeeze=False)
     for field in range(shown):
         most = float(np.abs(truth[:, field]).max())
@@ -55,7 +53,7 @@ def rollout_figure(curves: Mapping[str, Sequence[float]]) -> "Figure":
     Args:
         curves: Name -> error of each step.
     """
-    figure = new_figure(5, 3.4)
+    figure = _figure(5, 3.4)
     axes = figure.add_subplot()
     for name, values in curves.items():
         axes.plot(range(1, len(values) + 1), values, marker=".", label=name)
@@ -70,7 +68,7 @@ def points_figure(items: Sequence[tuple[Any, Any, Any]]) -> "Figure":
     Args:
         items: Triples (points (N, 2), truth (N,), answer (N,)).
     """
-    figure = new_figure(9, 2.8 * len(items))
+    figure = _figure(9, 2.8 * len(items))
     grid = figure.subplots(len(items), 3, squeeze=False)
     for row, (points, truth, found) in enumerate(items):
         least, most = float(truth.min()), float(truth.max())
@@ -99,7 +97,7 @@ def distributions_figure(real: Any, made: Any, names: Sequence[str]) -> "Figure"
     Shape:
         real: (M, K). made: (N, K).
     """
-    figure = new_figure(2.6 * len(names), 2.6)
+    figure = _figure(2.6 * len(names), 2.6)
     grid = figure.subplots(1, len(names), squeeze=False)
     for axes, place in zip(grid[0], range(len(names)), strict=True):
         low, high = np.quantile(real[:, place], [0.005, 0.995])
@@ -116,3 +114,10 @@ def distributions_figure(real: Any, made: Any, names: Sequence[str]) -> "Figure"
         axes.tick_params(labelsize=6)
     grid[0, 0].legend(fontsize=7)
     return figure
+
+
+def _figure(width: float, height: float) -> "Figure":
+    # Not pyplot: it keeps figures alive and asks for a display.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headway.core.training.figures import new_figure
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -22,7 +20,7 @@ def windows_figure(windows: Sequence[Any], names: Sequence[str]) -> "Figure":
         names: Of the series.
     """
     shown = min(len(names), MOST)
-    figure = new_figure(4.2 * len(windows), 1.6 * shown + 0.6)
+    figure = _figure(4.2 * len(windows), 1.6 * shown + 0.6)
     grid = figure.subplots(shown, len(windows), squeeze=False)
     for column, (x, y, forecast) in enumerate(windows):
         past = min(len(x), CONTEXT * len(y))
@@ -65,7 +63,7 @@ def forecast_figure(
         values: (T, N). forecast, ends of intervals: (H, N).
     """
     shown = [i for i in range(len(names)) if not np.isnan(forecast[:, i]).all()][:MOST]
-    figure = new_figure(9, 1.7 * max(1, len(shown)) + 0.6)
+    figure = _figure(9, 1.7 * max(1, len(shown)) + 0.6)
     if title:
         figure.suptitle(title, size=11)
     grid = figure.subplots(max(1, len(shown)), 1, squeeze=False, sharex=True)
@@ -100,7 +98,7 @@ def panel_figure(panel: Any, frame: Any, percents: Sequence[float] = ()) -> "Fig
     identity, time, target = panel.columns
     places = {name: place for place, name in enumerate(panel.names)}
     groups = list(frame.groupby(identity, sort=False))[:MOST]
-    figure = new_figure(9, 1.7 * max(1, len(groups)) + 0.6)
+    figure = _figure(9, 1.7 * max(1, len(groups)) + 0.6)
     grid = figure.subplots(max(1, len(groups)), 1, squeeze=False)
     for axes, (series, part) in zip(grid[:, 0], groups, strict=False):
         place = places[str(series)]
@@ -137,7 +135,7 @@ def backtest_figure(errors: Mapping[str, Mapping[int, float]], score: str) -> "F
         errors: Model -> horizon -> error.
         score: Name of the error.
     """
-    figure = new_figure(7, 4)
+    figure = _figure(7, 4)
     axes = figure.add_subplot()
     horizons = sorted({horizon for found in errors.values() for horizon in found})
     width = 0.8 / max(1, len(errors))
@@ -157,7 +155,7 @@ def generated_figure(real: Any, made: Any) -> "Figure":
         real, made: (M, L, N).
     """
     shown = min(real.shape[2], MOST)
-    figure = new_figure(8, 1.5 * shown + 0.6)
+    figure = _figure(8, 1.5 * shown + 0.6)
     grid = figure.subplots(shown, 2, squeeze=False, sharex=True, sharey="row")
     kinds = (("real", real, "0.3"), ("generated", made, "tab:red"))
     for column, (name, windows, color) in enumerate(kinds):
@@ -176,7 +174,7 @@ def imputation_figure(windows: Sequence[Any], names: Sequence[str]) -> "Figure":
         names: Of the series.
     """
     shown = min(len(names), MOST)
-    figure = new_figure(4.2 * len(windows), 1.6 * shown + 0.6)
+    figure = _figure(4.2 * len(windows), 1.6 * shown + 0.6)
     grid = figure.subplots(shown, len(windows), squeeze=False)
     for column, (x, hidden, answer) in enumerate(windows):
         for row in range(shown):
@@ -206,7 +204,7 @@ def filled_figure(stamps: Any, values: Any, filled: Any, names: Sequence[str]) -
     """
     gaps = np.isnan(values)
     shown = [i for i in range(len(names)) if gaps[:, i].any()][:MOST] or [0]
-    figure = new_figure(9, 1.7 * len(shown) + 0.6)
+    figure = _figure(9, 1.7 * len(shown) + 0.6)
     grid = figure.subplots(len(shown), 1, squeeze=False, sharex=True)
     for axes, series in zip(grid[:, 0], shown, strict=True):
         missing = gaps[:, series]
@@ -240,7 +238,7 @@ def anomaly_figure(
         values: (T, N). scores, labels: (T,).
     """
     shown = min(len(names), MOST)
-    figure = new_figure(9, 1.6 * (shown + 1) + 0.6)
+    figure = _figure(9, 1.6 * (shown + 1) + 0.6)
     grid = figure.subplots(shown + 1, 1, squeeze=False, sharex=True)[:, 0]
     for series in range(shown):
         grid[series].plot(stamps, values[:, series], color="0.3", lw=0.8)
@@ -277,10 +275,17 @@ def made_figure(windows: Any, names: Sequence[str]) -> "Figure":
         windows: (M, L, N).
     """
     shown = min(windows.shape[2], MOST)
-    figure = new_figure(6, 1.5 * shown + 0.6)
+    figure = _figure(6, 1.5 * shown + 0.6)
     grid = figure.subplots(shown, 1, squeeze=False, sharex=True)
     for row in range(shown):
         grid[row, 0].plot(windows[:40, :, row].T, color="tab:red", lw=0.7, alpha=0.4)
         grid[row, 0].set_ylabel(names[row], size=8)
         grid[row, 0].tick_params(labelsize=7)
     return figure
+
+
+def _figure(width: float, height: float) -> "Figure":
+    # Not pyplot: it keeps figures alive and asks for a display.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")

@@ -8,8 +8,6 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from headway.core.training.figures import new_figure
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -45,7 +43,7 @@ def prediction_grid(
     rows = math.ceil(len(images) / columns)
     # Pairs of picture and heat map belong together: a row of air stands between them.
     heights = (([1.0] * per_picture + [0.12]) * rows)[:-1]
-    figure = new_figure(1.25 * columns, 1.3 * sum(heights) + (0.6 if title else 0.2))
+    figure = _figure(1.25 * columns, 1.3 * sum(heights) + (0.6 if title else 0.2))
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, hspace=0.02, wspace=0.02)  # pyright: ignore
     if title:
         figure.suptitle(title, size=12, weight="bold")
@@ -90,7 +88,7 @@ def explanation_figure(image: Any, relevance: Tensor, title: str, subtitle: str 
 
     pixels = _pixels(image)
     height, width = pixels.shape[:2]
-    figure = new_figure(6.6, min(3 * height / width, 9) + 0.4)
+    figure = _figure(6.6, min(3 * height / width, 9) + 0.4)
     left, right = figure.subplots(1, 2)
     for axes in (left, right):
         axes.axis("off")
@@ -139,3 +137,10 @@ def _pixels(image: Any) -> Any:
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
     return pixels if pixels.dtype == np.uint8 else pixels.clip(0, 1)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    # Not pyplot: it keeps figures alive and asks for a display.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from headway.core.training.figures import new_figure
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -24,7 +22,10 @@ def confusion_figure(matrix: Tensor, classes: Sequence[str], title: str = "") ->
     counts = matrix.double().numpy()
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     side = max(4.0, min(0.55 * len(classes) + 2, 16.0))
-    figure = new_figure(side, side)
+    # A figure of its own: pyplot would choose a window system and keep a global list.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true", title=title)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from headway.core.files import save_figure
-from headway.core.training.figures import new_figure
 from headway.core.training.metrics_file import read_metrics
 
 _NOT_A_METRIC = {"epoch", "step", "cpu_minutes", "lr"}
@@ -23,7 +22,12 @@ def draw_curves(metrics: Path, picture: Path) -> None:
     panels = [panel for panel in (losses, others) if panel]
     if not panels:
         return
-    figure = new_figure(5 * len(panels), 3.5)
+    # A figure of its own: pyplot would choose a window system and keep a global list.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5 * len(panels), 3.5), layout="constrained")
+    FigureCanvasAgg(figure)
     epochs = [(epoch or 0) + 1 for epoch in columns["epoch"]]
     for place, panel in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), place + 1)
