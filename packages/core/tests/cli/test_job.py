@@ -60,8 +60,8 @@ def test_a_file_that_is_given_up_is_not_there(tmp_path: Path) -> None:
     ("words", "options", "message"),
     [
         (["-o", "r.csv"], {"task": "predict with"}, "predict with what"),
-        ([], {"out": "file"}, "-o takes a file"),
-        (["-o", "-"], {"out": "folder"}, "-o takes a folder"),
+        ([], {"out": "file"}, "-o takes the file"),
+        (["-o", "-"], {"out": "folder"}, "-o takes the folder"),
         (["-o", "there"], {"out": "folder"}, "there is a file; -o takes a folder"),
         (["--plot", "there"], {"extra": ["plot"]}, "there exists; .* add --overwrite"),
     ],

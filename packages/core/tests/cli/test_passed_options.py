@@ -1,13 +1,16 @@
 """What constructors pass on by name is on the command line as if it stood in them."""
 
+import ast
 import functools
 import importlib
 import inspect
+import json
 import typing
 from pathlib import Path
 from typing import Any, Required
 
 import pytest
+import yaml
 from jsonargparse import ArgumentParser
 
 from headway.core.cli import main
@@ -94,6 +97,38 @@ def test_published_arguments_and_defaults_stay() -> None:
     for line in TABLE.read_text(encoding="utf-8").splitlines():
         kind, name, default = line.split("\t")
         assert repr(known[kind][name]) == default, (kind, name)
+
+
+def test_the_configuration_of_an_old_run_is_read_and_new_ones_are_as_complete(
+    tmp_path: Path, capsys
+) -> None:
+    told: dict[str, Any] = {"Digits": {}, "Transcription": {}}
+    for line in TABLE.read_text(encoding="utf-8").splitlines():
+        kind, name, default = line.split("\t")
+        if kind in told:
+            told[kind][name] = ast.literal_eval(default)
+    told["Digits"] |= {"seed": 3, "eval_batch_size": 5, "mean": [0.5], "std": [0.5]}
+    told["Transcription"] |= {
+        "backbone": {"class_path": "torch.nn.Identity"},
+        "optimizer": {"class_path": "headway.core.training.SGD", "init_args": {"lr": 0.1}},
+        "ema": 0.9,
+    }
+    old = {
+        "data": {"class_path": "headway.vision.data.Digits", "init_args": told["Digits"]},
+        "model": {
+            "class_path": "headway.speech.tasks.Transcription",
+            "init_args": told["Transcription"],
+        },
+    }
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps(old))
+    assert main(["fit", "-c", str(file), "--print_config"]) == 0
+    new = yaml.safe_load(capsys.readouterr().out)
+    for section, own in (("data", told["Digits"]), ("model", told["Transcription"])):
+        written = new[section]["init_args"]
+        assert set(own) <= set(written)
+        for name in ("seed", "eval_batch_size", "workers", "val", "ema", "layer_decay"):
+            assert written.get(name) == own.get(name)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ class Job:
             raise UserError(f"{task} what? -m takes a run folder, a checkpoint or a hub id")
         self.path = None if args.out is None or str(args.out) == "-" else Path(args.out)
         if out != "table" and self.path is None:
-            raise UserError(f"where does the result go? -o takes a {out}")
+            raise UserError(f"where does the result go? -o takes the {out} for it")
         if out == "folder" and self.path is not None and self.path.is_file():
             raise UserError(f"{self.path} is a file; -o takes a folder")
         for name in extra:
