@@ -65,3 +65,9 @@ def check_positive(args: argparse.Namespace, *names: str) -> None:
         if not 1 <= value <= MOST:
             beyond = "below 1" if value < 1 else f"above {MOST:,}"
             raise UserError(f"--{name.replace('_', '-')} {value} is {beyond}")
+
+
+def check_seed(seed: int) -> None:
+    """Raises if a seed is none that every generator takes."""
+    if not 0 <= seed < 2**32:
+        raise UserError(f"--seed {seed} is no whole number from 0 to {2**32 - 1:,}")

@@ -9,7 +9,7 @@ from typing import IO
 
 import torch
 
-from headway.core.cli.counts import Counts, check_positive
+from headway.core.cli.counts import Counts, check_positive, check_seed
 from headway.core.cli.device import choose_device
 from headway.core.cli.output import TableOutput
 from headway.core.cli.progress import progress_bar, with_progress
@@ -49,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes one row per molecule; returns 1 if none is valid."""
     check_positive(args, "count", "batch_size", "columns", "rows")
+    check_seed(args.seed)
     if args.checkpoint is None:
         raise UserError("sample from what? -m takes a run folder, a checkpoint or a hub id")
     refuse_to_overwrite(args.grid, overwrite=args.overwrite)

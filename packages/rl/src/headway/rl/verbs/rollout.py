@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.cli.counts import check_positive
+from headway.core.cli.counts import check_positive, check_seed
 from headway.core.cli.device import choose_device
 from headway.core.cli.output import TableOutput
 from headway.core.cli.progress import progress_bar
@@ -49,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes one row per episode."""
     check_positive(args, "episodes", "num_envs")
+    check_seed(args.seed)
     if args.checkpoint is None:
         raise UserError("rollout of what? -m takes a run folder, a checkpoint or a hub id")
     for path in (args.plot, args.video):

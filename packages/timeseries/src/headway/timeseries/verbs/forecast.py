@@ -62,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
     if args.checkpoint is None:
         raise UserError("forecast with what? -m takes a run folder, a checkpoint or a hub id")
     if args.horizon is not None and not 1 <= args.horizon <= MOST_STEPS:
-        raise UserError(f"--horizon {args.horizon} is no number of steps between 1 and {MOST_STEPS:,}")
+        raise UserError(
+            f"--horizon {args.horizon} is no number of steps between 1 and {MOST_STEPS:,}"
+        )
     percents = check_percents(args.level)
     if args.out is None:
         raise UserError("where does the forecast go? -o FILE.csv (a folder for several files)")

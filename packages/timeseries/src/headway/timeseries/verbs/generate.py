@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from headway.core.cli.counts import check_positive
+from headway.core.cli.counts import check_positive, check_seed
 from headway.core.cli.device import choose_device
 from headway.core.cli.progress import progress_bar
 from headway.core.cli.verbs import refuse_to_overwrite
@@ -35,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes one row per step of each window."""
     check_positive(args, "count", "batch_size")
+    check_seed(args.seed)
     if args.checkpoint is None:
         raise UserError("generate with what? -m takes a run folder, a checkpoint or a hub id")
     if args.out is None:
