@@ -8,10 +8,18 @@ import torch
 from torch import Tensor
 
 from headway.core.blocks import MacaronBlock
-from headway.core.mixers import GatedConvolutionMixer
+from headway.core.mixers import (
+    GatedConvolutionMixer,
+    LegendreMemory,
+    NeighbourhoodAttention,
+    PoolingMixer,
+    SelectiveScan,
+    SelfAttention,
+)
+from headway.core.ops.neighbourhood import native
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.speech import models
-from headway.speech.layers import ConvolutionSubsampling
+from headway.speech.layers import ConvolutionSubsampling, WaveformStem
 from headway.speech.models import CTC, Conformer
 
 
@@ -56,3 +64,32 @@ def test_copies_of_a_model_answer_as_it_does(name: str, tmp_path: Path) -> None:
 
 def test_a_recogniser_exports_with_a_free_batch_and_free_time(tmp_path: Path) -> None:
     check_graph(CASES["CTC"], tmp_path / "model.pt2")
+
+
+def test_waveforms_and_every_kind_of_mixer_export_with_free_time(tmp_path: Path) -> None:
+    """Their number of tokens is computed from the free one by strides, which no tracer can divide.
+
+    Neighbourhoods need their kernels for it, as they say; without them a plain mixer takes their place.
+    """
+    fast = native.reason_against() is None
+    near = partial(NeighbourhoodAttention, window=(5,)) if fast else PoolingMixer
+
+    def recogniser() -> CTC:
+        remembering = partial(LegendreMemory, order=4, window=6)
+        mixers = iter((SelfAttention, SelectiveScan, remembering, near))
+        encoder = Conformer(
+            dim=16,
+            depth=4,
+            heads=2,
+            mixer=lambda dim, heads: next(mixers)(dim, heads),
+            stem=partial(WaveformStem, channels=(6, 6, 6), kernels=(10, 3, 2), strides=(5, 2, 2)),
+            block=partial(MacaronBlock, convolution=partial(GatedConvolutionMixer, window=3)),
+        )
+        return CTC(encoder=encoder, vocab_size=6)
+
+    def waveforms(batch: int, samples: int) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(samples)
+        return torch.randn(batch, samples, generator=generator), samples - 9 * torch.arange(batch)
+
+    case = Case(make=recogniser, inputs=waveforms, sizes=(437, 300, 900), least=80)
+    check_graph(case, tmp_path / "model.pt2")

@@ -49,6 +49,9 @@ def test_wrong_recipe(refused, recipe, tmp_path, old, new, parts):
         (["--trainer.max_epochs", "three"], ["three", "int", "[--trainer.max_epochs]"]),
         (["--model.backbone.dpth", "3"], ["'dpth'", "'depth'", "[--model.backbone.dpth]"]),
         (["--nonsense", "1"], ["--nonsense"]),
+        (["--seed_everything", "-1"], ["seed_everything", "-1"]),
+        (["--trainer.accumulate_grad_batches", "9" * 30], ["accumulate_grad_batches = 1e+30"]),
+        (["--trainer.devices", "0"], ["trainer:", "devices"]),
     ],
 )
 def test_wrong_override(refused, recipe, words, parts):
@@ -98,3 +101,26 @@ def test_help_for_a_class_that_is_not_there_is_one_line(refused, recipe, tmp_pat
     text = refused("fit", "-c", recipe, "--runs", tmp_path / "runs", "--model.help", "ToyTsk")
     assert "there is no class 'ToyTsk'" in text
     assert "'ToyTask'" in text
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "a\0b", "loop"])
+@pytest.mark.parametrize(
+    "words", ["fit -c", "predict x.png -m", "transcribe x.wav --plot", "predict"]
+)
+def test_paths_that_can_be_no_file(refused, words, path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    assert "is the path of no file" in refused(*words.split(), path)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("rollout -m x --seed -1", "--seed -1 is no whole number from 0 to"),
+        (f"sample -m x --seed {2**64}", "is no whole number from 0 to 4,294,967,295"),
+        (f"sample -m x -n {10**12}", "is above 100,000,000"),
+        ("predict x.png -m x --batch-size 0", "--batch-size 0 is below 1"),
+    ],
+)
+def test_numbers_of_verbs_have_bounds(refused, words, said):
+    assert said in refused(*words.split())

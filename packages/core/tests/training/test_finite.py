@@ -10,6 +10,7 @@ from torch import nn
 
 from headway.core.cli import main
 from headway.core.errors import UserError
+from headway.core.finite import non_finite
 from headway.core.training.finite import FiniteTraining, NonFiniteError, gradient_norm
 from headway.core.weights.load import load_weights
 
@@ -100,3 +101,9 @@ def test_broken_weights_are_refused(recipe, tmp_path, capsys):
     with pytest.raises(UserError, match=r"^here is broken: head\.bias holds nan"):
         load_weights(ToyModel(), state, source="here")
     save_file(state, file)
+
+
+def test_types_of_a_byte_are_looked_at_too():
+    state = {"a": torch.tensor([1.0, math.nan]), "b": torch.ones(2), "c": torch.tensor([math.inf])}
+    narrow = {name: value.to(torch.float8_e5m2) for name, value in state.items()}
+    assert list(non_finite(narrow)) == ["a", "c"]

@@ -30,6 +30,21 @@ DELIMITERS = ",;\t|"
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Raises if no file or folder can be called so; whether there is one is another question.
+
+    Raises:
+        InputError: If a part of it is too long, it holds a NUL, or links lead nowhere.
+    """
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{str(path)!r:.80}", f"is the path of no file ({reason})") from None
+
+
 def check_file(path: str | os.PathLike[str], what: str = "file") -> Path:
     """Returns the path of a plain file, which can be opened without waiting.
 

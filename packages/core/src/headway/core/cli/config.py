@@ -104,6 +104,12 @@ class RecipeCLI(LightningCLI):
             ) from error
         _check_numbers(self.config)
 
+    def _set_seed(self) -> None:
+        try:
+            super()._set_seed()
+        except ValueError as error:
+            raise UserError(f"seed_everything: {one_line(error)}") from None
+
     def instantiate_classes(self) -> None:
         """Builds the task and the data; the trainer is built later, when its folder is known."""
         try:
@@ -157,7 +163,7 @@ class RecipeCLI(LightningCLI):
 
 
 def _check_numbers(value: Any, name: str = "") -> None:
-    """Raises if a whole number is larger than a machine counts: what meets it has words of its own."""
+    """Raises if a whole number is larger than a machine counts; what meets it says so in its own words."""
     if isinstance(value, Namespace | dict):
         items = vars(value) if isinstance(value, Namespace) else value
         for key, item in items.items():

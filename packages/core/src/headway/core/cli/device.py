@@ -19,4 +19,4 @@ def choose_device(name: str | None) -> torch.device:
     try:
         return torch.device(name)
     except RuntimeError:
-        raise UserError(f"--device {name} is not known; use auto, cpu, cuda or cuda:1") from None
+        raise UserError(f"--device {name!r} is not known; use auto, cpu, cuda or cuda:1") from None

@@ -70,6 +70,16 @@ def check_positive(args: argparse.Namespace, *names: str, most: int = MOST) -> N
                 raise UserError(f"--{name.replace('_', '-')} {value} is {beyond}")
 
 
+def check_seed(seed: int) -> None:
+    """Raises if a seed is none that every generator takes.
+
+    Raises:
+        UserError: If it is negative or needs more than 32 bits.
+    """
+    if not 0 <= seed < 2**32:
+        raise UserError(f"--seed {seed} is no whole number from 0 to {2**32 - 1:,}")
+
+
 def refuse_to_overwrite(out: Path | None, *, overwrite: bool) -> None:
     """Raises if a result would take the place of something.
 

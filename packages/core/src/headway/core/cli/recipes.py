@@ -6,7 +6,7 @@ from pathlib import Path
 
 from headway.core.cli.nearest import nearest
 from headway.core.errors import InputError, UserError
-from headway.core.reading import read_text, read_yaml
+from headway.core.reading import check_path, read_text, read_yaml
 from headway.core.systems import installed_packages
 
 
@@ -71,6 +71,7 @@ def find_recipe(given: str) -> Recipe:
     Args:
         given: What ``-c`` was given.
     """
+    check_path(given)
     path = Path(given)
     if path.exists() and not path.is_dir():
         return Recipe(path.stem, path)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from headway.core.reading import read_json, read_text
+from headway.core.reading import check_path, read_json, read_text
 
 _DOMAIN = re.compile(r"headway\.(?!core\b)(\w+)\.")
 
@@ -14,6 +14,7 @@ def domain_of(source: str) -> str | None:
     Args:
         source: What ``-m`` was given.
     """
+    check_path(source)
     path = Path(source)
     if path.is_file() and path.suffix == ".ckpt":
         # RUN/checkpoints/last.ckpt

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from headway.core.cli.nearest import nearest
 from headway.core.cli.options import add_shared_options, refuse_to_overwrite
@@ -11,6 +12,7 @@ from headway.core.cli.parser import Parser
 from headway.core.cli.source import domain_of
 from headway.core.errors import UserError
 from headway.core.plugins import Domain, domains
+from headway.core.reading import check_path
 
 Run = Callable[[list[str]], int]
 
@@ -78,8 +80,17 @@ def _run_of_domain(verb: str, words: list[str], able: dict[str, Domain]) -> int:
     module.configure(parser)
     add_shared_options(parser, many=getattr(module, "MANY_CHECKPOINTS", False))
     args = parser.parse_args(words)
+    _check_paths(args)
     refuse_to_overwrite(args.out, overwrite=args.overwrite)
     return module.run(args)
+
+
+def _check_paths(args: argparse.Namespace) -> None:
+    """Raises if an option names what can be no file."""
+    for name, value in vars(args).items():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, Path) or (name == "inputs" and isinstance(one, str)):
+                check_path(one)
 
 
 def _choose(verb: str, words: list[str], able: dict[str, Domain]) -> str:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headway.core.dropout import Dropout
+from headway.core.errors import UserError
 from headway.core.feedforward.base import FeedForward, hidden_width
 from headway.core.layout import Layout
 
@@ -20,9 +21,17 @@ class GELU(nn.GELU):
     Args:
         approximate: "none", or "tanh" for the approximation with a hyperbolic tangent.
 
+    Raises:
+        UserError: If it is neither.
+
     Source:
         Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415.
     """
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__(approximate)
+        if approximate not in ("none", "tanh"):
+            raise UserError(f'approximate is {approximate!r}; use "none" or "tanh"')
 
     def forward(self, input: Tensor) -> Tensor:
         """Applies the activation to each element."""

@@ -1,6 +1,6 @@
 """What may be asked of tensors while a graph is made of them."""
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -27,6 +27,19 @@ def settled(x: Tensor) -> Tensor:
     compare it with other strides of a transposed view, and the answer would bind the free one.
     """
     return x.contiguous() if torch.compiler.is_exporting() else x
+
+
+def at_least(number: int) -> int:
+    """The same number, in a graph that is exported one about which no more is known than that it is as large.
+
+    What follows divides by it, as a transform does by its length, and a tracer cannot divide sums that are
+    computed from a free number (by strides of a convolution) by each other.
+    """
+    if not torch.compiler.is_exporting() or isinstance(number, int):
+        return number
+    length = cast(int, torch.scalar_tensor(number, dtype=torch.int64).item())
+    torch._check(length >= number)
+    return length
 
 
 def constant(function: Function) -> Function:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.finetune.adapter_files import merge_tensors
-from headway.core.reading import check_file, read_json
+from headway.core.reading import check_file, check_path, read_json
 from headway.core.weights.bounds import check_zip
 from headway.core.weights.noted_config import NotedConfig
 
@@ -69,6 +69,7 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
     Raises:
         UserError: If there is nothing to load.
     """
+    check_path(source)
     path = Path(source).expanduser()
     if path.is_dir():
         return _open_folder(str(source), path)

@@ -11,7 +11,7 @@ import torch
 from headway.core.cli.counts import Counts
 from headway.core.cli.job import Job
 from headway.core.cli.loading import load_model
-from headway.core.cli.options import check_positive
+from headway.core.cli.options import check_positive, check_seed
 from headway.core.cli.progress import progress_bar, with_progress
 from headway.core.errors import InputError
 from headway.core.generation import Generated, Sampling
@@ -47,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes one row per molecule; returns 1 if none is valid."""
     check_positive(args, "count", "batch_size", "columns", "rows")
+    check_seed(args.seed)
     job = Job(args, "sample from", items="reference molecules", extra=["grid"])
     sampling = Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
     reference = None if args.reference is None else read_reference(args, job.counts)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headway.core.cli.job import Job
 from headway.core.cli.loading import load_model
-from headway.core.cli.options import add_plot, check_positive
+from headway.core.cli.options import add_plot, check_positive, check_seed
 from headway.core.cli.progress import progress_bar
 from headway.core.errors import UserError
 from headway.core.weights import read_preprocessing
@@ -47,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes one row per episode."""
     check_positive(args, "episodes", "num_envs")
+    check_seed(args.seed)
     job = Job(args, "rollout of", extra=["plot", "video"])
     if args.video is not None and args.video.suffix not in (".mp4", ".gif"):
         raise UserError(f"--video {args.video} must end in .mp4 or .gif")

@@ -12,6 +12,7 @@ from headway.core.systems import system
 
 Knots = Literal["extrema", "ends", "middles"]
 MOST = 10  # siftings; more change little
+ROUNDING = 1e-6  # of the range of a series, which may have been computed in single precision
 
 
 class Envelopes(NamedTuple):
@@ -144,15 +145,18 @@ def sift_together(first: np.ndarray, second: np.ndarray) -> tuple[Envelopes, Env
         first, second: (L,).
     """
     taken = [Envelopes(np.zeros(len(first)), np.zeros(len(first))) for _ in range(2)]
+    smallest = ROUNDING * np.ptp(first)
     for _ in range(MOST):
         if min(map(len, extrema(first, "extrema"))) < 1:
             break
         before = first
         found = _enveloped(first, "ends"), _enveloped(second, "middles")
-        first, second = (
+        rests = (
             rest - (part.upper + part.lower) / 2
             for rest, part in zip((first, second), found, strict=True)
         )
+        # Both envelopes go through the ends: what is left there is rounding, whose sign decides nothing.
+        first, second = (np.where(np.abs(rest) <= smallest, 0.0, rest) for rest in rests)
         taken = [
             Envelopes(old.upper + part.upper, old.lower + part.lower)
             for old, part in zip(taken, found, strict=True)
@@ -177,7 +181,9 @@ def aceemd(
 
     Two copies are sifted together and mixed. The paper adds noise to one and subtracts it from the other;
     its code does not, and neither does the default: on noisy sines neither noise nor middles came nearer
-    to the clean series than ends alone.
+    to the clean series than ends alone. What is left of a copy where both envelopes touch it counts as zero:
+    in the authors' code its rounding decides how often a series turns, so that single and double precision
+    gave different slow parts. Types of fewer digits (bfloat16) still move values enough for others.
 
     Args:
         x: The series.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from headway.core.cli.job import Job
 from headway.core.cli.loading import load_model
-from headway.core.cli.options import add_plot, check_positive
+from headway.core.cli.options import add_plot, check_positive, check_seed
 from headway.core.cli.progress import progress_bar
 from headway.timeseries.data.frames import write_frame
 from headway.timeseries.models.diffusion_ts import DiffusionTS
@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes one row per step of each window."""
     check_positive(args, "count", "batch_size")
+    check_seed(args.seed)
     job = Job(args, "generate with", out="file", extra=["plot"])
     model, notes = load(args.checkpoint, args.device)
     names = notes.get("names") or [f"series {k + 1}" for k in range(model.features)]

@@ -5,11 +5,13 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from headway.core.cache import Cache, RecurrentCache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer
+from headway.core.ops.tracing import at_least
 from headway.core.systems import system
 
 # Of the number of tokens in a compiled graph: 16 million of them.
@@ -137,9 +139,10 @@ class LegendreMemory(TokenMixer):
         response = self._powers(self.entry[None], tokens, signals.device)[:, 0].to(wide)
         # Twice the length: a convolution by FFT would wrap around. Along the last axis, where the memory
         # format of the result is the same everywhere.
-        size = 2 * tokens
-        spectrum = torch.fft.rfft(signals.to(wide).transpose(1, 2), n=size)[:, :, None]
-        spectrum = spectrum * torch.fft.rfft(response.T, n=size)
+        size = at_least(2 * tokens)
+        zeros = (0, size - tokens)
+        spectrum = torch.fft.rfft(F.pad(signals.to(wide).transpose(1, 2), zeros))[:, :, None]
+        spectrum = spectrum * torch.fft.rfft(F.pad(response.T, zeros))
         memory = torch.fft.irfft(spectrum, n=size)[..., :tokens].permute(0, 3, 1, 2)
         if state is not None:
             # Rows are what is left of each coefficient a token later.

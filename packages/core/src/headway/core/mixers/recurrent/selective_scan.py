@@ -13,6 +13,7 @@ from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
 from headway.core.mixers.base import TokenMixer
 from headway.core.ops import selective_scan
+from headway.core.ops.tracing import settled
 from headway.core.systems import system
 
 
@@ -107,7 +108,7 @@ class SelectiveScan(TokenMixer):
             entered = entered.masked_fill(hidden, 0.0)
         tail, state = self._remembered(entered, cache)
         longer = torch.cat([tail.to(entered.dtype), entered], dim=1)
-        mixed = F.silu(self.convolution(longer.transpose(1, 2)).transpose(1, 2))
+        mixed = F.silu(settled(self.convolution(longer.transpose(1, 2)).transpose(1, 2)))
         delta, B, C = self.select(mixed).split([self.rank, self.states, self.states], dim=-1)
         delta = F.softplus(self.step(delta).to(state.dtype))
         if hidden is not None:

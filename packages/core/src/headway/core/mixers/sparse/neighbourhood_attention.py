@@ -31,6 +31,9 @@ class NeighbourhoodAttention(TokenMixer):
     At the border the window is moved back into the grid, so every token has as many neighbours. On a
     sequence of any length, padded or not, the grid is the sequence.
 
+    A graph that is exported with a free number of tokens needs the C++ or Triton kernels where that number
+    is computed from another one (time, by strides): the plain path divides what no tracer can divide.
+
     Args:
         dim: Channels of a token.
         heads: Heads.

@@ -11,7 +11,7 @@ from headway.core.ops.attention.dispatch import BackendError
 from headway.core.ops.kernels.machine import reason_against as reason_against_device
 from headway.core.ops.kernels.operators import autocast
 from headway.core.ops.neighbourhood import native, operator, reference
-from headway.core.ops.neighbourhood.geometry import Pair
+from headway.core.ops.neighbourhood.geometry import Pair, flat
 
 BACKENDS = ("native", "triton", "reference")
 _TRITON_WIDTHS = (16, 32, 64, 128)
@@ -71,7 +71,7 @@ def neighbourhood_attention(
     chosen = _choose(query, backend)
     tensors = [x.unflatten(2, sides) for x in (query, key, value)]
     if steps == (1, 1):
-        return _attend(chosen, tensors, table, lengths, pair, factor).flatten(2, 3)
+        return flat(_attend(chosen, tensors, table, lengths, pair, factor))
     rows = []
     for y in range(steps[0]):
         columns = []
@@ -79,7 +79,7 @@ def neighbourhood_attention(
             part = [tensor[:, :, y :: steps[0], x :: steps[1]] for tensor in tensors]
             columns.append(_attend(chosen, part, table, lengths, pair, factor))
         rows.append(_interleaved(columns, 3, sides[1]))
-    return _interleaved(rows, 2, sides[0]).flatten(2, 3)
+    return flat(_interleaved(rows, 2, sides[0]))
 
 
 def _interleaved(parts: list[Tensor], axis: int, size: int) -> Tensor:

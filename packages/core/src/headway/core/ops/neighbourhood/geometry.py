@@ -62,3 +62,14 @@ def neighbours(
     if lengths is not None:
         real = exist[:, None, :, None].expand(-1, rows, -1, high, -1).reshape(shape)
     return places.reshape(shape), entries.reshape(shape), real
+
+
+def flat(x: Tensor) -> Tensor:
+    """Joins the two axes of a grid.
+
+    A first axis of one place is left out by itself: joined, a tracer would divide one by the other axis.
+
+    Shape:
+        x: (B, H, Y, X, ...). Output: (B, H, Y X, ...).
+    """
+    return x.squeeze(2) if isinstance(x.shape[2], int) and x.shape[2] == 1 else x.flatten(2, 3)

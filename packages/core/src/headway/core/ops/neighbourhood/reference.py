@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from headway.core.ops.neighbourhood.geometry import Pair, neighbours
+from headway.core.ops.neighbourhood.geometry import Pair, flat, neighbours
 
 
 def attention(
@@ -27,7 +27,7 @@ def attention(
     dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
     grid = (query.shape[2], query.shape[3])
     places, entries, real = neighbours(grid, window, lengths, query.device)
-    wide = [x.to(dtype).flatten(2, 3) for x in (query, key, value)]
+    wide = [flat(x.to(dtype)) for x in (query, key, value)]
     near_keys, near_values = (_gathered(x, places) for x in wide[1:])
     hidden = None if real is None else ~real[:, None]
     if hidden is not None:

@@ -9,6 +9,7 @@ from headway.core.ops.kernels.machine import reason_against as reason_against_de
 from headway.core.ops.kernels.operators import without_autocast
 from headway.core.ops.scan import native, operator, reference
 from headway.core.ops.scan.recurrence import scan_rows
+from headway.core.ops.tracing import settled
 from headway.core.private_torch import in_transform
 
 __all__ = ["associative_scan", "reason_against", "selective_scan"]
@@ -165,9 +166,9 @@ def _by_associative_scan(
     if not u.shape[1]:
         return torch.zeros_like(u), state
     decay = (delta[..., None] * A).exp()
-    added = (delta * u)[..., None] * B[:, :, None]
+    added = (delta * u)[..., None] * settled(B)[:, :, None]
     states = associative_scan(decay, added, state=state, dim=1)
-    return (states * C[:, :, None]).sum(dim=-1), states[:, -1]
+    return (settled(states) * settled(C)[:, :, None]).sum(dim=-1), states[:, -1]
 
 
 def _reason_against_triton(x: Tensor) -> str | None:
