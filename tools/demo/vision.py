@@ -15,7 +15,7 @@ from torch import Tensor
 from headway.core.cli import main as headway
 from headway.core.files import save_figure
 from headway.vision.data import Digits
-from headway.vision.pictures import prediction_grid
+from headway.vision.figures import prediction_grid
 from headway.vision.relevance import patch_relevance
 from headway.vision.verbs.explain import as_seen
 from headway.vision.verbs.loading import Classifier, load_classifier

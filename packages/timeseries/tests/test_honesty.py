@@ -12,7 +12,7 @@ from torch import Tensor
 
 import headway.timeseries.models as models
 from headway.timeseries.data import ForecastingData
-from headway.timeseries.models import Forecaster
+from headway.timeseries.models import ForecastingModel
 from headway.timeseries.models.probabilistic import point_forecast
 from headway.timeseries.tasks import FittingLoss
 
@@ -20,7 +20,7 @@ LENGTH, HORIZON, ROWS = 32, 8, 16_000
 SIZES: Any = {"context_length": LENGTH, "horizon": HORIZON}
 SMALL: Any = {"dim": 16, "depth": 1, "heads": 2}
 DECODER: Any = {"variates": 3, "decoder_depth": 1}
-MADE: dict[str, Callable[[], Forecaster]] = {
+MADE: dict[str, Callable[[], ForecastingModel]] = {
     "ACEFormer": lambda: models.ACEFormer(**SIZES, **SMALL, **DECODER),
     "Autoformer": lambda: models.Autoformer(**SIZES, **SMALL, **DECODER, start=16, marks=4),
     "DLinear": lambda: models.DLinear(**SIZES),
@@ -47,7 +47,7 @@ PROBED = [pytest.param(n, marks=pytest.mark.slow) if n == "ACEFormer" else n for
 
 def test_every_forecaster_is_probed() -> None:
     found = {name: getattr(models, name) for name in models.list_models()}
-    kinds = {name for name, kind in found.items() if issubclass(kind, Forecaster)}
+    kinds = {name for name, kind in found.items() if issubclass(kind, ForecastingModel)}
     assert kinds - {"MomentEncoder"} == set(MADE)  # that one reconstructs windows
 
 
@@ -82,7 +82,7 @@ def windows(
 
 
 def skill(
-    model: Forecaster,
+    model: ForecastingModel,
     data: ForecastingData,
     shuffle: bool,
     seed: int,

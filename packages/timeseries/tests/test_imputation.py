@@ -15,6 +15,7 @@ from headway.core.errors import UserError
 from headway.core.mixers import FourierMixer, LegendreMemory, SelectiveScan
 from headway.core.weights import save_pretrained
 from headway.timeseries.data import HideBlocks, HidePoints, ImputationData
+from headway.timeseries.figures import stretches
 from headway.timeseries.layers import interpolated
 from headway.timeseries.models import (
     Autoformer,
@@ -27,7 +28,6 @@ from headway.timeseries.models import (
     Transformer,
 )
 from headway.timeseries.models.reconstruction import check_reconstructs, reconstruct
-from headway.timeseries.pictures import stretches
 
 LENGTH = 24
 SMALL = {"context_length": LENGTH, "dim": 16, "heads": 2, "depth": 1}

@@ -16,9 +16,9 @@ from headway.core.training import AdamW, DataModule
 from headway.core.training.confusion import confusion_figure
 from headway.vision.data.batch_augmentation import PadCropFlip
 from headway.vision.data.digits import Digits
+from headway.vision.figures import prediction_grid
 from headway.vision.metrics.per_class import per_class
 from headway.vision.models import ViT
-from headway.vision.pictures import prediction_grid
 from headway.vision.tasks.classification import ImageClassification
 from headway.vision.tasks.distillation import Distillation
 from headway.vision.tasks.mixing import Mixing

@@ -18,7 +18,7 @@ from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, open_checkpoint, save_pretrained, save_published
 from headway.core.weights.pretrained import find_adapter
 from headway.vision.models import DistilledViT, ViT, create_model
-from headway.vision.weights.hugging_face_processor import FILE, picture_cfg, processor_config
+from headway.vision.weights.hugging_face_processor import FILE, image_cfg, processor_config
 
 COMMON = {
     "hidden_size": 48,
@@ -334,6 +334,6 @@ def test_what_a_format_cannot_say_is_refused_before_anything_is_written(tmp_path
 def test_words_of_pictures_return_from_a_processor(cfg: dict, tmp_path: Path) -> None:
     cfg = {**cfg, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.1), "interpolation": "bicubic"}
     (tmp_path / FILE).write_text(json.dumps(processor_config(cfg)))
-    found = picture_cfg(tmp_path, "vit", model_size=224)
+    found = image_cfg(tmp_path, "vit", model_size=224)
     assert found["crop_pct"] == pytest.approx(cfg.pop("crop_pct"), abs=0.005)
     assert {key: found[key] for key in cfg} == cfg

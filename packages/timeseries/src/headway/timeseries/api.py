@@ -14,7 +14,7 @@ from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.timeseries.data.panel import Covariates, Panel, check_series, cut, panel_of
 from headway.timeseries.data.steps import parse_step
 from headway.timeseries.data.table import read_stamps
-from headway.timeseries.models.base import Forecaster as Model
+from headway.timeseries.models.base import ForecastingModel as Model
 from headway.timeseries.prediction.panels import forecast_panel, panel_covariates
 from headway.timeseries.prediction.predictor import Predictor, load_predictor
 

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from headway.core.errors import UserError
 from headway.core.training import Passed, Task, TrainingOptions
 from headway.molecules.data import SmilesFile, SmilesTokenizer
+from headway.molecules.figures import save_grid
 from headway.molecules.metrics import Quality, measure
-from headway.molecules.pictures import save_grid
 
 log = logging.getLogger(__name__)
 SHOWN = 20

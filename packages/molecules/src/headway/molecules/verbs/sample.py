@@ -122,7 +122,7 @@ def rows(smiles: list[str], found: Generated, quality: Quality) -> Iterator[dict
 
 def draw(args: argparse.Namespace, quality: Quality) -> None:
     """Draws the first different valid molecules."""
-    from headway.molecules.pictures import save_grid
+    from headway.molecules.figures import save_grid
 
     valid = list(dict.fromkeys(text for text in quality.canonical if text))
     if valid:

@@ -18,9 +18,9 @@ from headway.core.errors import UserError
 from headway.core.weights import read_preprocessing
 from headway.core.weights.preprocessing import note
 from headway.rl.environments import make_vector, refuse_import
+from headway.rl.figures import return_figure, save_video, tile
 from headway.rl.metrics import Episode, evaluate, summarise
 from headway.rl.models import TrajectoryModel
-from headway.rl.pictures import return_figure, save_video, tile
 
 COLUMNS = ("target", "episode", "return", "steps", "terminated")
 # A video shows the first episodes of each target.

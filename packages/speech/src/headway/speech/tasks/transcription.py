@@ -21,8 +21,8 @@ from headway.speech.data.front_end import FrontEnd
 from headway.speech.data.speech_data import SpeechData
 from headway.speech.data.tokenizer import Tokenizer
 from headway.speech.decoding import Hypothesis, greedy
+from headway.speech.figures import transcription_figure
 from headway.speech.models.ctc import CTCOutput
-from headway.speech.pictures import transcription_figure
 
 
 class Transcription(Task):

@@ -148,7 +148,7 @@ def _draw(
     path: Path,
 ) -> None:
     # By its full path here: matplotlib loads only where something is drawn.
-    from headway.speech.pictures import transcription_figure
+    from headway.speech.figures import transcription_figure
 
     figure = transcription_figure(
         inputs, log_probs, heard, recogniser.tokenizer, seconds=seconds, said=item.row.text

@@ -2,7 +2,7 @@
 
 from headway.timeseries.models.aceformer import ACEFormer
 from headway.timeseries.models.autoformer import Autoformer
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.base import ForecastingModel
 from headway.timeseries.models.diffusion_ts import DiffusionTS
 from headway.timeseries.models.dlinear import DLinear
 from headway.timeseries.models.forecaster_classifier import ForecasterClassifier
@@ -28,8 +28,8 @@ __all__ = [
     "Autoformer",
     "DLinear",
     "DiffusionTS",
-    "Forecaster",
     "ForecasterClassifier",
+    "ForecastingModel",
     "ITransformer",
     "Informer",
     "LMUFormer",
@@ -51,4 +51,4 @@ __all__ = [
 
 def list_models() -> list[str]:
     """Returns the names that ``headway ls models`` shows."""
-    return [name for name in __all__ if name[0].isupper() and name != "Forecaster"]
+    return [name for name in __all__ if name[0].isupper() and name != "ForecastingModel"]

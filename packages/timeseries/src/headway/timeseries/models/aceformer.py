@@ -14,7 +14,7 @@ from headway.core.systems import system
 from headway.timeseries.layers import SeriesEmbedding, WindowNorm
 from headway.timeseries.layers.aliased_modes import AliasedEnvelopes, SlowPart
 from headway.timeseries.layers.channel_distilling import AttentionFedBlock, ChannelDistilling
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.base import ForecastingModel
 
 CumulativeProbSparse = partial(ProbSparseAttention, cumulative=True)
 
@@ -27,7 +27,7 @@ CumulativeProbSparse = partial(ProbSparseAttention, cumulative=True)
     "is told anew at each level, and tokens that do not attend take the sum of the values so far",
     test="packages/timeseries/tests/models/test_aceformer.py",
 )
-class ACEFormer(Forecaster):
+class ACEFormer(ForecastingModel):
     """ProbSparse blocks between distillings of the channels, then blocks that read the distilled tokens.
 
     The window is normalised; zeros stand in the place of the future, and are answered in one pass. It is

@@ -8,7 +8,7 @@ from headway.core.errors import UserError
 from headway.core.module import Module
 
 
-class Forecaster(Module):
+class ForecastingModel(Module):
     """Continues windows of series, in the units in which they are given.
 
     Args:

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from headway.core.systems import system
 from headway.timeseries.layers import SeriesDecomposition, observed_statistics
-from headway.timeseries.models.base import Forecaster, new_head
+from headway.timeseries.models.base import ForecastingModel, new_head
 
 
 @system(
@@ -14,7 +14,7 @@ from headway.timeseries.models.base import Forecaster, new_head
     claim="trend and season of the window are forecast by a linear layer each and added",
     test="packages/timeseries/tests/models/test_dlinear.py",
 )
-class DLinear(Forecaster):
+class DLinear(ForecastingModel):
     """One linear layer for the trend of the window and one for its season.
 
     All series share the layers, and their number is free. A missing value is read as the mean of its

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.stacks.stack import Stack
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.base import ForecastingModel
 
 # Marks and dropout are given by keyword; see `SeriesEmbedding`.
 EmbeddingFactory = Callable[[int, int], nn.Module]
 
 
-class EncoderDecoderForecaster(Forecaster):
+class EncoderDecoderForecaster(ForecastingModel):
     """One token for each moment; the decoder reads the last steps and zeros in the place of the future.
 
     A subclass builds ``encoder``, ``decoder`` and ``head``.

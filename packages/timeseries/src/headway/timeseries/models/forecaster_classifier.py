@@ -10,7 +10,7 @@ from headway.core.heads.classification import classifier
 from headway.core.module import Module
 from headway.core.norms import LayerNorm
 from headway.timeseries.layers import zero_unknown
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.base import ForecastingModel
 from headway.timeseries.models.probabilistic import ProbabilisticForecaster
 from headway.timeseries.models.series_classifier import check_series
 
@@ -40,7 +40,9 @@ class ForecasterClassifier(Module):
         self, *, backbone: nn.Module, features: int, num_classes: int, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        if not isinstance(backbone, Forecaster) or isinstance(backbone, ProbabilisticForecaster):
+        if not isinstance(backbone, ForecastingModel) or isinstance(
+            backbone, ProbabilisticForecaster
+        ):
             raise UserError(
                 f"ForecasterClassifier reads a forecaster of points, got a {type(backbone).__name__}"
             )
@@ -85,5 +87,5 @@ class ForecasterClassifier(Module):
     @property
     def context_length(self) -> int:
         """Steps of the longest series that the model reads."""
-        assert isinstance(self.backbone, Forecaster)
+        assert isinstance(self.backbone, ForecastingModel)
         return self.backbone.context_length

@@ -15,7 +15,7 @@ from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.timeseries.layers import InvertedEmbedding, WindowNorm, series_layout
 from headway.timeseries.layers.torch_norm import TorchLayerNorm
-from headway.timeseries.models.base import Forecaster, new_head
+from headway.timeseries.models.base import ForecastingModel, new_head
 
 
 @system(
@@ -25,7 +25,7 @@ from headway.timeseries.models.base import Forecaster, new_head
     claim="a series is one token: forecasts permute with the series, and one series informs another",
     test="packages/timeseries/tests/models/test_itransformer.py",
 )
-class ITransformer(Forecaster):
+class ITransformer(ForecastingModel):
     """A transformer encoder whose tokens are whole series.
 
     Each window of a series is normalised, embedded as one token, and exchanges information with the

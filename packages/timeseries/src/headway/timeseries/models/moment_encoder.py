@@ -14,10 +14,10 @@ from headway.core.norms import LayerNorm
 from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 from headway.timeseries.layers import SeriesEmbedding, WindowNorm, interpolated
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.base import ForecastingModel
 
 
-class MomentEncoder(Forecaster):
+class MomentEncoder(ForecastingModel):
     """Reconstructs a window: one token for each moment, blocks of any mixer, one answer for each token.
 
     The window is normalised by its known values. A missing value is read as the straight line between its

@@ -19,7 +19,7 @@ from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.timeseries.layers import WindowNorm
-from headway.timeseries.models.base import Forecaster, new_head
+from headway.timeseries.models.base import ForecastingModel, new_head
 
 
 @system(
@@ -29,7 +29,7 @@ from headway.timeseries.models.base import Forecaster, new_head
     claim="a series is cut into overlapping patches; each series is forecast by itself with shared weights",
     test="packages/timeseries/tests/models/test_patchtst.py",
 )
-class PatchTST(Forecaster):
+class PatchTST(ForecastingModel):
     """A transformer encoder over the patches of one series; all series share it.
 
     The window is normalised, its last value repeated, and cut into patches that reach its end; a linear

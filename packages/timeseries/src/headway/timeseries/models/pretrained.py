@@ -4,10 +4,12 @@ from typing import Any
 
 from headway.core.errors import UserError
 from headway.core.weights.pretrained import from_pretrained
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.base import ForecastingModel
 
 
-def pretrained(source: str, *, horizon: int | None = None, heads: int | None = None) -> Forecaster:
+def pretrained(
+    source: str, *, horizon: int | None = None, heads: int | None = None
+) -> ForecastingModel:
     """Loads a forecaster for fine-tuning; this is what recipes name.
 
     Args:
@@ -22,6 +24,6 @@ def pretrained(source: str, *, horizon: int | None = None, heads: int | None = N
     model = from_pretrained(
         source, **{name: value for name, value in wishes.items() if value is not None}
     )
-    if not isinstance(model, Forecaster):
+    if not isinstance(model, ForecastingModel):
         raise UserError(f"{source} holds a {type(model).__name__}, which is no forecaster")
     return model

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from headway.core.errors import UserError
 from headway.core.heads import QuantileHead, StudentT, StudentTHead
 from headway.timeseries.layers import WindowNorm
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.base import ForecastingModel
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-class ProbabilisticForecaster(Forecaster):
+class ProbabilisticForecaster(ForecastingModel):
     """A forecaster with a head that says how far from its forecast the values may lie.
 
     The head reads the window of a series and the forecast of it, both scaled by the window, and answers in
@@ -32,7 +32,9 @@ class ProbabilisticForecaster(Forecaster):
     """
 
     def __init__(self, *, backbone: nn.Module, hidden: int) -> None:
-        if not isinstance(backbone, Forecaster) or isinstance(backbone, ProbabilisticForecaster):
+        if not isinstance(backbone, ForecastingModel) or isinstance(
+            backbone, ProbabilisticForecaster
+        ):
             raise UserError(
                 f"{type(self).__name__} wraps a forecaster of points, got a {type(backbone).__name__}"
             )
@@ -75,7 +77,7 @@ class ProbabilisticForecaster(Forecaster):
         """Forecasts another number of steps from now on, with a new head."""
         super().set_horizon(horizon)
         del self.init_args["horizon"]  # an argument of the backbone
-        assert isinstance(self.backbone, Forecaster)
+        assert isinstance(self.backbone, ForecastingModel)
         self.backbone.set_horizon(horizon)
         old = self.body.weight
         self.body = nn.Linear(self.context_length + horizon, self.hidden).to(old.device, old.dtype)

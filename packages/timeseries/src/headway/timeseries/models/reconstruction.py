@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.base import ForecastingModel
 from headway.timeseries.models.probabilistic import point_forecast
 
 
@@ -42,7 +42,7 @@ def check_reconstructs(model: nn.Module, length: int | None = None) -> None:
         UserError: If it is no forecaster, or its horizon is not the length of its window.
     """
     name = type(model).__name__
-    if not isinstance(model, Forecaster):
+    if not isinstance(model, ForecastingModel):
         raise UserError(f"windows are reconstructed by a forecaster, got a {name}")
     if model.horizon != model.context_length:
         raise UserError(

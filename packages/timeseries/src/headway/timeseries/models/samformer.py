@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from headway.core.blocks.block import MixerFactory
 from headway.core.systems import system
 from headway.timeseries.layers import ChannelAttention, WindowNorm, series_layout
-from headway.timeseries.models.base import Forecaster, new_head
+from headway.timeseries.models.base import ForecastingModel, new_head
 
 
 @system(
@@ -18,7 +18,7 @@ from headway.timeseries.models.base import Forecaster, new_head
     "sharpness-aware minimisation",
     test="packages/timeseries/tests/models/test_samformer.py",
 )
-class SAMformer(Forecaster):
+class SAMformer(ForecastingModel):
     """Normalised windows, one layer of attention among the series, one linear layer to the future.
 
     Train it with the optimiser ``SAM`` (``headway.core.training``): with plain Adam the attention stays

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from headway.core.errors import UserError
 from headway.core.systems import system
 from headway.timeseries.layers import last_observed
-from headway.timeseries.models.base import Forecaster, new_head
+from headway.timeseries.models.base import ForecastingModel, new_head
 
 
-class Naive(Forecaster):
+class Naive(ForecastingModel):
     """Repeats the last observed value; nothing is learned.
 
     Args:
@@ -39,7 +39,7 @@ class Naive(Forecaster):
         return last_observed(x, mask).expand(-1, self.horizon, -1)
 
 
-class SeasonalNaive(Forecaster):
+class SeasonalNaive(ForecastingModel):
     """Repeats the last period; nothing is learned.
 
     A missing value is taken from the same place of the period before, or else is the last observed one.
@@ -99,7 +99,7 @@ class SeasonalNaive(Forecaster):
     claim="one linear layer over the window minus its last value: a shift of the series shifts the forecast",
     test="packages/timeseries/tests/models/test_simple.py",
 )
-class NLinear(Forecaster):
+class NLinear(ForecastingModel):
     """One linear layer from the window minus its last value to the future minus it.
 
     All series share the layer, and their number is free.

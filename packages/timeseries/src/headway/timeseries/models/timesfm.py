@@ -20,7 +20,7 @@ from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.timeseries.layers.scaled_query import ScaledQueryAttention
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.base import ForecastingModel
 
 Causal = partial(ScaledQueryAttention, causal=True)
 Rectified = partial(MLP, hidden_dim=1280, activation=nn.ReLU)
@@ -83,7 +83,7 @@ class ResidualLayers(Module):
     claim="a causal decoder over patches; what is missing at the start of a window is as if not there",
     test="packages/timeseries/tests/models/test_timesfm.py",
 )
-class TimesFM(Forecaster):
+class TimesFM(ForecastingModel):
     """Quantiles of each series by itself, from patches that see only what came before them.
 
     A series is normalised by the first patch that has three observed values. The last token gives the

@@ -20,7 +20,7 @@ from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.steps import same_step
 from headway.timeseries.data.table import SeriesTable
 from headway.timeseries.layers.window_norm import AffineWindowNorm, WindowNorm
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.base import ForecastingModel
 from headway.timeseries.models.probabilistic import point_forecast, quantile_forecast
 from headway.timeseries.prediction.notes import read_notes
 
@@ -37,7 +37,7 @@ class Predictor:
     """
 
     name: str
-    model: Forecaster
+    model: ForecastingModel
     notes: dict[str, Any]
     device: torch.device
 
@@ -54,7 +54,7 @@ class Predictor:
         """Returns how series are scaled for this model: as in training, or by their own values.
 
         A model without a scaler reads series as they are, unless it says of itself that their units do not
-        matter (``Forecaster.affine``): single precision would lose what a large value changes by.
+        matter (``ForecastingModel.affine``): single precision would lose what a large value changes by.
         """
         if "mean" not in self.notes:
             if self.model.affine or any(isinstance(p, WindowNorm) for p in self.model.children()):
@@ -240,7 +240,7 @@ def load_predictor(source: str, device: str | None = None, *, name: str | None =
     Raises:
         UserError: If it holds no forecaster.
     """
-    model, place = load_model(source, device, Forecaster, "which is no forecaster")
+    model, place = load_model(source, device, ForecastingModel, "which is no forecaster")
     notes = read_notes(source)
     if "task" in notes:
         verb = {"imputation": "impute", "anomalies": "detect-anomalies"}.get(notes["task"])
@@ -252,7 +252,7 @@ def load_predictor(source: str, device: str | None = None, *, name: str | None =
 
 
 def as_predictor(
-    model: Forecaster, notes: dict[str, Any], device: str | None = None, *, name: str
+    model: ForecastingModel, notes: dict[str, Any], device: str | None = None, *, name: str
 ) -> Predictor:
     """Puts a model and the content of its ``preprocessing.json`` together."""
     place = choose_device(device)

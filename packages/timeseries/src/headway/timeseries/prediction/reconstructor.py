@@ -12,7 +12,7 @@ from headway.core.cli.loading import load_model
 from headway.core.errors import InputError, UserError
 from headway.timeseries.data.scaler import Scaler
 from headway.timeseries.data.table import SeriesTable
-from headway.timeseries.models.base import Forecaster
+from headway.timeseries.models.base import ForecastingModel
 from headway.timeseries.models.reconstruction import check_reconstructs, reconstruct
 from headway.timeseries.prediction.notes import read_notes
 from headway.timeseries.prediction.predictor import Predictor
@@ -107,7 +107,7 @@ def load_reconstructor(source: str, device: str | None, task: str, remedy: str) 
         UserError: If it was trained for something else.
     """
     otherwise = f"which was not trained for {task}; train one with headway fit -c {remedy}"
-    model, place = load_model(source, device, Forecaster, otherwise)
+    model, place = load_model(source, device, ForecastingModel, otherwise)
     notes = read_notes(source)
     if notes.get("task") != task:
         raise UserError(f"{source} holds a {type(model).__name__}, {otherwise}")

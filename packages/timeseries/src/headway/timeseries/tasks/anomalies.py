@@ -11,6 +11,7 @@ from headway.core.errors import UserError
 from headway.core.files import save_figure
 from headway.core.training import Passed, Task, TrainingOptions
 from headway.timeseries.data.whole_windows import WholeWindows
+from headway.timeseries.figures import anomaly_figure
 from headway.timeseries.metrics.anomalies import (
     f1,
     moving_zscore,
@@ -20,7 +21,6 @@ from headway.timeseries.metrics.anomalies import (
 )
 from headway.timeseries.metrics.step_scores import StepScores
 from headway.timeseries.models.reconstruction import check_reconstructs, reconstruct
-from headway.timeseries.pictures import anomaly_figure
 from headway.timeseries.tasks.scores import known_mean
 
 

@@ -9,8 +9,8 @@ from torchmetrics import MeanMetric
 from headway.core.errors import UserError
 from headway.core.files import save_figure
 from headway.core.training import Passed, Task, TrainingOptions
+from headway.timeseries.figures import windows_figure
 from headway.timeseries.models.probabilistic import point_forecast
-from headway.timeseries.pictures import windows_figure
 from headway.timeseries.tasks.calibration import Residuals
 from headway.timeseries.tasks.losses import FittingLoss, ForecastLoss
 from headway.timeseries.tasks.scores import KINDS, known_mean, scores

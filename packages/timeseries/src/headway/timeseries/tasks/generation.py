@@ -8,8 +8,8 @@ from torchmetrics import MeanMetric
 
 from headway.core.files import save_figure
 from headway.core.training import Passed, Task, TrainingOptions
+from headway.timeseries.figures import generated_figure
 from headway.timeseries.metrics import discriminative_score
-from headway.timeseries.pictures import generated_figure
 
 SHOWN = 40  # windows in the picture
 

@@ -8,9 +8,9 @@ from torchmetrics import MeanMetric
 
 from headway.core.files import save_figure
 from headway.core.training import Passed, Task, TrainingOptions
+from headway.timeseries.figures import imputation_figure
 from headway.timeseries.layers import interpolated, observed_statistics
 from headway.timeseries.models.reconstruction import check_reconstructs, reconstruct
-from headway.timeseries.pictures import imputation_figure
 from headway.timeseries.tasks.scores import known_mean
 
 SHOWN = 3

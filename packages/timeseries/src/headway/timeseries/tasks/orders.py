@@ -8,8 +8,8 @@ from torchmetrics import MeanMetric
 
 from headway.core.files import save_figure
 from headway.core.training import Passed, Task, TrainingOptions
+from headway.timeseries.figures import distributions_figure
 from headway.timeseries.metrics import crps_from_samples
-from headway.timeseries.pictures import distributions_figure
 from headway.timeseries.simulation.market import NUMBERS
 
 

@@ -29,7 +29,7 @@ from headway.timeseries.data.panel import (
     side_by_side,
 )
 from headway.timeseries.data.protocol import FULL
-from headway.timeseries.pictures import backtest_figure
+from headway.timeseries.figures import backtest_figure
 from headway.timeseries.prediction.panels import panel_covariates
 from headway.timeseries.prediction.predictor import Predictor, add_freq, load_predictor
 

@@ -15,8 +15,8 @@ from headway.core.errors import InputError, UserError
 from headway.timeseries.data.frames import write_frame
 from headway.timeseries.data.labels import labels_of
 from headway.timeseries.data.table import SeriesTable, read_table
+from headway.timeseries.figures import anomaly_figure
 from headway.timeseries.metrics.step_scores import StepScores
-from headway.timeseries.pictures import anomaly_figure
 from headway.timeseries.prediction.predictor import add_freq
 from headway.timeseries.prediction.reconstructor import Reconstructor, load_reconstructor
 

@@ -18,8 +18,8 @@ from headway.core.errors import InputError, UserError
 from headway.timeseries.data.frames import read_frame, write_frame
 from headway.timeseries.data.panel import Panel, panel_of
 from headway.timeseries.data.table import SeriesTable, read_table, write_table
+from headway.timeseries.figures import forecast_figure, panel_figure
 from headway.timeseries.metrics import interval_levels
-from headway.timeseries.pictures import forecast_figure, panel_figure
 from headway.timeseries.prediction.panels import forecast_panel, panel_covariates
 from headway.timeseries.prediction.predictor import Predictor, add_freq, load_predictor
 

@@ -13,8 +13,8 @@ from headway.core.cli.loading import load_model
 from headway.core.cli.options import add_plot, check_positive, check_seed
 from headway.core.cli.progress import progress_bar
 from headway.timeseries.data.frames import write_frame
+from headway.timeseries.figures import made_figure
 from headway.timeseries.models.diffusion_ts import DiffusionTS
-from headway.timeseries.pictures import made_figure
 from headway.timeseries.prediction.notes import read_notes
 
 

@@ -16,7 +16,7 @@ from headway.core.files import atomic_write
 from headway.timeseries.data.clock import FIRST_ROW
 from headway.timeseries.data.frames import PARQUET, read_frame, write_frame
 from headway.timeseries.data.table import SeriesTable, read_stamps, read_table
-from headway.timeseries.pictures import filled_figure, stretches
+from headway.timeseries.figures import filled_figure, stretches
 from headway.timeseries.prediction.predictor import add_freq
 from headway.timeseries.prediction.reconstructor import Reconstructor, load_reconstructor
 

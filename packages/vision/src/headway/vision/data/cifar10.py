@@ -14,7 +14,7 @@ from headway.core.training import Passed
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.vision.data.arrays import LabelledArrays
 from headway.vision.data.cache import cache_entry, fingerprint
-from headway.vision.data.class_folders import check_classes, find_pictures, find_root
+from headway.vision.data.class_folders import check_classes, find_images, find_root
 from headway.vision.data.decoding import decode
 from headway.vision.data.in_memory import InMemoryImages, InMemoryOptions
 from headway.vision.data.reading import ImageError
@@ -102,7 +102,7 @@ class CIFAR10(InMemoryImages):
                 invalid.add(ImageError(name, reason))
         else:
             source = open_source(path, self.cache)
-            pictures = find_pictures(source, find_root(source), invalid, classes)
+            pictures = find_images(source, find_root(source), invalid, classes)
             if classes is None:
                 check_classes(pictures)
             arrays = decode(pictures, size=SIZE, channels=3, invalid=invalid)

@@ -67,7 +67,7 @@ def find_root(source: Source) -> str:
     root = ""
     while True:
         folders = _children(source.folders, root)
-        pictures = any(_is_picture(name) for name in _children(source.names, root))
+        pictures = any(_is_image(name) for name in _children(source.names, root))
         # One class alone cannot be told from a wrapper, except that it holds pictures.
         if len(folders) != 1 or pictures or not _children(source.folders, root + folders[0] + "/"):
             return root
@@ -86,7 +86,7 @@ def find_splits(source: Source, root: str) -> dict[str, str]:
     return found if "train" in found else {}
 
 
-def find_pictures(
+def find_images(
     source: Source,
     root: str,
     invalid: InvalidItems,
@@ -118,12 +118,12 @@ def find_pictures(
         if not name.startswith(root) or _is_litter(name):
             continue
         folder, slash, _ = name.removeprefix(root).partition("/")
-        if slash and _is_picture(name):
+        if slash and _is_image(name):
             names.append(name)
             labels.append(index[folder])
         elif slash:
             invalid.add(ImageError(str(source.path / name), "not a picture by its extension"))
-        elif _is_picture(name):
+        elif _is_image(name):
             invalid.add(ImageError(str(source.path / name), "a picture outside the class folders"))
     if not names:
         raise UserError(
@@ -171,7 +171,7 @@ def _children(paths: Sequence[str], root: str) -> list[str]:
     return [path for path in inside if path and "/" not in path]
 
 
-def _is_picture(name: str) -> bool:
+def _is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in EXTENSIONS and not _is_litter(name)
 
 

@@ -8,12 +8,12 @@ from typing import Any
 from headway.core.errors import InputError, UserError
 from headway.core.reading import read_json
 from headway.core.training.invalid import InvalidItems
-from headway.vision.data.boxed_pictures import (
+from headway.vision.data.boxed_images import (
     Annotation,
-    BoxedPicture,
-    BoxedPictures,
-    boxed_picture,
-    check_pictures,
+    BoxedImage,
+    BoxedImages,
+    boxed_image,
+    check_images,
 )
 
 
@@ -22,7 +22,7 @@ def read_coco(
     pictures: Path,
     invalid: InvalidItems,
     classes: Sequence[str] | None = None,
-) -> BoxedPictures:
+) -> BoxedImages:
     """Reads an annotation file; ids may begin anywhere, have gaps, and be texts.
 
     Args:
@@ -64,7 +64,7 @@ def read_coco(
     # A tensor holds no texts: where ids are some, pictures are counted.
     counted = any(isinstance(number, str) for number in images)
 
-    def read() -> Iterator[BoxedPicture]:
+    def read() -> Iterator[BoxedImage]:
         for place, (number, image) in enumerate(images.items(), start=1):
             try:
                 name, size = _picture(image)
@@ -78,7 +78,7 @@ def read_coco(
                     found.append(_annotation(entry, named))
                 except (TypeError, ValueError, OverflowError) as error:
                     invalid.add(InputError(f"{shown}, box {box}", str(error)))
-            yield boxed_picture(
+            yield boxed_image(
                 pictures / name,
                 place if counted else int(number),
                 size,
@@ -88,7 +88,7 @@ def read_coco(
                 invalid=invalid,
             )
 
-    return check_pictures(read(), known, str(annotations), invalid, ids if classes is None else ())
+    return check_images(read(), known, str(annotations), invalid, ids if classes is None else ())
 
 
 def read_coco_file(path: str | Path) -> dict[str, Any]:

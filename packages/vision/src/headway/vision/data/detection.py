@@ -13,13 +13,13 @@ from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.core.training.splits import part_size
 from headway.vision.data.box_transforms import BoxAugmentation, DetectionPreprocessing
-from headway.vision.data.boxed_pictures import BoxedPicture, BoxedPictures
+from headway.vision.data.boxed_images import BoxedImage, BoxedImages
 from headway.vision.data.coco import read_coco
 from headway.vision.data.detection_batch import Item, Target, collate
 from headway.vision.data.voc import is_flat, read_voc
 
 
-class BoxedPictureDataset(Dataset[Item]):
+class BoxedImageDataset(Dataset[Item]):
     """Decodes and transforms one picture at a time.
 
     Args:
@@ -30,7 +30,7 @@ class BoxedPictureDataset(Dataset[Item]):
 
     def __init__(
         self,
-        pictures: BoxedPictures,
+        pictures: BoxedImages,
         *,
         preprocessing: DetectionPreprocessing,
         augment: BoxAugmentation | None = None,
@@ -119,11 +119,11 @@ class DetectionData(DataModule):
         self.given = {"shortest": shortest, "longest": longest, "mean": mean, "std": std}
         self.limit = limit
         self.invalid = InvalidItems(on_invalid, "boxes and pictures")
-        self._parts: dict[str, BoxedPictures] = {}
+        self._parts: dict[str, BoxedImages] = {}
         self._bits: int | None = None
 
     @abstractmethod
-    def read(self, invalid: InvalidItems) -> dict[str, BoxedPictures]:
+    def read(self, invalid: InvalidItems) -> dict[str, BoxedImages]:
         """Returns the splits that there are, ``train`` among them; all with the classes of ``train``."""
 
     @property
@@ -137,7 +137,7 @@ class DetectionData(DataModule):
         return len(self.classes)
 
     @property
-    def parts(self) -> dict[str, BoxedPictures]:
+    def parts(self) -> dict[str, BoxedImages]:
         """The splits, read and checked once."""
         if not self._parts:
             found = self.read(self.invalid)
@@ -160,7 +160,7 @@ class DetectionData(DataModule):
         """Reads and checks the annotations."""
         preprocessing = self._preprocessing()
         for split, pictures in self.parts.items():
-            data = BoxedPictureDataset(
+            data = BoxedImageDataset(
                 pictures,
                 preprocessing=preprocessing,
                 augment=self.augment if split == "train" else None,
@@ -211,7 +211,7 @@ class VOCDetection(DetectionData):
         self.path = path
         self.splits = {"train": train, "val": val, "test": test}
 
-    def read(self, invalid: InvalidItems) -> dict[str, BoxedPictures]:
+    def read(self, invalid: InvalidItems) -> dict[str, BoxedImages]:
         """Reads the splits."""
         path = Path(self.path).expanduser()
         if not path.is_dir():
@@ -220,7 +220,7 @@ class VOCDetection(DetectionData):
             )
         if is_flat(path):
             return self._drawn(read_voc(path, None, invalid))
-        parts: dict[str, BoxedPictures] = {}
+        parts: dict[str, BoxedImages] = {}
         for split, name in self.splits.items():
             if name is None:
                 continue
@@ -233,7 +233,7 @@ class VOCDetection(DetectionData):
             parts[split] = read_voc(path, name, invalid, classes)
         return parts
 
-    def _drawn(self, pictures: BoxedPictures) -> dict[str, BoxedPictures]:
+    def _drawn(self, pictures: BoxedImages) -> dict[str, BoxedImages]:
         val = self.splits["val"]
         if val == "val":
             val = 0.1
@@ -282,9 +282,9 @@ class COCODetection(DetectionData):
         self.pictures = pictures
         self.files = {"train": train, "val": val, "test": test}
 
-    def read(self, invalid: InvalidItems) -> dict[str, BoxedPictures]:
+    def read(self, invalid: InvalidItems) -> dict[str, BoxedImages]:
         """Reads the annotation files."""
-        parts: dict[str, BoxedPictures] = {}
+        parts: dict[str, BoxedImages] = {}
         for split, name in self.files.items():
             if name is not None:
                 file = Path(name).expanduser()
@@ -294,5 +294,5 @@ class COCODetection(DetectionData):
         return parts
 
 
-def _boxes(pictures: tuple[BoxedPicture, ...]) -> int:
+def _boxes(pictures: tuple[BoxedImage, ...]) -> int:
     return sum(len(picture.boxes) for picture in pictures)

@@ -16,7 +16,7 @@ from headway.vision.data.class_folders import (
     Pictures,
     check_classes,
     drop_broken,
-    find_pictures,
+    find_images,
     find_root,
     find_splits,
 )
@@ -29,7 +29,7 @@ from headway.vision.data.transforms import TrainingAugmentation, Transform, eval
 log = logging.getLogger(__name__)
 
 
-class PictureDataset(Dataset[tuple[Tensor, int] | None]):
+class ImageDataset(Dataset[tuple[Tensor, int] | None]):
     """Decodes and transforms one picture at a time.
 
     Args:
@@ -159,7 +159,7 @@ class ImageFolder(DataModule):
         evaluation = evaluation_transform(preprocessing)
         training = self.augment.transform(preprocessing) if self.augment else evaluation
         for split, pictures in self._find().items():
-            data = PictureDataset(
+            data = ImageDataset(
                 pictures,
                 transform=training if split == "train" else evaluation,
                 mode="L" if preprocessing.input_size[0] == 1 else "RGB",
@@ -212,7 +212,7 @@ class ImageFolder(DataModule):
         return self._parts
 
     def _checked(self, source: Any, root: str, classes: tuple[str, ...] | None) -> Pictures:
-        pictures = drop_broken(find_pictures(source, root, self.invalid, classes), self.invalid)
+        pictures = drop_broken(find_images(source, root, self.invalid, classes), self.invalid)
         if classes is None:
             check_classes(pictures)
         return pictures

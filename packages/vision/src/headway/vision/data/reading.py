@@ -70,7 +70,7 @@ def read_image(
         return _eight_bit(upright, name, bits).convert(mode)
 
 
-def picture_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+def image_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
     """Returns height and width of a file as it is stored and upright; decodes nothing.
 
     Raises:

@@ -7,19 +7,19 @@ from xml.etree import ElementTree
 from headway.core.errors import InputError, UserError
 from headway.core.reading import read_lines, read_text
 from headway.core.training.invalid import InvalidItems
-from headway.vision.data.boxed_pictures import (
+from headway.vision.data.boxed_images import (
     Annotation,
-    BoxedPicture,
-    BoxedPictures,
-    boxed_picture,
-    check_pictures,
+    BoxedImage,
+    BoxedImages,
+    boxed_image,
+    check_images,
 )
-from headway.vision.data.reading import EXTENSIONS, ImageError, picture_sizes
+from headway.vision.data.reading import EXTENSIONS, ImageError, image_sizes
 
 
 def read_voc(
     path: Path, split: str | None, invalid: InvalidItems, classes: Sequence[str] | None = None
-) -> BoxedPictures:
+) -> BoxedImages:
     """Reads a split: the pictures that ``ImageSets/Main/SPLIT.txt`` names, with their boxes.
 
     Coordinates are taken as they stand, between 0 and the size of the picture. Objects marked as
@@ -59,11 +59,11 @@ def read_voc(
         names = (o.findtext("name") or "" for r in roots.values() for o in r.findall("object"))
         classes = sorted({name.strip() for name in names} - {""})
 
-    def read() -> Iterator[BoxedPicture]:
+    def read() -> Iterator[BoxedImage]:
         for number, (file, root) in enumerate(roots.items()):
             picture = _picture(path, file.stem, root)
             try:
-                size = _size(root) or picture_sizes(picture)[1]
+                size = _size(root) or image_sizes(picture)[1]
                 objects = [_annotation(entry) for entry in root.findall("object")]
             except ImageError as error:
                 invalid.add(error)
@@ -71,7 +71,7 @@ def read_voc(
             except ValueError as error:
                 invalid.add(InputError(str(file), f"is not in Pascal VOC's format ({error})"))
                 continue
-            yield boxed_picture(
+            yield boxed_image(
                 picture,
                 number,
                 size,
@@ -81,7 +81,7 @@ def read_voc(
                 invalid=invalid,
             )
 
-    return check_pictures(read(), classes, str(where), invalid)
+    return check_images(read(), classes, str(where), invalid)
 
 
 def is_flat(path: Path) -> bool:

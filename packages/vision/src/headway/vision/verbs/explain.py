@@ -16,7 +16,7 @@ from headway.core.errors import UserError
 from headway.core.files import atomic_write, save_figure
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.data.reading import ImageError
-from headway.vision.pictures import explanation_figure, prediction_grid
+from headway.vision.figures import explanation_figure, prediction_grid
 from headway.vision.relevance import patch_relevance
 from headway.vision.verbs.inputs import (
     Item,

@@ -20,7 +20,7 @@ from headway.core.weights.table import Table, combine, drop, join, rename, under
 from headway.vision.layers import ImageTokens
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledViT
-from headway.vision.weights.hugging_face_processor import FILE, picture_cfg, processor_config
+from headway.vision.weights.hugging_face_processor import FILE, image_cfg, processor_config
 
 TYPES = ("vit", "deit", "dinov2", "dinov2_with_registers")
 ACTIVATIONS: dict[str, Any] = {
@@ -149,7 +149,7 @@ class HuggingFaceViT:
         else:
             pooling = TokenAveragePooling if dino and classes else TokenPooling
             model = ViT(**shared, head=partial(ClassificationHead, pooling=pooling))
-        cfg = picture_cfg(checkpoint.folder, config["model_type"], model_size=shared["image_size"])
+        cfg = image_cfg(checkpoint.folder, config["model_type"], model_size=shared["image_size"])
         set_pictures(model, cfg, architecture=config["model_type"])
         name_classes(model, config)
         return model
@@ -184,7 +184,7 @@ def set_pictures(model: Any, cfg: dict[str, Any], *, architecture: str) -> None:
 
     Args:
         model: A ViT or a Swin.
-        cfg: From ``picture_cfg``.
+        cfg: From ``image_cfg``.
         architecture: Named there.
     """
     channels = model.embedding.channels
@@ -208,7 +208,7 @@ def changed_files(
     Args:
         checkpoint: The published one.
         model: The classifier.
-        published: As in ``picture_cfg``.
+        published: As in ``image_cfg``.
     """
     cfg = model.pretrained_cfg
     channels, *sides = cfg["input_size"]
@@ -220,7 +220,7 @@ def changed_files(
     if model.num_classes and (len(known) != len(names) or cfg.get("label_names", known) != known):
         config["id2label"] = {str(place): name for place, name in enumerate(names)}
         config["label2id"] = {name: place for place, name in enumerate(names)}
-    usual = picture_cfg(
+    usual = image_cfg(
         checkpoint.folder,
         config["model_type"],
         model_size=(checkpoint.config or {}).get("image_size", 224),

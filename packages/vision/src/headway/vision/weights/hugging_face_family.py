@@ -15,7 +15,7 @@ from headway.vision.weights.hugging_face import (
     name_classes,
     set_pictures,
 )
-from headway.vision.weights.hugging_face_processor import PROCESSORS, picture_cfg
+from headway.vision.weights.hugging_face_processor import PROCESSORS, image_cfg
 
 
 class HuggingFaceFamily:
@@ -54,7 +54,7 @@ class HuggingFaceFamily:
         )
         size = config.get("image_size", 224)
         usual = PROCESSORS[self.published.processor]
-        cfg = picture_cfg(checkpoint.folder, kind, model_size=size, published=usual)
+        cfg = image_cfg(checkpoint.folder, kind, model_size=size, published=usual)
         set_pictures(model, cfg, architecture=kind)
         name_classes(model, config)
         return model

@@ -55,7 +55,7 @@ PUBLISHED = {
 PUBLISHED["dinov2_with_registers"] = PUBLISHED["dinov2"]
 
 
-def picture_cfg(
+def image_cfg(
     folder: Path, model_type: str, *, model_size: Any, published: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Returns mean, std, filter, size and crop of preprocessor_config.json, as ``pretrained_cfg`` has them.
@@ -149,7 +149,7 @@ def _cfg(found: Mapping[str, Any], file: str) -> dict[str, Any]:
 
 
 def processor_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the preprocessor_config.json that ``picture_cfg`` reads as these words.
+    """Returns the preprocessor_config.json that ``image_cfg`` reads as these words.
 
     Args:
         cfg: mean, std, interpolation, crop_pct, crop_mode and ``size`` (height, width).

@@ -23,7 +23,7 @@ from headway.vision.weights.hugging_face import (
     name_classes,
     set_pictures,
 )
-from headway.vision.weights.hugging_face_processor import picture_cfg
+from headway.vision.weights.hugging_face_processor import image_cfg
 
 # Both generations of names.
 _TABLE = Table(
@@ -120,7 +120,7 @@ class HuggingFaceSwin:
             drop_path=overrides.pop("drop_path", 0.0),
             head=partial(ClassificationHead, pooling=AveragePooling),
         )
-        cfg = picture_cfg(checkpoint.folder, "swin", model_size=config.get("image_size", 224))
+        cfg = image_cfg(checkpoint.folder, "swin", model_size=config.get("image_size", 224))
         set_pictures(model, cfg, architecture="swin")
         name_classes(model, config)
         return model

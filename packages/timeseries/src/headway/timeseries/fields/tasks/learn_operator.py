@@ -7,8 +7,8 @@ from torchmetrics import MeanMetric
 
 from headway.core.files import save_figure
 from headway.core.training import Passed, Task, TrainingOptions
+from headway.timeseries.fields.figures import points_figure
 from headway.timeseries.fields.metrics import relative_error
-from headway.timeseries.fields.pictures import points_figure
 
 SHOWN = 3
 

@@ -9,9 +9,9 @@ from torchmetrics import MeanMetric
 from headway.core.errors import UserError
 from headway.core.files import save_figure
 from headway.core.training import Passed, Task, TrainingOptions
+from headway.timeseries.fields.figures import film_figure, rollout_figure
 from headway.timeseries.fields.metrics import relative_error
 from headway.timeseries.fields.models.simulator import Persistence, Simulator, Stencil
-from headway.timeseries.fields.pictures import film_figure, rollout_figure
 
 SPLITS = ("val", "test")
 

@@ -16,8 +16,8 @@ from headway.vision.data.deep import bits_of, spread
 from headway.vision.data.reading import (
     ImageError,
     check_size,
+    image_sizes,
     looks_whole,
-    picture_sizes,
     read_image,
 )
 from headway.vision.data.sources import file_ends, read_file
@@ -27,7 +27,7 @@ TOLERANCE = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoxedPicture:
+class BoxedImage:
     """A picture and its objects.
 
     Args:
@@ -56,7 +56,7 @@ class BoxedPicture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoxedPictures:
+class BoxedImages:
     """The pictures of one split.
 
     Args:
@@ -65,7 +65,7 @@ class BoxedPictures:
         ids: Their ids in COCO's format; counted from 1 if empty.
     """
 
-    pictures: tuple[BoxedPicture, ...]
+    pictures: tuple[BoxedImage, ...]
     classes: tuple[str, ...]
     ids: tuple[int | str, ...] = ()
 
@@ -112,7 +112,7 @@ class Annotation:
     crowd: bool = False
 
 
-def boxed_picture(
+def boxed_image(
     path: Path,
     number: int,
     size: tuple[int, int],
@@ -121,7 +121,7 @@ def boxed_picture(
     name: str,
     classes: Sequence[str],
     invalid: InvalidItems,
-) -> BoxedPicture:
+) -> BoxedImage:
     """Checks the objects of a picture and puts those that are right together.
 
     Args:
@@ -142,7 +142,7 @@ def boxed_picture(
             invalid.add(InputError(f"{name}, box {place}", reason))
     limit = torch.tensor([size[1], size[0]] * 2, dtype=torch.float32)
     boxes = torch.tensor([a.box for a in kept], dtype=torch.float32).view(-1, 4)
-    return BoxedPicture(
+    return BoxedImage(
         path=path,
         number=number,
         size=size,
@@ -172,13 +172,13 @@ def _wrong(annotation: Annotation, size: tuple[int, int], classes: Sequence[str]
     return None
 
 
-def check_pictures(
-    found: Iterator[BoxedPicture] | Sequence[BoxedPicture],
+def check_images(
+    found: Iterator[BoxedImage] | Sequence[BoxedImage],
     classes: Sequence[str],
     where: str,
     invalid: InvalidItems,
     ids: Sequence[int | str] = (),
-) -> BoxedPictures:
+) -> BoxedImages:
     """Leaves out pictures that are missing, broken or of another size, and puts the others together.
 
     Of each file only its start and end are read, and the whole where these leave doubt.
@@ -189,7 +189,7 @@ def check_pictures(
     pictures = []
     for picture in found:
         try:
-            check_size(str(picture.path), picture.size, *picture_sizes(picture.path))
+            check_size(str(picture.path), picture.size, *image_sizes(picture.path))
             if not looks_whole(*file_ends(picture.path)):
                 picture.read()
         except ImageError as error:
@@ -198,4 +198,4 @@ def check_pictures(
             pictures.append(picture)
     if not pictures:
         raise UserError(f"{where} names no picture that can be read")
-    return BoxedPictures(pictures=tuple(pictures), classes=tuple(classes), ids=tuple(ids))
+    return BoxedImages(pictures=tuple(pictures), classes=tuple(classes), ids=tuple(ids))

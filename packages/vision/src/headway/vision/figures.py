@@ -41,10 +41,10 @@ def prediction_grid(
         relevance: (B, h, w), of any resolution.
     """
     columns = min(columns, len(images))
-    per_picture = 1 if relevance is None else 2
+    per_image = 1 if relevance is None else 2
     rows = math.ceil(len(images) / columns)
     # Pairs of picture and heat map belong together: a row of air stands between them.
-    heights = (([1.0] * per_picture + [0.12]) * rows)[:-1]
+    heights = (([1.0] * per_image + [0.12]) * rows)[:-1]
     figure = new_figure(1.25 * columns, 1.3 * sum(heights) + (0.6 if title else 0.2))
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, hspace=0.02, wspace=0.02)  # pyright: ignore
     if title:
@@ -55,7 +55,7 @@ def prediction_grid(
     for axes in grid.flat:
         axes.axis("off")
     for i, image in enumerate(images):
-        row, column = (per_picture + 1) * (i // columns), i % columns
+        row, column = (per_image + 1) * (i // columns), i % columns
         pixels = _pixels(image)
         axes = grid[row, column]
         _show(axes, pixels)
