@@ -104,7 +104,9 @@ def test_help_for_a_class_that_is_not_there_is_one_line(refused, recipe, tmp_pat
 
 
 @pytest.mark.parametrize("path", ["x" * 300, "a\0b", "loop"])
-@pytest.mark.parametrize("words", ["fit -c", "predict x.png -m", "transcribe x.wav --plot", "predict"])
+@pytest.mark.parametrize(
+    "words", ["fit -c", "predict x.png -m", "transcribe x.wav --plot", "predict"]
+)
 def test_paths_that_can_be_no_file(refused, words, path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")

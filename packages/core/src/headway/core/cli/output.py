@@ -37,6 +37,9 @@ class TableOutput:
             self._held = io.StringIO(newline="")
             yield self._held
         else:
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                # As in files: names of files need not be UTF-8.
+                sys.stdout.reconfigure(errors="surrogateescape")
             yield sys.stdout
 
     def say(self, content: dict[str, Any]) -> None:
