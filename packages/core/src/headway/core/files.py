@@ -84,7 +84,9 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         # Names of files need not be UTF-8; they are written as the system has them.
-        text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape"}
+        text: dict[str, Any] = (
+            {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape"}
+        )
         opened: IO[Any] = open(part, mode, **text)  # noqa: SIM115
     try:
         with opened as file:

@@ -24,7 +24,7 @@ def make_vector(
         UserError: If gymnasium does not know the environment, lacks what it needs, or cannot make it.
     """
     # Not every environment can be drawn, and has the argument.
-    options = {} if render_mode is None else {"render_mode": render_mode}
+    options: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
 
     def make() -> gymnasium.Env[Any, Any]:
         env = gymnasium.make(name, **options)
