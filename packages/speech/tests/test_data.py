@@ -270,3 +270,12 @@ def test_a_string_is_the_recordings_with_faint_silences_between(digits: Path) ->
         UserError, match="no recordings for test; they are named DIGIT_SPEAKER_INDEX"
     ):
         DigitStrings(path=str(digits)).setup()
+
+
+def test_a_manifest_without_a_row_that_can_be_used_is_one_line(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "m.jsonl", [{"audio": "a\nb.wav", "text": "ab"}])
+    with pytest.raises(UserError, match=r"a b\.wav: there is no such file") as error:
+        SpeechManifest(path=str(tmp_path / "m.jsonl"), val=0).setup()
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="the train split has no recordings that can be used"):
+        SpeechManifest(path=str(tmp_path / "m.jsonl"), val=0, on_invalid="skip").setup()

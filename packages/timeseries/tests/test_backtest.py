@@ -74,6 +74,7 @@ def compared(kind: str, seed: int) -> dict[str, Scores]:
 
 @pytest.mark.learns
 def test_a_model_with_skill_is_told_from_one_without(seed: int, measured) -> None:
+    """Worst of seeds 0 to 4: lower ends of the skill .015 (trained) and .016, coverage .748 to .809."""
     rows = compared("season", seed)
     assert rows["seasonal naive"].skill == 0
     assert rows["seasonal naive"].mase == pytest.approx(1, abs=0.1)
@@ -81,17 +82,18 @@ def test_a_model_with_skill_is_told_from_one_without(seed: int, measured) -> Non
     measured("lightgbm", rows["lightgbm"].skill_interval[0], above=0)
     assert rows["naive"].mase > rows["seasonal naive"].mase
     for row in rows.values():
-        measured("coverage", row.coverage, above=0.7, below=0.9)
+        measured("coverage", row.coverage, above=0.68, below=0.9)
         assert row.mase_interval[0] < row.mase < row.mase_interval[1]
     assert "is best" in verdict(list(rows.values()), ["trained"])[0]
 
 
 @pytest.mark.learns
 def test_on_random_walks_no_model_has_skill_against_naive(seed: int, measured) -> None:
+    """Least ratio of seeds 0 to 4, here and on shuffled values: .995."""
     rows = compared("walk", seed)
     naive = rows["naive"].mase
     for name in ("nlinear", "lightgbm", "trained"):
-        measured(name, rows[name].mase / naive, above=0.97)
+        measured(name, rows[name].mase / naive, above=0.94)
     [line] = verdict([rows["naive"], rows["trained"]], ["trained"])
     assert line.startswith("horizon 12: naive") or rows["trained"].mase < naive
 
@@ -101,7 +103,7 @@ def test_on_shuffled_values_no_model_beats_the_mean(seed: int, measured) -> None
     rows = compared("shuffled", seed)
     # The mean of noise has an absolute error of 0.7 of that between two values.
     for name in ("nlinear", "lightgbm", "trained"):
-        measured(name, rows[name].mase * np.sqrt(2), above=0.97)
+        measured(name, rows[name].mase * np.sqrt(2), above=0.94)
 
 
 @pytest.mark.parametrize("name", [*SIMPLE, "ets", "side by side"])

@@ -78,7 +78,7 @@ def test_a_csv_that_is_none(what: str, tmp_path: Path) -> None:
         read_table(path, freq="h")
 
 
-def test_damaged_parquet_is_one_line(tmp_path: Path) -> None:
+def test_damaged_parquet_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "f.parquet"
     panel(300).to_parquet(path)
     whole = path.read_bytes()
@@ -107,6 +107,11 @@ def test_damaged_parquet_is_one_line(tmp_path: Path) -> None:
     long.to_parquet(path)
     with pytest.raises(InputError, match="column 'unique_id' holds list.* no numbers or words"):
         read_frame(path)
+    monkeypatch.setattr("headway.timeseries.data.frames.MAX_UNPACKED", 2**16)
+    pd.DataFrame({"ds": np.zeros(10**6, np.int8), "y": np.zeros(10**6, np.int8)}).to_parquet(path)
+    with pytest.raises(InputError, match="has 1,000,000 rows and unpacks to over"):
+        read_frame(path)
+    monkeypatch.undo()
     frame.assign(a=pd.array([1, None, 3], dtype="Int64")).to_parquet(path)
     assert np.isnan(read_table(path).values[1, 0])
 

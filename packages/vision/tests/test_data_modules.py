@@ -1,5 +1,6 @@
 import gzip
 import io
+import os
 import pickle
 import struct
 import tarfile
@@ -425,3 +426,14 @@ def test_archives_that_unpack_without_end_are_refused(
     with pytest.raises(UserError, match="unpacks to over .* bytes"):
         sources.open_source(file, tmp_path / "cache")
     assert not [left for left in (tmp_path / "cache").rglob("*") if left.is_file()]
+
+
+def test_archives_that_name_what_is_outside_and_pipes_are_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("../up.png"))
+    with pytest.raises(UserError, match="names '../up.png', which lies outside of it"):
+        ready(ImageFolder(path=str(tmp_path / "a.tar")))
+    for name in ("b.tar", "c.tar.gz"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(UserError, match="is a pipe or a device; give a tar archive"):
+            ready(ImageFolder(path=str(tmp_path / name)))

@@ -17,6 +17,19 @@ BROKEN = {
     "a word": (b"word\n", "mapping"),
     "nothing": (b"", "mapping"),
     "a number as key": (b"1: 2\n", "keys are words"),
+    "references that unfold": (
+        b"a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+        + b"".join(
+            b"%s: &%s [%s]\n" % (two, two, b", ".join([b"*" + one] * 9))
+            for one, two in zip(
+                [b"a", b"b", b"c", b"d", b"e", b"f"],
+                [b"b", b"c", b"d", b"e", b"f", b"g"],
+                strict=True,
+            )
+        ),
+        "unfolds to over 1,000,000 values",
+    ),
+    "itself inside": (b"data: &a\n  init_args: *a\n", "unfolds to over"),
     "no YAML": (b"a: [1\nb: {", "no YAML"),
 }
 

@@ -132,3 +132,10 @@ def test_places_that_cannot_be_written_are_one_line(name: str, tmp_path: Path) -
     ):
         file.write(b"x")
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_names_that_are_no_utf_8_are_written_as_the_system_has_them(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff.png")
+    with atomic_write(tmp_path / "table.csv", "w") as file:
+        file.write(name)
+    assert (tmp_path / "table.csv").read_bytes() == b"\xff.png"

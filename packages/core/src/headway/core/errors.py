@@ -5,7 +5,13 @@ class UserError(ValueError):
     """A mistake in what the user gave; its message names the value, the limit and the remedy.
 
     The command line prints it as one line and exits with 2; no traceback.
+
+    Args:
+        message: One line; breaks in what it quotes (a name out of a file) become spaces.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(" ".join(message.splitlines()))
 
 
 class InputError(UserError):

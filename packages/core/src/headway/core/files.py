@@ -83,7 +83,11 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
         # The process id keeps two processes apart; the same folder, since a rename cannot cross disks.
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
-        opened: IO[Any] = open(part, mode, encoding=None if "b" in mode else "utf-8")  # noqa: SIM115
+        # Names of files need not be UTF-8; they are written as the system has them.
+        text: dict[str, Any] = (
+            {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape"}
+        )
+        opened: IO[Any] = open(part, mode, **text)  # noqa: SIM115
     try:
         with opened as file:
             watched = _Watched(file)

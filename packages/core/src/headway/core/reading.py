@@ -26,6 +26,9 @@ MAX_BYTES = 2**30
 MAX_LINE = 2**24
 """Characters of a line, and of a cell of a table."""
 
+MAX_VALUES = 10**6
+"""Values of a YAML file, counted as often as they are referred to."""
+
 DELIMITERS = ",;\t|"
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
@@ -174,11 +177,13 @@ def read_yaml(path: str | os.PathLike[str], what: str = "file") -> Any:
     """Reads a YAML file; tags that would make objects are refused.
 
     Raises:
-        InputError: If it cannot be read or is no YAML; the message has the line.
+        InputError: If it cannot be read, is no YAML (the message has the line), or its references unfold to
+            over ``MAX_VALUES`` values.
     """
     text = read_text(path, what)
     try:
-        return yaml.safe_load(text)
+        content = yaml.safe_load(text)
+        values = _unfolded(content, {})
     except RecursionError:
         raise InputError(str(path), "is nested too deeply") from None
     except yaml.MarkedYAMLError as error:
@@ -186,6 +191,11 @@ def read_yaml(path: str | os.PathLike[str], what: str = "file") -> Any:
         raise InputError(f"{path}{line}", f"is no YAML: {error.problem}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(str(path), f"is no YAML: {one_line(error)}") from None
+    if values > MAX_VALUES:
+        raise InputError(
+            str(path), f"unfolds to over {MAX_VALUES:,} values (its & and * repeat each other)"
+        )
+    return content
 
 
 def read_table(
@@ -235,6 +245,17 @@ def read_table(
             yield last, dict(zip(header, row, strict=False))
     except csv.Error as error:
         raise InputError(f"{path}:{last}", f"is no row of a table ({error})") from None
+
+
+def _unfolded(value: Any, known: dict[int, float]) -> float:
+    """Returns how many values there are if what is named once and used often is counted each time."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = float("inf")  # what holds itself
+        inner = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_unfolded(one, known) for one in inner)
+    return known[id(value)]
 
 
 @contextmanager

@@ -70,6 +70,9 @@ class Job:
             self._held = io.StringIO(newline="")
             yield self._held
         else:
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                # As in files: names of files need not be UTF-8.
+                sys.stdout.reconfigure(errors="surrogateescape")
             yield sys.stdout
 
     def table(self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -72,15 +72,15 @@ class FirstBatch(Callback):
         """Whether a second batch has begun."""
         return self._begun > 1
 
-    def on_train_batch_start(self, *_: Any, **__: Any) -> None:
+    def on_train_batch_start(self, trainer: Trainer, *args: Any, **options: Any) -> None:
         """Counts."""
         self._begun += 1
 
-    def on_validation_batch_start(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+    def on_validation_batch_start(self, trainer: Trainer, *args: Any, **options: Any) -> None:
         """Counts, unless the validation is part of a training or comes before it."""
         self._begun += trainer.state.fn == "validate"
 
-    def on_test_batch_start(self, *_: Any, **__: Any) -> None:
+    def on_test_batch_start(self, trainer: Trainer, *args: Any, **options: Any) -> None:
         """Counts."""
         self._begun += 1
 

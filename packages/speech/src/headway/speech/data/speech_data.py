@@ -113,6 +113,8 @@ class SpeechData(DataModule):
         if self._tokenizer is not None:
             return
         sets = self.load()
+        if not len(sets["train"]):
+            raise UserError("the train split has no recordings that can be used")
         cfg = self._model_cfg()
         front_end = self.front_end
         if front_end is None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from headway.core.errors import InputError, UserError
 from headway.core.files import atomic_write
-from headway.core.packed import open_packed
+from headway.core.packed import MAX_RATIO, MAX_UNPACKED, open_packed
 from headway.core.reading import check_file
 
 PARQUET = (".parquet", ".pq")
@@ -97,7 +97,14 @@ def _read_parquet(path: str | Path, columns: list[str] | None) -> Any:
     import pyarrow
     import pyarrow.parquet
 
-    types = pyarrow.parquet.read_schema(path)
+    types, told = pyarrow.parquet.read_schema(path), pyarrow.parquet.read_metadata(path)
+    size = 8 * told.num_rows * (len(columns) if columns is not None else told.num_columns)
+    if size > (limit := max(MAX_RATIO * Path(path).stat().st_size, MAX_UNPACKED)):
+        raise InputError(
+            str(path),
+            f"has {told.num_rows:,} rows and unpacks to over {limit:,} bytes ({MAX_RATIO} times its size); "
+            "write fewer of them into a file",
+        )
     for field in types:
         if pyarrow.types.is_nested(field.type) and (columns is None or field.name in columns):
             raise InputError(

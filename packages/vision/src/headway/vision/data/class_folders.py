@@ -118,6 +118,8 @@ def find_images(
         if not name.startswith(root) or _is_litter(name):
             continue
         folder, slash, _ = name.removeprefix(root).partition("/")
+        if slash and folder not in index:
+            continue  # hidden, so no class
         if slash and _is_image(name):
             names.append(name)
             labels.append(index[folder])

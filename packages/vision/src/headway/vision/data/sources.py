@@ -110,13 +110,16 @@ class Archive(Source):
     """
 
     def __init__(self, path: Path, cache: Path | None = None) -> None:
-        self.path = path
+        self.path = check_file(path, "tar archive")
         self._plain = path if path.suffix == ".tar" else _unpacked(path, cache)
         try:
             with tarfile.open(self._plain, "r:") as tar:
                 members = tar.getmembers()
         except (tarfile.TarError, OSError, ValueError) as error:
             raise UserError(f"{path} is not a readable tar archive ({error})") from None
+        outside = next((m.name for m in members if ".." in m.name.split("/")), None)
+        if outside is not None:
+            raise UserError(f"{path} names {outside!r}, which lies outside of it; make it anew")
         self._places = {
             member.name.removeprefix("./"): (member.offset_data, member.size)
             for member in members
