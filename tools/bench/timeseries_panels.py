@@ -31,7 +31,7 @@ from headway.timeseries.backtesting.rolling import REFERENCE, backtest, verdict
 from headway.timeseries.data import ForecastingData
 from headway.timeseries.data.panel import Panel, panel_of_table
 from headway.timeseries.data.table import read_table
-from headway.timeseries.models import Forecaster, ITransformer, PatchTST, QuantileForecaster
+from headway.timeseries.models import ForecastingModel, ITransformer, PatchTST, QuantileForecaster
 from headway.timeseries.prediction.predictor import Predictor, load_predictor
 from headway.timeseries.tasks import Forecasting
 
@@ -66,7 +66,7 @@ def weather(path: str) -> pd.DataFrame:
     return wide.reindex(hours[:-1])
 
 
-def models(dim: int) -> dict[str, Forecaster]:
+def models(dim: int) -> dict[str, ForecastingModel]:
     sizes: Any = {"context_length": CONTEXT, "horizon": HORIZON}
     return {
         "iTransformer": ITransformer(**sizes, dim=2 * dim, depth=2, heads=4, dropout=0.1),
@@ -75,7 +75,7 @@ def models(dim: int) -> dict[str, Forecaster]:
 
 
 def train(
-    name: str, model: Forecaster, past: Path, folder: Path, args: argparse.Namespace
+    name: str, model: ForecastingModel, past: Path, folder: Path, args: argparse.Namespace
 ) -> Predictor:
     """Fits quantiles on all series side by side; the best epoch on the last tenth stays."""
     from lightning.pytorch import Trainer, seed_everything
