@@ -13,7 +13,10 @@ from headway.core.ops.mapping import folded
 def autocast_type(tensor: Tensor) -> torch.dtype | None:
     """The type that autocast gives to attention's inputs where the tensor lives; None if it is off."""
     device = tensor.device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+    # The first question is about other devices; compilers of PyTorch 2.10 cannot trace it.
+    if not torch.compiler.is_compiling() and not torch.amp.is_autocast_available(device):
+        return None
+    if not torch.is_autocast_enabled(device):
         return None
     return torch.get_autocast_dtype(device)
 
