@@ -17,7 +17,7 @@ from headway.core.systems import system
 
 @system(
     id=None,
-    name="Nyströmformer",
+    name="Nystromformer (Nyström attention)",
     paper="https://arxiv.org/abs/2102.03902",
     claim="landmarks, the means of segments, give softmax attention in linear time: the more of them the "
     "nearer, and with one per token exactly",
