@@ -72,3 +72,13 @@ def test_links_between_documents_lead_somewhere() -> None:
             meant = (page.parent / target).resolve()
             if "://" not in target and meant not in MADE:
                 assert meant.exists(), f"{page}: {target}"
+
+
+def test_files_that_the_pages_about_contributing_name_are_there() -> None:
+    files = [path.as_posix() for path in (ROOT / "packages").rglob("*.py")]
+    for page in (ROOT / "docs" / "contributing").glob("*.md"):
+        lines = page.read_text(encoding="utf-8").splitlines()
+        # The tables name files that a reader is going to write.
+        text = "\n".join(line for line in lines if not line.startswith("|"))
+        for named in re.findall(r"`([\w./]+/\w+\.py)`", text):
+            assert any(file.endswith(f"/{named}") for file in files), f"{page}: {named}"

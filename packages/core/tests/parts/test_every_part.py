@@ -90,6 +90,8 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     "NeighbourhoodAttention": (partial(m.NeighbourhoodAttention, window=(3,)), sequence),
     "NeighbourhoodAttention-picture": (partial(m.NeighbourhoodAttention, window=3), picture),
     "NormalizedLinearCrossAttention": (m.NormalizedLinearCrossAttention, sequence),
+    "NystromAttention": (partial(m.NystromAttention, landmarks=6), sequence),
+    "NystromAttention-conv": (partial(m.NystromAttention, landmarks=4, conv=3), sequence),
     "PoolingMixer": (m.PoolingMixer, sequence),
     "PositionedSelfAttention": (m.PositionedSelfAttention, sequence),
     "PositionedCrossAttention": (m.PositionedCrossAttention, sequence),

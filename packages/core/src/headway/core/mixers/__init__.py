@@ -14,6 +14,7 @@ from headway.core.mixers.kernelized.feature_maps import (
 )
 from headway.core.mixers.kernelized.linear_attention import LinearAttention
 from headway.core.mixers.kernelized.normalized_linear import NormalizedLinearCrossAttention
+from headway.core.mixers.kernelized.nystrom_attention import NystromAttention
 from headway.core.mixers.recurrent.legendre_memory import LegendreMemory
 from headway.core.mixers.recurrent.selective_scan import SelectiveScan
 from headway.core.mixers.softmax.additive_attention import AdditiveAttention
@@ -49,6 +50,7 @@ __all__ = [
     "LinearAttention",
     "NeighbourhoodAttention",
     "NormalizedLinearCrossAttention",
+    "NystromAttention",
     "PoolingMixer",
     "PositionedCrossAttention",
     "PositionedSelfAttention",

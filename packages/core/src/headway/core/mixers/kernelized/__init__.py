@@ -1,1 +1,1 @@
-"""Mixers whose weights are products of features of queries and keys: linear in the number of tokens."""
+"""Mixers whose weights are products, of features or by way of landmarks: linear in the number of tokens."""
