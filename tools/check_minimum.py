@@ -13,6 +13,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / ".venv-min"
+TESTS = Path("packages") / "core" / "tests"
+# These are about the domains, their packages and peers; and binaries hang on the one compiler that is pinned.
+LEFT_OUT = (
+    "cli/test_documents.py",
+    "cli/test_passed_options.py",
+    "cli/test_quick_start.py",
+    "ops/attention/test_ahead_of_time.py",
+    "ops/test_ahead_of_time.py",
+)
 
 
 def main() -> int:
@@ -21,7 +30,8 @@ def main() -> int:
         venv.create(FOLDER, with_pip=True)
     pip = [str(python), "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints-min.txt")]
     subprocess.run([*pip, "-e", f"{ROOT}[train]", "pytest", "pytest-xdist", "scipy"], check=True)
-    tests = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "packages/core/tests"]
+    tests = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", str(TESTS)]
+    tests += [f"--ignore={TESTS / name}" for name in LEFT_OUT]
     options = sys.argv[1:] or ["-n", "2"]
     threads = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run([*tests, *options], cwd=ROOT, env=threads, check=False).returncode
