@@ -15,7 +15,11 @@ from headway.core.figures import new_figure
 Box = tuple[float, float, float, float]
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 PANELS: dict[str, tuple[str, str, Box]] = {
-    "vision": ("vision/vit_digits/*/pictures/demo.png", "what is it, and why", WHOLE),
+    "vision": (
+        "vision/vit_digits/*/pictures/demo.png",
+        "what it is, and why",
+        (0.25, 0.36, 0.75, 0.665),
+    ),
     "time series": (
         "timeseries/itransformer_ett/*/pictures/demo.png",
         "how it goes on",
