@@ -34,10 +34,10 @@ PANELS: dict[str, tuple[str, str, Box]] = {
     "molecules": (
         "molecules/llama_nci/*/pictures/demo.png",
         "what it makes up",
-        (0.22, 0.02, 1.0, 0.72),
+        (0.2, 0.0, 1.0, 0.75),
     ),
 }
-COLOURS = 128
+COLOURS = 256
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the demos ran")
     parser.add_argument("-o", "--out", type=Path, default=Path("docs/pictures/domains.png"))
     args = parser.parse_args()
-    figure = new_figure(15, 3.6)
+    figure = new_figure(15, 3.1)
     for axes, (domain, (pattern, about, box)) in zip(
         figure.subplots(1, len(PANELS)), PANELS.items(), strict=True
     ):
