@@ -19,7 +19,7 @@ from headway.vision.verbs.inputs import (
 )
 from headway.vision.verbs.loading import Classifier, load_classifier
 
-MOST_CLASSES = 2**16  # of a model that does not say how many it has
+MOST_CLASSES = 2**16  # a table has two columns for each
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,21 +30,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes one row per picture; returns 1 if none could be read."""
-    check_positive(args, "batch_size", "top")
+    check_positive(args, "batch_size")
+    check_positive(args, "top", most=MOST_CLASSES)
     job = Job(args, "predict with", items="pictures")
     items, job.counts.ignored = find_items(args.inputs)
     classifier = load_classifier(args.checkpoint, args.device)
-    top = min(args.top, getattr(classifier.model, "num_classes", MOST_CLASSES))
     rows = predict(
         classifier,
         items,
         batch_size=args.batch_size,
         workers=args.workers,
-        top=top,
+        top=args.top,
         on_invalid=args.on_invalid,
         counts=job.counts,
     )
-    job.table(columns(top), rows)
+    job.table(columns(args.top), rows)
     return job.end(f"predictions written{job.place}", predicted=job.counts.done)
 
 
