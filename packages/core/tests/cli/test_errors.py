@@ -6,7 +6,9 @@ from headway.core.cli import main
 
 
 @pytest.fixture
-def refused(capsys):
+def refused(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # runs stand in the working directory
+
     def run(*words: object, code: int = 2) -> str:
         assert main([str(word) for word in words]) == code
         text = capsys.readouterr().err
