@@ -151,6 +151,12 @@ def test_a_misspelt_argument_of_a_base_is_explained(
     assert f"did you mean '{meant}'?" in said
 
 
+def test_a_misspelt_argument_of_a_function_is_explained(capsys) -> None:
+    words = ["fit", "-c", "vision/finetune", "--data.path=x", "--model.backbone.nmu_classes=3"]
+    assert main(words) == 2
+    assert "did you mean 'num_classes'?" in capsys.readouterr().err
+
+
 def test_a_wrong_part_of_a_base_is_explained(tmp_path: Path, capsys) -> None:
     recipe = tmp_path / "r.yaml"
     recipe.write_text(

@@ -160,10 +160,13 @@ def _parameters(path: str) -> list[str]:
 
 
 def _arguments(target: Any) -> Iterator[tuple[Any, str]]:
-    """Yields the arguments of a class and the function that names each, those passed on to its bases too."""
-    bases = inspect.getmro(target) if inspect.isclass(target) else (target,)
-    for function in dict.fromkeys(getattr(base, "__init__", base) for base in bases):
-        parameters = list(inspect.signature(function).parameters.values())
+    """Yields the arguments of a class or function with the function that names each, those of bases, too."""
+    is_class = inspect.isclass(target)
+    functions = [base.__init__ for base in inspect.getmro(target)] if is_class else [target]
+    for function in dict.fromkeys(functions):
+        parameters = list(inspect.signature(function).parameters.values())[
+            is_class:
+        ]  # without self
         yield from ((function, found.name) for found in parameters if found.kind != _REST)
         if not any(found.kind == _REST for found in parameters):
             return
