@@ -1,5 +1,6 @@
 """Where classes live that had another import path once: saved files that name the old one keep loading."""
 
+import functools
 from collections.abc import Mapping
 
 from headway.core.plugins import domains
@@ -30,7 +31,8 @@ MOVES: dict[str, str] = {
 }
 
 
-def moves() -> dict[str, str]:
+@functools.cache
+def moves() -> Mapping[str, str]:
     """Returns the new path of every module or class that moved, of core and of all installed domains."""
     found = dict(MOVES)
     for domain in domains().values():
@@ -38,14 +40,13 @@ def moves() -> dict[str, str]:
     return found
 
 
-def moved(path: str, table: Mapping[str, str] | None = None) -> str:
+def moved(path: str) -> str:
     """Returns today's import path of a class.
 
     Args:
         path: Import path, perhaps of an earlier release.
-        table: New paths by old ones; ``moves()`` by default.
     """
-    table = moves() if table is None else table
+    table = moves()
     module, _, name = path.rpartition(".")
     if path in table:
         return table[path]

@@ -4,7 +4,6 @@ import argparse
 import functools
 import logging
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from headway.core.cli.explain_config import explain
 from headway.core.cli.main import is_out_of_memory
 from headway.core.errors import UserError, one_line
 from headway.core.files import atomic_write
-from headway.core.moves import moved, moves
+from headway.core.moves import moved
 from headway.core.training import DataModule, Task
 from headway.core.training.checkpoint_io import use_atomic_checkpoints
 from headway.core.weights.config import write_argument
@@ -35,15 +34,15 @@ DEFAULTS: dict[str, Any] = {
 
 def load_recipe(text: str) -> Any:
     """Returns what a recipe or an option says, class paths of earlier releases as they are today."""
-    return _today(get_loader("yaml")(text), moves())
+    return _today(get_loader("yaml")(text))
 
 
-def _today(value: Any, table: Mapping[str, str]) -> Any:
+def _today(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _today(item, table) for key, item in value.items()}
+        return {key: _today(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_today(item, table) for item in value]
-    return moved(value, table) if isinstance(value, str) and value.startswith("headway.") else value
+        return [_today(item) for item in value]
+    return moved(value) if isinstance(value, str) and value.startswith("headway.") else value
 
 
 set_loader("recipe", load_recipe, exceptions=(YAMLError,))

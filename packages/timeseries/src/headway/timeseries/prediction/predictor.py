@@ -1,6 +1,5 @@
 """A trained forecaster with what its series must go through."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -223,15 +222,6 @@ class Predictor:
         done, quantiles = done[:horizon], quantiles[:horizon]
         done[:, unknown], quantiles[:, unknown] = np.nan, np.nan
         return future[:horizon], done, quantiles
-
-
-def add_freq(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--freq``."""
-    parser.add_argument(
-        "--freq",
-        help="step of time, such as h, D, B (business days), W-MON or MS (default: read from the stamps); "
-        "rows that are not there are missing values",
-    )
 
 
 def load_predictor(source: str, device: str | None = None, *, name: str | None = None) -> Predictor:

@@ -31,7 +31,8 @@ from headway.timeseries.data.panel import (
 from headway.timeseries.data.protocol import FULL
 from headway.timeseries.figures import backtest_figure
 from headway.timeseries.prediction.panels import panel_covariates
-from headway.timeseries.prediction.predictor import Predictor, add_freq, load_predictor
+from headway.timeseries.prediction.predictor import Predictor, load_predictor
+from headway.timeseries.verbs.options import add_freq
 
 SIMPLE = ("naive", "seasonal", "mean", "nlinear", "autoets", "lightgbm")
 USUAL = ("naive", "seasonal", "mean", "nlinear")

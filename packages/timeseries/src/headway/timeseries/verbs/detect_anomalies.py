@@ -17,8 +17,8 @@ from headway.timeseries.data.labels import labels_of
 from headway.timeseries.data.table import SeriesTable, read_table
 from headway.timeseries.figures import anomaly_figure
 from headway.timeseries.metrics.step_scores import StepScores
-from headway.timeseries.prediction.predictor import add_freq
 from headway.timeseries.prediction.reconstructor import Reconstructor, load_reconstructor
+from headway.timeseries.verbs.options import add_freq
 
 RECIPE = "timeseries/anomalies_ucr"
 

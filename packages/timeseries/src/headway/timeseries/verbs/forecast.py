@@ -21,7 +21,8 @@ from headway.timeseries.data.table import SeriesTable, read_table, write_table
 from headway.timeseries.figures import forecast_figure, panel_figure
 from headway.timeseries.metrics import interval_levels
 from headway.timeseries.prediction.panels import forecast_panel, panel_covariates
-from headway.timeseries.prediction.predictor import Predictor, add_freq, load_predictor
+from headway.timeseries.prediction.predictor import Predictor, load_predictor
+from headway.timeseries.verbs.options import add_freq
 
 MOST_STEPS = 10**6
 

@@ -17,8 +17,8 @@ from headway.timeseries.data.clock import FIRST_ROW
 from headway.timeseries.data.frames import PARQUET, read_frame, write_frame
 from headway.timeseries.data.table import SeriesTable, read_stamps, read_table
 from headway.timeseries.figures import filled_figure, stretches
-from headway.timeseries.prediction.predictor import add_freq
 from headway.timeseries.prediction.reconstructor import Reconstructor, load_reconstructor
+from headway.timeseries.verbs.options import add_freq
 
 RECIPE = "timeseries/imputation_ett"
 

@@ -4,33 +4,24 @@ import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
+from headway.core.ops.attention.request import Window, reach
 
-Window = int | tuple[int | None, int | None]
 Chunks = int | tuple[int, int]
 
 
-def check_window(window: Window | None, causal: bool) -> tuple[int | None, int | None] | None:
+def check_window(window: int | Window | None, causal: bool) -> Window | None:
     """Returns the reach to the left and to the right, in tokens; None is without limit.
 
     Raises:
         UserError: If a reach is negative, or there is one to the right of causal attention.
     """
-    if window is None:
-        return None
-    left, right = (
-        window if isinstance(window, tuple | list) else (window, None if causal else window)
-    )
-    for reach in (left, right):
-        if reach is not None and reach < 0:
-            raise UserError(
-                f"window is {window}; a reach is 0 or more tokens, or None for no limit"
-            )
-    if causal and right:
+    found = reach(window)
+    if causal and not isinstance(window, int) and found is not None and found[1]:
         raise UserError(
             f"window is {window}, and causal attention sees nothing to the right; use "
-            f"window=({left}, 0), or causal=False"
+            f"window=({found[0]}, 0), or causal=False"
         )
-    return left, right
+    return found
 
 
 def check_chunks(chunks: Chunks | None, causal: bool) -> tuple[int, int | None] | None:

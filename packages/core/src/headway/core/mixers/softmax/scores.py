@@ -94,14 +94,13 @@ def attend_to_cache(
     reads_weights = values is not None or wants(mixer, "weights")
     if dropped or reads_weights or any(x is not None for x in options.values()):
         seen = seen_keys(query.shape[2], key.shape[2], first, window)
-        mask = options.get("mask")
         return attend(
             mixer,
             query,
             key,
             value,
             dropout,
-            options | {"mask": seen if mask is None else mask & seen},
+            options | {"mask": both(options.get("mask"), seen)},
             values,
         )
     tap(mixer, "queries", query)
@@ -126,9 +125,14 @@ def key_padding(layout: Layout | None, mask: Tensor | None) -> dict[str, Any]:
         return {"mask": mask}
     if layout.valid is not None:
         seen = layout.valid[:, None, None, :]
-        return {"mask": seen if mask is None else mask & seen}
+        return {"mask": both(mask, seen)}
     if layout.lengths is not None:
         return {"mask": mask, "lengths": layout.lengths}
     if layout.offsets is not None:
         return {"mask": mask, "offsets": layout.offsets, "max_length": layout.max_length}
     return {"mask": mask}
+
+
+def both(first: Tensor | None, second: Tensor) -> Tensor:
+    """What two masks show, of which the first may be missing."""
+    return second if first is None else first & second

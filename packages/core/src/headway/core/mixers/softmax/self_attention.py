@@ -14,7 +14,13 @@ from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
 from headway.core.mixers.base import TokenMixer, check_heads
 from headway.core.mixers.softmax.reach import check_chunks, check_window, chunk_mask, window_mask
-from headway.core.mixers.softmax.scores import attend, attend_to_cache, key_padding, split_heads
+from headway.core.mixers.softmax.scores import (
+    attend,
+    attend_to_cache,
+    both,
+    key_padding,
+    split_heads,
+)
 from headway.core.positions import Position
 
 
@@ -213,8 +219,3 @@ def add_bias(first: Tensor | None, second: Tensor | None) -> Tensor | None:
     if first is None or second is None:
         return second if first is None else first
     return first + second
-
-
-def both(first: Tensor | None, second: Tensor) -> Tensor:
-    """What two masks show, of which the first may be missing."""
-    return second if first is None else first & second

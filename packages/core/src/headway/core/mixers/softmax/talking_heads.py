@@ -9,7 +9,7 @@ from headway.core.dropout import Dropout
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
 from headway.core.mixers.base import TokenMixer, check_heads
-from headway.core.mixers.softmax.scores import split_heads
+from headway.core.mixers.softmax.scores import both, split_heads
 from headway.core.systems import system
 from headway.core.taps import tap
 
@@ -98,13 +98,9 @@ class TalkingHeadsAttention(TokenMixer):
         """Returns which keys a query sees, broadcastable to (B, heads, N, N); None for all."""
         tokens = x.shape[1]
         real = layout.token_mask(tokens)
-        parts = [mask, None if real is None else real[:, None, None, :]]
+        seen = mask if real is None else both(mask, real[:, None, None, :])
         if self.causal:
-            parts.append(torch.ones(tokens, tokens, dtype=torch.bool, device=x.device).tril())
-        seen = None
-        for part in parts:
-            if part is not None:
-                seen = part if seen is None else seen & part
+            seen = both(seen, torch.ones(tokens, tokens, dtype=torch.bool, device=x.device).tril())
         return seen
 
 

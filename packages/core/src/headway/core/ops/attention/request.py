@@ -138,7 +138,7 @@ def make_request(
     _check_tensors(query, key, value)
     fields: dict[str, Any] = dict(options)
     fields["causal"] = _causal(options.get("causal", False))
-    fields["window"] = _window(options.get("window"))
+    fields["window"] = reach(options.get("window"))
     if fields.get("scale") is None:
         fields["scale"] = query.shape[3] ** -0.5
     offsets, key_offsets = options.get("offsets"), options.get("key_offsets")
@@ -235,13 +235,20 @@ def _causal(causal: bool | str) -> Causal:
     return "top-left" if causal == "top-left" else "bottom-right"
 
 
-def _window(window: int | Window | None) -> Window | None:
+def reach(window: int | Window | None) -> Window | None:
+    """Returns how far a window reaches to either side, in tokens; None is without limit.
+
+    Raises:
+        UserError: If a reach is negative.
+    """
     if window is None:
         return None
     left, right = (window, window) if isinstance(window, int) else window
     for side in (left, right):
         if side is not None and side < 0:
-            raise UserError(f"window is {window}; a reach is 0 or more, or None for no limit")
+            raise UserError(
+                f"window is {window}; a reach is 0 or more tokens, or None for no limit"
+            )
     return left, right
 
 
