@@ -30,7 +30,7 @@ def walk(steps: int, reward: float = 1.0, seed: int = 0) -> Trajectory:
 
 def test_returns_to_go_and_totals() -> None:
     one = walk(4, 0.5)
-    assert one.observations.shape == (4, 3)
+    assert one.observations.shape == (5, 3)  # the last is what was seen at the end
     assert one.returns_to_go.tolist() == [2.0, 1.5, 1.0, 0.5]
     assert one.total == 2.0
 
@@ -50,13 +50,18 @@ def test_bad_episodes_are_named(change: dict, said: str) -> None:
         checked("set, episode 3", **{**parts, **change})
 
 
-def test_a_stretch_is_padded_on_the_left() -> None:
+def test_a_stretch_is_padded_on_the_right() -> None:
     one = walk(5)
     window = cut(one, 3, 4)
-    assert window.mask.tolist() == [False, False, True, True]
-    assert window.timesteps.tolist() == [0, 0, 3, 4]
-    assert window.returns_to_go.tolist() == [0, 0, 2, 1]
-    assert torch.equal(window.observations[2:], torch.from_numpy(one.observations[3:]))
+    assert window["mask"].tolist() == [True, True, False, False]
+    assert window["lengths"] == 2
+    assert window["timesteps"].tolist() == [3, 4, 0, 0]
+    assert window["returns_to_go"].tolist() == [2, 1, 0, 0]
+    assert window["terminated"].tolist() == [False, True, False, False]
+    assert not window["truncated"].any()
+    seen = torch.from_numpy(one.observations).float()
+    assert torch.equal(window["observations"][:2], seen[3:5])
+    assert torch.equal(cut(one, 3, 4, next_observations=True)["next_observations"][:2], seen[4:6])
 
 
 def test_drawn_stretches_are_full_and_as_likely_as_their_weights() -> None:
@@ -64,17 +69,17 @@ def test_drawn_stretches_are_full_and_as_likely_as_their_weights() -> None:
     data = DrawnWindows(trajectories, np.array([0.25, 0.75]), length=4, number=4000)
     torch.manual_seed(0)
     drawn = [data[0] for _ in range(4000)]
-    short = [window for window in drawn if not window.mask.all()]
+    short = [window for window in drawn if not window["mask"].all()]
     assert abs(len(short) / 4000 - 0.25) < 0.03
-    assert all(window.mask.sum() == 2 for window in short)
-    starts = np.bincount([int(w.timesteps[0]) for w in drawn if w.mask.all()], minlength=5)
+    assert all(window["mask"].sum() == 2 for window in short)
+    starts = np.bincount([int(w["timesteps"][0]) for w in drawn if w["mask"].all()], minlength=5)
     assert starts.shape == (5,)
     np.testing.assert_allclose(starts / starts.sum(), 0.2, atol=0.03)
 
 
 def test_validation_sees_every_step_once() -> None:
     data = AllWindows([walk(5, seed=0), walk(4, seed=1)], length=2)
-    assert sum(int(window.mask.sum()) for window in (data[i] for i in range(len(data)))) == 9
+    assert sum(int(window["mask"].sum()) for window in (data[i] for i in range(len(data)))) == 9
 
 
 def test_weights_of_trajectories() -> None:
@@ -93,7 +98,7 @@ def test_statistics_come_from_the_training_part_and_constants_are_left_alone() -
         one.observations[:, 2] = 4.0
     data = InMemoryTrajectories(trajectories, val=3)
     data.setup()
-    mean, std, scale = data.statistics()
+    (mean, std), scale = data.statistics().observations, data.statistics().return_scale
     seen = np.concatenate([one.observations for one in data.parts["train"]])
     np.testing.assert_allclose(mean, seen.mean(0), atol=1e-6)
     assert std[2] == 1
@@ -124,10 +129,11 @@ def test_a_minari_data_set_by_name_or_folder(minari_set: str) -> None:
     data = MinariData(path=minari_set, val=2)
     data.setup()
     assert data.environment == "headway/KeyToDoor-v0"
-    assert (data.observation_dim, data.action_kind) == (8, "discrete")
+    assert str(data.spaces.observation) == "8 numbers of float32"
+    assert str(data.spaces.action) == "one of 4 choices from 0"
     assert sum(len(part) for part in data.parts.values()) == 6
     for one in data.parts["train"]:
-        assert len(one) == len(one.observations) <= 21
+        assert len(one) + 1 == len(one.observations) <= 22
         assert one.terminated
     folder = MinariData(path=os.environ["MINARI_DATASETS_PATH"] + "/" + minari_set, val=2)
     folder.setup()
@@ -185,7 +191,7 @@ def test_balanced_returns_change_what_training_sees() -> None:
         data.setup()
         torch.manual_seed(0)
         items = [data.train_set[k] for k in range(400)]
-        shares[type(sampling)] = np.mean([float(item.returns_to_go[0]) > 1 for item in items])
+        shares[type(sampling)] = np.mean([float(item["returns_to_go"][0]) > 1 for item in items])
     # 3 of 60 by steps, half when balanced; four deviations of 400 draws are .044 and .1.
     assert abs(shares[UniformSteps] - 0.05) < 0.044
     assert abs(shares[BalancedReturns] - 0.5) < 0.1

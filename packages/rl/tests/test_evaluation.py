@@ -88,5 +88,5 @@ def test_choices_are_played_from_where_their_space_starts() -> None:
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1"])
 def test_another_environment_is_refused(name: str) -> None:
-    with pytest.raises(UserError, match=r"trained on 8 and 4 discrete ones; it is another"):
+    with pytest.raises(UserError, match=r"trained on .*; it is another"):
         evaluate(model(), make_vector(name, 1), target=0.0, episodes=1)

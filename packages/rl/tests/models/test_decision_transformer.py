@@ -18,7 +18,7 @@ from headway.core.testing.damage import damaged_json, refusals
 from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained, save_published
 from headway.rl.layers import DiscreteActions
-from headway.rl.models import BehaviourCloning, DecisionTransformer, Policy, pretrained
+from headway.rl.models import BehaviourCloning, DecisionTransformer, SequencePolicy, pretrained
 
 MIXERS = {
     "attention": None,
@@ -94,7 +94,7 @@ def test_outputs_and_gradients_equal_transformers(tmp_path: Path, options: dict)
     want.square().sum().backward()
     got.square().sum().backward()
     pairs = [
-        (ours.observation_embedding.weight, other.embed_state.weight),
+        (ours.observation_embedding.linear.weight, other.embed_state.weight),
         (ours.actions.embedding.weight, other.embed_action.weight),
         (ours.return_embedding.weight, other.embed_return.weight),
         (ours.timestep_embedding.weight, other.embed_timestep.weight),
@@ -135,8 +135,8 @@ def test_it_is_written_back_and_statistics_are_refused(tmp_path: Path) -> None:
     back, given = DecisionTransformerModel.from_pretrained(written).eval(), batch()
     torch.testing.assert_close(ask(back, given), ask(other, given), atol=1e-6, rtol=1e-5)
     ours = from_pretrained(tmp_path / "theirs")
-    ours.observation_mean += 1.0
-    with pytest.raises(UserError, match="observation_mean does not return as it is"):
+    ours.observation_embedding.mean += 1.0
+    with pytest.raises(UserError, match="observation_embedding.mean does not return as it is"):
         save_published(ours, tmp_path / "out", like=tmp_path / "theirs")
 
 
@@ -232,7 +232,7 @@ def test_an_action_depends_on_the_past_alone_and_on_the_return_asked_for() -> No
 def test_rollouts_with_a_cache_equal_the_full_pass(kind, name: str) -> None:
     """Three environments that begin anew at different times, past the end of the context."""
     model = build(kind, MIXERS[name])
-    policy = Policy(model, target_return=7.0)
+    policy = SequencePolicy(model, target_return=7.0)
     random = np.random.default_rng(0)
     histories: list[list[tuple]] = [[], [], []]
     wanted = np.full(3, 7.0)
@@ -272,7 +272,7 @@ def last_actions(history: list[tuple]) -> list[tuple]:
 
 def test_one_environment_or_many() -> None:
     model = build()
-    policy = Policy(model, target_return=1.0)
+    policy = SequencePolicy(model, target_return=1.0)
     seen = np.random.default_rng(0).standard_normal((2, 5)).astype(np.float32)
     many, _ = policy.predict(seen)
     one, state = policy.predict(seen[0])
@@ -286,7 +286,7 @@ def test_one_environment_or_many() -> None:
 def test_discrete_actions_are_drawn_from_their_probabilities() -> None:
     model = build(action_dim=3, actions=DiscreteActions)
     seen = np.zeros((3000, 5), np.float32)
-    policy = Policy(model, target_return=1.0, seed=0)
+    policy = SequencePolicy(model, target_return=1.0, seed=0)
     likely, _ = policy.predict(seen)
     assert len(set(likely.tolist())) == 1
     drawn, _ = policy.predict(seen, deterministic=False)
@@ -301,7 +301,7 @@ def test_another_environment_keeps_the_body(tmp_path: Path) -> None:
     model = pretrained(str(tmp_path), observation_dim=7, action_dim=4)
     assert model.observation_mean.shape == (7,)
     changed = set(model.load_report.reinitialised)
-    assert "observation_embedding.weight" in changed
+    assert "observation_embedding.linear.weight" in changed
     assert "actions.head.weight" in changed
     assert not any(name.startswith("decoder") for name in changed)
     mask = torch.ones(1, 2, dtype=torch.bool)

@@ -30,6 +30,7 @@ CHANGES = {
     "channels": Change("set_channels", "extended"),
     "horizon": Change("set_horizon", "reinitialised"),
     "observation_dim": Change("set_observation_dim", "reinitialised"),
+    "spaces": Change("set_spaces", "reinitialised"),
     "action_dim": Change("set_action_dim", "reinitialised"),
     "vocab_size": Change("set_vocab_size", "reinitialised"),
     "vocabulary": Change("set_vocabulary", "extended"),

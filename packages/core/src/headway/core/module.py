@@ -1,7 +1,7 @@
 """The base of every headway module: it remembers its arguments and makes its constants anew."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
@@ -37,6 +37,16 @@ def undecayed_names(model: nn.Module) -> set[str]:
     }
 
 
+def with_new_names(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns tensors of an earlier release by the names that they have now."""
+    names = {
+        f"{path}.{old}".lstrip("."): f"{path}.{new}".lstrip(".")
+        for path, module in model.named_modules()
+        for old, new in getattr(module, "renamed", {}).items()
+    }
+    return {names.get(name, name): tensor for name, tensor in state.items()}
+
+
 class Module(nn.Module):
     """An ``nn.Module`` that records its bound constructor arguments in ``init_args``.
 
@@ -49,10 +59,12 @@ class Module(nn.Module):
 
     Attributes:
         undecayed: Names of own parameters that weight decay leaves alone, such as a table of places.
+        renamed: Names below this module that tensors had in earlier releases, and those that they have now.
     """
 
     init_args: dict[str, Any]
     undecayed: ClassVar[tuple[str, ...]] = ()
+    renamed: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Watches the methods that change a built model (``headway.core.changes``)."""
@@ -120,6 +132,9 @@ class Module(nn.Module):
         *rest: Any,
         **others: Any,
     ) -> None:
+        for old, new in self.renamed.items():
+            if f"{prefix}{old}" in state_dict:
+                state_dict[f"{prefix}{new}"] = state_dict.pop(f"{prefix}{old}")
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest, **others)
         if not local_metadata.get("assign_to_params_buffers"):
             return

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from headway.core.changes import EFFECTS, changed_parameters
 from headway.core.errors import UserError
 from headway.core.finite import non_finite
+from headway.core.module import with_new_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ def load_weights(
         UserError: If a tensor has another shape, or parameters are missing or left over: it is then a
             checkpoint of another model; or if a tensor holds nan or infinity. Nothing is loaded.
     """
-    own = model.state_dict()
+    own, state = model.state_dict(), with_new_names(model, state)
     wrong = [name for name in own if name in state and state[name].shape != own[name].shape]
     if wrong:
         name = wrong[0]

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from headway.core.lazy import lazily
+from headway.rl.batch import Batch
 from headway.rl.data.sampling import BalancedReturns, Sampling, UniformSteps
 from headway.rl.data.trajectory import Trajectory, checked
-from headway.rl.data.windows import Window
 
 if TYPE_CHECKING:
     from headway.rl.data.base import TrajectoryData
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BalancedReturns",
+    "Batch",
     "InMemoryTrajectories",
     "KeyToDoorData",
     "MinariData",
@@ -22,7 +23,6 @@ __all__ = [
     "Trajectory",
     "TrajectoryData",
     "UniformSteps",
-    "Window",
     "checked",
 ]
 

@@ -1,17 +1,16 @@
 """Random walks in the key-to-door rooms."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 
 from headway.core.cli.progress import with_progress
 from headway.core.errors import UserError
 from headway.core.training import Passed
 from headway.rl.data.base import DrawingOptions, TrajectoryData
 from headway.rl.data.trajectory import Trajectory
-from headway.rl.environments import KEY_TO_DOOR, KeyToDoor
+from headway.rl.environments import KEY_TO_DOOR, KeyToDoor, read_spaces
+from headway.rl.spaces import Spaces
 
 
 class KeyToDoorData(TrajectoryData):
@@ -48,9 +47,10 @@ class KeyToDoorData(TrajectoryData):
         return KEY_TO_DOOR
 
     @property
-    def action_space(self) -> spaces.Space[Any]:
-        """The four directions."""
-        return KeyToDoor().action_space
+    def given_spaces(self) -> Spaces:
+        """Numbers to see and the four directions."""
+        env = KeyToDoor()
+        return read_spaces(env.observation_space, env.action_space)
 
     def load(self) -> Sequence[Trajectory]:
         """Walks."""

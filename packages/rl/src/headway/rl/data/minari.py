@@ -1,21 +1,21 @@
 """Data sets of Minari."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
-from numpy.typing import NDArray
 
 from headway.core.errors import InputError, UserError, one_line
 from headway.core.reading import check_file, read_json
 from headway.core.training import Passed
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.rl.data.base import TrajectoryData, TrajectoryOptions
-from headway.rl.data.trajectory import Trajectory, checked
-from headway.rl.environments import action_size, refuse_import
+from headway.rl.data.files import FileColumn
+from headway.rl.data.fitting import fitting_actions, fitting_observations
+from headway.rl.data.trajectory import Trajectory, checked, columns
+from headway.rl.environments import named, read_spaces, refuse_import
+from headway.rl.spaces import Spaces
 
 # Without its spaces minari would make the environment, and import what the file names.
 REQUIRED = {
@@ -28,22 +28,23 @@ REQUIRED = {
 NAMES = {str: "a text", int: "a whole number"}
 # What gzip, the strongest filter of HDF5, reaches at best.
 MAX_COMPRESSION = 1100
-MAX_ONE_HOT = 2**31
-"""Most bytes that observations which are one of several may take as vectors, all episodes together."""
+MAX_KEPT = 2**30
+"""Bytes of observations that are kept in memory; those of further episodes are read where they are wanted."""
 
 
 class MinariData(TrajectoryData):
     """Trajectories of a Minari data set, such as ``mujoco/hopper/medium-v0``, in HDF5 or Arrow.
 
-    Discrete actions are counted from 0, wherever their space starts; ``headway rollout`` adds the start of
-    the environment's space again.
+    Observations and actions keep their types and shapes: numbers, pictures, choices from any start, several
+    of them by name. Observations beyond ``MAX_KEPT`` bytes stay in the file and are read where a batch wants
+    them.
 
     Args:
         path: Name of a data set that is here or on the server, or the folder of one.
         download: Whether to fetch a data set that is not here.
         on_invalid: What happens to episodes that cannot be read, are empty or hold NaN.
         **drawing: As of every ``TrajectoryData``: batch_size, context_length, number, sampling, top_fraction,
-            return_scale, val, split_seed, and of every ``DataModule``.
+            return_scale, val, split_seed, next_observations, and of every ``DataModule``.
     """
 
     def __init__(
@@ -58,12 +59,12 @@ class MinariData(TrajectoryData):
         self.path, self.download = path, download
         self.invalid = InvalidItems(on_invalid, "episodes")
         self._environment: str | None = None
-        self._action_space: spaces.Space[Any] | None = None
+        self._spaces: Spaces | None = None
 
     @property
-    def action_space(self) -> spaces.Space[Any] | None:
-        """Space of the actions, as the data set says."""
-        return self._action_space
+    def given_spaces(self) -> Spaces | None:
+        """What is seen and done, as the data set says."""
+        return self._spaces
 
     @property
     def environment(self) -> str | None:
@@ -74,42 +75,81 @@ class MinariData(TrajectoryData):
         """Reads all episodes."""
         data = open_minari(self.path, download=self.download)
         spec = data.env_spec
-        named = getattr(spec, "id", None)
-        self._environment = None if named is None else refuse_import(named, self.path)
-        self._action_space = data.action_space
-        action_size(data.action_space)
-        flat = _flattener(data.observation_space, data.total_steps + data.total_episodes)
+        found_name = getattr(spec, "id", None)
+        self._environment = None if found_name is None else refuse_import(found_name, self.path)
+        self._spaces = spaces = read_spaces(data.observation_space, data.action_space)
         found: list[Trajectory] = []
+        kept = 0
         for number in range(data.total_episodes):
             name = f"{self.path}, episode {number}"
             try:
-                found.append(_read_episode(name, data, number, flat))
+                one = _read_episode(name, data, number, spaces, in_memory=kept < MAX_KEPT)
             except InputError as error:
                 self.invalid.add(error)
+                continue
+            found.append(one)
+            kept += sum(
+                values.nbytes
+                for values in columns(one.observations).values()
+                if isinstance(values, np.ndarray)
+            )
         self.invalid.log(len(found) + len(self.invalid.errors))
         if not found and self.invalid.errors:
             raise InputError(self.path, f"no episode can be used; {self.invalid.errors[0]}")
         return found
 
 
-def _read_episode(name: str, data: Any, number: int, flat: Any) -> Trajectory:
+def _read_episode(
+    name: str, data: Any, number: int, spaces: Spaces, *, in_memory: bool
+) -> Trajectory:
     """Reads one episode; whatever is wrong with it is an ``InputError``."""
     try:
         _check_sizes(name, data, number)
-        episode = data[number]
-        actions = _checked_actions(name, np.asarray(episode.actions), data.action_space)
+        file = Path(data.storage.data_path) / "main_data.hdf5"
+        if in_memory or not file.is_file():
+            episode = data[number]
+            seen: Any = named(episode.observations)
+            actions, rewards, ends = episode.actions, episode.rewards, episode.terminations
+        else:
+            seen, actions, rewards, ends = _in_file(file, f"episode_{number}")
         return checked(
             name,
-            observations=flat(episode.observations),
-            actions=actions,
-            rewards=np.asarray(episode.rewards),
-            terminated=bool(np.asarray(episode.terminations)[-1:].any()),
+            observations=fitting_observations(name, seen, spaces.observation),
+            actions=fitting_actions(name, np.asarray(actions), spaces.action),
+            rewards=np.asarray(rewards),
+            terminated=bool(np.asarray(ends)[-1:].any()),
         )
     except InputError:
         raise
     except Exception as error:
         # Of a damaged file h5py and minari raise anything: OSError, KeyError, an assertion.
         raise InputError(name, f"cannot be read ({_reason(error)})") from None
+
+
+def _in_file(path: Path, group: str) -> tuple[Any, Any, Any, Any]:
+    """Returns an episode of which only actions and rewards are read; observations stay in the file."""
+    import h5py
+
+    seen: dict[str, FileColumn] = {}
+
+    def add(key: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            # Tuples are stored as parts _index_0, _index_1 ...
+            flat = "/".join(part.removeprefix("_index_") for part in key.split("/"))
+            seen[flat] = FileColumn(path, str(item.name), shape=item.shape, dtype=item.dtype)
+
+    with h5py.File(path, "r") as file:
+        episode: Any = file[group]
+        stored = episode["observations"]
+        if isinstance(stored, h5py.Dataset):
+            observations: Any = FileColumn(
+                path, str(stored.name), shape=stored.shape, dtype=stored.dtype
+            )
+        else:
+            stored.visititems(add)
+            observations = seen
+        parts = (episode[name][()] for name in ("actions", "rewards", "terminations"))
+        return (observations, *parts)
 
 
 def _check_sizes(name: str, data: Any, number: int) -> None:
@@ -131,23 +171,6 @@ def _check_sizes(name: str, data: Any, number: int) -> None:
     with h5py.File(path, "r") as file:
         episode: Any = file[f"episode_{number}"]
         episode.visititems(check)
-
-
-def _checked_actions(name: str, actions: NDArray[Any], space: spaces.Space[Any]) -> NDArray[Any]:
-    """Returns actions that their space has; choices are counted from 0, wherever the space starts."""
-    if isinstance(space, spaces.Box) and actions.shape[1:] != space.shape:
-        raise InputError(name, f"has actions of {actions.shape[1:]}, the space has {space.shape}")
-    if not isinstance(space, spaces.Discrete):
-        return actions
-    if not np.issubdtype(actions.dtype, np.integer):
-        raise InputError(name, f"has actions of {actions.dtype}; choices are whole numbers")
-    places = actions.astype(np.int64) - int(space.start)
-    outside = actions[(places < 0) | (places >= space.n)]
-    if outside.size:
-        raise InputError(
-            name, f"has the action {outside[0]}; there are {space.n}, from {space.start}"
-        )
-    return places
 
 
 def open_minari(path: str, *, download: bool) -> Any:
@@ -204,40 +227,3 @@ def _check_metadata(folder: Path) -> None:
 def _reason(error: Exception) -> str:
     words = one_line(error)
     return f"{type(error).__name__}: {words[:200]}" if words else type(error).__name__
-
-
-def _flattener(space: spaces.Space[Any], rows: int) -> Any:
-    """Returns what makes rows of observations vectors; ``rows`` are those of all episodes."""
-    if isinstance(space, spaces.Box):
-        return lambda seen: _numbers(seen, space.shape)
-    if isinstance(space, spaces.Discrete):
-        size = 4 * int(space.n) * rows
-        if size > MAX_ONE_HOT:
-            raise UserError(
-                f"{rows:,} observations of {space} take {size:,} bytes as one-hot vectors, at most "
-                f"{MAX_ONE_HOT:,} may; embed or bin them, and write the data set anew"
-            )
-
-        def one_hot_of(seen: Any) -> NDArray[Any]:
-            places = np.asarray(seen) - space.start
-            if places.size and not 0 <= places.min() <= places.max() < space.n:
-                raise ValueError(f"observations outside {space}")
-            made = np.zeros((len(places), int(space.n)), dtype=np.float32)
-            made[np.arange(len(places)), places] = 1.0
-            return made
-
-        return one_hot_of
-    if isinstance(space, spaces.Dict):
-        # The order of the keys is that of gymnasium's FlattenObservation.
-        inner = {name: _flattener(part, rows) for name, part in space.spaces.items()}
-        return lambda seen: np.concatenate(
-            [flat(seen[name]) for name, flat in inner.items()], axis=1
-        )
-    raise UserError(f"observations of {space} cannot be made a vector")
-
-
-def _numbers(seen: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-    values = np.asarray(seen)
-    if values.shape[1:] != shape:
-        raise ValueError(f"observations of {values.shape[1:]}, the space has {shape}")
-    return values.reshape(len(values), math.prod(shape))

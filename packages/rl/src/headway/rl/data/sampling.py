@@ -24,7 +24,9 @@ class Sampling(ABC):
 
 
 class UniformSteps(Sampling):
-    """Every step is equally likely: long trajectories count for more.
+    """A trajectory is as likely as it is long.
+
+    Its full stretches are then equally likely (``DrawnWindows``).
 
     Source:
         Chen et al. 2021, https://arxiv.org/abs/2106.01345 (their code).

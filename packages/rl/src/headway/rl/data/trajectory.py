@@ -1,6 +1,9 @@
-"""Episodes in memory."""
+"""Episodes: in memory, or read from a file where they are wanted."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,85 +11,117 @@ from numpy.typing import NDArray
 from headway.core.errors import InputError
 
 
+class Stored(Protocol):
+    """Rows of numbers, one for each step, that are read from a file in slices."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and the shape of one."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers."""
+        ...
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """Returns some rows."""
+        ...
+
+
+# Rows in memory or in a file; one for each step.
+Column = NDArray[Any] | Stored
+Columns = Column | Mapping[str, Column]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trajectory:
-    """One episode.
+    """One episode, in the units and types of its environment.
 
     Args:
-        observations: What was seen before each action, (T, O) float32; a further last row is left out.
-        actions: (T, A) float32, or (T,) int64 of discrete actions.
-        rewards: What followed each action, (T,).
+        observations: What was seen before each action, (T, *shape), or several such by name; with a further
+            row, what was seen at the end.
+        actions: (T, *shape), or (T,) whole numbers of single choices, from where they start.
+        rewards: What followed each action, (T,) float32.
         terminated: Whether the episode ended by itself; otherwise it was cut off.
     """
 
-    observations: NDArray[np.float32]
-    actions: NDArray[np.float32] | NDArray[np.int64]
+    observations: Columns
+    actions: NDArray[Any]
     rewards: NDArray[np.float32]
     terminated: bool = True
 
     def __len__(self) -> int:
         return len(self.actions)
 
+    @cached_property
+    def returns_to_go(self) -> NDArray[np.float32]:
+        """What is still to come at each step, (T,)."""
+        return np.cumsum(self.rewards[::-1], dtype=np.float64)[::-1].astype(np.float32)
+
     @property
     def total(self) -> float:
         """The sum of the rewards."""
         return float(self.rewards.sum())
 
-    @property
-    def returns_to_go(self) -> NDArray[np.float32]:
-        """What is still to come at each step, (T,)."""
-        return np.cumsum(self.rewards[::-1], dtype=np.float64)[::-1].astype(np.float32)
+
+def columns(observations: Columns) -> Mapping[str, Column]:
+    """Returns the columns by name; that of a single one is empty."""
+    return observations if isinstance(observations, Mapping) else {"": observations}
 
 
 def checked(
     name: str,
     *,
-    observations: NDArray,
-    actions: NDArray,
-    rewards: NDArray,
+    observations: Any,
+    actions: NDArray[Any],
+    rewards: NDArray[Any],
     terminated: bool = True,
 ) -> Trajectory:
-    """Returns an episode of arrays of any precision.
+    """Returns an episode of arrays of any precision; what is not an array yet is read from where it lies.
 
     Args:
         name: The data set and the number of the episode, for messages.
-        observations: (T, O) or (T + 1, O).
-        actions: (T, A) or (T,).
+        observations: (T, *shape) or (T + 1, *shape), or several such by name.
+        actions: (T, *shape) or (T,).
         rewards: (T,).
         terminated: Whether it ended by itself.
 
     Raises:
         InputError: If it is empty, holds no numbers, its parts differ in length, or it holds NaN.
     """
-    for part, values in (
-        ("observations", observations),
-        ("actions", actions),
-        ("rewards", rewards),
-    ):
-        real = np.issubdtype(values.dtype, np.number) and not np.iscomplexobj(values)
-        if values.ndim == 0 or not (real or values.dtype == bool):
+    seen = columns(observations)
+    parts = {f"observations{f' {key}' if key else ''}": values for key, values in seen.items()}
+    for part, values in {**parts, "actions": actions, "rewards": rewards}.items():
+        real = np.issubdtype(values.dtype, np.number) and values.dtype.kind != "c"
+        if len(values.shape) == 0 or not (real or values.dtype == bool):
             raise InputError(
                 name, f"{part} are {values.dtype} of shape {values.shape}; expected rows of numbers"
             )
     steps = len(actions)
     if steps == 0:
         raise InputError(name, "the episode has no steps")
-    if len(rewards) != steps or len(observations) not in (steps, steps + 1):
+    rows = sorted({values.shape[0] for values in seen.values()})
+    if len(rewards) != steps or len(rows) != 1 or rows[0] not in (steps, steps + 1):
         raise InputError(
             name,
-            f"{steps} actions, {len(rewards)} rewards and {len(observations)} observations do not "
-            "belong together",
+            f"{steps} actions, {len(rewards)} rewards and {' or '.join(map(str, rows))} observations "
+            "do not belong together",
         )
-    discrete = np.issubdtype(actions.dtype, np.integer)
-    parts = {
-        "observations": observations[:steps].reshape(steps, -1).astype(np.float32),
-        "rewards": rewards.reshape(steps).astype(np.float32),
-        "actions": actions.reshape(steps).astype(np.int64)
-        if discrete
-        else actions.reshape(steps, -1).astype(np.float32),
-    }
-    for part, values in parts.items():
-        if not np.isfinite(values).all():
-            step = int(np.argwhere(~np.isfinite(values))[0][0])
-            raise InputError(name, f"{part} hold NaN or infinity at step {step}")
-    return Trajectory(**parts, terminated=terminated)  # pyright: ignore[reportArgumentType]
+    rewards = rewards.reshape(steps).astype(np.float32)
+    # What lies in a file is looked at when it is read.
+    arrays = {part: values for part, values in parts.items() if isinstance(values, np.ndarray)}
+    for part, values in {**arrays, "actions": actions, "rewards": rewards}.items():
+        check_finite(name, part, values)
+    if np.issubdtype(actions.dtype, np.integer) or actions.dtype == bool:
+        actions = actions.astype(np.int64)
+    return Trajectory(
+        observations=observations, actions=actions, rewards=rewards, terminated=terminated
+    )
+
+
+def check_finite(name: str, part: str, values: NDArray[Any]) -> None:
+    """Raises ``InputError`` if there is NaN or infinity, naming the step."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        step = int(np.argwhere(~np.isfinite(values))[0][0])
+        raise InputError(name, f"{part} hold NaN or infinity at step {step}")

@@ -1,7 +1,7 @@
 """Stretches of trajectories, as a model is trained on them."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,58 +9,79 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from headway.rl.data.trajectory import Trajectory
+from headway.rl.batch import Batch
+from headway.rl.data.trajectory import Column, Trajectory
 
 
-class Window(NamedTuple):
-    """Steps of one trajectory, or of a batch with a leading axis; padded on the left.
+def cut(
+    trajectory: Trajectory, start: int, length: int, *, next_observations: bool = False
+) -> Batch:
+    """Returns ``length`` steps from ``start`` on, padded on the right where the episode ends sooner.
 
     Args:
-        observations: (K, O).
-        actions: (K, A), or (K,) int64.
-        returns_to_go: (K,).
-        timesteps: (K,) int64.
-        mask: True where a step is real, (K,).
+        trajectory: The episode.
+        start: First step.
+        length: How many.
+        next_observations: Whether what was seen after each action is added; where an episode does not hold
+            what was seen at its end, the last observation stands in.
     """
+    steps = len(trajectory)
+    stop = min(start + length, steps)
 
-    observations: Tensor
-    actions: Tensor
-    returns_to_go: Tensor
-    timesteps: Tensor
-    mask: Tensor
+    def padded(values: Column) -> Tensor:
+        return _filled(values[start:stop], length)
+
+    def following(values: Column) -> Tensor:
+        part = values[start + 1 : stop + 1]
+        if len(part) < stop - start:
+            part = np.concatenate([part, values[stop - 1 : stop]])
+        return _filled(part, length)
+
+    times = np.arange(start, stop)
+    last = times == steps - 1
+    window: Batch = {
+        "observations": _each(padded, trajectory.observations),
+        "actions": padded(trajectory.actions),
+        "rewards": padded(trajectory.rewards),
+        "returns_to_go": padded(trajectory.returns_to_go),
+        "timesteps": _filled(times, length),
+        "terminated": _filled(last & trajectory.terminated, length),
+        "truncated": _filled(last & (not trajectory.terminated), length),
+        "lengths": torch.tensor(stop - start),
+        "mask": torch.arange(length) < stop - start,
+    }
+    if next_observations:
+        window["next_observations"] = _each(following, trajectory.observations)
+    return window
 
 
-def cut(trajectory: Trajectory, start: int, length: int) -> Window:
-    """Returns ``length`` steps from ``start`` on, padded on the left where the episode ends sooner."""
-    stop = min(start + length, len(trajectory))
-    empty = length - (stop - start)
-
-    def padded(values: NDArray) -> Tensor:
-        part = values[start:stop]
-        filled = np.zeros((length, *part.shape[1:]), part.dtype)
-        filled[empty:] = part
-        return torch.from_numpy(filled)
-
-    return Window(
-        observations=padded(trajectory.observations),
-        actions=padded(trajectory.actions),
-        returns_to_go=padded(trajectory.returns_to_go),
-        timesteps=padded(np.arange(len(trajectory))),
-        mask=torch.arange(length) >= empty,
-    )
+def _filled(part: NDArray[Any], length: int) -> Tensor:
+    # Models compute in single precision; bytes and choices stay what they are.
+    dtype = np.float32 if part.dtype.kind == "f" else part.dtype
+    filled = np.zeros((length, *part.shape[1:]), dtype)
+    filled[: len(part)] = part
+    return torch.from_numpy(filled)
 
 
-class DrawnWindows(Dataset[Window]):
+def _each(change: Any, values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {name: change(one) for name, one in values.items()}
+    return change(values)
+
+
+class DrawnWindows(Dataset[Batch]):
     """Random stretches: a trajectory by its weight, then one of its full stretches, all equally likely.
 
     A trajectory that is shorter than a stretch is taken whole. A policy always knows as much of its past
-    as the context holds, so stretches that begin late and end early would teach what never happens.
+    as the context holds, so stretches that begin late and end early would teach what never happens; the first
+    and last steps of an episode are therefore drawn less often than those in its middle.
 
     Args:
         trajectories: The episodes.
         weights: How likely each is drawn.
         length: Steps of a stretch.
         number: Stretches of an epoch.
+        next_observations: Whether what was seen after each action is added.
     """
 
     def __init__(
@@ -70,26 +91,32 @@ class DrawnWindows(Dataset[Window]):
         *,
         length: int,
         number: int,
+        next_observations: bool = False,
     ) -> None:
         self.trajectories, self.length, self.number = trajectories, length, number
+        self.next_observations = next_observations
         self.cumulated = torch.from_numpy(np.cumsum(weights))
 
     def __len__(self) -> int:
         return self.number
 
-    def __getitem__(self, index: int) -> Window:
+    def __getitem__(self, index: int) -> Batch:
         place = torch.rand((), dtype=torch.float64) * self.cumulated[-1]
         chosen = int(torch.searchsorted(self.cumulated, place))
         trajectory = self.trajectories[min(chosen, len(self.trajectories) - 1)]
         starts = max(1, len(trajectory) - self.length + 1)
-        return cut(trajectory, int(torch.randint(starts, ())), self.length)
+        start = int(torch.randint(starts, ()))
+        return cut(trajectory, start, self.length, next_observations=self.next_observations)
 
 
-class AllWindows(Dataset[Window]):
+class AllWindows(Dataset[Batch]):
     """Every step of every trajectory once, in stretches one behind the other."""
 
-    def __init__(self, trajectories: Sequence[Trajectory], *, length: int) -> None:
+    def __init__(
+        self, trajectories: Sequence[Trajectory], *, length: int, next_observations: bool = False
+    ) -> None:
         self.trajectories, self.length = trajectories, length
+        self.next_observations = next_observations
         self.places = [
             (number, start)
             for number, trajectory in enumerate(trajectories)
@@ -99,6 +126,7 @@ class AllWindows(Dataset[Window]):
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, index: int) -> Window:
+    def __getitem__(self, index: int) -> Batch:
         number, start = self.places[index]
-        return cut(self.trajectories[number], start, self.length)
+        trajectory = self.trajectories[number]
+        return cut(trajectory, start, self.length, next_observations=self.next_observations)

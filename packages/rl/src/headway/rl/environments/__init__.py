@@ -3,12 +3,8 @@
 import gymnasium
 
 from headway.rl.environments.key_to_door import KeyToDoor
-from headway.rl.environments.making import (
-    action_size,
-    make_vector,
-    observation_size,
-    refuse_import,
-)
+from headway.rl.environments.making import make_vector, refuse_import
+from headway.rl.environments.reading import named, read_space, read_spaces
 
 KEY_TO_DOOR = "headway/KeyToDoor-v0"
 
@@ -18,8 +14,9 @@ if KEY_TO_DOOR not in gymnasium.registry:
 __all__ = [
     "KEY_TO_DOOR",
     "KeyToDoor",
-    "action_size",
     "make_vector",
-    "observation_size",
+    "named",
+    "read_space",
+    "read_spaces",
     "refuse_import",
 ]

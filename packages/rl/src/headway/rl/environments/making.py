@@ -1,11 +1,9 @@
-"""Vector environments by name, and what their spaces mean for a model."""
+"""Vector environments by name."""
 
 from typing import Any
 
 import gymnasium
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import FlattenObservation
 
 from headway.core.errors import UserError, one_line
 
@@ -27,8 +25,7 @@ def make_vector(
     options: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
 
     def make() -> gymnasium.Env[Any, Any]:
-        env = gymnasium.make(name, **options)
-        return env if isinstance(env.observation_space, spaces.Box) else FlattenObservation(env)
+        return gymnasium.make(name, **options)
 
     try:
         return SyncVectorEnv([make] * number, autoreset_mode=AutoresetMode.DISABLED)
@@ -61,27 +58,3 @@ def refuse_import(name: str, where: str) -> str:
             f"name it yourself with --env {name}"
         )
     return name
-
-
-def observation_size(space: spaces.Space[Any]) -> int:
-    """Returns how many numbers an observation has once it is flat.
-
-    Raises:
-        UserError: If it cannot be made flat.
-    """
-    if not space.is_np_flattenable:
-        raise UserError(f"observations of {space} cannot be made a vector")
-    return int(spaces.flatdim(space))
-
-
-def action_size(space: spaces.Space[Any]) -> tuple[str, int]:
-    """Returns ``continuous`` or ``discrete``, and the numbers of an action or how many there are.
-
-    Raises:
-        UserError: If actions are neither.
-    """
-    if isinstance(space, spaces.Discrete):
-        return "discrete", int(space.n)
-    if isinstance(space, spaces.Box) and space.shape is not None and len(space.shape) == 1:
-        return "continuous", space.shape[0]
-    raise UserError(f"actions are numbers (Box) or choices (Discrete), got {space}")

@@ -1,5 +1,37 @@
-"""Parts that only decision models need."""
+"""Parts of decision models: observations, actions, randomness."""
 
-from headway.rl.layers.actions import ActionSpace, ContinuousActions, DiscreteActions
+from headway.rl.layers.actions import (
+    ActionHead,
+    ContinuousActions,
+    DiscreteActions,
+    MultiDiscreteActions,
+    ScaledActions,
+    actions_for,
+)
+from headway.rl.layers.observations import (
+    ChoiceObservations,
+    DictObservations,
+    ImageObservations,
+    Moments,
+    ObservationEncoder,
+    VectorObservations,
+    encoder_for,
+)
+from headway.rl.layers.streams import Streams
 
-__all__ = ["ActionSpace", "ContinuousActions", "DiscreteActions"]
+__all__ = [
+    "ActionHead",
+    "ChoiceObservations",
+    "ContinuousActions",
+    "DictObservations",
+    "DiscreteActions",
+    "ImageObservations",
+    "Moments",
+    "MultiDiscreteActions",
+    "ObservationEncoder",
+    "ScaledActions",
+    "Streams",
+    "VectorObservations",
+    "actions_for",
+    "encoder_for",
+]

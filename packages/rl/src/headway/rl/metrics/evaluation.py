@@ -4,14 +4,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from gymnasium import spaces
+from gymnasium import spaces as gym
 from gymnasium.vector import VectorEnv
-from numpy.typing import NDArray
+from gymnasium.wrappers.vector import FlattenObservation
 
 from headway.core.errors import UserError
 from headway.core.module import evaluating
-from headway.rl.environments import action_size, observation_size
-from headway.rl.models import Policy, TrajectoryModel
+from headway.rl.environments import read_spaces
+from headway.rl.environments.playing import Player
+from headway.rl.models import DecisionModel, Policy
+from headway.rl.models.base import form
+from headway.rl.spaces import Box, Dict, Discrete, Space, Spaces
 
 
 class Episode(NamedTuple):
@@ -33,10 +36,10 @@ class Episode(NamedTuple):
 
 
 def evaluate(
-    model: TrajectoryModel,
+    player: DecisionModel | Policy,
     envs: VectorEnv[Any, Any, Any],
     *,
-    target: float,
+    target: float = 0.0,
     episodes: int,
     seed: int = 0,
     deterministic: bool = True,
@@ -46,12 +49,14 @@ def evaluate(
     """Plays episodes side by side.
 
     Each environment plays a number of episodes that is fixed before, so short episodes are not counted
-    more often than long ones; an episode depends on its own seed, not on how many run beside it.
+    more often than long ones; an episode depends on its own seed, in what is drawn as well, not on how many
+    run beside it (of ``headway.rl.environments.make_vector``; environments that reset themselves choose their
+    seeds).
 
     Args:
-        model: The model; it is put into evaluation mode for the play.
-        envs: Without automatic resets (``headway.rl.environments.make_vector``).
-        target: Return to ask for.
+        player: A model, which is put into evaluation mode for the play, or any policy: a planner, a script.
+        envs: The environments, in any mode of autoreset.
+        target: Return to ask for; a policy has its own, and is only noted under this one.
         episodes: How many.
         seed: Of the first episode.
         deterministic: Whether the likeliest actions are taken or others drawn.
@@ -61,58 +66,115 @@ def evaluate(
     Raises:
         UserError: If the environment is not the one that the model was trained for.
     """
-    check_fits(model, envs)
-    with evaluating(model):
-        policy = Policy(model, target_return=target, seed=seed)
-        number = envs.num_envs
-        current = np.arange(number)  # the episode that each environment plays
-        reset: Any = envs.reset  # the base class does not say that seeds may be a list
-        observation, _ = reset(seed=[seed + int(one) for one in current])
-        state, start = None, None
-        totals, steps = np.zeros(number), np.zeros(number, int)
-        found: list[Episode] = []
-        while len(found) < episodes:
-            if frame is not None:
-                frame()
-            actions, state = policy.predict(observation, state, start, deterministic)
-            observation, rewards, terminated, truncated, _ = envs.step(_legal(envs, actions))
-            policy.observe(state, rewards)
-            totals += rewards
-            steps += 1
-            start = np.logical_or(terminated, truncated)
-            ended = np.flatnonzero(start)
-            if not len(ended):
-                continue
-            new = [
-                Episode(
-                    int(current[i]), target, float(totals[i]), int(steps[i]), bool(terminated[i])
-                )
-                for i in ended
-                if current[i] < episodes
-            ]
-            found += new
-            if progress is not None:
-                progress(len(new))
-            current[ended] += number
-            totals[ended], steps[ended] = 0.0, 0
-            observation, _ = reset(
-                seed=[seed + int(one) for one in current], options={"reset_mask": start}
-            )
-        return sorted(found)
+    if episodes < 1:
+        raise UserError(f"episodes is {episodes}; at least 1 is needed")
+    if isinstance(player, DecisionModel):
+        _complete(player, envs)
+        with evaluating(player):
+            policy = player.policy(target_return=target, seed=seed)
+            return _play(policy, envs, target, episodes, seed, deterministic, frame, progress)
+    return _play(player, envs, target, episodes, seed, deterministic, frame, progress)
 
 
-def check_fits(model: TrajectoryModel, envs: VectorEnv[Any, Any, Any]) -> None:
-    """Raises if the spaces of an environment are not those of the model."""
-    kind, size = action_size(envs.single_action_space)
-    shown = observation_size(envs.single_observation_space)
-    own = model.actions.kind, model.action_dim, model.observation_dim
-    # Data may never have used the last of several discrete actions.
-    fits = own[1] == size or (kind == "discrete" and own[1] < size)
-    if own[0] != kind or not fits or own[2] != shown:
-        raise UserError(
-            f"the environment has {shown} numbers to see and {size} {kind} actions, the model was "
-            f"trained on {own[2]} and {own[1]} {own[0]} ones; it is another environment"
+def _play(
+    policy: Policy,
+    envs: VectorEnv[Any, Any, Any],
+    target: float,
+    episodes: int,
+    seed: int,
+    deterministic: bool,
+    frame: Callable[[], None] | None,
+    progress: Callable[[int], None] | None,
+) -> list[Episode]:
+    if policy.spaces is not None:
+        envs = fitting(envs, policy.spaces)
+    player, number = Player(envs), envs.num_envs
+    current = np.arange(number)  # the episode that each environment plays
+    observation = player.reset(seed + current)
+    state, start = None, np.ones(number, bool)
+    totals, steps = np.zeros(number), np.zeros(number, int)
+    found: list[Episode] = []
+    while len(found) < episodes:
+        if frame is not None:
+            frame()
+        actions, state = policy.predict(
+            observation, state, start, deterministic, seeds=seed + current
         )
+        done = player.step(actions)
+        policy.observe(state, done.rewards)
+        totals += done.rewards
+        steps += done.counted
+        observation, start = done.observation, done.start
+        ended = done.terminated | done.truncated
+        rows = np.flatnonzero(ended)
+        if not len(rows):
+            continue
+        new = [
+            Episode(
+                int(current[i]), target, float(totals[i]), int(steps[i]), bool(done.terminated[i])
+            )
+            for i in rows
+            if current[i] < episodes
+        ]
+        found += new
+        if progress is not None:
+            progress(len(new))
+        current[rows] += number
+        totals[rows], steps[rows] = 0.0, 0
+        again = player.restart(ended, seed + current)
+        observation = observation if again is None else again
+    return sorted(found)
+
+
+def _complete(model: DecisionModel, envs: VectorEnv[Any, Any, Any]) -> None:
+    """Gives a model that knows only the sizes of its actions their bounds and starts."""
+    own = model.spaces
+    there = read_spaces(envs.single_observation_space, envs.single_action_space).action
+    if not model.has_spaces and form(own.action) == form(there):
+        model.set_spaces(Spaces(observation=own.observation, action=there).to_json())
+
+
+def fitting(envs: VectorEnv[Any, Any, Any], spaces: Spaces) -> VectorEnv[Any, Any, Any]:
+    """Returns environments as a policy sees them.
+
+    A policy of plain numbers sees observations by name, and choices, as one vector (``FlattenObservation``).
+
+    Raises:
+        UserError: If their spaces are not those of the policy.
+    """
+    shown = envs.single_observation_space
+    vector = isinstance(spaces.observation, Box) and len(spaces.observation.shape) == 1
+    if vector and not isinstance(shown, gym.Box) and shown.is_np_flattenable:
+        envs = FlattenObservation(envs)
+    found = read_spaces(envs.single_observation_space, envs.single_action_space)
+    own, there = spaces.action, found.action
+    starts = [getattr(one, "start", None) for one in (own, there)]
+    if starts[0] != starts[1] or (form(own) != form(there) and not _has_fewer(own, there)):
+        raise UserError(
+            f"the environment has {there} to do, the model was trained on {own}; it is another environment"
+        )
+    if form(spaces.observation) != form(found.observation) and not _covers(found, spaces):
+        raise UserError(
+            f"the environment has {found.observation} to see, the model was trained on "
+            f"{spaces.observation}; it is another environment"
+        )
+    return envs
+
+
+def _has_fewer(own: Space, there: Space) -> bool:
+    """Whether a policy has fewer choices: data may never have used the last of them."""
+    both = isinstance(own, Discrete) and isinstance(there, Discrete)
+    return both and own.n < there.n
+
+
+def _covers(found: Spaces, spaces: Spaces) -> bool:
+    """Whether an environment shows all named parts that a policy looks at, and perhaps others."""
+    seen, own = found.observation, spaces.observation
+    if not isinstance(seen, Dict) or not isinstance(own, Dict):
+        return False
+    return all(
+        name in seen.parts and form(seen.parts[name]) == form(own.parts[name]) for name in own.parts
+    )
 
 
 def summarise(episodes: Sequence[Episode]) -> dict[str, float]:
@@ -126,11 +188,3 @@ def summarise(episodes: Sequence[Episode]) -> dict[str, float]:
         "return_most": float(totals.max()),
         "steps_mean": float(np.mean([one.steps for one in episodes])),
     }
-
-
-def _legal(envs: VectorEnv[Any, Any, Any], actions: NDArray) -> NDArray:
-    """Returns actions as the environment counts them: within its bounds, choices from its first one."""
-    space = envs.single_action_space
-    if isinstance(space, spaces.Box):
-        return np.clip(actions, space.low, space.high)
-    return actions + space.start if isinstance(space, spaces.Discrete) else actions

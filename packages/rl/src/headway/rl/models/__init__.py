@@ -1,16 +1,21 @@
 """Decision models and the policies that act with them."""
 
+from headway.rl.models.base import DecisionModel, Statistics
 from headway.rl.models.behaviour_cloning import BehaviourCloning
 from headway.rl.models.decision_transformer import DecisionTransformer
-from headway.rl.models.policy import Policy, PolicyState
+from headway.rl.models.policy import Policy
 from headway.rl.models.pretrained import pretrained
+from headway.rl.models.sequence_policy import PolicyState, SequencePolicy
 from headway.rl.models.trajectory import TrajectoryModel
 
 __all__ = [
     "BehaviourCloning",
+    "DecisionModel",
     "DecisionTransformer",
     "Policy",
     "PolicyState",
+    "SequencePolicy",
+    "Statistics",
     "TrajectoryModel",
     "list_models",
     "pretrained",

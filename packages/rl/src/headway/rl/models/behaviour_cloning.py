@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from headway.rl.layers.observations import Observations
 from headway.rl.models.trajectory import TrajectoryModel
 
 
@@ -22,11 +23,11 @@ class BehaviourCloning(TrajectoryModel):
     tokens_per_step: ClassVar[int] = 2
 
     def embed(
-        self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor
+        self, observations: Observations, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor
     ) -> Tensor:
         """Returns the tokens of observation and action of each step."""
         tokens = (
-            self.observation_embedding(self.normalise(observations)),
+            self.observation_embedding(observations),
             self.actions.embed(actions),
         )
         return torch.stack(tokens, dim=2) + self.at_time(timesteps)[:, :, None]

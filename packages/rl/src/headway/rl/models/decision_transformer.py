@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from headway.core.systems import system
+from headway.rl.layers.observations import Observations
 from headway.rl.models.trajectory import TrajectoryModel
 
 
@@ -29,13 +30,13 @@ class DecisionTransformer(TrajectoryModel):
     reads_returns: ClassVar[bool] = True
 
     def embed(
-        self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor
+        self, observations: Observations, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor
     ) -> Tensor:
         """Returns the tokens of return, observation and action of each step."""
         assert self.return_embedding is not None
         tokens = (
             self.return_embedding((returns_to_go / self.return_scale)[..., None]),
-            self.observation_embedding(self.normalise(observations)),
+            self.observation_embedding(observations),
             self.actions.embed(actions),
         )
         return torch.stack(tokens, dim=2) + self.at_time(timesteps)[:, :, None]

@@ -3,9 +3,8 @@
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
@@ -17,32 +16,31 @@ from headway.core.feedforward import MLP
 from headway.core.init import init_transformer_
 from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
-from headway.core.module import Module
 from headway.core.norms import LayerNorm
+from headway.core.passed import Passed
 from headway.core.stacks import Decoder
 from headway.core.stacks.stack import BlockFactory
-from headway.rl.layers import ActionSpace, ContinuousActions
+from headway.rl.batch import Batch, mean_of_steps
+from headway.rl.layers.observations import Observations, VectorObservations
+from headway.rl.models.base import DecisionModel, DecisionOptions
+from headway.rl.models.sequence_policy import SequencePolicy
 
 CausalAttention = partial(SelfAttention, causal=True)
 ReluMLP = partial(MLP, activation=nn.ReLU)
 
 
-class TrajectoryModel(Module):
+class TrajectoryModel(DecisionModel):
     """A causal decoder over the tokens of each step; the action token is the last one of its step.
 
-    The statistics of the observations and the scale of the returns are buffers: a checkpoint takes raw
-    observations and returns, and cannot be used with those of another data set.
-
     Args:
-        observation_dim: Numbers of an observation; those of the data, when training begins, if None.
-        action_dim: Numbers of a continuous action, or how many discrete ones there are; those of the data if
-            None.
         dim: Channels of a token.
         depth: Number of blocks.
         heads: Heads of the mixers.
         context_length: Steps that the model looks back, the present one included.
         max_timestep: Steps of the longest episode; later ones count as the last.
-        actions: Builds what embeds and predicts actions, ``(dim, action_dim)``.
+        streaming: Whether the past is never cut in play: the context grows with the episode, and what mixers
+            no longer see they forget by themselves (windows, convolutions, recurrence). Then a step always
+            costs its new tokens alone. Train it on stretches at least as long as the mixers look back.
         mixer: Builds the causal token mixer, ``(dim, heads)``; a sequence is cycled over the depth;
             attention if None.
         feedforward: Builds the feed-forward, ``(dim)``; an MLP with ReLU if None.
@@ -51,32 +49,25 @@ class TrajectoryModel(Module):
         block: Builds a block, ``(dim, heads, ...)``.
         dropout: Probability of dropping a channel of an embedded token in training.
         drop_path: Rate of stochastic depth of the last block.
+        **decision: As of every ``DecisionModel``: spaces, observation_dim, action_dim, observations, actions.
 
     Shape:
-        observations: (B, T, observation_dim). actions: (B, T, action_dim), or (B, T) int64 of discrete
-        ones. returns_to_go: (B, T). timesteps: (B, T) int64. mask: (B, T), True where a step is real.
-        Output: actions or logits (B, T, action_dim).
+        observations: (B, T, *shape), or several such by name. actions: (B, T, *shape), or (B, T) int64 of
+        discrete ones. returns_to_go: (B, T), or (B, T, 1). timesteps: (B, T) int64. mask: (B, T), True where
+        a step is real. Output: actions or logits (B, T, action_dim).
     """
 
     tokens_per_step: ClassVar[int]
-    reads_returns: ClassVar[bool] = False
-    # Bounds of -1 and 1: checkpoints from before they were kept do not hold them.
-    may_miss: ClassVar[tuple[str, ...]] = ("actions.low", "actions.high")
-    observation_mean: Tensor
-    observation_std: Tensor
-    return_scale: Tensor
 
     def __init__(
         self,
         *,
-        observation_dim: int | None = None,
-        action_dim: int | None = None,
         dim: int = 128,
         depth: int = 3,
         heads: int = 1,
         context_length: int = 20,
         max_timestep: int = 1000,
-        actions: Callable[[int, int], ActionSpace] = ContinuousActions,
+        streaming: bool = False,
         mixer: MixerFactory | Sequence[MixerFactory] | None = None,
         feedforward: FeedForwardFactory | None = None,
         norm: Callable[[int], nn.Module] = LayerNorm,
@@ -84,28 +75,16 @@ class TrajectoryModel(Module):
         block: BlockFactory = PreNormBlock,
         dropout: float = 0.1,
         drop_path: float = 0.0,
+        **decision: Passed[DecisionOptions],
     ) -> None:
-        super().__init__()
-        # One number stands in for a size that the data will tell.
-        self.inferred = {
-            name: value is None
-            for name, value in (("observation_dim", observation_dim), ("action_dim", action_dim))
-        }
-        observation_dim = 1 if observation_dim is None else observation_dim
-        action_dim = 1 if action_dim is None else action_dim
-        for name, value in (
-            ("observation_dim", observation_dim),
-            ("context_length", context_length),
-            ("max_timestep", max_timestep),
-        ):
+        super().__init__(dim, **decision)
+        for name, value in (("context_length", context_length), ("max_timestep", max_timestep)):
             if value < 1:
                 raise UserError(f"{name} is {value}; it must be at least 1")
-        self.dim, self.observation_dim = dim, observation_dim
         self.context_length, self.max_timestep = context_length, max_timestep
+        self.streaming = streaming
         self.timestep_embedding = nn.Embedding(max_timestep, dim)
-        self.observation_embedding = nn.Linear(observation_dim, dim)
         self.return_embedding = nn.Linear(1, dim) if self.reads_returns else None
-        self.actions = actions(dim, action_dim)
         self.norm = (token_norm if token_norm is not None else norm)(dim)
         self.dropout = Dropout(dropout)
         self.decoder = Decoder(
@@ -119,30 +98,17 @@ class TrajectoryModel(Module):
             drop_path=drop_path,
         )
         init_transformer_(self.decoder)
-        self.register_buffer("observation_mean", torch.zeros(observation_dim))
-        self.register_buffer("observation_std", torch.ones(observation_dim))
-        self.register_buffer("return_scale", torch.ones(()))
-
-    @property
-    def action_dim(self) -> int:
-        """Numbers of a continuous action, or how many discrete ones there are."""
-        return self.actions.action_dim
 
     @abstractmethod
     def embed(
-        self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor
+        self, observations: Observations, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor
     ) -> Tensor:
         """Returns the tokens of each step, the action last, (B, T, tokens_per_step, dim)."""
 
-    @property
-    def has_statistics(self) -> bool:
-        """Whether statistics of observations and returns were ever set, by training or by hand."""
-        untouched = (self.observation_mean == 0).all() & (self.observation_std == 1).all()
-        return not bool(untouched & (self.return_scale == 1))
-
     def normalise(self, observations: Tensor) -> Tensor:
-        """Returns observations in units of the training data."""
-        return (observations - self.observation_mean) / self.observation_std
+        """Returns vector observations in units of the training data."""
+        assert isinstance(self.observation_embedding, VectorObservations)
+        return self.observation_embedding.normalise(observations)
 
     def at_time(self, timesteps: Tensor) -> Tensor:
         """Returns what is added to the tokens of each step, (B, T, dim)."""
@@ -150,7 +116,7 @@ class TrajectoryModel(Module):
 
     def forward(
         self,
-        observations: Tensor,
+        observations: Observations,
         actions: Tensor,
         returns_to_go: Tensor,
         timesteps: Tensor,
@@ -159,53 +125,63 @@ class TrajectoryModel(Module):
         """Predicts the action of each step from what came before it."""
         layout = None
         if mask is not None:
+            layout = Layout(valid=mask.repeat_interleave(self.tokens_per_step, dim=1))
+        steps = (observations, actions, returns_to_go, timesteps)
+        return self.actions.predict(self._features(steps, mask, layout))
+
+    def features(self, batch: Batch) -> Tensor:
+        """Returns what is known before each action of a batch, (B, T, dim)."""
+        steps = (
+            batch["observations"],
+            batch["actions"],
+            batch["returns_to_go"],
+            batch["timesteps"],
+        )
+        layout = Layout(lengths=batch["lengths"] * self.tokens_per_step)
+        return self._features(steps, batch["mask"], layout)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns the mean loss of the actions of the real steps."""
+        losses = self.actions.loss(self.features(batch), batch)
+        return {"loss": mean_of_steps(losses, batch["mask"])}
+
+    def _features(
+        self, steps: tuple[Any, Tensor, Tensor, Tensor], mask: Tensor | None, layout: Layout | None
+    ) -> Tensor:
+        observations, actions, returns_to_go, timesteps = steps
+        if returns_to_go.ndim == 3 and returns_to_go.shape[-1] == 1:
+            returns_to_go = returns_to_go[..., 0]
+        if mask is not None:
             # Padding may hold anything; zero it before a product carries it into a gradient.
             hidden = ~mask
-            observations = observations.masked_fill(hidden[..., None], 0)
-            actions = actions.masked_fill(hidden[..., None] if actions.ndim == 3 else hidden, 0)
-            returns_to_go = returns_to_go.masked_fill(hidden, 0)
-            timesteps = timesteps.masked_fill(hidden, 0)
-            layout = Layout(valid=mask.repeat_interleave(self.tokens_per_step, dim=1))
+            observations = hide(observations, hidden)
+            actions, returns_to_go = hide(actions, hidden), hide(returns_to_go, hidden)
+            timesteps = hide(timesteps, hidden)
         tokens = self.embed(observations, actions, returns_to_go, timesteps).flatten(1, 2)
         x = self.decode(tokens, layout)
         # The token before the action has seen everything up to the observation.
-        return self.actions.predict(x[:, self.tokens_per_step - 2 :: self.tokens_per_step])
+        return x[:, self.tokens_per_step - 2 :: self.tokens_per_step]
 
     def decode(self, tokens: Tensor, layout: Layout | None, cache: Cache | None = None) -> Tensor:
         """Runs tokens (B, N, dim) through norm and decoder."""
         return self.decoder(self.dropout(self.norm(tokens)), layout, cache=cache)[0]
 
     def init_cache(self, batch: int) -> CacheGroup:
-        """Returns an empty cache for a context of each of ``batch`` trajectories."""
-        return self.decoder.init_cache(batch, self.context_length * self.tokens_per_step)
+        """Returns an empty cache for the longest context of each of ``batch`` trajectories."""
+        steps = self.max_timestep if self.streaming else self.context_length
+        return self.decoder.init_cache(batch, steps * self.tokens_per_step)
 
-    def set_statistics(self, mean: Tensor, std: Tensor, return_scale: float) -> None:
-        """Takes the statistics of a data set.
+    def policy(self, *, target_return: Any = 0.0, seed: int = 0) -> SequencePolicy:
+        """Returns what acts with it; see ``DecisionModel``."""
+        return SequencePolicy(self, target_return=target_return, seed=seed)
 
-        Args:
-            mean: Of the observations, (observation_dim,).
-            std: Their deviation; a constant entry should have 1.
-            return_scale: What returns are divided by.
-        """
-        self.observation_mean.copy_(mean)
-        self.observation_std.copy_(std)
-        self.return_scale.fill_(return_scale)
 
-    def get_classifier(self) -> nn.Module:
-        """Returns the layer that computes the actions."""
-        return self.actions.head
+def hide(values: Any, hidden: Tensor) -> Any:
+    """Returns values with zeros where steps are hidden.
 
-    def set_action_dim(self, action_dim: int) -> None:
-        """Starts anew for another number of actions, keeping the rest."""
-        self.inferred["action_dim"] = False
-        self.actions.resize(action_dim)
-        self.init_args["action_dim"] = action_dim
-
-    def set_observation_dim(self, observation_dim: int) -> None:
-        """Starts anew for observations of another size, keeping the rest."""
-        self.inferred["observation_dim"] = False
-        weight = self.observation_embedding.weight
-        self.observation_dim = self.init_args["observation_dim"] = observation_dim
-        self.observation_embedding = nn.Linear(observation_dim, self.dim).to(weight)
-        self.observation_mean = weight.new_zeros(observation_dim)
-        self.observation_std = weight.new_ones(observation_dim)
+    Shape:
+        values: (B, T, ...), or several such by name. hidden: (B, T).
+    """
+    if not isinstance(values, Tensor):
+        return {name: hide(one, hidden) for name, one in values.items()}
+    return values.masked_fill(hidden.reshape(*hidden.shape, *[1] * (values.ndim - 2)), 0)

@@ -1,16 +1,20 @@
 """Learning the actions of trajectories."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.training import Passed, Task, TrainingOptions
-from headway.rl.data import TrajectoryData, Window
+from headway.rl.batch import Batch
+from headway.rl.data import TrajectoryData
 from headway.rl.environments import make_vector
 from headway.rl.metrics import evaluate, summarise
+from headway.rl.models import DecisionModel
+from headway.rl.models.base import form
+from headway.rl.spaces import Box, Discrete, Space
 
 # Episodes that choose a checkpoint are not those that headway rollout plays.
 VALIDATION_SEED = 10**6
@@ -31,7 +35,7 @@ class Imitation(Task):
         **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
 
     Shape:
-        A batch is a ``headway.rl.data.Window``.
+        A batch is a ``headway.rl.data.Batch``.
     """
 
     def __init__(
@@ -56,8 +60,9 @@ class Imitation(Task):
             self.monitor, self.monitor_mode = f"val_return_{max(self.targets):g}", "max"
 
     @property
-    def model(self) -> Any:
+    def model(self) -> DecisionModel:
         """The decision model."""
+        assert isinstance(self.backbone, DecisionModel)
         return self.backbone
 
     def setup(self, stage: str) -> None:
@@ -67,54 +72,29 @@ class Imitation(Task):
         if not isinstance(data, TrajectoryData):
             return
         model = self.model
-        for name in ("observation_dim", "action_dim"):
-            if model.inferred[name] and (
-                name != "action_dim" or data.action_kind == model.actions.kind
-            ):
-                getattr(model, f"set_{name}")(getattr(data, name))
-        if data.observation_dim != model.observation_dim:
+        adopt_spaces(model, data)
+        longest = getattr(model, "max_timestep", None)
+        if longest is not None and data.longest > longest:
             raise UserError(
-                f"the data show {data.observation_dim} numbers, the model reads "
-                f"{model.observation_dim}; set the model's observation_dim to {data.observation_dim}"
-            )
-        if data.action_kind != model.actions.kind:
-            name = "DiscreteActions" if data.action_kind == "discrete" else "ContinuousActions"
-            raise UserError(
-                f"the actions of the data are {data.action_kind}, those of the model "
-                f"{model.actions.kind}; set the model's actions to headway.rl.layers.{name}"
-            )
-        # Without a space nobody knows whether the data have used the last of the choices.
-        few = data.action_space is None and data.action_kind == "discrete"
-        few = few and data.action_dim <= model.action_dim
-        if data.action_dim != model.action_dim and not few:
-            raise UserError(
-                f"the data have actions of {data.action_dim}, the model of {model.action_dim}; set the "
-                f"model's action_dim to {data.action_dim}"
-            )
-        if data.longest > model.max_timestep:
-            raise UserError(
-                f"the longest episode has {data.longest} steps, the model knows "
-                f"{model.max_timestep}; raise the model's max_timestep"
+                f"the longest episode has {data.longest} steps, the model knows {longest}; raise the "
+                "model's max_timestep"
             )
         if stage == "fit":
-            model.set_statistics(*data.statistics())
-            if data.action_kind == "continuous":
-                model.actions.set_bounds(*data.action_bounds())
+            model.prepare(data.statistics())
 
-    def training_step(self, batch: Window, index: int) -> Tensor:
+    def training_step(self, batch: Batch, index: int) -> Tensor:
         """Returns the loss of the real steps."""
-        loss, steps = self._loss(batch)
-        self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=steps)
-        return loss
+        losses = self.model.loss(batch)
+        self._log("train", losses, batch, on_step=False, on_epoch=True)
+        return losses["loss"]
 
-    def validation_step(self, batch: Window, index: int) -> None:
+    def validation_step(self, batch: Batch, index: int) -> None:
         """Adds a batch to the loss."""
-        loss, steps = self._loss(batch)
-        self.log("val_loss", loss, prog_bar=True, batch_size=steps)
+        self._log("val", self.model.loss(batch), batch)
 
-    def predict_step(self, batch: Window, index: int) -> Tensor:
-        """Returns the predictions of each step, (B, K, action_dim)."""
-        return self.model(*batch)
+    def predict_step(self, batch: Batch, index: int) -> Tensor:
+        """Returns the likeliest actions, or logits, of each step, (B, T, action_dim)."""
+        return self.model.predict(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Plays in the environment."""
@@ -133,8 +113,47 @@ class Imitation(Task):
         finally:
             envs.close()
 
-    def _loss(self, batch: Window) -> tuple[Tensor, int]:
-        model = self.model
-        losses = model.actions.loss(model(*batch), batch.actions)
-        real = batch.mask
-        return torch.where(real, losses, 0.0).sum() / real.sum(), int(real.sum())
+    def _log(self, split: str, losses: dict[str, Tensor], batch: Batch, **options: Any) -> None:
+        """Logs the loss and its parts, weighted by real steps."""
+        steps = int(batch["mask"].sum())
+        for name, value in losses.items():
+            self.log(
+                f"{split}_{name}",
+                value.detach(),
+                prog_bar=name == "loss",
+                batch_size=steps,
+                **options,
+            )
+
+
+def adopt_spaces(model: DecisionModel, data: TrajectoryData) -> None:
+    """Gives a model the spaces of the data where it has none yet, and compares those that it has.
+
+    Raises:
+        UserError: If they are of different environments.
+    """
+    found, own = data.spaces, model.spaces
+    for part, wish in (("observation", "observation_dim"), ("action", "action_dim")):
+        there, here = getattr(found, part), getattr(own, part)
+        # Where nobody has said the space, the data may not have used the last of the choices.
+        few = data.given_spaces is None and isinstance(here, Discrete)
+        few = (
+            few and isinstance(there, Discrete) and there.start == here.start and there.n <= here.n
+        )
+        if few and not model.inferred[part]:
+            found = replace(found, **{part: here})
+        elif not model.inferred[part] and form(there) != form(here):
+            raise UserError(_remedy(part, wish, there, here))
+    model.set_spaces(found.to_json())
+
+
+def _remedy(part: str, wish: str, there: Space, here: Space) -> str:
+    size = there.size if isinstance(there, Box) else getattr(there, "n", None)
+    said = f"the {part}s of the data are {there}, those of the model {here}; "
+    if type(there) is type(here) and isinstance(size, int):
+        return said + f"set the model's {wish} to {size}"
+    heads = {Box: "ContinuousActions", Discrete: "DiscreteActions"}
+    if part == "action":
+        name = heads.get(type(there), "MultiDiscreteActions")
+        return said + f"set the model's actions to headway.rl.layers.{name}"
+    return said + f"leave the model's {wish} and observations out, and they are those of the data"

@@ -7,9 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from headway.core.cli.job import Job
 from headway.core.cli.loading import load_model
 from headway.core.cli.options import add_plot, check_positive, check_seed
@@ -18,9 +15,10 @@ from headway.core.errors import UserError
 from headway.core.weights import read_preprocessing
 from headway.core.weights.preprocessing import note
 from headway.rl.environments import make_vector, refuse_import
-from headway.rl.figures import return_figure, save_video, tile
+from headway.rl.figures import return_figure
+from headway.rl.films import Film, check_film, tile
 from headway.rl.metrics import Episode, evaluate, summarise
-from headway.rl.models import TrajectoryModel
+from headway.rl.models import DecisionModel
 
 COLUMNS = ("target", "episode", "return", "steps", "terminated")
 # A video shows the first episodes of each target.
@@ -49,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
     check_positive(args, "episodes", "num_envs")
     check_seed(args.seed)
     job = Job(args, "rollout of", extra=["plot", "video"])
-    if args.video is not None and args.video.suffix not in (".mp4", ".gif"):
-        raise UserError(f"--video {args.video} must end in .mp4 or .gif")
-    model, _ = load_model(args.checkpoint, args.device, TrajectoryModel, "which takes no actions")
+    if args.video is not None:
+        check_film(args.video)
+    model, _ = load_model(args.checkpoint, args.device, DecisionModel, "which takes no actions")
     notes = read_preprocessing(args.checkpoint)
     name = args.env
     named = note(notes, "environment", str, args.checkpoint)
@@ -80,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def warn(model: TrajectoryModel, targets: list[float], seen: dict[str, float]) -> None:
+def warn(model: DecisionModel, targets: list[float], seen: dict[str, float]) -> None:
     """Says what makes the answers of a policy doubtful, and refuses targets that are no numbers."""
     wrong = [target for target in targets if not math.isfinite(target)]
     if wrong:
@@ -102,9 +100,7 @@ def warn(model: TrajectoryModel, targets: list[float], seen: dict[str, float]) -
             )
 
 
-def play(
-    model: TrajectoryModel, name: str, target: float, args: argparse.Namespace
-) -> list[Episode]:
+def play(model: DecisionModel, name: str, target: float, args: argparse.Namespace) -> list[Episode]:
     """Returns the episodes of one target."""
     envs = make_vector(name, min(args.num_envs, args.episodes))
     try:
@@ -122,27 +118,24 @@ def play(
         envs.close()
 
 
-def film(model: TrajectoryModel, name: str, targets: list[float], args: argparse.Namespace) -> None:
+def film(model: DecisionModel, name: str, targets: list[float], args: argparse.Namespace) -> None:
     """Writes the first episodes of each target, one target after the other."""
-    frames: list[NDArray[np.uint8]] = []
-    fps = 15
-    for target in targets:
-        envs: Any = make_vector(name, min(SHOWN, args.episodes), render_mode="rgb_array")
-        fps = int(envs.metadata.get("render_fps", fps))
+    envs: Any = make_vector(name, min(SHOWN, args.episodes), render_mode="rgb_array")
+    try:
+        with Film(args.video, fps=int(envs.metadata.get("render_fps", 15))) as made:
 
-        def shoot(envs: Any = envs) -> None:
-            pictures = [picture for picture in envs.render() if picture is not None]
-            if not pictures:
-                raise UserError(f"{name} cannot be drawn; leave --video out")
-            frames.append(tile(pictures))
+            def shoot() -> None:
+                pictures = [picture for picture in envs.render() if picture is not None]
+                if not pictures:
+                    raise UserError(f"{name} cannot be drawn; leave --video out")
+                made.add(tile(pictures))
 
-        try:
-            evaluate(
-                model, envs, target=target, episodes=envs.num_envs, seed=args.seed, frame=shoot
-            )
-        finally:
-            envs.close()
-    save_video(frames, args.video, fps=fps)
+            for target in targets:
+                evaluate(
+                    model, envs, target=target, episodes=envs.num_envs, seed=args.seed, frame=shoot
+                )
+    finally:
+        envs.close()
 
 
 def row(one: Episode) -> dict[str, Any]:

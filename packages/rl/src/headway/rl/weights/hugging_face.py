@@ -36,7 +36,7 @@ DEFAULTS = {
 _RULES = (
     rename("timestep_embedding.*", "embed_timestep.*"),
     rename("return_embedding.*", "embed_return.*"),
-    rename("observation_embedding.*", "embed_state.*"),
+    rename("observation_embedding.linear.*", "embed_state.*"),
     rename("actions.embedding.*", "embed_action.*"),
     rename("actions.head.*", "predict_action.0.*"),
     rename("norm.*", "embed_ln.*"),
@@ -55,7 +55,13 @@ _RULES = (
     ),
     # The word table that GPT-2 brings along, and two heads that no loss ever reached.
     drop("encoder.wte.*", "predict_state.*", "predict_return.*"),
-    own("observation_mean", "observation_std", "return_scale", "actions.low", "actions.high"),
+    own(
+        "observation_embedding.mean",
+        "observation_embedding.std",
+        "return_scale",
+        "actions.low",
+        "actions.high",
+    ),
 )
 
 

@@ -1,0 +1,30 @@
+"""How actions enter a model, come out of it, and are learned."""
+
+from headway.core.errors import UserError
+from headway.rl.layers.actions.base import ActionFactory, ActionHead
+from headway.rl.layers.actions.continuous import ContinuousActions, ScaledActions
+from headway.rl.layers.actions.discrete import DiscreteActions, MultiDiscreteActions
+from headway.rl.spaces import Space
+
+__all__ = [
+    "ActionFactory",
+    "ActionHead",
+    "ContinuousActions",
+    "DiscreteActions",
+    "MultiDiscreteActions",
+    "ScaledActions",
+    "actions_for",
+]
+
+
+def actions_for(dim: int, space: Space | int) -> ActionHead:
+    """Builds the plain head of a space: squared error of numbers, cross-entropy of choices.
+
+    Args:
+        dim: Channels of a token.
+        space: The space; a number stands for so many continuous numbers.
+    """
+    for head in (ContinuousActions, DiscreteActions, MultiDiscreteActions):
+        if isinstance(space, (*head.knows, int)):
+            return head(dim, space)
+    raise UserError(f"no head knows actions of {space}")

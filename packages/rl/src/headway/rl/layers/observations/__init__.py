@@ -1,0 +1,24 @@
+"""How observations enter a model: numbers, choices, pictures, several by name."""
+
+from headway.rl.layers.observations.base import (
+    Moments,
+    ObservationEncoder,
+    ObservationFactory,
+    Observations,
+)
+from headway.rl.layers.observations.choice import ChoiceObservations
+from headway.rl.layers.observations.image import ImageObservations
+from headway.rl.layers.observations.named import DictObservations, encoder_for
+from headway.rl.layers.observations.vector import VectorObservations
+
+__all__ = [
+    "ChoiceObservations",
+    "DictObservations",
+    "ImageObservations",
+    "Moments",
+    "ObservationEncoder",
+    "ObservationFactory",
+    "Observations",
+    "VectorObservations",
+    "encoder_for",
+]
