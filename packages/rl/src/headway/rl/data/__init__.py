@@ -1,4 +1,4 @@
-"""Trajectories: from Minari, from arrays, from random walks."""
+"""Trajectories: from Minari, D4RL, pickles, arrays, random walks."""
 
 from typing import TYPE_CHECKING
 
@@ -9,16 +9,22 @@ from headway.rl.data.trajectory import Trajectory, checked
 
 if TYPE_CHECKING:
     from headway.rl.data.base import TrajectoryData
+    from headway.rl.data.d4rl import D4RLData
     from headway.rl.data.in_memory import InMemoryTrajectories
     from headway.rl.data.key_to_door import KeyToDoorData
     from headway.rl.data.minari import MinariData
+    from headway.rl.data.pickled import PickledTrajectories
+    from headway.rl.data.recorded import RecordedTrajectories
 
 __all__ = [
     "BalancedReturns",
     "Batch",
+    "D4RLData",
     "InMemoryTrajectories",
     "KeyToDoorData",
     "MinariData",
+    "PickledTrajectories",
+    "RecordedTrajectories",
     "Sampling",
     "Trajectory",
     "TrajectoryData",
@@ -30,9 +36,12 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
+        "D4RLData": "d4rl",
         "InMemoryTrajectories": "in_memory",
         "KeyToDoorData": "key_to_door",
         "MinariData": "minari",
+        "PickledTrajectories": "pickled",
+        "RecordedTrajectories": "recorded",
         "TrajectoryData": "base",
     },
 )

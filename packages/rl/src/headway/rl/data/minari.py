@@ -1,6 +1,7 @@
 """Data sets of Minari."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.rl.data.base import TrajectoryData, TrajectoryOptions
 from headway.rl.data.files import FileColumn
 from headway.rl.data.fitting import fitting_actions, fitting_observations
+from headway.rl.data.recorded import read_episodes
 from headway.rl.data.trajectory import Trajectory, checked, columns
 from headway.rl.environments import named, read_spaces, refuse_import
 from headway.rl.spaces import Spaces
@@ -78,25 +80,18 @@ class MinariData(TrajectoryData):
         found_name = getattr(spec, "id", None)
         self._environment = None if found_name is None else refuse_import(found_name, self.path)
         self._spaces = spaces = read_spaces(data.observation_space, data.action_space)
-        found: list[Trajectory] = []
         kept = 0
-        for number in range(data.total_episodes):
+
+        def reader(number: int) -> Trajectory:
+            nonlocal kept
             name = f"{self.path}, episode {number}"
-            try:
-                one = _read_episode(name, data, number, spaces, in_memory=kept < MAX_KEPT)
-            except InputError as error:
-                self.invalid.add(error)
-                continue
-            found.append(one)
-            kept += sum(
-                values.nbytes
-                for values in columns(one.observations).values()
-                if isinstance(values, np.ndarray)
-            )
-        self.invalid.log(len(found) + len(self.invalid.errors))
-        if not found and self.invalid.errors:
-            raise InputError(self.path, f"no episode can be used; {self.invalid.errors[0]}")
-        return found
+            one = _read_episode(name, data, number, spaces, in_memory=kept < MAX_KEPT)
+            parts = columns(one.observations).values()
+            kept += sum(values.nbytes for values in parts if isinstance(values, np.ndarray))
+            return one
+
+        readers = (partial(reader, number) for number in range(data.total_episodes))
+        return read_episodes(self.path, readers, self.invalid)
 
 
 def _read_episode(

@@ -163,8 +163,7 @@ def fitting(envs: VectorEnv[Any, Any, Any], spaces: Spaces) -> VectorEnv[Any, An
 
 def _has_fewer(own: Space, there: Space) -> bool:
     """Whether a policy has fewer choices: data may never have used the last of them."""
-    both = isinstance(own, Discrete) and isinstance(there, Discrete)
-    return both and own.n < there.n
+    return isinstance(own, Discrete) and isinstance(there, Discrete) and own.n < there.n
 
 
 def _covers(found: Spaces, spaces: Spaces) -> bool:
