@@ -22,6 +22,8 @@ class Batch(TypedDict):
         mask: True where a step is real, (B, T): before ``lengths``. What chunks of actions call padding is
             where it is False.
         next_observations: What was seen after each action; only where the data module is asked for it.
+        expert_actions: What somebody who knows the task would have done at each step, as ``actions``; only
+            where the data have it.
     """
 
     observations: Observations
@@ -34,6 +36,7 @@ class Batch(TypedDict):
     lengths: Tensor
     mask: Tensor
     next_observations: NotRequired[Observations]
+    expert_actions: NotRequired[Tensor]
 
 
 def mean_of_steps(values: Tensor, mask: Tensor) -> Tensor:

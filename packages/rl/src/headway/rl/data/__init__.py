@@ -8,7 +8,9 @@ from headway.rl.data.sampling import BalancedReturns, Sampling, UniformSteps
 from headway.rl.data.trajectory import Trajectory, checked
 
 if TYPE_CHECKING:
+    from headway.rl.data.bandit import BanditData
     from headway.rl.data.base import TrajectoryData
+    from headway.rl.data.cart_pole import CartPoleData
     from headway.rl.data.d4rl import D4RLData
     from headway.rl.data.in_memory import InMemoryTrajectories
     from headway.rl.data.key_to_door import KeyToDoorData
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BalancedReturns",
+    "BanditData",
     "Batch",
+    "CartPoleData",
     "D4RLData",
     "InMemoryTrajectories",
     "KeyToDoorData",
@@ -36,6 +40,8 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
+        "BanditData": "bandit",
+        "CartPoleData": "cart_pole",
         "D4RLData": "d4rl",
         "InMemoryTrajectories": "in_memory",
         "KeyToDoorData": "key_to_door",

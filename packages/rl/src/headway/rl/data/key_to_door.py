@@ -8,6 +8,7 @@ from headway.core.cli.progress import with_progress
 from headway.core.errors import UserError
 from headway.core.training import Passed
 from headway.rl.data.base import DrawingOptions, TrajectoryData
+from headway.rl.data.playing import play_episode
 from headway.rl.data.trajectory import Trajectory
 from headway.rl.environments import KEY_TO_DOOR, KeyToDoor, read_spaces
 from headway.rl.spaces import Spaces
@@ -56,20 +57,11 @@ class KeyToDoorData(TrajectoryData):
         """Walks."""
         env = KeyToDoor()
         random = np.random.default_rng(self.data_seed)
-        return [_walk(env, random) for _ in with_progress(range(self.episodes), "walking")]
 
+        def walk(_: object) -> int:
+            return int(random.integers(4))
 
-def _walk(env: KeyToDoor, random: np.random.Generator) -> Trajectory:
-    seen, _ = env.reset(seed=int(random.integers(2**31)))
-    observations, actions, rewards, ended = [], [], [], False
-    while not ended:
-        action = random.integers(4)
-        observations.append(seen)
-        actions.append(action)
-        seen, reward, ended, _, _ = env.step(action)
-        rewards.append(reward)
-    return Trajectory(
-        observations=np.stack(observations),
-        actions=np.array(actions, np.int64),
-        rewards=np.array(rewards, np.float32),
-    )
+        return [
+            play_episode(env, walk, seed=int(random.integers(2**31)))
+            for _ in with_progress(range(self.episodes), "walking")
+        ]

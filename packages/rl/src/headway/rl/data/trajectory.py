@@ -44,12 +44,14 @@ class Trajectory:
         actions: (T, *shape), or (T,) whole numbers of single choices, from where they start.
         rewards: What followed each action, (T,) float32.
         terminated: Whether the episode ended by itself; otherwise it was cut off.
+        expert_actions: What somebody who knows the task would have done at each step, as ``actions``.
     """
 
     observations: Columns
     actions: NDArray[Any]
     rewards: NDArray[np.float32]
     terminated: bool = True
+    expert_actions: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.actions)

@@ -50,6 +50,8 @@ def cut(
         "lengths": torch.tensor(stop - start),
         "mask": torch.arange(length) < stop - start,
     }
+    if trajectory.expert_actions is not None:
+        window["expert_actions"] = padded(trajectory.expert_actions)
     if next_observations:
         window["next_observations"] = _each(following, trajectory.observations)
     return window

@@ -3,17 +3,25 @@
 import gymnasium
 
 from headway.rl.environments.key_to_door import KeyToDoor
-from headway.rl.environments.making import make_vector, refuse_import
+from headway.rl.environments.making import check_drawn, make_vector, refuse_import
 from headway.rl.environments.reading import named, read_space, read_spaces
 
 KEY_TO_DOOR = "headway/KeyToDoor-v0"
+BANDIT = "headway/Bandit-v0"
 
-if KEY_TO_DOOR not in gymnasium.registry:
-    gymnasium.register(KEY_TO_DOOR, entry_point="headway.rl.environments.key_to_door:KeyToDoor")
+ENTRY_POINTS = {
+    KEY_TO_DOOR: "headway.rl.environments.key_to_door:KeyToDoor",
+    BANDIT: "headway.rl.environments.bandit:Bandit",
+}
+for name, entry_point in ENTRY_POINTS.items():
+    if name not in gymnasium.registry:
+        gymnasium.register(name, entry_point=entry_point)
 
 __all__ = [
+    "BANDIT",
     "KEY_TO_DOOR",
     "KeyToDoor",
+    "check_drawn",
     "make_vector",
     "named",
     "read_space",

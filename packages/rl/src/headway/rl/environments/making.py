@@ -40,6 +40,27 @@ def make_vector(
         ) from error
 
 
+def check_drawn(name: str) -> None:
+    """Draws an environment once, so that what is missing is named before anything is played.
+
+    Raises:
+        UserError: If it cannot be drawn.
+    """
+    envs = make_vector(name, 1, render_mode="rgb_array")
+    try:
+        envs.reset(seed=0)
+        pictures: Any = envs.render()
+    except Exception as error:
+        # Its own code runs here: of a missing package gymnasium raises DependencyNotInstalled.
+        raise UserError(
+            f"{name} cannot be drawn ({one_line(error)[:200]}); install that, or leave --video out"
+        ) from None
+    finally:
+        envs.close()
+    if pictures is None or any(picture is None for picture in pictures):
+        raise UserError(f"{name} cannot be drawn; leave --video out")
+
+
 def refuse_import(name: str, where: str) -> str:
     """Returns the name of an environment that a file brought along, unless it would import something.
 

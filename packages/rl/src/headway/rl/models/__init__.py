@@ -3,15 +3,19 @@
 from headway.rl.models.base import DecisionModel, Statistics
 from headway.rl.models.behaviour_cloning import BehaviourCloning
 from headway.rl.models.decision_transformer import DecisionTransformer
+from headway.rl.models.in_context_policy import InContextPolicy
 from headway.rl.models.policy import Policy
 from headway.rl.models.pretrained import pretrained
+from headway.rl.models.pretrained_transformer import DecisionPretrainedTransformer
 from headway.rl.models.sequence_policy import PolicyState, SequencePolicy
 from headway.rl.models.trajectory import TrajectoryModel
 
 __all__ = [
     "BehaviourCloning",
     "DecisionModel",
+    "DecisionPretrainedTransformer",
     "DecisionTransformer",
+    "InContextPolicy",
     "Policy",
     "PolicyState",
     "SequencePolicy",
@@ -24,4 +28,4 @@ __all__ = [
 
 def list_models() -> list[str]:
     """Returns the names of the models."""
-    return ["BehaviourCloning", "DecisionTransformer"]
+    return ["BehaviourCloning", "DecisionPretrainedTransformer", "DecisionTransformer"]

@@ -55,3 +55,17 @@ def _leaf(values: Any, space: Leaf, device: Any, named: str) -> tuple[torch.Tens
 
 def _said(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} numbers" if len(shape) == 1 else f"numbers of shape {list(shape)}"
+
+
+def each(change: Any, values: Any) -> Any:
+    """Returns a tensor changed, or several by name."""
+    if isinstance(values, Mapping):
+        return {name: each(change, value) for name, value in values.items()}
+    return change(values)
+
+
+def push(past: Any, new: Any) -> Any:
+    """Returns the last steps (B, K, ...) with a new one (B, ...) on the right, or of several by name."""
+    if isinstance(past, Mapping):
+        return {name: push(past[name], new[name]) for name in past}
+    return torch.cat([past[:, 1:], new[:, None].to(past.dtype)], dim=1)

@@ -1,7 +1,6 @@
 """Acting with a model of trajectories, in one or many environments at once."""
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.rl.layers.observations import Observations
 from headway.rl.layers.streams import Streams
-from headway.rl.models.seeing import as_batch
+from headway.rl.models.seeing import as_batch, each, push
 from headway.rl.spaces import Spaces
 
 if TYPE_CHECKING:
@@ -130,7 +129,7 @@ class SequencePolicy:
         parts = ("actions", "returns_to_go", "timesteps", "steps", "time", "wanted")
         return replace(
             state,
-            observations=_each(lambda x: x[chosen], state.observations),
+            observations=each(lambda x: x[chosen], state.observations),
             streams=state.streams.select(chosen.tolist()),
             cache=cache,
             **{name: getattr(state, name)[chosen] for name in parts},
@@ -172,10 +171,10 @@ class SequencePolicy:
 
     def _append(self, state: PolicyState, seen: Observations) -> None:
         blank = self.model.actions.blank(len(state.time))
-        state.observations = _push(state.observations, seen)
-        state.actions = _push(state.actions, blank)
-        state.returns_to_go = _push(state.returns_to_go, state.wanted)
-        state.timesteps = _push(state.timesteps, state.time)
+        state.observations = push(state.observations, seen)
+        state.actions = push(state.actions, blank)
+        state.returns_to_go = push(state.returns_to_go, state.wanted)
+        state.timesteps = push(state.timesteps, state.time)
         state.steps = (state.steps + 1).clamp_max(self.model.context_length)
         state.time = state.time + 1
 
@@ -187,7 +186,7 @@ class SequencePolicy:
         rows = torch.arange(len(place), device=self.device)[:, None]
         columns = place % model.context_length
         inputs = (state.observations, state.actions, state.returns_to_go, state.timesteps)
-        steps = (_each(lambda x: x[rows, columns], one) for one in inputs)
+        steps = (each(lambda x: x[rows, columns], one) for one in inputs)
         # The action of the last step is not chosen yet.
         tokens = model.embed(*steps).flatten(1, 2)[:, :-1]
         return self._last(tokens, state.steps * model.tokens_per_step - 1, cache)
@@ -195,7 +194,7 @@ class SequencePolicy:
     def _step(self, state: PolicyState, cache: CacheGroup, before: tuple[Tensor, Tensor]) -> Tensor:
         """Adds the last action and the new return and observation to the cache."""
         model = self.model
-        seen = _each(lambda x: x[:, -1:], state.observations)
+        seen = each(lambda x: x[:, -1:], state.observations)
         new = model.embed(
             seen, state.actions[:, -1:], state.returns_to_go[:, -1:], state.timesteps[:, -1:]
         )[:, 0, :-1]
@@ -214,16 +213,3 @@ class SequencePolicy:
         x = self.model.decode(tokens, None if full else Layout(lengths=lengths), cache)
         rows = torch.arange(len(lengths), device=self.device)
         return x[rows, lengths - 1]
-
-
-def _each(change: Any, values: Observations) -> Any:
-    if isinstance(values, Mapping):
-        return {name: change(value) for name, value in values.items()}
-    return change(values)
-
-
-def _push(past: Any, new: Any) -> Any:
-    """Returns the last steps with a new one on the right."""
-    if isinstance(past, Mapping):
-        return {name: _push(past[name], new[name]) for name in past}
-    return torch.cat([past[:, 1:], new[:, None].to(past.dtype)], dim=1)
