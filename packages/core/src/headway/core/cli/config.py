@@ -20,7 +20,7 @@ from headway.core.files import atomic_write
 from headway.core.moves import moved
 from headway.core.training import DataModule, Task
 from headway.core.training.checkpoint_io import use_atomic_checkpoints
-from headway.core.weights.config import write_argument
+from headway.core.weights.config import find_class, without_empty_parts, write_argument
 
 DEFAULTS: dict[str, Any] = {
     # One process on the best device; more devices are asked for by trainer.devices.
@@ -33,16 +33,28 @@ DEFAULTS: dict[str, Any] = {
 
 
 def load_recipe(text: str) -> Any:
-    """Returns what a recipe or an option says, class paths of earlier releases as they are today."""
+    """Returns what a recipe or an option says, what earlier releases wrote as it is today."""
     return _today(get_loader("yaml")(text))
 
 
 def _today(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _today(item) for key, item in value.items()}
+        return _with_default_parts({key: _today(item) for key, item in value.items()})
     if isinstance(value, list):
         return [_today(item) for item in value]
     return moved(value) if isinstance(value, str) and value.startswith("headway.") else value
+
+
+def _with_default_parts(value: dict[str, Any]) -> dict[str, Any]:
+    path, args = value.get("class_path"), value.get("init_args")
+    if not isinstance(path, str) or not path.startswith("headway.") or not isinstance(args, dict):
+        return value
+    if None not in args.values():
+        return value
+    try:
+        return {**value, "init_args": without_empty_parts(find_class(value, ()), args)}
+    except UserError:  # the parser says what is wrong with the class
+        return value
 
 
 set_loader("recipe", load_recipe, exceptions=(YAMLError,))

@@ -171,10 +171,11 @@ class Policy:
         model = self.model
         longest = int(state.steps.max())
         # Real steps to the left, as a cache wants them.
-        place = torch.arange(longest, device=self.device) - state.steps[:, None]
-        rows = torch.arange(len(place), device=self.device)[:, None]
+        positions = torch.arange(longest, device=self.device) - state.steps[:, None]
+        slots = positions % model.context_length
+        rows = torch.arange(len(slots), device=self.device)[:, None]
         inputs = (state.observations, state.actions, state.returns_to_go, state.timesteps)
-        tokens = model.embed(*(x[rows, place % model.context_length] for x in inputs)).flatten(1, 2)
+        tokens = model.embed(*(x[rows, slots] for x in inputs)).flatten(1, 2)
         # The action of the last step is not chosen yet.
         lengths = state.steps * model.tokens_per_step - 1
         state.cache = model.init_cache(len(lengths))

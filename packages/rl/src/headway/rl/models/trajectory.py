@@ -1,7 +1,7 @@
 """What models of trajectories share: tokens of every step, in order, through a causal decoder."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
@@ -9,21 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.cache import Cache, CacheGroup
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.init import init_transformer_
 from headway.core.layout import Layout
-from headway.core.mixers import SelfAttention
 from headway.core.module import Module
 from headway.core.norms import LayerNorm
 from headway.core.stacks import Decoder
+from headway.core.stacks.decoder import CausalSelfAttention
 from headway.core.stacks.stack import BlockFactory
 from headway.rl.layers import ActionSpace, ContinuousActions
 
-CausalAttention = partial(SelfAttention, causal=True)
 ReluMLP = partial(MLP, activation=nn.ReLU)
 
 
@@ -43,9 +42,8 @@ class TrajectoryModel(Module):
         context_length: Steps that the model looks back, the present one included.
         max_timestep: Steps of the longest episode; later ones count as the last.
         actions: Builds what embeds and predicts actions, ``(dim, action_dim)``.
-        mixer: Builds the causal token mixer, ``(dim, heads)``; a sequence is cycled over the depth;
-            attention if None.
-        feedforward: Builds the feed-forward, ``(dim)``; an MLP with ReLU if None.
+        mixer: Builds the causal token mixer, ``(dim, heads)``; a sequence is cycled over the depth.
+        feedforward: Builds the feed-forward, ``(dim)``.
         norm: Builds the norms, ``(dim)``.
         token_norm: Builds the norm of the tokens in front of the decoder, ``(dim)``; ``norm`` if None.
         block: Builds a block, ``(dim, heads, ...)``.
@@ -77,8 +75,8 @@ class TrajectoryModel(Module):
         context_length: int = 20,
         max_timestep: int = 1000,
         actions: Callable[[int, int], ActionSpace] = ContinuousActions,
-        mixer: MixerFactory | Sequence[MixerFactory] | None = None,
-        feedforward: FeedForwardFactory | None = None,
+        mixer: MixerFactories = CausalSelfAttention,
+        feedforward: FeedForwardFactory = ReluMLP,
         norm: Callable[[int], nn.Module] = LayerNorm,
         token_norm: Callable[[int], nn.Module] | None = None,
         block: BlockFactory = PreNormBlock,
@@ -112,8 +110,8 @@ class TrajectoryModel(Module):
             dim,
             depth,
             heads,
-            mixer=mixer if mixer is not None else CausalAttention,
-            feedforward=feedforward if feedforward is not None else ReluMLP,
+            mixer=mixer,
+            feedforward=feedforward,
             norm=norm,
             block=block,
             drop_path=drop_path,
