@@ -1,11 +1,14 @@
 """LightningCLI as headway uses it: tasks and data modules by class name, errors in one line."""
 
 import argparse
+import contextlib
+import contextvars
 import functools
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from jsonargparse import Namespace, get_loader, set_loader
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -61,7 +64,39 @@ set_loader("recipe", load_recipe, exceptions=(YAMLError,))
 
 
 class RecipeParser(LightningArgumentParser):
-    """A parser that can write every configuration that it can read."""
+    """A parser that can write every configuration that it can read, and reads no part of it twice."""
+
+    _parts: ClassVar[dict[Any, tuple[Namespace, Any]] | None] = None
+
+    @classmethod
+    @contextlib.contextmanager
+    def remembering(cls) -> Iterator[None]:
+        """Remembers what parts of a configuration were read as, while one command line is parsed.
+
+        jsonargparse reads a part of a class several times at each level of a configuration, the parts
+        within it each time again: a factory five levels deep is read hundreds of times, always the same.
+        """
+        cls._parts = {}
+        try:
+            yield
+        finally:
+            cls._parts = None
+
+    def parse_object(self, *args: Any, **options: Any) -> Namespace:
+        """Returns the arguments of a class, as the parser of that class reads them."""
+        known = self._parts
+        if known is None:
+            return super().parse_object(*args, **options)
+        # What is read depends on where the parser stands, too, which it keeps in context variables.
+        context = {variable.name: value for variable, value in contextvars.copy_context().items()}
+        state = frozenset((name, id(value)) for name, value in context.items())
+        key = (id(self), repr(args), repr(options), state)
+        if key not in known:
+            read = super().parse_object(*args, **options)
+            # Kept alive, so that no other object gets the address of one that the key speaks of.
+            known[key] = read.clone(), (self, args, options, context)
+            return read
+        return known[key][0].clone()
 
     def dump(self, cfg: Any, *args: Any, **options: Any) -> str:
         """Returns a configuration as text, factories as class paths and arguments."""
@@ -107,7 +142,8 @@ class RecipeCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses; what is wrong becomes one line."""
         try:
-            self.config = parser.parse_args(args)
+            with RecipeParser.remembering():
+                self.config = parser.parse_args(args)
         except argparse.ArgumentError as error:
             options = [a.dest for a in parser._actions if a.dest not in ("help", "config")]
             raise UserError(
