@@ -175,7 +175,7 @@ def test_an_empty_batch_has_an_empty_output_and_zero_gradients() -> None:
 
 
 REFUSED = {
-    "places": ((9, 8), 2, torch.float32, "72 places does not fit in one tile of 64; use"),
+    "positions": ((9, 8), 2, torch.float32, "72 positions does not fit in one tile of 64; use"),
     "width": ((2, 2), 1, torch.float32, "heads are 132 wide, more than 128; use"),
     "dtype": ((2, 2), 2, torch.float64, "float64 has no kernel; use"),
 }
