@@ -47,6 +47,14 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def shared_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same recipe for what several tests share."""
+    path = tmp_path_factory.mktemp("recipe") / "toy.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
 @pytest.fixture
 def python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs code in a process of its own."""

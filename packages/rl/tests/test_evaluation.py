@@ -49,7 +49,7 @@ def test_continuous_actions_stay_inside_the_space() -> None:
     from headway.rl.layers import ContinuousActions
 
     envs = make_vector("Pendulum-v1", 2)
-    big = model(3, 1, actions=ContinuousActions, mixer=None)
+    big = model(3, 1, actions=ContinuousActions)
     big.actions.bounded = False
     with torch.no_grad():
         big.actions.head.bias.fill_(100.0)

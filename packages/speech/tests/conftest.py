@@ -1,3 +1,4 @@
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,10 @@ from spoken import tone, write_manifest
 Make = Callable[..., Path]
 
 
-@pytest.fixture
-def digits(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def shared_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Recordings as the Free Spoken Digit Dataset names them: of each digit and speaker 0, 5 and 10."""
-    folder = tmp_path / "digits"
+    folder = tmp_path_factory.mktemp("shared") / "digits"
     folder.mkdir()
     for digit in range(10):
         for place, speaker in enumerate(("ann", "bob")):
@@ -23,6 +24,12 @@ def digits(tmp_path: Path) -> Path:
                 samples = tone(0.2 + 0.01 * digit, 8000, 200 + 150 * digit + 30 * place, index)
                 soundfile.write(folder / f"{digit}_{speaker}_{index}.wav", samples, 8000)
     return folder
+
+
+@pytest.fixture
+def digits(shared_digits: Path, tmp_path: Path) -> Path:
+    """The recordings in a folder of one's own."""
+    return Path(shutil.copytree(shared_digits, tmp_path / "digits"))
 
 
 @pytest.fixture

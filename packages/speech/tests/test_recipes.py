@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def fit(tmp_path: Path, recipe: str, *words: str) -> Path:
     return run
 
 
+@pytest.fixture(scope="module")
+def trained(shared_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the digits that nothing changes."""
+    folder = tmp_path_factory.mktemp("trained")
+    words = ["--data.path", str(shared_digits), "--runs", str(folder)]
+    assert main(["fit", "-c", "speech/conformer_digits", *QUICK, *NARROW, *FEW, *words]) == 0
+    return folder / "speech" / "conformer_digits" / "1"
+
+
 def fit_digits(tmp_path: Path, digits: Path, *words: str) -> Path:
     return fit(tmp_path, "conformer_digits", "--data.path", str(digits), *NARROW, *FEW, *words)
 
@@ -56,8 +66,10 @@ def test_no_recipe_is_forgotten_here() -> None:
     assert RECIPES == ["conformer", "conformer_digits", "finetune"]
 
 
-def test_the_digits_train_and_their_run_transcribes(tmp_path: Path, digits: Path, capsys) -> None:
-    run = fit_digits(tmp_path, digits)
+def test_the_digits_train_and_their_run_transcribes(
+    tmp_path: Path, trained: Path, digits: Path, capsys
+) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
     notes = json.loads((run / "model" / "preprocessing.json").read_text())
     assert notes["tokenizer"]["tokens"][1:4] == ["eight", "five", "four"]
     assert notes["frontend"]["sample_rate"] == 8000
@@ -140,13 +152,10 @@ def test_a_mixer_that_takes_no_padding_and_one_that_is_none_are_refused(
 @pytest.mark.parametrize("form", ["full", "lora"])
 @pytest.mark.parametrize("kind", ["own", "published"])
 def test_fine_tuning_with_another_vocabulary(
-    kind: str, form: str, tmp_path: Path, digits: Path, make_manifest: Make, capsys
+    kind: str, form: str, tmp_path: Path, trained: Path, make_manifest: Make, capsys
 ) -> None:
     manifest = make_manifest()
-    if kind == "own":
-        source = fit_digits(tmp_path, digits)
-    else:
-        source = saved(tiny(), tmp_path / "hf")
+    source = trained if kind == "own" else saved(tiny(), tmp_path / "hf")
     lora = ["--model.finetune", "LoRA", "--model.finetune.rank", "2"] if form == "lora" else []
     words = ["--model.backbone.vocab_size", "4", *lora]
     run = finetune(tmp_path, source, manifest, *words)
@@ -191,8 +200,8 @@ def test_the_old_vocabulary_is_kept_where_no_new_one_is_asked_for(
     assert "set the model's vocab_size to 4" in said
 
 
-def test_bad_recordings_stop_or_are_counted_or_kept(tmp_path: Path, digits: Path, capsys) -> None:
-    run = fit_digits(tmp_path, digits)
+def test_bad_recordings_stop_or_are_counted_or_kept(tmp_path: Path, trained: Path, capsys) -> None:
+    run = trained
     folder = tmp_path / "mixed"
     folder.mkdir()
     soundfile.write(folder / "a.wav", tone(0.5, 44100, 300), 44100)
@@ -230,14 +239,13 @@ def test_a_manifest_trains_from_scratch(tmp_path: Path, make_manifest: Make) -> 
 
 
 def test_a_bad_row_stops_before_training_and_leaves_no_run(
-    tmp_path: Path, digits: Path, make_manifest: Make, capsys
+    tmp_path: Path, trained: Path, make_manifest: Make, capsys
 ) -> None:
-    source = fit_digits(tmp_path, digits)
     path = make_manifest()
     texts = ("ab", "ba", "abb", "baa", "aab", "bab")
     rows = [{"audio": f"audio/train_{n}.wav", "text": text} for n, text in enumerate(texts)]
     write_manifest(path, [*rows, {"audio": "audio/gone.wav", "text": "a"}])
-    words = ["--model.backbone.source", str(source), "--model.backbone.vocab_size", "3"]
+    words = ["--model.backbone.source", str(trained), "--model.backbone.vocab_size", "3"]
     command = ["fit", "-c", "speech/finetune", "--data.path", str(path), *words, *QUICK]
     assert main(command) == 2
     said = capsys.readouterr().err

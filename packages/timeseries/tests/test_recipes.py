@@ -102,9 +102,15 @@ def test_aceformer_trains_on_one_series(tmp_path: Path) -> None:
     assert frame.B.notna().all()
 
 
-def own_run(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def own_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing changes."""
+    folder = tmp_path_factory.mktemp("own")
+    data = ["--data.path", str(ett(folder, 300)), "--data.borders", "0.6 0.2 0.2"]
     sizes = ["--model.backbone.context_length", "24", "--model.backbone.horizon", "12"]
-    return fit("itransformer_ett", ett(tmp_path, 300), *SMALL["itransformer_ett"], *sizes)
+    words = [*QUICK, *SMALL["itransformer_ett"], *data, *sizes, "--runs", str(folder)]
+    assert main(["fit", "-c", "timeseries/itransformer_ett", *words]) == 0
+    return folder / "timeseries" / "itransformer_ett" / "1"
 
 
 def peers_folder(tmp_path: Path) -> Path:
@@ -119,15 +125,16 @@ def peers_state(tmp_path: Path) -> Path:
     return tmp_path / "state.pt"
 
 
-SOURCES = {"own": own_run, "folder": peers_folder, "state_dict": peers_state}
+SOURCES = {"own": None, "folder": peers_folder, "state_dict": peers_state}
 
 
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_trained_model_is_fine_tuned_with_another_horizon(
-    source: str, lora: bool, tmp_path: Path
+    source: str, lora: bool, tmp_path: Path, own_run: Path
 ) -> None:
-    published = SOURCES[source](tmp_path)
+    make = SOURCES[source]
+    published = own_run if make is None else make(tmp_path)
     path = ett(tmp_path, 300, "xyz")
     words = ["--model.backbone.source", str(published), "--model.backbone.horizon", "6"]
     if source == "state_dict":

@@ -14,7 +14,7 @@ from headway.core.ops.kernels.tiles import Tile
 from headway.core.ops.neighbourhood.triton.backward import key_value_kernel, query_kernel
 from headway.core.ops.neighbourhood.triton.forward import forward_kernel
 from headway.core.ops.neighbourhood.triton.launch import tile_shape
-from headway.core.ops.neighbourhood.triton.operands import Grid, places_of
+from headway.core.ops.neighbourhood.triton.operands import Grid, positions_of
 from headway.core.ops.neighbourhood.triton.table import table_kernel
 
 KERNELS: dict[str, Any] = {
@@ -152,7 +152,7 @@ def _values(sizes: tuple[int, int], dtype: str, width: int, *, padded: bool) -> 
     """The arguments of all kernels by name, on no device; tokens lie as projections leave them."""
     kind, grid = getattr(torch, dtype), Grid(_BATCH, _HEADS, *sizes)
     rows = torch.empty((_BATCH, *sizes, _HEADS, width), dtype=kind, device="meta")
-    places = places_of(rows.movedim(3, 1))
+    places = positions_of(rows.movedim(3, 1))
     number = torch.empty(grid, device="meta")
     tensors = dict.fromkeys(("query", "key", "value"), places)
     dense = dict.fromkeys(

@@ -159,5 +159,5 @@ def test_an_odd_width_and_a_picture_are_refused() -> None:
     with pytest.raises(UserError, match="heads \\* head_dim is 9.*even"):
         RelativeSinusoidal(3, 3)
     picture = partial(SelfAttention, position=RelativeSinusoidal)(8, 2)
-    with pytest.raises(UserError, match="for sequences, got places with 2 coordinates"):
+    with pytest.raises(UserError, match="for sequences, got positions with 2 coordinates"):
         picture(torch.randn(1, 4, 8), Layout(grid=(2, 2)))

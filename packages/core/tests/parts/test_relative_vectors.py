@@ -81,7 +81,7 @@ def test_beyond_the_reach_all_places_are_alike() -> None:
 
 
 def test_grids_and_a_negative_reach_are_refused() -> None:
-    with pytest.raises(UserError, match="places with 2 coordinates; use RelativeBias or Rotary"):
+    with pytest.raises(UserError, match="positions with 2 coordinates; use RelativeBias or Rotary"):
         mixer()(torch.zeros(1, 4, DIM, dtype=torch.float64), Layout(grid=(2, 2)))
     with pytest.raises(UserError, match="reach is -1"):
         RelativeVectors(1, 4, reach=-1)

@@ -1,6 +1,9 @@
 """A run that was killed and continued is the run that was not, bit for bit."""
 
+import os
 import random
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -37,46 +40,57 @@ def fit(*words: object) -> None:
     assert main(["fit", *map(str, words)]) == 0
 
 
+def fit_killed(*words: object, step: int) -> None:
+    """Runs in a child of this process, which is killed at a step."""
+    child = os.fork()
+    if child == 0:
+        try:
+            torch.set_num_threads(1)  # a child has none of the threads that its parent started
+            os.environ["HEADWAY_TOY_KILL"] = str(step)
+            main(["fit", *map(str, words)])
+        finally:
+            os._exit(1)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def unbroken(shared_recipe, tmp_path_factory):
+    """A whole run, which nothing changes."""
+    folder = tmp_path_factory.mktemp("whole")
+    fit("-c", shared_recipe, "--runs", folder)
+    return folder / "toy" / "1"
+
+
 @pytest.fixture
-def whole(recipe, tmp_path):
-    fit("-c", recipe, "--runs", tmp_path / "whole")
-    return tmp_path / "whole" / "toy" / "1"
+def whole(unbroken, tmp_path):
+    """A whole run of one's own."""
+    return Path(shutil.copytree(unbroken, tmp_path / "whole"))
 
 
 # 24 steps, 8 in an epoch: in the middle of the first and of a later epoch, and right after one.
 @pytest.mark.parametrize(("step", "workers"), [(3, 0), (13, 2), (16, 0)])
-def test_killed_run_continues_bitwise(whole, recipe, headway, tmp_path, step, workers):
-    words = [
-        "fit",
-        "-c",
-        str(recipe),
-        "--data.workers",
-        str(workers),
-        "--runs",
-        str(tmp_path / "cut"),
-    ]
-    killed = headway(*words, env={"HEADWAY_TOY_KILL": str(step)})
-    assert killed.returncode == -9, killed.stderr
+def test_killed_run_continues_bitwise(unbroken, recipe, tmp_path, step, workers):
+    words = ["--data.workers", workers, "--runs", tmp_path / "cut"]
+    fit_killed("-c", recipe, *words, step=step)
     run = tmp_path / "cut" / "toy" / "1"
     fit("--resume", run)
-    checkpoint = load(whole)
+    checkpoint = load(unbroken)
     assert checkpoint["global_step"] == 24
     assert checkpoint["average"]["updates"] == 24
     assert_same(checkpoint, load(run))
-    expected, found = read_metrics(whole / "metrics.csv"), read_metrics(run / "metrics.csv")
+    expected, found = read_metrics(unbroken / "metrics.csv"), read_metrics(run / "metrics.csv")
     del expected["cpu_minutes"], found["cpu_minutes"]
     assert found == expected
     assert (run / "model" / "model.safetensors").read_bytes() == (
-        whole / "model" / "model.safetensors"
+        unbroken / "model" / "model.safetensors"
     ).read_bytes()
 
 
-def test_step_limit_and_accumulation_continue_bitwise(recipe, headway, tmp_path):
+def test_step_limit_and_accumulation_continue_bitwise(recipe, tmp_path):
     words = ["--trainer.max_epochs", "null", "--trainer.max_steps", "12"]
     words += ["--trainer.accumulate_grad_batches", "2"]
     fit("-c", recipe, *words, "--runs", tmp_path / "whole")
-    words += ["--runs", str(tmp_path / "cut")]
-    headway("fit", "-c", str(recipe), *words, env={"HEADWAY_TOY_KILL": "4"})
+    fit_killed("-c", recipe, *words, "--runs", tmp_path / "cut", step=4)
     run = tmp_path / "cut" / "toy" / "1"
     assert load(run)["global_step"] < 12
     fit("--resume", run)

@@ -2,11 +2,13 @@
 
 import importlib
 import importlib.util
+import json
 
 import pytest
 
+from headway.core.cli.config import load_recipe
 from headway.core.moves import MOVES, moved, moves
-from headway.core.weights.config import build
+from headway.core.weights.config import build, describe
 
 
 def test_every_move_leads_somewhere_and_its_old_place_is_empty() -> None:
@@ -38,3 +40,10 @@ def test_a_configuration_with_an_old_path_is_built() -> None:
         }
     )
     assert type(part).__name__ == "FixedDecay"
+
+
+def test_a_part_that_was_none_once_is_the_default_one() -> None:
+    block = {"class_path": "headway.core.blocks.PreNormBlock", "init_args": {"dim": 8, "heads": 2}}
+    old = {**block, "init_args": {"dim": 8, "heads": 2, "mixer": None, "cross": None}}
+    assert describe(build(old)) == describe(build(block))
+    assert load_recipe(json.dumps(old))["init_args"] == {"dim": 8, "heads": 2, "cross": None}

@@ -15,12 +15,14 @@ from headway.core.mixers import (
 )
 from headway.core.positions import ALiBi, Rotary
 from headway.core.weights import from_pretrained, save_pretrained
+from headway.core.weights.config import build as build_from
+from headway.core.weights.config import describe
 from headway.molecules.models import Llama
-from headway.molecules.models.llama import SPECIALS
+from headway.molecules.models.llama import SPECIALS, RotaryAttention
 
 VOCABULARY = (*SPECIALS, *"CNOcn()=12")
 MIXERS = {
-    "attention": None,
+    "attention": RotaryAttention,
     "alibi": partial(SelfAttention, causal=True, position=ALiBi),
     "window": partial(SelfAttention, causal=True, window=4, position=Rotary),
     "linear": partial(LinearAttention, causal=True, position=Rotary),
@@ -32,7 +34,7 @@ MIXERS = {
 }
 
 
-def build(mixer=None, **options) -> Llama:
+def build(mixer=RotaryAttention, **options) -> Llama:
     torch.manual_seed(0)
     model = Llama(
         vocabulary=VOCABULARY, dim=16, depth=2, heads=2, max_length=24, mixer=mixer, **options
@@ -140,3 +142,12 @@ def test_sampling_depends_on_the_seed_alone() -> None:
         for seed in (0, 0, 1)
     ]
     assert runs[0] == runs[1] != runs[2]
+
+
+def test_a_checkpoint_that_names_no_parts_has_the_default_ones() -> None:
+    model = build()
+    old = describe(model)
+    old["init_args"] |= {"mixer": None, "feedforward": None}
+    other = build_from(old)
+    assert describe(other) == describe(model)
+    other.load_state_dict(model.state_dict())

@@ -14,14 +14,17 @@ from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import ConvolutionMixer, LinearAttention, PoolingMixer, SelfAttention
 from headway.core.positions import ALiBi
+from headway.core.stacks.decoder import CausalSelfAttention
 from headway.core.testing.damage import damaged_json, refusals
 from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained, save_published
+from headway.core.weights.config import build as build_from
+from headway.core.weights.config import describe
 from headway.rl.layers import DiscreteActions
 from headway.rl.models import BehaviourCloning, DecisionTransformer, SequencePolicy, pretrained
 
 MIXERS = {
-    "attention": None,
+    "attention": CausalSelfAttention,
     "alibi": partial(SelfAttention, causal=True, position=ALiBi),
     "window": partial(SelfAttention, causal=True, window=5),
     "linear": partial(LinearAttention, causal=True),
@@ -176,7 +179,7 @@ def test_two_hundred_steps_equal_transformers(tmp_path: Path, seed: int, measure
     measured("left", mine[-20:].mean() / mine[:20].mean(), below=0.4)
 
 
-def build(kind=DecisionTransformer, mixer=None, **options):
+def build(kind=DecisionTransformer, mixer=CausalSelfAttention, **options):
     torch.manual_seed(0)
     options = {"observation_dim": 5, "action_dim": 2, "context_length": 6, **options}
     model = kind(dim=16, depth=2, heads=2, max_timestep=20, mixer=mixer, **options)
@@ -355,3 +358,12 @@ def test_damaged_configurations_are_one_line(tmp_path: Path) -> None:
         from_pretrained(tmp_path)
 
     assert len(refusals(use for _ in range(80))) > 40
+
+
+def test_a_checkpoint_that_names_no_parts_has_the_default_ones() -> None:
+    model = build()
+    old = describe(model)
+    old["init_args"] |= {"mixer": None, "feedforward": None, "token_norm": None}
+    other = build_from(old)
+    assert describe(other) == describe(model)
+    other.load_state_dict(model.state_dict())

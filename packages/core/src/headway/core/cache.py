@@ -104,8 +104,8 @@ class KeyValueCache(Cache):
                     f"{tokens} more were given; build it with a larger max_length"
                 )
         before = self.lengths
-        places = before[:, None] + torch.arange(tokens, device=keys.device)  # (B, T)
-        index = places[:, None, :, None].expand_as(keys)
+        positions = before[:, None] + torch.arange(tokens, device=keys.device)  # (B, T)
+        index = positions[:, None, :, None].expand_as(keys)
         self.keys.scatter_(2, index, keys.to(self.keys.dtype))
         self.values.scatter_(2, index, values.to(self.values.dtype))
         self._filled += tokens

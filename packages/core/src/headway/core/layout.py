@@ -22,12 +22,12 @@ class Layout:
     Args:
         grid: (H, W) or (T, H, W) of the tokens behind the prefix, last axis fastest.
         levels: Grids of a multi-scale memory, one behind the other.
-        prefix: Class, register and prompt tokens in front; they have no place on the grid.
+        prefix: Class, register and prompt tokens in front; they have no position on the grid.
         lengths: Tokens of each right-padded item, prefix counted.
         valid: True where a token is real, for any padding that is not on the right.
         offsets: Where each packed item starts, with the total at the end; B is then 1.
         max_length: Longest packed item (static, so that a compiled graph never reads ``offsets``).
-        positions: Places of the tokens when they no longer sit on their original ones.
+        positions: Where the tokens are when they no longer sit on their original ones.
         sizes: How many original tokens a merged token stands for.
         embedding: What attention adds to the tokens, in each layer anew, before it projects queries and
             keys (DETR); for mixers that support it.
@@ -74,8 +74,8 @@ class Layout:
         """Whether some tokens may be padding."""
         return self.lengths is not None or self.valid is not None
 
-    def without_places(self) -> Self:
-        """Returns the layout of tokens that left their places: padding kept, grid and levels gone."""
+    def without_positions(self) -> Self:
+        """Returns the layout of tokens that left their positions: padding kept, grid and levels gone."""
         return self.replace(grid=None, levels=None)
 
     def check(self, x: Tensor) -> None:
@@ -95,8 +95,8 @@ class Layout:
         if self.valid is not None:
             return self.valid
         if self.lengths is not None:
-            places = torch.arange(tokens, device=self.lengths.device)
-            return places < self.lengths[:, None]
+            positions = torch.arange(tokens, device=self.lengths.device)
+            return positions < self.lengths[:, None]
         return None
 
     def token_positions(self, tokens: int, device: torch.device | None = None) -> Tensor:
@@ -112,16 +112,16 @@ class Layout:
             return self.positions
         if self.grid is not None and self.offsets is None:
             axes = [torch.arange(size, device=device, dtype=torch.float32) for size in self.grid]
-            places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
-            return torch.cat([places.new_zeros(self.prefix, len(axes)), places])[None]
+            positions = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
+            return torch.cat([positions.new_zeros(self.prefix, len(axes)), positions])[None]
         if self.valid is not None:
             counted = self.valid.cumsum(dim=1) - 1 - self.prefix
             return counted.clamp_min(0).float()[..., None]
-        places = torch.arange(tokens, device=device)
+        positions = torch.arange(tokens, device=device)
         if self.offsets is not None:
-            item = torch.searchsorted(self.offsets[1:].contiguous(), places, right=True)
-            places = places - self.offsets[item.clamp_max(len(self.offsets) - 2)]
-        return (places - self.prefix).clamp_min(0).float()[None, :, None]
+            item = torch.searchsorted(self.offsets[1:].contiguous(), positions, right=True)
+            positions = positions - self.offsets[item.clamp_max(len(self.offsets) - 2)]
+        return (positions - self.prefix).clamp_min(0).float()[None, :, None]
 
 
 _TENSORS = ("lengths", "valid", "offsets", "positions", "sizes", "embedding")

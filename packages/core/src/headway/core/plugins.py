@@ -1,9 +1,10 @@
 """How a domain announces itself: names only, so that listing the domains imports nothing heavy."""
 
+import functools
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from headway.core.errors import UserError
@@ -63,7 +64,7 @@ def refuse_foreign_package(name: str, path: str) -> None:
     Raises:
         UserError: If it is not installed, or stands in the working directory in place of what is.
     """
-    announced = {entry.value.split(".")[1] for entry in entry_points(group=GROUP)}
+    announced = {entry.value.split(".")[1] for entry in _announced()}
     if name != "core" and name not in announced:
         raise UserError(
             f"the configuration names {path}, and headway.{name} is no installed part of headway"
@@ -79,7 +80,13 @@ def refuse_foreign_package(name: str, path: str) -> None:
         )
 
 
+@functools.cache
+def _announced() -> tuple[EntryPoint, ...]:
+    # Reading what all installed packages announce takes as long as building a small model.
+    return tuple(entry_points(group=GROUP))
+
+
 def domains() -> dict[str, Domain]:
     """Returns every installed domain by name."""
-    found = (entry.load() for entry in entry_points(group=GROUP))
+    found = (entry.load() for entry in _announced())
     return {domain.name: domain for domain in sorted(found, key=lambda domain: domain.name)}

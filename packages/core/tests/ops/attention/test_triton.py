@@ -217,14 +217,14 @@ def test_seeded_dropout_drops_the_weights_that_the_reference_drops() -> None:
 def test_draws_are_those_of_the_reference_at_places_beyond_32_bits() -> None:
     from attention_draws import draws_kernel
 
-    from headway.core.ops.draws import kept_places
+    from headway.core.ops.draws import kept_positions
 
     line, keys = 2**37 + 11, 12345
     out = torch.empty(16, 16, dtype=torch.int32)
     seed = torch.tensor(99)
     draws_kernel[(1,)](out, seed, 2**31 - 1, line, keys, BLOCK=16)
     numbers = (line + torch.arange(16)[:, None]) * keys + torch.arange(16)
-    assert torch.equal(out.bool(), kept_places(numbers, 99, 0.5))
+    assert torch.equal(out.bool(), kept_positions(numbers, 99, 0.5))
 
 
 def test_dropout_without_a_seed_follows_the_generator_of_torch() -> None:

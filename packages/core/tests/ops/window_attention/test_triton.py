@@ -175,7 +175,7 @@ def test_an_empty_batch_has_an_empty_output_and_zero_gradients() -> None:
 
 
 REFUSED = {
-    "places": ((9, 8), 2, torch.float32, "72 places does not fit in one tile of 64; use"),
+    "positions": ((9, 8), 2, torch.float32, "72 positions does not fit in one tile of 64; use"),
     "width": ((2, 2), 1, torch.float32, "heads are 132 wide, more than 128; use"),
     "dtype": ((2, 2), 2, torch.float64, "float64 has no kernel; use"),
 }
@@ -202,7 +202,7 @@ def test_operators_are_well_behaved() -> None:
     plan = plan_for((5, 6), (4, 4), (2, 1), True, torch.device("cpu"))
     tensors = [normal(1, 30, 24), normal(2, 16, 16), normal(24)]
     leaves = [x.float().requires_grad_() for x in tensors]
-    arguments = (*leaves, plan.places, plan.regions, 2, 0.5)
+    arguments = (*leaves, plan.positions, plan.regions, 2, 0.5)
     torch.library.opcheck(window_attention_forward, arguments)
     out, lse = window_attention_forward(*arguments)
     detached = [x.detach() if isinstance(x, Tensor) else x for x in arguments]

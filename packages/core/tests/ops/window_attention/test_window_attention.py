@@ -159,7 +159,7 @@ def operands() -> tuple[object, ...]:
     plan = plan_for((10, 9), (4, 4), (2, 1), True, torch.device("cpu"))
     tensors = [normal(2, 90, 24), normal(2, 16, 16), normal(24)]
     leaves = [x.float().requires_grad_() for x in tensors]
-    return (*leaves, plan.places, plan.regions, 2, 0.5)
+    return (*leaves, plan.positions, plan.regions, 2, 0.5)
 
 
 @needs_compiler

@@ -1,11 +1,14 @@
 """LightningCLI as headway uses it: tasks and data modules by class name, errors in one line."""
 
 import argparse
+import contextlib
+import contextvars
 import functools
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from jsonargparse import Namespace, get_loader, set_loader
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -20,7 +23,7 @@ from headway.core.files import atomic_write
 from headway.core.moves import moved
 from headway.core.training import DataModule, Task
 from headway.core.training.checkpoint_io import use_atomic_checkpoints
-from headway.core.weights.config import write_argument
+from headway.core.weights.config import find_class, without_empty_parts, write_argument
 
 DEFAULTS: dict[str, Any] = {
     # One process on the best device; more devices are asked for by trainer.devices.
@@ -33,23 +36,67 @@ DEFAULTS: dict[str, Any] = {
 
 
 def load_recipe(text: str) -> Any:
-    """Returns what a recipe or an option says, class paths of earlier releases as they are today."""
+    """Returns what a recipe or an option says, what earlier releases wrote as it is today."""
     return _today(get_loader("yaml")(text))
 
 
 def _today(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _today(item) for key, item in value.items()}
+        return _with_default_parts({key: _today(item) for key, item in value.items()})
     if isinstance(value, list):
         return [_today(item) for item in value]
     return moved(value) if isinstance(value, str) and value.startswith("headway.") else value
+
+
+def _with_default_parts(value: dict[str, Any]) -> dict[str, Any]:
+    path, args = value.get("class_path"), value.get("init_args")
+    if not isinstance(path, str) or not path.startswith("headway.") or not isinstance(args, dict):
+        return value
+    if None not in args.values():
+        return value
+    try:
+        return {**value, "init_args": without_empty_parts(find_class(value, ()), args)}
+    except UserError:  # the parser says what is wrong with the class
+        return value
 
 
 set_loader("recipe", load_recipe, exceptions=(YAMLError,))
 
 
 class RecipeParser(LightningArgumentParser):
-    """A parser that can write every configuration that it can read."""
+    """A parser that can write every configuration that it can read, and reads no part of it twice."""
+
+    _parts: ClassVar[dict[Any, tuple[Namespace, Any]] | None] = None
+
+    @classmethod
+    @contextlib.contextmanager
+    def remembering(cls) -> Iterator[None]:
+        """Remembers what parts of a configuration were read as, while one command line is parsed.
+
+        jsonargparse reads a part of a class several times at each level of a configuration, the parts
+        within it each time again: a factory five levels deep is read hundreds of times, always the same.
+        """
+        cls._parts = {}
+        try:
+            yield
+        finally:
+            cls._parts = None
+
+    def parse_object(self, *args: Any, **options: Any) -> Namespace:
+        """Returns the arguments of a class, as the parser of that class reads them."""
+        known = self._parts
+        if known is None:
+            return super().parse_object(*args, **options)
+        # What is read depends on where the parser stands, too, which it keeps in context variables.
+        context = {variable.name: value for variable, value in contextvars.copy_context().items()}
+        state = frozenset((name, id(value)) for name, value in context.items())
+        key = (id(self), repr(args), repr(options), state)
+        if key not in known:
+            read = super().parse_object(*args, **options)
+            # Kept alive, so that no other object gets the address of one that the key speaks of.
+            known[key] = read.clone(), (self, args, options, context)
+            return read
+        return known[key][0].clone()
 
     def dump(self, cfg: Any, *args: Any, **options: Any) -> str:
         """Returns a configuration as text, factories as class paths and arguments."""
@@ -95,7 +142,8 @@ class RecipeCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses; what is wrong becomes one line."""
         try:
-            self.config = parser.parse_args(args)
+            with RecipeParser.remembering():
+                self.config = parser.parse_args(args)
         except argparse.ArgumentError as error:
             options = [a.dest for a in parser._actions if a.dest not in ("help", "config")]
             raise UserError(

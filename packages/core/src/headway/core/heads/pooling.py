@@ -81,9 +81,9 @@ class AveragePooling(PoolingLayer):
 
     @staticmethod
     def _packed(x: Tensor, offsets: Tensor, prefix: int) -> Tensor:
-        places = torch.arange(x.shape[0], device=x.device)
-        item = torch.searchsorted(offsets[1:].contiguous(), places, right=True)
-        counts = (places - offsets[item.clamp_max(len(offsets) - 2)] >= prefix).to(x.dtype)
+        positions = torch.arange(x.shape[0], device=x.device)
+        item = torch.searchsorted(offsets[1:].contiguous(), positions, right=True)
+        counts = (positions - offsets[item.clamp_max(len(offsets) - 2)] >= prefix).to(x.dtype)
         total = x.new_zeros(len(offsets) - 1, x.shape[1]).index_add(0, item, x * counts[:, None])
         number = (offsets.diff() - prefix).clamp_min(1)
         return total / number[:, None].to(x.dtype)

@@ -5,7 +5,7 @@ import math
 from torch import Tensor
 
 
-def kept_places(numbers: Tensor, seed: int | Tensor, rate: float) -> Tensor:
+def kept_positions(numbers: Tensor, seed: int | Tensor, rate: float) -> Tensor:
     """Which elements stay, by their number among all of them: a function of these numbers alone."""
     draws = _mixed(_mixed(numbers & 0xFFFFFFFF) ^ (numbers >> 32) ^ (seed & 0xFFFFFFFF))
     return draws > threshold(rate)

@@ -8,7 +8,7 @@ from headway.core.module import Module
 
 
 class Position(Module):
-    """Turns places into a rotation of queries and keys, a bias of the scores, or a part of the values.
+    """Turns positions into a rotation of queries and keys, a bias of the scores, or a part of the values.
 
     Attributes:
         adds_values: Whether ``values`` adds something; attention then needs its weights as a tensor.
@@ -19,7 +19,7 @@ class Position(Module):
     def rotate(
         self, query: Tensor, key: Tensor, query_positions: Tensor, key_positions: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Returns queries and keys turned by their places.
+        """Returns queries and keys turned by their positions.
 
         Shape:
             query: (B, H, T, D). key: (B, Hkv, S, D). positions: (B or 1, T or S, axes).
@@ -37,9 +37,9 @@ class Position(Module):
 
         Args:
             query: Queries before ``rotate``, for positions that depend on the content.
-            query_positions: Places of the queries.
-            key_positions: Places of the keys.
-            prefix: Leading tokens (of queries and of keys) without a place: they get no bias.
+            query_positions: Positions of the queries.
+            key_positions: Positions of the keys.
+            prefix: Leading tokens (of queries and of keys) without a position: they get no bias.
         """
         return {}
 
@@ -55,13 +55,13 @@ class Position(Module):
     def values(
         self, weights: Tensor, query_positions: Tensor, key_positions: Tensor, *, prefix: int = 0
     ) -> Tensor:
-        """Returns what is added to the output of attention because values depend on the place.
+        """Returns what is added to the output of attention because values depend on the position.
 
         Args:
             weights: What each query takes from each key.
-            query_positions: Places of the queries.
-            key_positions: Places of the keys.
-            prefix: Leading tokens (of queries and of keys) without a place.
+            query_positions: Positions of the queries.
+            key_positions: Positions of the keys.
+            prefix: Leading tokens (of queries and of keys) without a position.
 
         Shape:
             weights: (B, H, T, S). positions: (B or 1, T or S, axes). Output: (B, H, T, D).

@@ -42,7 +42,7 @@ def resize_table(
 
 
 class LearnedPosition(Module):
-    """One learned vector for each place of a grid, resized when the grid is another one.
+    """One learned vector for each position of a grid, resized when the grid is another one.
 
     Args:
         dim: Channels.

@@ -1,4 +1,4 @@
-"""A learned bias for every relative place."""
+"""A learned bias for every relative position."""
 
 from collections.abc import Sequence
 from math import prod
@@ -13,9 +13,9 @@ from headway.core.positions.base import Position
 
 
 class RelativeBias(Position):
-    """Adds a learned number to each score that depends on the head and on the relative place.
+    """Adds a learned number to each score that depends on the head and on the relative position.
 
-    The table has one row for each difference of places on a grid; larger differences use the row at
+    The table has one row for each difference of positions on a grid; larger differences use the row at
     the border. Prefix tokens get no bias.
 
     Args:
@@ -38,10 +38,10 @@ class RelativeBias(Position):
         self.table = nn.Parameter(truncated_normal_(torch.empty(rows, heads)))
 
     def index(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        """Returns the row of the table for each pair of places, (B or 1, T, S)."""
+        """Returns the row of the table for each pair of positions, (B or 1, T, S)."""
         if query_positions.shape[-1] != len(self.grid):
             raise UserError(
-                f"RelativeBias(grid={self.grid}) got places with {query_positions.shape[-1]} "
+                f"RelativeBias(grid={self.grid}) got positions with {query_positions.shape[-1]} "
                 "coordinates; give the grid as many sizes"
             )
         difference = (query_positions[:, :, None] - key_positions[:, None]).round().long()

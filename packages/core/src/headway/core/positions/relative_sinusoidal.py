@@ -23,8 +23,8 @@ class RelativeSinusoidal(Position):
     The usual way multiplies queries with the sinusoids of all ``2N - 1`` distances and shifts the rows of
     the result into place. Here the addition theorems split ``r_(i-j)`` into sinusoids of ``i`` and of
     ``j``, so that the second term is one matrix product of queries and keys: nothing is shifted or
-    gathered, and the places may be any numbers (left-padded, packed or merged tokens). A score depends on
-    the places alone, never on how many tokens the batch was padded to.
+    gathered, and the positions may be any numbers (left-padded, packed or merged tokens). A score depends on
+    the positions alone, never on how many tokens the batch was padded to.
 
     Args:
         heads: Heads.
@@ -58,7 +58,7 @@ class RelativeSinusoidal(Position):
         self.register_constants()
 
     def constants(self) -> dict[str, Tensor]:
-        """Returns the angle of each pair of channels for a step of one place."""
+        """Returns the angle of each pair of channels for a step of one position."""
         dim = self.heads * self.head_dim
         exponents = torch.arange(0, dim, 2, dtype=torch.float64) / dim
         return {"frequencies": (self.theta**-exponents).float()}
@@ -70,12 +70,12 @@ class RelativeSinusoidal(Position):
         return query + self.content_bias[:, None], key
 
     def _sinusoids(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Returns sines and cosines of the places, (B or 1, 1, N, pairs)."""
+        """Returns sines and cosines of the positions, (B or 1, 1, N, pairs)."""
         if positions.shape[-1] != 1:
             raise UserError(
-                f"RelativeSinusoidal is for sequences, got places with {positions.shape[-1]} coordinates"
+                f"RelativeSinusoidal is for sequences, got positions with {positions.shape[-1]} coordinates"
             )
-        # Float64: the angle of a far place loses its fraction in single precision.
+        # Float64: the angle of a far position loses its fraction in single precision.
         angles = (positions.double() * self.frequencies.double())[:, None]
         return angles.sin().to(dtype), angles.cos().to(dtype)
 

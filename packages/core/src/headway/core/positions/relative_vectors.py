@@ -1,4 +1,4 @@
-"""Learned vectors for relative places, added to keys and to values."""
+"""Learned vectors for relative positions, added to keys and to values."""
 
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from headway.core.systems import system
     test="packages/core/tests/parts/test_relative_vectors.py",
 )
 class RelativeVectors(Position):
-    """Adds a learned vector to each key and to each value that depends on the place seen from the query.
+    """Adds a learned vector to each key and to each value that depends on the position seen from the query.
 
     All heads share the vectors, as in the paper. Since values differ from query to query, attention needs its
     weights as a tensor: memory grows with the square of the tokens. Prefix tokens get and give nothing.
@@ -27,7 +27,7 @@ class RelativeVectors(Position):
     Args:
         heads: Heads (not used).
         head_dim: Width of a head.
-        reach: Places to either side that have vectors of their own; those beyond use the last.
+        reach: Positions to either side that have vectors of their own; those beyond use the last.
         values: Whether values get vectors, too; published translation models go without (section 4.3).
 
     Raises:
@@ -42,7 +42,7 @@ class RelativeVectors(Position):
     def __init__(self, heads: int, head_dim: int, *, reach: int = 16, values: bool = True) -> None:
         super().__init__()
         if reach < 0:
-            raise UserError(f"reach is {reach}; it is a number of places, 0 or more")
+            raise UserError(f"reach is {reach}; it is a number of positions, 0 or more")
         self.reach, self.head_dim, self.adds_values = reach, head_dim, values
 
         def table() -> nn.Parameter:
@@ -57,7 +57,7 @@ class RelativeVectors(Position):
         """Returns the row of the tables for each pair, (B or 1, 1, T, S), and which pairs have one."""
         if query_positions.shape[-1] != 1:
             raise UserError(
-                f"RelativeVectors is for sequences, got places with {query_positions.shape[-1]} "
+                f"RelativeVectors is for sequences, got positions with {query_positions.shape[-1]} "
                 "coordinates; use RelativeBias or Rotary on grids"
             )
         difference = key_positions[:, None, :, 0] - query_positions[:, :, None, 0]

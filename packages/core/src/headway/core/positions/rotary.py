@@ -14,20 +14,20 @@ from headway.core.systems import system
     id=141,
     name="RoFormer",
     paper="https://arxiv.org/abs/2104.09864",
-    claim="scores of rotated queries and keys depend only on the difference of their places",
+    claim="scores of rotated queries and keys depend only on the difference of their positions",
     test="packages/core/tests/parts/test_positions.py",
 )
 class Rotary(Position):
-    """Turns pairs of channels by an angle proportional to the place.
+    """Turns pairs of channels by an angle proportional to the position.
 
-    Scores then depend only on the difference of the places. With two axes (rows and columns of a
+    Scores then depend only on the difference of the positions. With two axes (rows and columns of a
     picture) the first half of the channels turns with the row, the second with the column. A token at
-    place 0, such as a class token, is not turned.
+    position 0, such as a class token, is not turned.
 
     Args:
         heads: Heads (not used; every head turns alike).
         head_dim: Width of a head.
-        axes: Coordinates of a place: 1 for sequences, 2 for pictures, 3 for video.
+        axes: Coordinates of a position: 1 for sequences, 2 for pictures, 3 for video.
         theta: Base of the wavelengths, which run from 2 pi to 2 pi theta.
         pairing: ``"half"`` pairs channel i with i + n/2 (Llama in transformers), ``"interleaved"`` pairs
             2i with 2i + 1 (the paper). A permutation of the channels: it matters for weights only.
@@ -64,17 +64,17 @@ class Rotary(Position):
         self.register_constants()
 
     def constants(self) -> dict[str, Tensor]:
-        """Returns the angle of each pair of channels for a step of one place."""
+        """Returns the angle of each pair of channels for a step of one position."""
         exponents = torch.arange(0, self.width, 2, dtype=torch.float32) / self.width
         return {"frequencies": self.theta**-exponents}
 
     def _turn(self, x: Tensor, positions: Tensor) -> Tensor:
         if positions.shape[-1] != self.axes:
             raise UserError(
-                f"Rotary(axes={self.axes}) got places with {positions.shape[-1]} coordinates; "
+                f"Rotary(axes={self.axes}) got positions with {positions.shape[-1]} coordinates; "
                 f"use axes={positions.shape[-1]}"
             )
-        # float32: bf16 angles lose the order of places beyond a few hundred tokens.
+        # float32: bf16 angles lose the order of positions beyond a few hundred tokens.
         angles = positions.float()[..., None] * self.frequencies.float()  # (B, N, axes, pairs)
         cos, sin = angles.cos()[:, None], angles.sin()[:, None]
         wide = x.to(torch.promote_types(x.dtype, torch.float32))

@@ -12,7 +12,7 @@ from headway.core.module import Module
 
 
 def sinusoids(positions: Tensor, dim: int, theta: float = 10000.0) -> Tensor:
-    """Returns sines (even channels) and cosines (odd channels) of places at geometric wavelengths.
+    """Returns sines (even channels) and cosines (odd channels) of positions at geometric wavelengths.
 
     With several axes each axis has its own share of the channels, in order.
 
@@ -29,12 +29,12 @@ def sinusoids(positions: Tensor, dim: int, theta: float = 10000.0) -> Tensor:
 
 
 class SinusoidalPosition(Module):
-    """Adds sines and cosines of the place; nothing is learned, any grid will do.
+    """Adds sines and cosines of the position; nothing is learned, any grid will do.
 
     Args:
         dim: Channels.
         grid: (length,) of a sequence or (H, W) of a picture; only the number of axes matters.
-        prefix: Leading tokens without a place; they get zeros.
+        prefix: Leading tokens without a position; they get zeros.
         theta: Base of the wavelengths.
     """
 
@@ -56,13 +56,13 @@ class SinusoidalPosition(Module):
         positions = layout.token_positions(tokens)
         if positions.shape[-1] != self.axes:
             raise UserError(
-                f"SinusoidalPosition for {self.axes} axes got places with {positions.shape[-1]} "
+                f"SinusoidalPosition for {self.axes} axes got positions with {positions.shape[-1]} "
                 "coordinates; give grid as many sizes"
             )
         embedding = sinusoids(positions, self.dim, self.theta)
         if layout.prefix:
-            places = torch.arange(tokens, device=embedding.device)
-            embedding = embedding.masked_fill((places < layout.prefix)[:, None], 0.0)
+            index = torch.arange(tokens, device=embedding.device)
+            embedding = embedding.masked_fill((index < layout.prefix)[:, None], 0.0)
         return embedding
 
 
@@ -111,7 +111,7 @@ class NormalizedSinusoidalPosition(Module):
         real = torch.ones(1, tokens) if mask is None else mask.float()
         real = real.unflatten(1, layout.grid)
         rows, columns = real.cumsum(1), real.cumsum(2)
-        # Padding in full rows or columns has no last place: it stays finite, and nobody reads it.
+        # Padding in full rows or columns has no last position: it stays finite, and nobody reads it.
         rows = rows / (rows[:, -1:] + 1e-6) * self.scale
         columns = columns / (columns[:, :, -1:] + 1e-6) * self.scale
         return sinusoids(torch.stack([rows, columns], dim=-1).flatten(1, 2), self.dim, self.theta)

@@ -77,7 +77,7 @@ def _wrap(x: Tensor, lengths: Tensor | None, padding: int) -> Tensor:
     """Adds tokens of the other end at both ends; of the item's own end if there are lengths."""
     if lengths is None:
         return torch.cat([x[:, -padding:], x, x[:, :padding]], dim=1)
-    places = torch.arange(-padding, x.shape[1] + padding, device=x.device)
-    source = places % lengths.clamp_min(1)[:, None]
+    positions = torch.arange(-padding, x.shape[1] + padding, device=x.device)
+    source = positions % lengths.clamp_min(1)[:, None]
     wrapped = x.gather(1, source[..., None].expand(-1, -1, x.shape[2]))
-    return wrapped.masked_fill((places >= lengths[:, None] + padding)[..., None], 0.0)
+    return wrapped.masked_fill((positions >= lengths[:, None] + padding)[..., None], 0.0)

@@ -21,7 +21,7 @@ class Groups:
         reads: The merged token whose result each token gets back.
         tokens: Merged tokens of a row.
         lengths: How many of them are real; all if None.
-        seats: True for the tokens that give a merged one its place; if None the place is the mean.
+        seats: True for the tokens that give a merged one its position; if None the position is the mean.
 
     Shape:
         index, reads, seats: (B, N). lengths: (B,).
@@ -80,8 +80,8 @@ class MostSimilar(Matching):
         """Matches the two sets."""
         _refuse_packing(layout)
         batch, tokens, _ = x.shape
-        places = tokens - layout.prefix
-        removed = self._removed(places)
+        positions = tokens - layout.prefix
+        removed = self._removed(positions)
         if removed == 0:
             return None
         order = _real_first(layout, tokens)
@@ -92,7 +92,7 @@ class MostSimilar(Matching):
         if count is not None:
             # Tokens behind the end of a row: of the second set nobody's partner, of the first the last.
             ends = (count - layout.prefix)[:, None]
-            rank = torch.arange(places, device=x.device)
+            rank = torch.arange(positions, device=x.device)
             scores = scores.masked_fill((rank[1::2] >= ends)[:, None], -torch.inf)
             scores = scores.masked_fill((rank[0::2] >= ends)[..., None], -torch.inf)
             wanted = self._removed_of(ends.clamp_min(0))
@@ -136,8 +136,8 @@ class MostSimilar(Matching):
 class Neighbours(Matching):
     """Pairs of neighbours, decided without looking ahead.
 
-    Behind the prefix the second and third token of three in a row, counted from an even place, become
-    one if each resembles the one before it. The merged token sits at the later place. The earlier place
+    Behind the prefix the second and third token of three in a row, counted from an even position, become
+    one if each resembles the one before it. The merged token sits at the later position. The earlier position
     reads the merged token before it, which holds the first of the three: whatever a token gets back is
     known when it comes, even whether it was merged.
 
@@ -164,13 +164,13 @@ class Neighbours(Matching):
         if count is not None:
             similar &= torch.arange(tokens, device=x.device) < count[:, None]
         rank = torch.arange(tokens, device=x.device) - layout.prefix
-        # What place 2i reads is known at 2i; whether it is merged with 2i + 1, only then.
+        # What position 2i reads is known at 2i; whether it is merged with 2i + 1, only then.
         held = similar & (rank % 2 == 0)
         goes = torch.zeros_like(held)
         goes[:, :-1] = held[:, :-1] & similar[:, 1:]
         ends = (~goes).cumsum(dim=1)
         index = ends - 1 + goes.long()
-        # A held place reads the last token that ended before it.
+        # A held position reads the last token that ended before it.
         reads = torch.where(held, ends - 2 + goes.long(), index)
         kept = ends[:, -1] if count is None else count - goes.sum(dim=1)
         seats = ~goes
@@ -205,12 +205,12 @@ def join(x: Tensor, layout: Layout, groups: Groups) -> tuple[Tensor, Layout]:
         return _rows_added(values, index, groups.tokens)
 
     size, seat = total(sizes[..., None]), total(seats[..., None])
-    places = total(positions * seats[..., None].to(positions.dtype))
+    summed = total(positions * seats[..., None].to(positions.dtype))
     out = total(x * sizes[..., None]) / size.clamp_min(1.0)
     return out, Layout(
         prefix=layout.prefix,
         lengths=groups.lengths,
-        positions=places / seat.clamp_min(1.0).to(places.dtype),
+        positions=summed / seat.clamp_min(1.0).to(summed.dtype),
         sizes=size[..., 0].clamp_min(1.0),
     )
 

@@ -20,7 +20,7 @@ class TokenMerging(Resampler):
     """Merges the ``amount`` most similar pairs of tokens; the mean is weighted by what they stand for.
 
     ``MostSimilar`` says which pairs these are. Prefix tokens stay as they are. ``layout.sizes`` counts
-    what a token stands for, ``layout.positions`` holds the weighted mean place. Padding never merges, and
+    what a token stands for, ``layout.positions`` holds the weighted mean position. Padding never merges, and
     is on the right afterwards.
 
     Args:
@@ -44,10 +44,10 @@ class TokenMerging(Resampler):
 
 
 def unmerge(values: Tensor, positions: Tensor, layout: Layout) -> Tensor:
-    """Returns for each original place the value of the nearest merged token.
+    """Returns for each original position the value of the nearest merged token.
 
     Shape:
-        values: (B, N). positions: (B or 1, M, axes), the original places. Output: (B, M).
+        values: (B, N). positions: (B or 1, M, axes), the original positions. Output: (B, M).
     """
     if layout.positions is None:
         return values

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from headway.core.blocks.block import MixerFactory
+from headway.core.blocks.block import MixerFactories, MixerFactory
 from headway.core.cache import Cache, CacheGroup
 from headway.core.errors import UserError
 from headway.core.feedforward import FeedForward
@@ -36,7 +36,7 @@ def depth_rates(rate: float | Sequence[float], depth: int) -> list[float]:
     return [rate * place / max(1, depth - 1) for place in range(depth)]
 
 
-def mixer_for(mixer: MixerFactory | Sequence[MixerFactory], place: int) -> MixerFactory:
+def mixer_for(mixer: MixerFactories, place: int) -> MixerFactory:
     """Returns the mixer of a block: a sequence is cycled over the depth."""
     if isinstance(mixer, Sequence):
         if not mixer:

@@ -155,14 +155,32 @@ def _with_hints(cls: type, args: Any) -> list[tuple[tuple[str, Any], Any]]:
     unknown = [name for name in args if name not in known]
     if unknown:
         raise UserError(f"{class_path(cls)} does not take {', '.join(unknown)}")
-    functions = dict.fromkeys(function for _, function in known.values())
-    hints: dict[str, Any] = {}
-    for function in reversed(functions):  # what the class itself says goes over what its base says
-        hints.update(typing.get_type_hints(function))
+    args, hints = without_empty_parts(cls, args), _hints(cls)
     for name, value in args.items():
         if name in hints and not _has_objects(value):
             check_fits(value, hints[name], f"{cls.__name__}: {name}")
     return [((name, value), hints.get(name)) for name, value in args.items()]
+
+
+def without_empty_parts(cls: type, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns arguments without those that are None where a part must stand: the default part stands there.
+
+    Configurations of earlier releases have None for parts whose default is a class today.
+    """
+    hints = _hints(cls)
+    return {
+        name: value
+        for name, value in args.items()
+        if value is not None or not _needs_part(hints.get(name))
+    }
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    functions = dict.fromkeys(function for _, function in arguments(cls).values())
+    hints: dict[str, Any] = {}
+    for function in reversed(functions):  # what the class itself says goes over what its base says
+        hints.update(typing.get_type_hints(function))
+    return hints
 
 
 def _read(value: Any, hint: Any, name: str, allow: Collection[str]) -> Any:
@@ -187,6 +205,10 @@ def _has_objects(value: Any) -> bool:
     if isinstance(value, Mapping):
         return "class_path" in value or any(map(_has_objects, value.values()))
     return isinstance(value, list) and any(map(_has_objects, value))
+
+
+def _needs_part(hint: Any) -> bool:
+    return _is_factory(hint) and type(None) not in typing.get_args(hint)
 
 
 def _is_factory(hint: Any) -> bool:

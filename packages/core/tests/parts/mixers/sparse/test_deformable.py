@@ -113,8 +113,8 @@ def test_half_precision_reads_the_places_that_float32_does() -> None:
 
 
 WRONG = {
-    "no places": (Layout(), Layout(levels=LEVELS), "needs the places of its queries"),
-    "two kinds of places": (
+    "no positions": (Layout(), Layout(levels=LEVELS), "needs the positions of its queries"),
+    "two kinds of positions": (
         Layout(positions=torch.zeros(1, 6, 2), grid=(2, 3)),
         Layout(levels=LEVELS),
         "not both",

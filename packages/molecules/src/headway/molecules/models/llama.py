@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.cache import Cache, CacheGroup
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
@@ -49,9 +49,8 @@ class Llama(Module):
         depth: Number of blocks.
         heads: Heads of the mixers.
         max_length: Most tokens of a molecule, start and end included; generation stops there.
-        mixer: Builds the causal token mixer, ``(dim, heads)``; a sequence is cycled over the depth;
-            attention with rotations if None.
-        feedforward: Builds the feed-forward, ``(dim)``; SwiGLU if None.
+        mixer: Builds the causal token mixer, ``(dim, heads)``; a sequence is cycled over the depth.
+        feedforward: Builds the feed-forward, ``(dim)``.
         norm: Builds the norms, ``(dim)``.
         block: Builds a block, ``(dim, heads, ...)``.
         tied: Whether the head shares the weights of the embedding.
@@ -79,8 +78,8 @@ class Llama(Module):
         depth: int = 4,
         heads: int = 8,
         max_length: int = 128,
-        mixer: MixerFactory | Sequence[MixerFactory] | None = None,
-        feedforward: FeedForwardFactory | None = None,
+        mixer: MixerFactories = RotaryAttention,
+        feedforward: FeedForwardFactory = SwiGLU,
         norm: Callable[[int], nn.Module] = RMSNorm,
         block: BlockFactory = PreNormBlock,
         tied: bool = True,
@@ -102,8 +101,8 @@ class Llama(Module):
             dim,
             depth,
             heads,
-            mixer=mixer if mixer is not None else RotaryAttention,
-            feedforward=feedforward if feedforward is not None else SwiGLU,
+            mixer=mixer,
+            feedforward=feedforward,
             norm=norm,
             block=block,
             drop_path=drop_path,
@@ -159,7 +158,7 @@ class Llama(Module):
         )
 
     def set_max_length(self, max_length: int) -> None:
-        """Allows molecules of another length; rotations reach any place."""
+        """Allows molecules of another length; rotations reach any position."""
         self.max_length = self.init_args["max_length"] = max_length
 
     def set_vocabulary(self, vocabulary: Sequence[str]) -> None:

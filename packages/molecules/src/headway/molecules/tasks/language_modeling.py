@@ -124,5 +124,5 @@ class LanguageModeling(Task):
         # A causal model never sees the padding on the right, and is faster without its lengths.
         logits = self.model(tokens[:, :-1])
         nats = F.cross_entropy(logits.transpose(1, 2).float(), tokens[:, 1:], reduction="none")
-        places = torch.arange(nats.shape[1], device=nats.device)
-        return nats.masked_fill(places >= lengths[:, None] - 1, 0.0)
+        positions = torch.arange(nats.shape[1], device=nats.device)
+        return nats.masked_fill(positions >= lengths[:, None] - 1, 0.0)

@@ -1,31 +1,30 @@
 """What models of trajectories share: tokens of every step, in order, through a causal decoder."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.cache import Cache, CacheGroup
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.init import init_transformer_
 from headway.core.layout import Layout
-from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.passed import Passed
 from headway.core.stacks import Decoder
+from headway.core.stacks.decoder import CausalSelfAttention
 from headway.core.stacks.stack import BlockFactory
 from headway.rl.batch import Batch, mean_of_steps
 from headway.rl.layers.observations import Observations, VectorObservations
 from headway.rl.models.base import DecisionModel, DecisionOptions
 from headway.rl.models.sequence_policy import SequencePolicy
 
-CausalAttention = partial(SelfAttention, causal=True)
 ReluMLP = partial(MLP, activation=nn.ReLU)
 
 
@@ -41,9 +40,8 @@ class TrajectoryModel(DecisionModel):
         streaming: Whether the past is never cut in play: the context grows with the episode, and what mixers
             no longer see they forget by themselves (windows, convolutions, recurrence). Then a step always
             costs its new tokens alone. Train it on stretches at least as long as the mixers look back.
-        mixer: Builds the causal token mixer, ``(dim, heads)``; a sequence is cycled over the depth;
-            attention if None.
-        feedforward: Builds the feed-forward, ``(dim)``; an MLP with ReLU if None.
+        mixer: Builds the causal token mixer, ``(dim, heads)``; a sequence is cycled over the depth.
+        feedforward: Builds the feed-forward, ``(dim)``.
         norm: Builds the norms, ``(dim)``.
         token_norm: Builds the norm of the tokens in front of the decoder, ``(dim)``; ``norm`` if None.
         block: Builds a block, ``(dim, heads, ...)``.
@@ -68,8 +66,8 @@ class TrajectoryModel(DecisionModel):
         context_length: int = 20,
         max_timestep: int = 1000,
         streaming: bool = False,
-        mixer: MixerFactory | Sequence[MixerFactory] | None = None,
-        feedforward: FeedForwardFactory | None = None,
+        mixer: MixerFactories = CausalSelfAttention,
+        feedforward: FeedForwardFactory = ReluMLP,
         norm: Callable[[int], nn.Module] = LayerNorm,
         token_norm: Callable[[int], nn.Module] | None = None,
         block: BlockFactory = PreNormBlock,
@@ -91,8 +89,8 @@ class TrajectoryModel(DecisionModel):
             dim,
             depth,
             heads,
-            mixer=mixer if mixer is not None else CausalAttention,
-            feedforward=feedforward if feedforward is not None else ReluMLP,
+            mixer=mixer,
+            feedforward=feedforward,
             norm=norm,
             block=block,
             drop_path=drop_path,

@@ -118,14 +118,14 @@ class HuggingFaceDecisionTransformer:
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names; layers of the GPT-2 kind are stored transposed."""
         rows = (checkpoint.config or {}).get("n_positions", 1024)
-        # Every token there is at place 0 of a table of places: one constant behind the norm.
-        places = combine(
+        # Every token there is at position 0 of a table of positions: one constant behind the norm.
+        positions = combine(
             ["norm.bias"],
             ["embed_ln.bias", "encoder.wpe.weight"],
             read=lambda bias, table: bias + table[0],
             write=lambda bias: (bias, bias.new_zeros(rows, len(bias))),
         )
-        return Table(places, *_RULES)
+        return Table(positions, *_RULES)
 
 
 adapter = HuggingFaceDecisionTransformer()

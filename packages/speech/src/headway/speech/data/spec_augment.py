@@ -18,7 +18,7 @@ class SpecAugment:
     """Masks bands of frequency and stretches of time of one recording's features.
 
     The stretches are relative to the recording's own length, so a short one keeps most of itself, and
-    padding (which comes later) is never what is masked. Masked places take the mean of the features.
+    padding (which comes later) is never what is masked. Masked positions take the mean of the features.
 
     Args:
         bands: Number of masked bands.

@@ -41,7 +41,7 @@ class SpeechStem(Module):
 
 def zero_beyond(x: Tensor, lengths: Tensor, axis: int = 1) -> Tensor:
     """Returns ``x`` with zeros beyond the length of each item along an axis."""
-    places = torch.arange(x.shape[axis], device=x.device)
+    positions = torch.arange(x.shape[axis], device=x.device)
     shape = [x.shape[0], *[1] * (x.ndim - 1)]
     shape[axis] = x.shape[axis]
-    return x.masked_fill((places >= lengths[:, None]).view(shape), 0.0)
+    return x.masked_fill((positions >= lengths[:, None]).view(shape), 0.0)

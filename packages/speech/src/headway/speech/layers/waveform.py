@@ -16,7 +16,7 @@ from headway.speech.layers.stem import SpeechStem, zero_beyond
 
 
 class ItemNorm(nn.Module):
-    """Normalises each channel of an item over its own real places (group norm of one channel each).
+    """Normalises each channel of an item over its own real positions (group norm of one channel each).
 
     Args:
         channels: Channels.
@@ -33,7 +33,7 @@ class ItemNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Normalises over the real places."""
+        """Normalises over the real positions."""
         count = lengths[:, None, None].to(x.dtype)
         mean = zero_beyond(x, lengths, axis=2).sum(dim=2, keepdim=True) / count
         centred = zero_beyond(x - mean, lengths, axis=2)

@@ -1,6 +1,6 @@
 """The Conformer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from headway.core.answers import answer
 from headway.core.blocks import MacaronBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.feedforward import MLP
 from headway.core.init import init_transformer_
 from headway.core.layout import Layout
@@ -81,7 +81,7 @@ class Conformer(Module):
         depth: int = 16,
         heads: int = 4,
         stem: Callable[[int], SpeechStem] = ConvolutionSubsampling,
-        mixer: MixerFactory | Sequence[MixerFactory] = RELATIVE_ATTENTION,
+        mixer: MixerFactories = RELATIVE_ATTENTION,
         feedforward: FeedForwardFactory = SWISH_MLP,
         norm: Callable[[int], nn.Module] = LayerNorm,
         block: BlockFactory = MacaronBlock,

@@ -35,13 +35,13 @@ class CausalConvolution(Module):
     def forward(self, x: Tensor, cache: RecurrentCache | None = None) -> Tensor:
         """Convolves; remembers the last steps in the cache."""
         before = self.convolution.kernel_size[0] - 1
-        places = x.transpose(1, 2)
+        positions = x.transpose(1, 2)
         if cache is None:
-            return self.convolution(F.pad(places, (before, 0))).transpose(1, 2)
-        places = torch.cat([cache.state.to(places.dtype), places], dim=2)
-        cache.state = places[:, :, places.shape[2] - before :]
+            return self.convolution(F.pad(positions, (before, 0))).transpose(1, 2)
+        positions = torch.cat([cache.state.to(positions.dtype), positions], dim=2)
+        cache.state = positions[:, :, positions.shape[2] - before :]
         cache.lengths = cache.lengths + x.shape[1]
-        return self.convolution(places).transpose(1, 2)
+        return self.convolution(positions).transpose(1, 2)
 
     def init_cache(self, batch: int) -> RecurrentCache:
         """Returns zeros before the first step."""

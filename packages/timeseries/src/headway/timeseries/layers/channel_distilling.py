@@ -42,7 +42,7 @@ class AttentionFedBlock(Module):
 
 
 class ChannelDistilling(Module):
-    """Half the channels of all tokens, the strongest of each neighbourhood, and a learned place of each.
+    """Half the channels of all tokens, the strongest of each neighbourhood, and a learned position each.
 
     Args:
         tokens: Tokens.

@@ -62,8 +62,8 @@ class SeriesDecomposition(Module):
 
 def _averages(steps: int, reach: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The moving average as a matrix, (L, L)."""
-    places = torch.arange(steps, device=device)
-    near = places[:, None] + torch.arange(-reach, reach + 1, device=device)
+    positions = torch.arange(steps, device=device)
+    near = positions[:, None] + torch.arange(-reach, reach + 1, device=device)
     shares = torch.full(near.shape, 1.0 / near.shape[1], dtype=dtype, device=device)
     zeros = torch.zeros(steps, steps, dtype=dtype, device=device)
     return zeros.scatter_add(1, near.clamp(0, steps - 1), shares)

@@ -35,14 +35,14 @@ class InvertedEmbedding(Module):
 
 
 class SeriesEmbedding(Module):
-    """One token for each moment: its values and neighbours, its place, its calendar marks.
+    """One token for each moment: its values and neighbours, its position, its calendar marks.
 
     Args:
         variates: Series.
         dim: Channels of a token, even.
         marks: Calendar marks of a moment; 0 for none.
         dropout: Probability of dropping a channel in training.
-        positions: Whether the place of a moment is added.
+        positions: Whether the position of a moment is added.
         bias: Whether the layers learn a bias, as in the first published code.
 
     Shape:

@@ -38,9 +38,9 @@ class PolynomialTrend(Module):
         self.register_constants()
 
     def constants(self) -> dict[str, Tensor]:
-        """Returns the powers of the places."""
-        places = torch.arange(1, self.length + 1, dtype=torch.float64) / (self.length + 1)
-        return {"powers": places ** torch.arange(1, self.degree + 1)[:, None]}
+        """Returns the powers of the positions."""
+        positions = torch.arange(1, self.length + 1, dtype=torch.float64) / (self.length + 1)
+        return {"powers": positions ** torch.arange(1, self.degree + 1)[:, None]}
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the trend."""
@@ -78,7 +78,7 @@ class FourierSeason(Module):
         waves = torch.fft.rfft(wide, dim=1)
         inner = waves[:, 1:-1] if tokens % 2 == 0 else waves[:, 1:]
         kept = int(self.share * math.log(inner.shape[1])) if inner.shape[1] else 0
-        places = inner.abs().topk(kept, dim=1).indices
-        chosen = torch.zeros_like(inner).scatter(1, places, inner.gather(1, places))
+        strongest = inner.abs().topk(kept, dim=1).indices
+        chosen = torch.zeros_like(inner).scatter(1, strongest, inner.gather(1, strongest))
         chosen = F.pad(chosen, (0, 0, 1, waves.shape[1] - 1 - inner.shape[1]))
         return torch.fft.irfft(chosen, n=tokens, dim=1, norm="forward").to(x.dtype)

@@ -49,7 +49,7 @@ class OrderDenoiser(Module):
 class JoinedOrders(OrderDenoiser):
     """Each order beside the book that it met, in one token; all tokens together give the noise.
 
-    The step of the diffusion is added to every token as if it were a place. The first order, and all that
+    The step of the diffusion is added to every token as if it were a position. The first order, and all that
     are generated but the first, meet a book of zeros.
 
     Args:

@@ -23,8 +23,8 @@ CumulativeProbSparse = partial(ProbSparseAttention, cumulative=True)
     id=157,
     name="ACEFormer",
     paper="https://arxiv.org/abs/2404.07969",
-    claim="reads the slow part of a series; distilling halves channels and keeps every moment, whose place "
-    "is told anew at each level, and tokens that do not attend take the sum of the values so far",
+    claim="reads the slow part of a series; distilling halves channels and keeps every moment, whose "
+    "position is told anew at each level, and tokens that do not attend take the sum of the values so far",
     test="packages/timeseries/tests/models/test_aceformer.py",
 )
 class ACEFormer(ForecastingModel):
@@ -129,13 +129,13 @@ class ACEFormer(ForecastingModel):
         return self.normalization.inverse(forecast, statistics)
 
     def set_horizon(self, horizon: int) -> None:
-        """Refuses: places are learned for each step, those of the future included.
+        """Refuses: positions are learned for each step, those of the future included.
 
         Raises:
             UserError: If it is another horizon.
         """
         if horizon != self.horizon:
             raise UserError(
-                f"this ACEFormer was built for a horizon of {self.horizon}, not {horizon}: its places are "
+                f"this ACEFormer was built for a horizon of {self.horizon}, not {horizon}: its positions are "
                 f"learned; train one with horizon={horizon}"
             )

@@ -1,6 +1,5 @@
 """The Autoformer."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PostNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.blocks.block import FeedForwardFactory, MixerFactories, MixerFactory
 from headway.core.feedforward import MLP
 from headway.core.mixers import AutoCorrelation, AutoCorrelationCross
 from headway.core.stacks.stack import Stack, mixer_for
@@ -31,7 +30,7 @@ class Autoformer(EncoderDecoderForecaster):
     """An encoder of the season, and a decoder that continues season and trend apart.
 
     The decoder begins with the season of the last ``start`` steps followed by zeros, and with their trend
-    followed by the mean of the window. Tokens have no places: alignment by lags knows the order.
+    followed by the mean of the window. Tokens have no positions: alignment by lags knows the order.
 
     Args:
         variates: Series.
@@ -73,7 +72,7 @@ class Autoformer(EncoderDecoderForecaster):
         depth: int = 2,
         decoder_depth: int = 1,
         heads: int = 8,
-        mixer: MixerFactory | Sequence[MixerFactory] = AutoCorrelation,
+        mixer: MixerFactories = AutoCorrelation,
         cross: MixerFactory = AutoCorrelationCross,
         feedforward: FeedForwardFactory = PlainMLP,
         window: int = 25,

@@ -1,12 +1,12 @@
 """iTransformer: attention among series instead of moments."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PostNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import SelfAttention
@@ -67,7 +67,7 @@ class ITransformer(ForecastingModel):
         dim: int = 256,
         depth: int = 2,
         heads: int = 8,
-        mixer: MixerFactory | Sequence[MixerFactory] = SelfAttention,
+        mixer: MixerFactories = SelfAttention,
         feedforward: FeedForwardFactory = MLP,
         norm: Callable[[int], nn.Module] = TorchLayerNorm,
         block: BlockFactory = PostNormBlock,
@@ -129,7 +129,7 @@ class ITransformer(ForecastingModel):
 
 
 class StaticTokens(nn.Module):
-    """One token for each static feature: a learned direction times its value, and a learned place.
+    """One token for each static feature: a learned direction times its value, and a learned position.
 
     Args:
         features: Number of features.

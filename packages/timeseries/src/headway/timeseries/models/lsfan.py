@@ -112,7 +112,7 @@ class LSFAN(Module):
 
 
 def _normalized(norm: nn.Module, maps: Tensor, real: Tensor | None) -> Tensor:
-    """Applies a norm of tokens to each place of maps, (B, C, T, N)."""
+    """Applies a norm of tokens to each position of maps, (B, C, T, N)."""
     tokens = maps.flatten(2).transpose(1, 2)
-    places = None if real is None else real.expand(-1, 1, -1, maps.shape[3]).flatten(1)
-    return norm(tokens, places).transpose(1, 2).unflatten(2, maps.shape[2:])
+    positions = None if real is None else real.expand(-1, 1, -1, maps.shape[3]).flatten(1)
+    return norm(tokens, positions).transpose(1, 2).unflatten(2, maps.shape[2:])

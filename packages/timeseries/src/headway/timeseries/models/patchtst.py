@@ -1,6 +1,6 @@
 """PatchTST: patches of a series as tokens, every series by itself."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headway.core.blocks import PostNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
@@ -75,7 +75,7 @@ class PatchTST(ForecastingModel):
         patch: int = 16,
         stride: int = 8,
         repeats: int | None = None,
-        mixer: MixerFactory | Sequence[MixerFactory] = ScoreResidualAttention,
+        mixer: MixerFactories = ScoreResidualAttention,
         feedforward: FeedForwardFactory = MLP,
         norm: Callable[[int], nn.Module] = MaskedBatchNorm,
         block: BlockFactory = PostNormBlock,

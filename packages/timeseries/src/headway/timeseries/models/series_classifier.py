@@ -92,8 +92,8 @@ class SeriesClassifier(Module):
         layout = Layout()
         if lengths is not None:
             layout = Layout(lengths=(lengths - 1) // self.stride + 1)
-        places = Layout(positions=Layout().token_positions(tokens.shape[1], x.device))
-        tokens = tokens + self.position(places, tokens.shape[1]).to(tokens.dtype)
+        positions = Layout(positions=Layout().token_positions(tokens.shape[1], x.device))
+        tokens = tokens + self.position(positions, tokens.shape[1]).to(tokens.dtype)
         tokens, after = self.encoder(self.dropout(tokens), layout)
         return self.head(tokens, after)
 

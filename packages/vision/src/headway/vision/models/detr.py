@@ -69,7 +69,7 @@ class DETR(Module):
         feedforward: Builds the feed-forward, ``(dim)``.
         norm: Builds the norms, ``(dim)``.
         block: Builds a block, ``(dim, heads, ...)``.
-        position: Builds what tells tokens their place, ``(dim)``.
+        position: Builds what tells tokens their position, ``(dim)``.
 
     Shape:
         images: (B, channels, H, W), padded on the right and at the bottom. sizes: (B, 2), height and width
@@ -146,11 +146,11 @@ class DETR(Module):
     ) -> Detections:
         """Returns logits and boxes of every query."""
         memory, layout = self.encode(images, sizes)
-        places = self.queries[None].to(memory.dtype)
+        positions = self.queries[None].to(memory.dtype)
         # Queries start empty: all that tells them apart is their embedding.
-        empty = torch.zeros_like(places).expand(memory.shape[0], -1, -1)
+        empty = torch.zeros_like(positions).expand(memory.shape[0], -1, -1)
         outs = self.decoder.after_each(
-            empty, Layout(embedding=places), context=memory, context_layout=layout
+            empty, Layout(embedding=positions), context=memory, context_layout=layout
         )
         read = outs if self.training else outs[-1:]
         answers = [(self.class_head(out), self.box_head(out)) for out in read]

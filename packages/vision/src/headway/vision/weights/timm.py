@@ -175,8 +175,8 @@ class TimmFamily:
         found = self.family.timm.find("tokens.position.table", state)
         if not found:
             return {"image_size": wanted}
-        patch, places = patch_of(state), state[found[0]].shape[1] - self.in_front(row)
-        return {"patch_size": patch, "image_size": _image_size(places, wanted, patch)}
+        patch, positions = patch_of(state), state[found[0]].shape[1] - self.in_front(row)
+        return {"patch_size": patch, "image_size": _image_size(positions, wanted, patch)}
 
     def in_front(self, row: Row) -> int:
         """Returns how many tokens that are no patches have a place in the table of positions."""

@@ -47,7 +47,9 @@ def _windows(tables: list[Tensor], size: tuple[int, int], patch: int) -> list[tu
                 other = (rows // (2 * grid[axis] - 1) + 1) // 2
                 found = (grid[0], other) if axis == 0 else (other, grid[1])
         if found is None:
-            raise UserError(f"a table of {rows} relative places fits no window on a map of {grid}")
+            raise UserError(
+                f"a table of {rows} relative positions fits no window on a map of {grid}"
+            )
         windows.append(found)
         grid = [-(-side // 2) for side in grid]
     return windows

@@ -1,1 +1,1 @@
-"""Mixers whose weights are the same at each place, near it."""
+"""Mixers whose weights are the same at each position, near it."""

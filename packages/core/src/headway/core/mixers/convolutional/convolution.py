@@ -12,9 +12,9 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolutional.local import (
-    mean_of_places,
+    mean_of_positions,
     real_tokens,
-    to_places,
+    to_positions,
     to_tokens,
 )
 
@@ -79,7 +79,7 @@ class ConvolutionMixer(TokenMixer):
         cache: Cache | None,
     ) -> Tensor:
         """Convolves."""
-        places, grid = to_places(self.activation(self.expand(x)), layout)
+        positions, grid = to_positions(self.activation(self.expand(x)), layout)
         if len(grid) != self.axes:
             raise UserError(
                 f"ConvolutionMixer(axes={self.axes}) got tokens on a grid of {len(grid)} axes; "
@@ -87,30 +87,30 @@ class ConvolutionMixer(TokenMixer):
             )
         real = real_tokens(x, layout, grid)
         if real is not None:
-            places = places.masked_fill(real == 0, 0.0)
+            positions = positions.masked_fill(real == 0, 0.0)
         if cache is not None:
-            places = self._with_past(places, layout, cache)
+            positions = self._with_past(positions, layout, cache)
         elif self.causal:
-            places = F.pad(places, (self.window - 1, 0))
+            positions = F.pad(positions, (self.window - 1, 0))
         else:
-            places = F.pad(places, [self.window // 2] * (2 * self.axes))
-        mixed = self.convolution(places)
+            positions = F.pad(positions, [self.window // 2] * (2 * self.axes))
+        mixed = self.convolution(positions)
         prefix = x[:, :0]
         if layout.prefix:
-            prefix = mean_of_places(mixed, real).expand(-1, layout.prefix, -1)
+            prefix = mean_of_positions(mixed, real).expand(-1, layout.prefix, -1)
         return self.projection(to_tokens(mixed, prefix))
 
-    def _with_past(self, places: Tensor, layout: Layout, cache: Cache) -> Tensor:
+    def _with_past(self, positions: Tensor, layout: Layout, cache: Cache) -> Tensor:
         """Puts the remembered tokens in front and remembers the last ones of each row."""
         if not isinstance(cache, RecurrentCache) or not self.causal:
             raise UserError("step by step needs causal=True and the cache of init_cache()")
-        tokens = places.shape[2]
-        joined = torch.cat([cache.state.to(places.dtype), places], dim=2)
+        tokens = positions.shape[2]
+        joined = torch.cat([cache.state.to(positions.dtype), positions], dim=2)
         steps = layout.lengths
         if steps is None:
             steps = torch.full_like(cache.lengths, tokens)
         # The last window - 1 tokens of a row end where its real tokens end.
-        tail = steps[:, None] + torch.arange(self.window - 1, device=places.device)
+        tail = steps[:, None] + torch.arange(self.window - 1, device=positions.device)
         cache.state = joined.gather(2, tail[:, None].expand(-1, joined.shape[1], -1))
         cache.lengths = cache.lengths + steps
         return joined

@@ -7,17 +7,17 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 
 
-def to_places(x: Tensor, layout: Layout) -> tuple[Tensor, tuple[int, ...]]:
+def to_positions(x: Tensor, layout: Layout) -> tuple[Tensor, tuple[int, ...]]:
     """Returns the tokens behind the prefix as (B, C, *grid) and the grid; (N,) without one."""
     if layout.positions is not None:
         raise UserError(
             "a local mixer needs tokens on their grid; these were merged or dropped before (layout.positions)"
         )
-    places = x[:, layout.prefix :]
-    grid = layout.grid if layout.grid is not None else (places.shape[1],)
+    positions = x[:, layout.prefix :]
+    grid = layout.grid if layout.grid is not None else (positions.shape[1],)
     if len(grid) > 2:
         raise UserError(f"local mixers take sequences and pictures, got a grid of {len(grid)} axes")
-    return places.transpose(1, 2).unflatten(2, grid), grid
+    return positions.transpose(1, 2).unflatten(2, grid), grid
 
 
 def real_tokens(x: Tensor, layout: Layout, grid: tuple[int, ...]) -> Tensor | None:
@@ -28,15 +28,15 @@ def real_tokens(x: Tensor, layout: Layout, grid: tuple[int, ...]) -> Tensor | No
     return mask[:, None, layout.prefix :].unflatten(2, grid).to(x.dtype)
 
 
-def mean_of_places(places: Tensor, real: Tensor | None) -> Tensor:
-    """Returns the mean over the places of (B, C, *grid), as one token (B, 1, C)."""
+def mean_of_positions(positions: Tensor, real: Tensor | None) -> Tensor:
+    """Returns the mean over the positions of (B, C, *grid), as one token (B, 1, C)."""
     if real is None:
-        return places.flatten(2).mean(dim=2)[:, None]
-    total = (places * real).flatten(2).sum(dim=2)
+        return positions.flatten(2).mean(dim=2)[:, None]
+    total = (positions * real).flatten(2).sum(dim=2)
     return (total / real.flatten(2).sum(dim=2).clamp_min(1))[:, None]
 
 
-def to_tokens(places: Tensor, prefix: Tensor) -> Tensor:
+def to_tokens(positions: Tensor, prefix: Tensor) -> Tensor:
     """Puts the prefix tokens back in front of (B, C, *grid)."""
-    tokens = places.flatten(2).transpose(1, 2)
+    tokens = positions.flatten(2).transpose(1, 2)
     return torch.cat([prefix, tokens], dim=1) if prefix.shape[1] else tokens

@@ -9,9 +9,9 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolutional.local import (
-    mean_of_places,
+    mean_of_positions,
     real_tokens,
-    to_places,
+    to_positions,
     to_tokens,
 )
 from headway.core.systems import system
@@ -56,16 +56,16 @@ class PoolingMixer(TokenMixer):
         layout: Layout,
     ) -> Tensor:
         """Averages the neighbourhood of each token."""
-        places, grid = to_places(x, layout)
+        positions, grid = to_positions(x, layout)
         real = real_tokens(x, layout, grid)
         pool = F.avg_pool1d if len(grid) == 1 else F.avg_pool2d
         border = self.window // 2
         if real is None:
-            average = pool(places, self.window, 1, border, count_include_pad=False)
+            average = pool(positions, self.window, 1, border, count_include_pad=False)
         else:
-            total = pool(places * real, self.window, 1, border)
+            total = pool(positions * real, self.window, 1, border)
             average = total / pool(real, self.window, 1, border).clamp_min(1e-6)
         prefix = x[:, : layout.prefix]
         if layout.prefix:
-            prefix = mean_of_places(places, real) - prefix
-        return to_tokens(average - places, prefix)
+            prefix = mean_of_positions(positions, real) - prefix
+        return to_tokens(average - positions, prefix)

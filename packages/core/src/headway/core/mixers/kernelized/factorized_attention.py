@@ -17,7 +17,7 @@ from headway.core.systems import system
 
 
 class FieldNorm(Module):
-    """Normalises each head over its channels and all places of the field; nothing is learned.
+    """Normalises each head over its channels and all positions of the field; nothing is learned.
 
     Args:
         heads: Heads.
@@ -48,7 +48,7 @@ class FieldNorm(Module):
     name="FactFormer (factorised kernel integral)",
     paper="https://arxiv.org/abs/2305.17560",
     claim="one small kernel per axis, of the field averaged over the other axes, equals the kernel of all "
-    "pairs that is their product, without ever making it; positions included, twice as many places give "
+    "pairs that is their product, without ever making it; positions included, twice as many positions give "
     "the same field",
     test="packages/core/tests/parts/mixers/kernelized/test_factorized_attention.py",
 )
@@ -56,8 +56,8 @@ class FactorizedAttention(TokenMixer):
     """Integrates a field with one kernel along each axis in turn; nothing is normalised by a softmax.
 
     The field is projected and averaged over all axes but one; queries and keys of that profile give the
-    kernel of the axis, ``n x n`` for its n places. An integral over a grid is an average, and places are
-    shares of an axis: twice as many places give the same.
+    kernel of the axis, ``n x n`` for its n positions. An integral over a grid is an average, and positions
+    are shares of an axis: twice as many positions give the same.
 
     Args:
         dim: Channels of a token.
@@ -65,11 +65,11 @@ class FactorizedAttention(TokenMixer):
         axes: Axes of the grid.
         head_dim: Width of the values of a head; ``dim / heads`` if None.
         kernel_dim: Width of the queries and keys of a head; three times ``head_dim`` if None.
-        position: Builds what turns the places along an axis into rotations, ``(heads, kernel_dim)``; no
-            places if None.
+        position: Builds what turns the positions along an axis into rotations, ``(heads, kernel_dim)``; no
+            positions if None.
         places: How many places an axis has for ``position``, whatever the grid: place ``i`` of ``n`` is
             given as ``places * i / n``.
-        walls: Whether the first and the last place lie on the ends of the axis (``i / (n - 1)``), not on
+        walls: Whether the first and the last position lie on the ends of the axis (``i / (n - 1)``), not on
             a grid that goes round.
         norm: Builds the norm of the integral, ``(heads)``; none if None.
         kernel_norm: Builds the norm of queries and of keys, ``(kernel_dim)``; none if None, as published.
@@ -82,7 +82,7 @@ class FactorizedAttention(TokenMixer):
 
     Source:
         Li et al. 2023, https://arxiv.org/abs/2305.17560, section 3.2. The authors' code adds up over the
-        places where this averages, and takes the unbiased variance, so that theirs depends on the grid; it
+        positions where this averages, and takes the unbiased variance, so that theirs depends on the grid; it
         starts queries and keys 50 times smaller.
     """
 

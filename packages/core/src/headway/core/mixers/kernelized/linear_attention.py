@@ -97,8 +97,8 @@ class LinearAttention(TokenMixer):
         tokens = x.shape[1]
         query, key, value = split_heads(self.head_dim, *self.qkv(x).chunk(3, dim=-1))
         if self.position is not None:
-            places = query_positions(layout, tokens, x.device, cache)
-            query, key = self.position.rotate(query, key, places, places)
+            positions = query_positions(layout, tokens, x.device, cache)
+            query, key = self.position.rotate(query, key, positions, positions)
         query, key = self.feature_map(query), self.feature_map(key)
         if layout.sizes is not None:
             # A merged token counts as often as the tokens it stands for.

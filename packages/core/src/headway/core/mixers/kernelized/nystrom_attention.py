@@ -124,9 +124,9 @@ class NystromAttention(TokenMixer):
         real = layout.token_mask(x.shape[1])
         if real is None:
             real = torch.ones(1, x.shape[1], dtype=torch.bool, device=x.device)
-        place, count = real.cumsum(1) - 1, real.sum(1)
+        position, count = real.cumsum(1) - 1, real.sum(1)
         length = ((count + self.landmarks - 1) // self.landmarks).clamp_min(1)
-        segment = place // length[:, None]
+        segment = position // length[:, None]
         marks = torch.arange(self.landmarks, device=x.device)[:, None]
         return (segment[:, None] == marks) & real[:, None], count <= self.landmarks
 

@@ -46,17 +46,17 @@ def legendre_transition(order: int, window: float) -> tuple[Tensor, Tensor]:
     return joint[:order, :order].clone(), joint[:order, order].clone()
 
 
-def legendre_polynomials(order: int, places: Tensor) -> Tensor:
+def legendre_polynomials(order: int, positions: Tensor) -> Tensor:
     """Returns the polynomials that turn a memory back into its window.
 
     Args:
         order: Polynomials.
-        places: How far back, as a share of the window, 0 (now) to 1.
+        positions: How far back, as a share of the window, 0 (now) to 1.
 
     Shape:
-        places: (N,). Output: (order, N): ``coefficients @ output`` is the past.
+        positions: (N,). Output: (order, N): ``coefficients @ output`` is the past.
     """
-    x = 2 * places - 1
+    x = 2 * positions - 1
     rows = [torch.ones_like(x), x]
     for degree in range(1, order - 1):
         rows.append(((2 * degree + 1) * x * rows[-1] - degree * rows[-2]) / (degree + 1))

@@ -121,8 +121,8 @@ class SelectiveScan(TokenMixer):
             assert isinstance(cache, RecurrentCache)
             counts = torch.full_like(cache.lengths, tokens) if real is None else real.sum(dim=1)
             # The last tokens before the next one of each row, which may have fewer than others.
-            places = counts[:, None] + torch.arange(self.window - 1, device=x.device)
-            tail = longer.gather(1, places[..., None].expand(-1, -1, self.inner))
+            positions = counts[:, None] + torch.arange(self.window - 1, device=x.device)
+            tail = longer.gather(1, positions[..., None].expand(-1, -1, self.inner))
             cache.state = torch.cat([state, tail.transpose(1, 2).to(state.dtype)], dim=2)
             cache.lengths = cache.lengths + counts
         return self.projection(out)

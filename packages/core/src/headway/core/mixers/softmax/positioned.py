@@ -15,7 +15,7 @@ from headway.core.mixers.softmax.scores import attend, key_padding, split_heads
 class PositionedSelfAttention(TokenMixer):
     """Self-attention whose queries and keys read the tokens plus ``layout.embedding``.
 
-    Values read the tokens alone, so what is passed on says nothing about places. Without an embedding it
+    Values read the tokens alone, so what is passed on says nothing about positions. Without an embedding it
     is plain self-attention.
 
     Args:

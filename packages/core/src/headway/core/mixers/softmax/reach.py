@@ -48,8 +48,8 @@ def chunk_mask(queries: Tensor, keys: Tensor, size: int, left: int | None) -> Te
     """Which keys are seen if tokens come in chunks: those of the own chunk and of ``left`` before it.
 
     Args:
-        queries: Places of the queries in the sequence, from 0.
-        keys: Places of the keys.
+        queries: Positions of the queries in the sequence, from 0.
+        keys: Positions of the keys.
         size: Tokens of a chunk.
         left: Chunks of the past; all if None.
 

@@ -37,7 +37,7 @@ class SelfAttention(TokenMixer):
         chunks: Tokens of a chunk, for models that hear while somebody speaks: a token sees its own chunk
             and those before, or as many of them as ``(size, chunks)`` says. With a cache, whole chunks
             are given one after the other.
-        position: Builds what turns places into rotations or biases, ``(heads, head_dim)``.
+        position: Builds what turns positions into rotations or biases, ``(heads, head_dim)``.
         norm: Builds the norm of queries and keys within each head, ``(head_dim)``.
         qkv_bias: Whether queries, keys and values have a learned bias.
         out_bias: Whether the output projection has one.
@@ -114,10 +114,10 @@ class SelfAttention(TokenMixer):
             query, key = self.query_norm(query), self.key_norm(key)
         options: dict[str, Any] = {}
         content = query
-        places = key_places = first = values = None
+        positions = key_positions = first = values = None
         if self.position is not None:
-            places = key_places = query_positions(layout, x.shape[1], x.device, cache)
-            query, key = self.position.rotate(query, key, places, places)
+            positions = key_positions = query_positions(layout, x.shape[1], x.device, cache)
+            query, key = self.position.rotate(query, key, positions, positions)
         if cache is not None:
             if not isinstance(cache, KeyValueCache) or not (self.causal or self.chunks):
                 raise UserError(
@@ -128,38 +128,42 @@ class SelfAttention(TokenMixer):
             key, value, first = cache.append(key, value, layout.lengths)
             options["mask"] = mask
             if self.chunks is not None:
-                places = first[:, None] - 1 + torch.arange(x.shape[1], device=x.device)
+                positions = first[:, None] - 1 + torch.arange(x.shape[1], device=x.device)
                 keys = torch.arange(key.shape[2], device=x.device)
-                seen = chunk_mask(places, keys, *self.chunks)
+                seen = chunk_mask(positions, keys, *self.chunks)
                 seen = seen & (keys < cache.lengths[:, None, None])
                 if self.window is not None:
-                    seen = seen & window_mask(places, keys, *self.window)
+                    seen = seen & window_mask(positions, keys, *self.window)
                 options["mask"] = both(mask, seen[:, None])
             if self.position is not None:
-                key_places = cache_positions(key.shape[2], layout, x.device)
+                key_positions = cache_positions(key.shape[2], layout, x.device)
         else:
             if self.chunks is not None:
                 if layout.offsets is not None or layout.prefix:
                     raise UserError(
                         "chunks count tokens from the first: no packing, no prefix tokens"
                     )
-                places = torch.arange(x.shape[1], device=x.device)
-                mask = both(mask, chunk_mask(places, places, *self.chunks))
+                positions = torch.arange(x.shape[1], device=x.device)
+                mask = both(mask, chunk_mask(positions, positions, *self.chunks))
             options = {"causal": self.causal, "window": self.window, **key_padding(layout, mask)}
         if layout.sizes is not None:
             # A merged token counts as often as the tokens it stands for (Bolya et al. 2022, eq. 1).
             bias = add_bias(bias, layout.sizes.to(query.dtype).log()[:, None, None, :])
-        if self.position is not None and places is not None and key_places is not None:
+        if self.position is not None and positions is not None and key_positions is not None:
             prefix = layout.prefix if cache is None else 0
             spec: dict[str, Any] = {}
             if cache is None and in_order(layout) and not x.is_cpu:
                 spec = self.position.distance_spec(content, key.shape[2])
             if not spec:
-                spec = self.position.bias_spec(content, places, key_places, prefix=prefix)
+                spec = self.position.bias_spec(content, positions, key_positions, prefix=prefix)
             bias = add_bias(bias, spec.pop("bias", None))
             options.update(spec)
             if self.position.adds_values:
-                seen = {"query_positions": places, "key_positions": key_places, "prefix": prefix}
+                seen = {
+                    "query_positions": positions,
+                    "key_positions": key_positions,
+                    "prefix": prefix,
+                }
                 values = partial(self.position.values, **seen)
         options["bias"] = bias
         if first is None or self.chunks is not None:
@@ -189,7 +193,7 @@ class SelfAttention(TokenMixer):
 
 
 def in_order(layout: Layout) -> bool:
-    """Whether places count the tokens one by one, anew in each packed item."""
+    """Whether positions count the tokens one by one, anew in each packed item."""
     flat = layout.grid is None or (len(layout.grid) == 1 and layout.offsets is None)
     moved = (layout.positions, layout.valid, layout.levels)
     return flat and layout.prefix == 0 and all(x is None for x in moved)
@@ -199,14 +203,14 @@ def query_positions(
     layout: Layout, tokens: int, device: torch.device, cache: Cache | None
 ) -> Tensor:
     """Returns where the new tokens sit: behind those that a cache has seen."""
-    places = layout.token_positions(tokens, device)
+    positions = layout.token_positions(tokens, device)
     if cache is not None and layout.positions is None:
-        places = places + cache.lengths[:, None, None]
-    return places
+        positions = positions + cache.lengths[:, None, None]
+    return positions
 
 
 def cache_positions(tokens: int, layout: Layout, device: torch.device) -> Tensor:
-    """Returns the places of the keys in a cache: the order in which they came."""
+    """Returns the positions of the keys in a cache: the order in which they came."""
     if layout.positions is not None:
         raise UserError(
             "a cache with a bias of positions needs tokens in order, not layout.positions"

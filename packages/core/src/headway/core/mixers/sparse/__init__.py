@@ -1,1 +1,1 @@
-"""Mixers that score some pairs alone: neighbours, windows, sampled queries, learned places."""
+"""Mixers that score some pairs alone: neighbours, windows, sampled queries, learned positions."""

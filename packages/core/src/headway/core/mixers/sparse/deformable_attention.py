@@ -1,4 +1,4 @@
-"""Attention to a few learned places of several maps."""
+"""Attention to a few learned positions of several maps."""
 
 import math
 from typing import ClassVar
@@ -20,13 +20,13 @@ from headway.core.taps import tap
     id=None,
     name="Deformable DETR attention",
     paper="https://arxiv.org/abs/2010.04159",
-    claim="a query reads a few places around its own, which it chooses itself, of maps of several scales",
+    claim="a query reads a few positions around its own, which it chooses itself, of maps of several scales",
     test="packages/core/tests/parts/mixers/sparse/test_deformable.py",
 )
 class DeformableAttention(TokenMixer):
-    """Weighted sum of values at a few places of several maps, chosen and weighted by the query.
+    """Weighted sum of values at a few positions of several maps, chosen and weighted by the query.
 
-    The places are steps away from the query's own place: ``layout.positions``, rows and columns from 0
+    The positions are steps away from the query's own position: ``layout.positions``, rows and columns from 0
     to 1 (no grid beside them), or the centres of the tokens of its grid or levels. The maps are the
     context, or the tokens themselves without one. Queries read their tokens plus ``layout.embedding``,
     values the tokens alone; there are no keys. Padding of the memory counts as zeros.
@@ -35,7 +35,7 @@ class DeformableAttention(TokenMixer):
         dim: Channels of a token.
         heads: Heads.
         levels: Maps of the memory.
-        points: Places per head and map.
+        points: Positions per head and map.
         context_dim: Channels of a context token; ``dim`` if None.
         head_dim: Width of a head; ``dim / heads`` if None.
         out_dropout: Probability of dropping an output channel in training.
@@ -44,7 +44,7 @@ class DeformableAttention(TokenMixer):
         x: (B, N, dim). context: (B, M, context_dim). Output: (B, N, dim).
 
     Raises:
-        UserError: If the queries have no places, or the memory another number of maps than ``levels``.
+        UserError: If the queries have no positions, or the memory another number of maps than ``levels``.
 
     Source:
         Zhu et al. 2021 (Deformable DETR), https://arxiv.org/abs/2010.04159, section 4.1.
@@ -72,7 +72,7 @@ class DeformableAttention(TokenMixer):
         self.v = nn.Linear(context_dim or dim, inner)
         self.projection = nn.Linear(inner, dim)
         self.out_dropout = Dropout(out_dropout)
-        # As in the paper: at first all places weigh the same, and each head looks into a direction of
+        # As in the paper: at first all positions weigh the same, and each head looks into a direction of
         # its own, point by point farther.
         for layer in (self.offsets, self.weights):
             nn.init.zeros_(layer.weight)
@@ -92,7 +92,7 @@ class DeformableAttention(TokenMixer):
         context: Tensor | None,
         context_layout: Layout | None,
     ) -> Tensor:
-        """Reads the places."""
+        """Reads the positions."""
         memory, maps = (x, layout) if context is None else (context, context_layout or Layout())
         sides = _grids(maps)
         if len(sides) != self.levels or maps.prefix or maps.offsets is not None:
@@ -109,10 +109,10 @@ class DeformableAttention(TokenMixer):
         weights = self.weights(query).unflatten(2, (self.heads, -1)).softmax(dim=-1)
         weights = weights.unflatten(3, shape[1:]).to(value.dtype)
         tap(self, "weights", weights)
-        # Places in float32: half precision tells apart fewer of them than a map has tokens.
+        # Positions in float32: half precision tells apart fewer of them than a map has tokens.
         steps = self.offsets(query).float().unflatten(2, (*shape, 2))
         sizes = torch.tensor([side[::-1] for side in sides], dtype=torch.float32, device=x.device)
-        locations = _places(layout, x.device)[:, :, None, None, None] + steps / sizes[:, None]
+        locations = _positions(layout, x.device)[:, :, None, None, None] + steps / sizes[:, None]
         tap(self, "locations", locations)
         dtype = torch.promote_types(value.dtype, locations.dtype)
         out = deformable_attention(
@@ -128,18 +128,18 @@ def _grids(layout: Layout) -> tuple[tuple[int, ...], ...]:
     return layout.levels or ((layout.grid,) if layout.grid is not None else ())
 
 
-def _places(layout: Layout, device: torch.device) -> Tensor:
+def _positions(layout: Layout, device: torch.device) -> Tensor:
     """Where the queries are, (x, y) from 0 to 1; (B or 1, N, 2)."""
     grids = _grids(layout)
     if (layout.positions is None) != bool(grids) or any(len(grid) != 2 for grid in grids):
         raise UserError(
-            "DeformableAttention needs the places of its queries: positions (B or 1, N, 2) from 0 to 1 "
+            "DeformableAttention needs the positions of its queries: positions (B or 1, N, 2) from 0 to 1 "
             "or a grid (or levels) of rows and columns in their Layout, not both"
         )
     if layout.positions is not None:
         return layout.positions.float().flip(-1)
     parts = []
     for grid in grids:
-        places = Layout(grid=grid).token_positions(grid[0] * grid[1], device)
-        parts.append((places + 0.5) / torch.tensor(grid, device=device))
+        positions = Layout(grid=grid).token_positions(grid[0] * grid[1], device)
+        parts.append((positions + 0.5) / torch.tensor(grid, device=device))
     return torch.cat(parts, dim=1).flip(-1)

@@ -26,7 +26,7 @@ from headway.core.taps import tap
     test="packages/core/tests/ops/neighbourhood/test_neighbourhood.py",
 )
 class NeighbourhoodAttention(TokenMixer):
-    """Softmax attention of each token to the window around it, with a learned bias per relative place.
+    """Softmax attention of each token to the window around it, with a learned bias per relative position.
 
     At the border the window is moved back into the grid, so every token has as many neighbours. On a
     sequence of any length, padded or not, the grid is the sequence.

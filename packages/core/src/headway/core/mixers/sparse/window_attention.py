@@ -20,7 +20,7 @@ Pair = tuple[int, int]
 
 
 class WindowAttention(TokenMixer):
-    """Softmax attention within windows of the grid, with a learned bias for each relative place.
+    """Softmax attention within windows of the grid, with a learned bias for each relative position.
 
     A shift moves the windows, so that two of these in a row connect neighbouring windows: tokens that
     the shift brings together from opposite borders do not see each other. Along an axis on which one
@@ -106,7 +106,7 @@ class WindowAttention(TokenMixer):
         window, shift = self.windows_on(grid)
         plan = plan_for(grid, window, shift, self.pad == "before", x.device)
         projected = self.qkv(x)
-        # Places without a token hold the projection of zeros.
+        # Positions without a token hold the projection of zeros.
         padding = self.qkv(x.new_zeros(1, x.shape[2]))[0] if plan.has_padding else None
         table, index = self.position.table.to(x.dtype), self._index(plan.window, x)
         dropped = self.training and self.dropout > 0.0
@@ -148,11 +148,11 @@ class WindowAttention(TokenMixer):
         return join(out.transpose(1, 2).flatten(2), plan)
 
     def _index(self, window: Pair, x: Tensor) -> Tensor:
-        """For each pair of places of a window its row in the table of biases, (S, S)."""
+        """For each pair of positions of a window its row in the table of biases, (S, S)."""
         index = self._indices.get((window, x.device))
         if index is None:
-            places = Layout(grid=window).token_positions(window[0] * window[1], x.device)
-            index = self.position.index(places, places)[0]
+            positions = Layout(grid=window).token_positions(window[0] * window[1], x.device)
+            index = self.position.index(positions, positions)[0]
             # What a compiler traces are no real tensors; they must not outlive it.
             if not torch.compiler.is_compiling():
                 self._indices[window, x.device] = index

@@ -174,7 +174,7 @@ def _wide(x: Tensor) -> Tensor:
 def circular_correlation(query: Tensor, key: Tensor) -> Tensor:
     """Returns for each lag the inner product of the queries with the keys rolled by it.
 
-    Entry ``r`` is the sum over ``t`` of ``query[t + r] . key[t]``, places taken modulo N.
+    Entry ``r`` is the sum over ``t`` of ``query[t + r] . key[t]``, positions taken modulo N.
 
     Shape:
         query, key: (B, N, C). Output: (B, N).
@@ -183,12 +183,12 @@ def circular_correlation(query: Tensor, key: Tensor) -> Tensor:
     if not isinstance(tokens, int):
         # In a graph that leaves the number open, neither strides nor frequencies may be computed from it.
         products = key @ query.transpose(1, 2)
-        places = torch.arange(tokens, device=query.device)
-        later = (places[:, None] + places) % tokens
+        positions = torch.arange(tokens, device=query.device)
+        later = (positions[:, None] + positions) % tokens
         return products.gather(2, later.expand(products.shape[0], -1, -1)).sum(dim=1)
     if tokens <= _SHORT:
         products = key @ query.transpose(1, 2)
-        # Row t of the products, written twice in a row, begins one place later than row t - 1: what
+        # Row t of the products, written twice in a row, begins one position later than row t - 1: what
         # stands below each other is a wrapped diagonal.
         twice = torch.cat([products, products], dim=2)
         shape = (products.shape[0], tokens, tokens)
@@ -207,8 +207,8 @@ def roll_and_add(value: Tensor, lags: Tensor, weights: Tensor) -> Tensor:
     tokens = value.shape[1]
     kernel = value.new_zeros(value.shape[0], tokens).scatter_add(1, lags, weights.to(value.dtype))
     if not isinstance(tokens, int):
-        places = torch.arange(tokens, device=value.device)
-        return kernel[:, (places - places[:, None]) % tokens] @ value
+        positions = torch.arange(tokens, device=value.device)
+        return kernel[:, (positions - positions[:, None]) % tokens] @ value
     if tokens <= _SHORT:
         # Row t of the matrix is the kernel, rolled on by t.
         rolled = torch.cat([kernel, kernel], dim=1)[:, 1:].unfold(1, tokens, 1).flip(1)

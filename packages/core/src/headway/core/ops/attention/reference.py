@@ -5,7 +5,7 @@ from torch import Tensor
 
 from headway.core.ops.attention.request import Request
 from headway.core.ops.attention.scores import added, allowed, valid_keys
-from headway.core.ops.draws import kept_places
+from headway.core.ops.draws import kept_positions
 from headway.core.ops.kernels.operators import autocast_type
 
 
@@ -90,4 +90,4 @@ def _kept(request: Request, weights: Tensor) -> Tensor:
     if request.seed is None:
         return (torch.rand_like(weights) >= request.dropout).to(weights.dtype)
     numbers = torch.arange(weights.numel(), device=weights.device).view(weights.shape)
-    return kept_places(numbers, request.seed, request.dropout).to(weights.dtype)
+    return kept_positions(numbers, request.seed, request.dropout).to(weights.dtype)

@@ -5,14 +5,14 @@ and keys, so that one product gives both and nothing of the size of the scores e
 once.
 
 Which is right depends on its width R beside that of a head, D. Sinusoids of `i - j` split into those of `i`
-and of `j`, at any places, with R = heads * D features. Widened, the forward kernel does as many operations
+and of `j`, at any positions, with R = heads * D features. Widened, the forward kernel does as many operations
 as the bias needs, and the backward kernels 2.5 times as many, since they compute the scores again; a GPU's
 kernels hold rows of 256 features at most, and the CPU's wants values as wide as keys. On one CPU thread the
 bias takes 0.32 to 0.98 of the time of widening, forward and backward (R = 64 to 512, 250 to 2,000 tokens).
 So a GPU widens as long as its kernels can, and the CPU where a bias would be large, or would hold pairs of
 packed items that never meet.
 
-Where the places are consecutive, keys can be given by distance instead, T + S - 1 rows as wide as a head.
+Where the positions are consecutive, keys can be given by distance instead, T + S - 1 rows as wide as a head.
 On a GPU the kernels read them as they are: R features of sinusoids take R / D products more than the
 content alone and do not fit in registers when R = 512, rows of distances at most two, and neither they nor
 their queries grow with the number of heads.

@@ -81,7 +81,7 @@ class Request:
         softcap: Bound of the scaled scores, before anything is added.
         sinks: One extra score per head that takes weight and gives no value.
         dropout: Probability that a weight is dropped.
-        seed: Makes the dropped weights a function of seed and place; a tensor holds one number.
+        seed: Makes the dropped weights a function of seed and position; a tensor holds one number.
         lse: Whether the log-sum-exp is wanted too.
         relative_query: Queries of a second product that is added to the scores.
         relative_key: Keys of that product.

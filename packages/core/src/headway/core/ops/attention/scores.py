@@ -9,7 +9,7 @@ from headway.core.ops.attention.request import Request
 _ALL = slice(None)
 
 
-def places(request: Request) -> tuple[Tensor, Tensor]:
+def positions(request: Request) -> tuple[Tensor, Tensor]:
     """Positions of queries and keys on one axis, aligned at the corner that `causal` names.
 
     Shape:
@@ -17,12 +17,12 @@ def places(request: Request) -> tuple[Tensor, Tensor]:
     """
     _, _, queries, keys = request.shape
     device = request.query.device
-    query_places = torch.arange(queries, device=device)
-    key_places = torch.arange(keys, device=device)
+    query_positions = torch.arange(queries, device=device)
+    key_positions = torch.arange(keys, device=device)
     if request.offsets is None or request.key_offsets is None:
         if request.causal != "top-left":
-            query_places = query_places + (keys - queries)
-        return query_places, key_places
+            query_positions = query_positions + (keys - queries)
+        return query_positions, key_positions
     query_items, key_items = items(request)
     query_ends = _bounds_of(request.offsets, query_items, 1)
     query_starts = _bounds_of(request.offsets, query_items, 0)
@@ -33,7 +33,7 @@ def places(request: Request) -> tuple[Tensor, Tensor]:
             request.key_offsets, query_items, 0
         )
         shift = reach - query_ends
-    return query_places + shift, key_places - key_starts
+    return query_positions + shift, key_positions - key_starts
 
 
 def items(request: Request) -> tuple[Tensor, Tensor]:
@@ -62,8 +62,8 @@ def valid_keys(request: Request) -> Tensor | None:
     """
     keys = request.key.shape[2]
     if request.lengths is not None:
-        places_s = torch.arange(keys, device=request.lengths.device)
-        return (places_s < request.lengths[:, None])[:, None, None, :]
+        positions_s = torch.arange(keys, device=request.lengths.device)
+        return (positions_s < request.lengths[:, None])[:, None, None, :]
     if request.offsets is not None:
         key_items = items(request)[1]
         return (key_items < request.offsets.shape[0] - 1)[None, None, None, :]
@@ -85,8 +85,8 @@ def allowed(request: Request, rows: slice = _ALL) -> Tensor | None:
         query_items, key_items = items(request)
         mask = _both(mask, (query_items[rows, None] == key_items)[None, None])
     if request.causal or request.window is not None:
-        query_places, key_places = places(request)
-        steps = key_places - query_places[rows, None]
+        query_positions, key_positions = positions(request)
+        steps = key_positions - query_positions[rows, None]
         left, right = request.window or (None, None)
         if request.causal:
             right = 0
@@ -109,8 +109,8 @@ def added(request: Request, rows: slice = _ALL) -> Tensor | None:
     """
     total = _rows_of(request.bias, rows)
     if request.alibi_slopes is not None:
-        query_places, key_places = places(request)
-        distance = (key_places - query_places[rows, None]).abs()
+        query_positions, key_positions = positions(request)
+        distance = (key_positions - query_positions[rows, None]).abs()
         penalty = -request.alibi_slopes[:, None, None] * distance
         total = penalty[None] if total is None else total + penalty
     if request.table is not None and request.index is not None:

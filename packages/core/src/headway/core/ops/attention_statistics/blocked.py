@@ -34,9 +34,9 @@ def statistics(question: Question) -> AttentionStatistics:
             shares = question.rows[:, :, rows].to(weights.dtype)
             received += torch.einsum("bht,bhts->bhs", shares, weights)
         if question.top:
-            most, places = weights.topk(min(question.top, keys), dim=-1)
-            seen = scores.gather(-1, places) > -torch.inf
-            keys_found.append(places.masked_fill(~seen, -1))
+            most, positions = weights.topk(min(question.top, keys), dim=-1)
+            seen = scores.gather(-1, positions) > -torch.inf
+            keys_found.append(positions.masked_fill(~seen, -1))
             weights_found.append(most)
     return AttentionStatistics(
         lse=_joined(lse, key.new_empty(batch, heads, 0)),
@@ -87,7 +87,7 @@ def _joined(parts: list[Tensor], empty: Tensor) -> Tensor:
 def _filled(
     parts: list[Tensor], question: Question, nothing: float, dtype: torch.dtype
 ) -> Tensor | None:
-    """The parts with as many places as were asked for, where there are fewer keys."""
+    """The parts with as many positions as were asked for, where there are fewer keys."""
     if not question.top:
         return None
     query = question.attention.query

@@ -40,10 +40,10 @@ def attention_weights(
 def seen_keys(tokens: int, keys: int, lengths: Tensor, window: int | None) -> Tensor:
     """True where a query of a row sees a key, (B, 1, T, S)."""
     last = lengths[:, None] + torch.arange(tokens, device=lengths.device) - 1
-    place = torch.arange(keys, device=lengths.device)
-    seen = place <= last[:, :, None]
+    position = torch.arange(keys, device=lengths.device)
+    seen = position <= last[:, :, None]
     if window is not None:
-        seen = seen & (place >= last[:, :, None] - window)
+        seen = seen & (position >= last[:, :, None] - window)
     return seen[:, None]
 
 

@@ -1,4 +1,4 @@
-"""Multi-scale deformable attention: a few weighted places of several maps for each query."""
+"""Multi-scale deformable attention: a few weighted positions of several maps for each query."""
 
 from collections.abc import Sequence
 
@@ -28,16 +28,16 @@ def deformable_attention(
     levels: Sequence[Sequence[int]],
     backend: str = "auto",
 ) -> Tensor:
-    """Sums values at places between tokens by their weights.
+    """Sums values at positions between tokens by their weights.
 
     A value between tokens is interpolated from the four around it; what lies outside of a map is zero.
-    Places are counted from the borders: the centre of the first token of a row of n is at 1 / (2 n).
+    Positions are counted from the borders: the centre of the first token of a row of n is at 1 / (2 n).
     Second derivatives are defined; gradients of values are summed in a fixed order. Under autocast all
-    three take their common type: places in half precision would be off by whole tokens.
+    three take their common type: positions in half precision would be off by whole tokens.
 
     Args:
         value: Values of the tokens of all maps, one map after the other.
-        locations: For each query, head, map and point its place (x, y), 0 to 1 within the map.
+        locations: For each query, head, map and point its position (x, y), 0 to 1 within the map.
         weights: By how much each point counts; usually a softmax over maps and points.
         levels: Rows and columns of each map.
         backend: "auto", "native" (C++ on the CPU), "triton" or "reference".

@@ -36,7 +36,7 @@ def attention(
 def deformable_attention_forward(
     value: Tensor, locations: Tensor, weights: Tensor, levels: list[int]
 ) -> Tensor:
-    """Values at places between tokens; see `headway.core.ops.deformable_attention`."""
+    """Values at positions between tokens; see `headway.core.ops.deformable_attention`."""
     return _kernels(value).forward(value, locations, weights, levels)
 
 

@@ -9,7 +9,7 @@ Grid = tuple[int, int]
 
 
 def attention(value: Tensor, locations: Tensor, weights: Tensor, levels: Sequence[Grid]) -> Tensor:
-    """Weighted values at places between tokens, computed in float32 (float64 for float64 inputs).
+    """Weighted values at positions between tokens, computed in float32 (float64 for float64 inputs).
 
     Shape:
         As in `headway.core.ops.deformable_attention`.
@@ -25,7 +25,7 @@ def attention(value: Tensor, locations: Tensor, weights: Tensor, levels: Sequenc
     for level, (rows, columns) in enumerate(levels):
         tokens = value[:, start : start + rows * columns].to(dtype).transpose(1, 2)
         start += rows * columns
-        # (B, H, Q, P) from here on; a place is that of a token's centre, half a token from the border.
+        # (B, H, Q, P) from here on; a position is that of a token's centre, half a token from the border.
         x, y = (locations[:, :, :, level].to(dtype).transpose(1, 2)).unbind(-1)
         x, y = x * columns - 0.5, y * rows - 0.5
         left, upper = x.detach().floor(), y.detach().floor()

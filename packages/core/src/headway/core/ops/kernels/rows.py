@@ -37,19 +37,19 @@ def head_of(rows, batch, head):
 def load_rows(start, rows, count, stride, D: tl.constexpr, BLOCK_D: tl.constexpr):
     """Rows of a matrix of width D; zeros beyond `count` rows and beyond the width."""
     columns = tl.arange(0, BLOCK_D)
-    places = start + rows[:, None] * stride + columns[None, :]
+    pointers = start + rows[:, None] * stride + columns[None, :]
     mask = (rows < count)[:, None]
     if D != BLOCK_D:
         mask = mask & (columns < D)[None, :]
-    return tl.load(places, mask=mask, other=0.0)
+    return tl.load(pointers, mask=mask, other=0.0)
 
 
 @triton.jit
 def store_rows(start, rows, count, stride, values, D: tl.constexpr, BLOCK_D: tl.constexpr):
     """The counterpart of `load_rows`."""
     columns = tl.arange(0, BLOCK_D)
-    places = start + rows[:, None] * stride + columns[None, :]
+    pointers = start + rows[:, None] * stride + columns[None, :]
     mask = (rows < count)[:, None]
     if D != BLOCK_D:
         mask = mask & (columns < D)[None, :]
-    tl.store(places, values.to(start.dtype.element_ty), mask=mask)
+    tl.store(pointers, values.to(start.dtype.element_ty), mask=mask)

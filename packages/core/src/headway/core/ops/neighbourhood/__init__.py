@@ -42,7 +42,7 @@ def neighbourhood_attention(
         grid: How the tokens lie: (N,) or (rows, columns), last axis fastest.
         window: Side of the window in tokens, one number or one per axis; it shrinks to the grid.
         dilation: Steps between the tokens of a window, one number or one per axis.
-        table: Learned biases by relative place and head, in the order of `positions.RelativeBias` with
+        table: Learned biases by relative position and head, in the order of `positions.RelativeBias` with
             `grid=window`; differentiable.
         lengths: Tokens of each item that exist, for grids of one axis without dilation; the others
             neither count nor get anything.
@@ -83,11 +83,11 @@ def neighbourhood_attention(
 
 
 def _interleaved(parts: list[Tensor], axis: int, size: int) -> Tensor:
-    """Puts every n-th place of an axis, taken apart before, together again."""
+    """Puts every n-th position of an axis, taken apart before, together again."""
     if len(parts) == 1:
         return parts[0]
-    places = torch.cat([torch.arange(n, size, len(parts)) for n in range(len(parts))])
-    order = torch.argsort(places).to(parts[0].device)
+    positions = torch.cat([torch.arange(n, size, len(parts)) for n in range(len(parts))])
+    order = torch.argsort(positions).to(parts[0].device)
     return torch.cat(parts, dim=axis).index_select(axis, order)
 
 

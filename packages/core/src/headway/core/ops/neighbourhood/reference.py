@@ -26,9 +26,9 @@ def attention(
     """
     dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
     grid = (query.shape[2], query.shape[3])
-    places, entries, real = neighbours(grid, window, lengths, query.device)
+    positions, entries, real = neighbours(grid, window, lengths, query.device)
     wide = [flat(x.to(dtype)) for x in (query, key, value)]
-    near_keys, near_values = (_gathered(x, places) for x in wide[1:])
+    near_keys, near_values = (_gathered(x, positions) for x in wide[1:])
     hidden = None if real is None else ~real[:, None]
     if hidden is not None:
         # A weight of zero times a NaN is a NaN, so what does not exist must hold numbers.
@@ -49,8 +49,8 @@ def attention(
     return out.to(query.dtype).unflatten(2, grid), lse.unflatten(2, grid)
 
 
-def _gathered(tokens: Tensor, places: Tensor) -> Tensor:
+def _gathered(tokens: Tensor, positions: Tensor) -> Tensor:
     """Returns (B, H, N, K, D) of (B, H, N, D)."""
     batch, heads, _, width = tokens.shape
-    index = places.flatten(1)[:, None, :, None].expand(batch, heads, -1, width)
-    return tokens.gather(2, index).unflatten(2, places.shape[1:])
+    index = positions.flatten(1)[:, None, :, None].expand(batch, heads, -1, width)
+    return tokens.gather(2, index).unflatten(2, positions.shape[1:])

@@ -47,12 +47,12 @@ def probsparse_attention(
         query: Queries.
         key: Keys.
         value: Values.
-        sample: Places of the sampled keys.
+        sample: Positions of the sampled keys.
         factor: How many queries attend: ``sparse_number`` of the real ones.
-        sample_mask: False where a place of the sample does not count.
+        sample_mask: False where a position of the sample does not count.
         query_mask: True where a query is real.
         key_mask: True where a key is real.
-        causal: Whether a query sees only the keys up to its own place (as many keys as queries).
+        causal: Whether a query sees only the keys up to its own position (as many keys as queries).
         cumulative: Whether the others take the sum of the values so far, without ``causal`` too.
         scale: Of the scores; ``1 / sqrt(D)`` if None.
         backend: "auto", "reference" (plain PyTorch), or who measures: "blocked" or "triton". The chosen
@@ -96,12 +96,12 @@ def probsparse_attention(
         if key_mask is not None:
             hidden = ~key_mask[:, None, :, None]
             key, value = key.masked_fill(hidden, 0.0), value.masked_fill(hidden, 0.0)
-        places = _choose_queries(
+        positions = _choose_queries(
             query, key, sample, sample_mask, query_mask, key_mask, number, chosen
         )
         cumulative = causal or cumulative
         return _attend(
-            query, key, value, places, factor, query_mask, key_mask, causal, cumulative, scale
+            query, key, value, positions, factor, query_mask, key_mask, causal, cumulative, scale
         )
 
 
@@ -124,7 +124,7 @@ def _choose_queries(
     number: int,
     backend: str,
 ) -> Tensor:
-    """The places of the queries that attend, the most peaked first, (B, H, number)."""
+    """The positions of the queries that attend, the most peaked first, (B, H, number)."""
     batch, keys = query.shape[0], key.shape[2]
     sample = sample.to(key.device).expand(batch, -1)
     if sample_mask is not None:
@@ -146,7 +146,7 @@ def _attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    places: Tensor,
+    positions: Tensor,
     factor: float,
     query_mask: Tensor | None,
     key_mask: Tensor | None,
@@ -158,9 +158,9 @@ def _attend(
     queries, keys = query.shape[2], key.shape[2]
     mask = None if key_mask is None else key_mask[:, None, None, :]
     if causal:
-        past = torch.arange(keys, device=query.device) <= places[..., None]
+        past = torch.arange(keys, device=query.device) <= positions[..., None]
         mask = past if mask is None else mask & past
-    picked = query.gather(2, places[..., None].expand(-1, -1, -1, query.shape[3]))
+    picked = query.gather(2, positions[..., None].expand(-1, -1, -1, query.shape[3]))
     attended = attention(picked, key, value, mask=mask, scale=scale)
     if cumulative:
         rest = value.cumsum(dim=2)
@@ -168,10 +168,10 @@ def _attend(
         counts = keys if key_mask is None else key_mask.sum(dim=1).clamp_min(1).view(-1, 1, 1, 1)
         rest = value.sum(dim=2, keepdim=True) / counts
     rest = rest.expand(-1, -1, queries, -1)
-    index = places[..., None].expand(-1, -1, -1, value.shape[3])
+    index = positions[..., None].expand(-1, -1, -1, value.shape[3])
     if query_mask is not None:
         # A shorter row has fewer queries that attend; they are sorted, so the last ones are too many.
-        rank = torch.arange(places.shape[-1], device=query.device)
+        rank = torch.arange(positions.shape[-1], device=query.device)
         real = rank < sparse_number(query_mask.sum(dim=1), factor)[:, None]
         attended = torch.where(real[:, None, :, None], attended, rest.gather(2, index))
     return rest.scatter(2, index, attended)

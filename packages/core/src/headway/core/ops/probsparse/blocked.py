@@ -17,8 +17,8 @@ def measure(
     Args:
         query: Queries.
         key: Keys.
-        sample: Places of the sampled keys.
-        sample_mask: False where a place of the sample does not count.
+        sample: Positions of the sampled keys.
+        sample_mask: False where a position of the sample does not count.
         counts: By how much the sum of the scores is divided.
 
     Shape:

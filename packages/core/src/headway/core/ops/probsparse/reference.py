@@ -51,7 +51,7 @@ def sample_keys(
         random: Whether to draw with replacement, as in training; else evenly spaced keys.
 
     Shape:
-        mask: (B, S). Output: places (U,) or (B, U), and (B, U) bool, False where a row of fewer keys
+        mask: (B, S). Output: positions (U,) or (B, U), and (B, U) bool, False where a row of fewer keys
         has a smaller sample. With a free number of keys (of an exported graph), U is the largest size
         that a sample can have.
     """
@@ -72,9 +72,9 @@ def sample_keys(
         shares = torch.rand(number, dtype=torch.float64, device=device).expand_as(shares)
     ranks = (shares * counts[:, None]).long().clamp_max(keys - 1)
     # The r-th real key of a row.
-    places = mask.long().sort(dim=1, descending=True, stable=True).indices
-    places, counted = places.gather(1, ranks), order < numbers[:, None]
-    return (places[0] if shared else places), counted
+    positions = mask.long().sort(dim=1, descending=True, stable=True).indices
+    positions, counted = positions.gather(1, ranks), order < numbers[:, None]
+    return (positions[0] if shared else positions), counted
 
 
 def probsparse_attention(
@@ -103,12 +103,12 @@ def probsparse_attention(
         query: Queries.
         key: Keys.
         value: Values.
-        sample: Places of the sampled keys.
+        sample: Positions of the sampled keys.
         factor: How many queries attend: ``sparse_number`` of the real ones.
-        sample_mask: False where a place of the sample does not count.
+        sample_mask: False where a position of the sample does not count.
         query_mask: True where a query is real.
         key_mask: True where a key is real.
-        causal: Whether a query sees only the keys up to its own place (as many keys as queries).
+        causal: Whether a query sees only the keys up to its own position (as many keys as queries).
         cumulative: Whether the others take the sum of the values so far, without ``causal`` too.
         scale: Of the scores; ``1 / sqrt(D)`` if None.
 
@@ -140,8 +140,8 @@ def probsparse_attention(
             chosen = measure.argsort(dim=-1, descending=True)
         else:
             chosen = measure.topk(sparse_number(queries, factor), dim=-1).indices
-    places = chosen[..., None].expand(-1, -1, -1, width)
-    scores = query.gather(2, places) @ key.transpose(-2, -1) * scale
+    positions = chosen[..., None].expand(-1, -1, -1, width)
+    scores = query.gather(2, positions) @ key.transpose(-2, -1) * scale
     if causal:
         future = torch.arange(keys, device=query.device) > chosen[..., None]
         scores = scores.masked_fill(future, -math.inf)

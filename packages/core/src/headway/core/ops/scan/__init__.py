@@ -29,11 +29,11 @@ def associative_scan(
     Any number of derivatives: the gradient is the same scan, backwards.
 
     Args:
-        decay: What is left of the state at each place; broadcast to `added`.
-        added: What each place adds.
-        state: The state before the first place; zero if None.
+        decay: What is left of the state at each position; broadcast to `added`.
+        added: What each position adds.
+        state: The state before the first position; zero if None.
         dim: The axis.
-        backend: "auto", "reference" (place by place), "chunked" or "triton".
+        backend: "auto", "reference" (position by position), "chunked" or "triton".
 
     Shape:
         decay broadcastable to added (any shape); state: that of added without `dim`. Output: as added.
@@ -61,7 +61,7 @@ def associative_scan(
                 f"state {tuple(state.shape)} must be {tuple(added.shape[:-1])}: added without `dim`"
             )
         first = decay[..., :1] * state[..., None]
-        # Not a slice of the others: it would bind a free number of places.
+        # Not a slice of the others: it would bind a free number of positions.
         added = added + F.pad(first, (0, added.shape[-1] - 1))
     reason = _reason_against_triton(added)
     if backend == "auto":

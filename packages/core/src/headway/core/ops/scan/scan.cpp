@@ -84,11 +84,11 @@ void backward(const Sizes& n, const float* u, const float* delta, const float* A
     float* own = starts + task * chunks * S * W;
     alignas(64) Vec states[CHUNK][S];
     for (int64_t block = group; block < blocks; block += n.groups) {
-      const int64_t d = block * W, count = n.channels - d, place = (b * n.channels + d) * S;
+      const int64_t d = block * W, count = n.channels - d, offset = (b * n.channels + d) * S;
       Vec h[S], rates[S], dh[S], dA[S];
-      load_states<S>(h, state + place, count);
+      load_states<S>(h, state + offset, count);
       load_states<S>(rates, A + d * S, count);
-      load_states<S>(dh, grad_last + place, count);
+      load_states<S>(dh, grad_last + offset, count);
       for (int s = 0; s < S; s++) rates[s] *= splat(LOG2E), dA[s] = Vec{};
       for (int64_t t = 0; t < n.tokens; t++) {
         if (t % CHUNK == 0)
@@ -130,8 +130,8 @@ void backward(const Sizes& n, const float* u, const float* delta, const float* A
           store_some(grad_delta + at, moved * splat(1.0f / LOG2E) + along * x, count);
         }
       }
-      store_states<S>(grad_A + place, dA, count);
-      store_states<S>(grad_state + place, dh, count);
+      store_states<S>(grad_A + offset, dA, count);
+      store_states<S>(grad_state + offset, dh, count);
     }
   }
 }

@@ -24,9 +24,9 @@ BACKENDS = ("native", "triton", "reference")
 _NATIVE_DTYPES = (torch.float32, torch.bfloat16)
 _TRITON_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 # A window is one tile of scores, and a head one block of features.
-_TRITON_PLACES = 64
+_TRITON_POSITIONS = 64
 _TRITON_WIDTH = 128
-# Places within an item are counted in int32.
+# Positions within an item are counted in int32.
 _TRITON_NUMBERS = 2**31 - 1
 
 
@@ -58,19 +58,19 @@ def window_attention(
         window: Height and width of a window.
         shift: Rows and columns by which the windows are moved.
         pad_first: Whether the map is filled up before it is shifted, or after.
-        padding: Queries, keys and values of places without a token; zeros if None.
+        padding: Queries, keys and values of positions without a token; zeros if None.
         table: Learned biases by entry and head, read through `index`; differentiable.
-        index: For each pair of places of a window the number of their entry in `table`.
+        index: For each pair of positions of a window the number of their entry in `table`.
         scale: Factor of the scores; 1 / sqrt(D) if None.
-        backend: "auto", "native" (C++ on the CPU), "triton" (windows of at most 64 places, heads of at most
-            128 features) or "reference" (windows cut out and put back).
+        backend: "auto", "native" (C++ on the CPU), "triton" (windows of at most 64 positions, heads of at
+            most 128 features) or "reference" (windows cut out and put back).
 
     Returns:
-        The weighted values at the places of their tokens.
+        The weighted values at the positions of their tokens.
 
     Shape:
         projected (B, H * W, 3 * heads * D); padding (3 * heads * D,); table (entries, heads);
-        index (S, S) with S the places of a window; result (B, H * W, heads * D).
+        index (S, S) with S the positions of a window; result (B, H * W, heads * D).
 
     Raises:
         UserError: An argument has the wrong shape or value.
@@ -141,10 +141,10 @@ def _against_triton(request: Request) -> str | None:
     projected = request.projected
     if projected.dtype not in _TRITON_DTYPES:
         return f"triton: {projected.dtype} has no kernel; use backend='reference'"
-    size = request.plan.places.shape[1]
-    if size > _TRITON_PLACES:
+    size = request.plan.positions.shape[1]
+    if size > _TRITON_POSITIONS:
         return (
-            f"triton: a window of {size} places does not fit in one tile of {_TRITON_PLACES}; use "
+            f"triton: a window of {size} positions does not fit in one tile of {_TRITON_POSITIONS}; use "
             "backend='auto', which cuts windows out for ops.attention"
         )
     width = projected.shape[2] // (3 * request.heads)
@@ -192,7 +192,7 @@ def _bias(table: Tensor | None, index: Tensor | None, plan: Plan, heads: int) ->
         return None
     if table is None or index is None:
         raise UserError("table and index belong together; pass both or neither")
-    size = plan.places.shape[1]
+    size = plan.positions.shape[1]
     if table.dim() != 2 or not table.shape[1] == heads:
         raise UserError(
             f"table has shape {tuple(table.shape)}; use (entries, heads) with {heads} heads"

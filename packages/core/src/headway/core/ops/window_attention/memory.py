@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def empty_outputs(projected: Tensor, places: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+def empty_outputs(projected: Tensor, positions: Tensor, heads: int) -> tuple[Tensor, Tensor]:
     """Memory for the output and the log-sum-exp.
 
     Shape:
@@ -12,5 +12,7 @@ def empty_outputs(projected: Tensor, places: Tensor, heads: int) -> tuple[Tensor
     """
     batch, tokens, width = projected.shape
     out = projected.new_empty(batch, tokens, width // 3)
-    lse = projected.new_empty((batch, places.shape[0], heads, places.shape[1]), dtype=torch.float32)
+    lse = projected.new_empty(
+        (batch, positions.shape[0], heads, positions.shape[1]), dtype=torch.float32
+    )
     return out, lse

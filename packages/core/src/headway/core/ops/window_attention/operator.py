@@ -32,7 +32,7 @@ def attention(request: Request) -> Tensor:
         projected,
         request.bias,
         request.padding if plan.has_padding else None,
-        plan.places,
+        plan.positions,
         plan.regions,
         request.heads,
         request.scale,
@@ -48,14 +48,14 @@ def window_attention_forward(
     projected: Tensor,
     bias: Tensor | None,
     padding: Tensor | None,
-    places: Tensor,
+    positions: Tensor,
     regions: Tensor | None,
     heads: int,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
     """Attention within windows; see `headway.core.ops.window_attention`."""
     module = kernels_for(projected)
-    return module.forward(projected, bias, padding, places, regions, heads, scale)
+    return module.forward(projected, bias, padding, positions, regions, heads, scale)
 
 
 @window_attention_forward.register_fake
@@ -63,12 +63,12 @@ def _(
     projected: Tensor,
     bias: Tensor | None,
     padding: Tensor | None,
-    places: Tensor,
+    positions: Tensor,
     regions: Tensor | None,
     heads: int,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    return empty_outputs(projected, places, heads)
+    return empty_outputs(projected, positions, heads)
 
 
 @torch.library.custom_op("headway::window_attention_backward", mutates_args=())
@@ -77,7 +77,7 @@ def window_attention_backward(
     projected: Tensor,
     bias: Tensor | None,
     padding: Tensor | None,
-    places: Tensor,
+    positions: Tensor,
     regions: Tensor | None,
     heads: int,
     scale: float,
@@ -86,7 +86,9 @@ def window_attention_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of the first three arguments of `window_attention_forward`."""
     module = kernels_for(projected)
-    return module.backward(grad, projected, bias, padding, places, regions, heads, scale, out, lse)
+    return module.backward(
+        grad, projected, bias, padding, positions, regions, heads, scale, out, lse
+    )
 
 
 @window_attention_backward.register_fake
@@ -95,7 +97,7 @@ def _(
     projected: Tensor,
     bias: Tensor | None,
     padding: Tensor | None,
-    places: Tensor,
+    positions: Tensor,
     regions: Tensor | None,
     heads: int,
     scale: float,
@@ -154,7 +156,7 @@ def _differentiate_backward(ctx: Any, *incoming: Tensor) -> tuple[Tensor | None,
     `out` and `lse` are functions of the other inputs, whose full derivative is taken here; they
     receive none of their own.
     """
-    *given, places, regions = ctx.saved_tensors
+    *given, positions, regions = ctx.saved_tensors
     heads, scale = ctx.numbers
     with torch.enable_grad():
         leaves = [None if x is None else x.detach().requires_grad_() for x in given]
@@ -162,7 +164,7 @@ def _differentiate_backward(ctx: Any, *incoming: Tensor) -> tuple[Tensor | None,
         assert grad is not None
         assert projected is not None
         tokens = projected.shape[1]
-        plan = Plan((1, places.shape[1]), tokens, places.numel() > tokens, places, regions)
+        plan = Plan((1, positions.shape[1]), tokens, positions.numel() > tokens, positions, regions)
         request = Request(
             projected=projected, heads=heads, plan=plan, scale=scale, bias=bias, padding=padding
         )
@@ -201,11 +203,16 @@ class _Direct(torch.autograd.Function):
 
 
 def _forward_flops(
-    projected_shape: Any, bias_shape: Any, padding_shape: Any, places_shape: Any, *_: Any, **__: Any
+    projected_shape: Any,
+    bias_shape: Any,
+    padding_shape: Any,
+    positions_shape: Any,
+    *_: Any,
+    **__: Any,
 ) -> int:
     """Two products of each query with each key of its window."""
     batch, _, width = projected_shape
-    windows, size = places_shape
+    windows, size = positions_shape
     return 4 * batch * windows * size * size * (width // 3)
 
 

@@ -18,18 +18,18 @@ class Plan:
     Args:
         window: Height and width of a window; where one covers an axis, that of the map.
         tokens: How many tokens the map has.
-        has_padding: Whether the windows hold places without a token.
-        places: For each window and place in it the number of a token, or -1 where there is none.
+        has_padding: Whether the windows hold positions without a token.
+        positions: For each window and position in it the number of a token, or -1 where there is none.
         regions: What of a window lay together before the shift; None if nothing is shifted.
 
     Shape:
-        places (windows, S) and regions (windows, S).
+        positions (windows, S) and regions (windows, S).
     """
 
     window: Pair
     tokens: int
     has_padding: bool
-    places: Tensor
+    positions: Tensor
     regions: Tensor | None
 
 
@@ -59,12 +59,12 @@ def _make(grid: Pair, window: Pair, shift: Pair, pad_first: bool, device: torch.
     (rows, row_regions), (columns, column_regions) = axes
     sides = (min(window[0], grid[0]), min(window[1], grid[1]))
     there = (rows[:, None] >= 0) & (columns >= 0)
-    places = _cut(torch.where(there, rows[:, None] * grid[1] + columns, -1), sides)
+    positions = _cut(torch.where(there, rows[:, None] * grid[1] + columns, -1), sides)
     tokens = grid[0] * grid[1]
     regions = None
     if any(step and size > side for size, side, step in zip(grid, window, shift, strict=True)):
         regions = _cut(row_regions[:, None] * 3 + column_regions, sides).to(torch.int32)
-    return Plan(sides, tokens, places.numel() > tokens, places, regions)
+    return Plan(sides, tokens, positions.numel() > tokens, positions, regions)
 
 
 _kept = functools.lru_cache(maxsize=128)(_make)
@@ -73,21 +73,21 @@ _kept = functools.lru_cache(maxsize=128)(_make)
 def _axis(
     size: int, side: int, step: int, pad_first: bool, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """For each place of an axis the token that stands there, and the region it comes from."""
+    """For each position of an axis the token that stands there, and the region it comes from."""
     side, step = min(side, size), step if size > side else 0
     filled = -(-size // side) * side
-    places = torch.arange(filled, device=device)
+    positions = torch.arange(filled, device=device)
     if pad_first:
-        origin = (places + step) % filled
+        origin = (positions + step) % filled
         origin = torch.where(origin < size, origin, -1)
     else:
-        origin = torch.where(places < size, (places + step) % size, -1)
+        origin = torch.where(positions < size, (positions + step) % size, -1)
     if not step:
-        return origin, torch.zeros_like(places)
+        return origin, torch.zeros_like(positions)
     # The last window of a shifted axis holds what was at the end, then what was at the beginning.
-    return origin, (places >= filled - side).long() + (places >= filled - step).long()
+    return origin, (positions >= filled - side).long() + (positions >= filled - step).long()
 
 
-def _cut(places: Tensor, sides: Pair) -> Tensor:
-    cells = places.unflatten(1, (-1, sides[1])).unflatten(0, (-1, sides[0]))
+def _cut(positions: Tensor, sides: Pair) -> Tensor:
+    cells = positions.unflatten(1, (-1, sides[1])).unflatten(0, (-1, sides[0]))
     return cells.transpose(1, 2).flatten(2).flatten(0, 1).contiguous()

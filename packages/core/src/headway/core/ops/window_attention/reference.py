@@ -39,22 +39,22 @@ def attention(request: Request, backend: str = "auto") -> Tensor:
 
 
 def split(tokens: Tensor, plan: Plan, padding: Tensor | None) -> Tensor:
-    """The windows of (B, N, C) as (B * windows, S, C); places without a token hold `padding`."""
-    places = plan.places
+    """The windows of (B, N, C) as (B * windows, S, C); positions without a token hold `padding`."""
+    positions = plan.positions
     if plan.has_padding:
         row = tokens.new_zeros(1) if padding is None else padding.to(tokens.dtype)
         spare = row.expand(tokens.shape[0], 1, tokens.shape[2])
         # The last of all, so that -1 is its number.
         tokens = torch.cat([tokens, spare], dim=1)
-        places = places % tokens.shape[1]
-    return tokens[:, places.flatten()].unflatten(1, places.shape).flatten(0, 1)
+        positions = positions % tokens.shape[1]
+    return tokens[:, positions.flatten()].unflatten(1, positions.shape).flatten(0, 1)
 
 
 def join(windows: Tensor, plan: Plan) -> Tensor:
     """What `split` took apart, (B, N, C)."""
-    # Sorted, the tokens come in their order behind all places that hold none.
-    back = torch.argsort(plan.places.flatten())[plan.places.numel() - plan.tokens :]
-    return windows.unflatten(0, (-1, plan.places.shape[0])).flatten(1, 2)[:, back]
+    # Sorted, the tokens come in their order behind all positions that hold none.
+    back = torch.argsort(plan.positions.flatten())[plan.positions.numel() - plan.tokens :]
+    return windows.unflatten(0, (-1, plan.positions.shape[0])).flatten(1, 2)[:, back]
 
 
 def seen(plan: Plan, tokens: Tensor) -> Tensor | None:

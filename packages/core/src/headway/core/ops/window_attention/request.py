@@ -17,7 +17,7 @@ class Request:
         plan: Where the tokens are in the windows.
         scale: Factor of the scores.
         bias: Added to the scores of each window, (H, S, S).
-        padding: Queries, keys and values of places without a token, (3 * H * D,).
+        padding: Queries, keys and values of positions without a token, (3 * H * D,).
     """
 
     projected: Tensor

@@ -36,17 +36,17 @@ class ConditionedBranch(Module):
 
 
 class FieldBlock(Module):
-    """Windows within each field, attention among the fields at each place, a feed-forward.
+    """Windows within each field, attention among the fields at each position, a feed-forward.
 
     Args:
         dim: Channels of a token.
         heads: Heads of the mixers.
-        mixer: Builds the mixer of the places, ``(dim, heads)``.
+        mixer: Builds the mixer of the positions, ``(dim, heads)``.
         fields: Builds the mixer of the fields, ``(dim, heads)``; None where all fields share their tokens.
         feedforward: Builds the feed-forward, ``(dim)``.
 
     Shape:
-        x: (B, C, N, dim), C fields of N places. condition: (B, dim). Output: the same as x.
+        x: (B, C, N, dim), C fields of N positions. condition: (B, dim). Output: the same as x.
 
     Source:
         Holzschuh et al. 2025, https://arxiv.org/abs/2505.24717, section 3.
@@ -67,14 +67,14 @@ class FieldBlock(Module):
         self.feedforward = ConditionedBranch(dim, feedforward(dim))
 
     def forward(self, x: Tensor, condition: Tensor, layout: Layout) -> Tensor:
-        """Mixes places, then fields, and transforms."""
-        items, fields, places = x.shape[:3]
+        """Mixes positions, then fields, and transforms."""
+        items, fields, positions = x.shape[:3]
         own = condition.repeat_interleave(fields, dim=0)
         x = self.mixer(x.flatten(0, 1), own, layout).unflatten(0, (items, fields))
         if self.fields is not None:
             across = x.transpose(1, 2).flatten(0, 1)
-            across = self.fields(across, condition.repeat_interleave(places, dim=0), Layout())
-            x = across.unflatten(0, (items, places)).transpose(1, 2)
+            across = self.fields(across, condition.repeat_interleave(positions, dim=0), Layout())
+            x = across.unflatten(0, (items, positions)).transpose(1, 2)
         return self.feedforward(x.flatten(0, 1), own, layout).unflatten(0, (items, fields))
 
 
@@ -100,7 +100,7 @@ class PatchExpanding(Module):
 
 
 def patches_of(x: Tensor, patch: int) -> Tensor:
-    """Returns the places of each patch of (B, H, W) fields, (B, H / patch, W / patch, patch ** 2)."""
+    """Returns the positions of each patch of (B, H, W) fields, (B, H / patch, W / patch, patch ** 2)."""
     cut = x.unflatten(1, (-1, patch)).unflatten(3, (-1, patch))
     return cut.transpose(2, 3).flatten(3)
 

@@ -48,7 +48,7 @@ class CosineAttention(Module):
 
 
 class PlaceBias(Module):
-    """A bias for each pair of places of a window, from a small network of their logarithmic distance.
+    """A bias for each pair of positions of a window, from a small network of their logarithmic distance.
 
     Args:
         heads: Heads.
@@ -73,8 +73,8 @@ class PlaceBias(Module):
         """Returns the biases."""
         weight = next(self.network.parameters())
         side = torch.arange(self.window, device=weight.device)
-        place = torch.stack(torch.meshgrid(side, side, indexing="ij"), dim=-1).flatten(0, 1)
-        steps = (place[:, None] - place[None]).to(weight.dtype)
+        position = torch.stack(torch.meshgrid(side, side, indexing="ij"), dim=-1).flatten(0, 1)
+        steps = (position[:, None] - position[None]).to(weight.dtype)
         shares = 8 * steps / max(1, self.window - 1)
         logarithms = shares.sign() * (shares.abs() + 1).log2() / math.log2(8)
         return 16 * self.network(logarithms).sigmoid().permute(2, 0, 1)
@@ -105,7 +105,7 @@ class ModulatedBranch(Module):
 
 
 class CosineFieldBlock(Module):
-    """Windows within each field, attention among the fields at each place, a feed-forward.
+    """Windows within each field, attention among the fields at each position, a feed-forward.
 
     The grid goes round: what leaves it on one side comes in on the other.
 
@@ -113,7 +113,7 @@ class CosineFieldBlock(Module):
         dim: Channels of a token.
         heads: Heads.
         window: Side of a window.
-        shift: By how many places the windows are moved.
+        shift: By how many positions the windows are moved.
         mlp_ratio: Hidden width of the feed-forward as a multiple of ``dim``.
 
     Shape:
@@ -140,7 +140,7 @@ class CosineFieldBlock(Module):
         self.feedforward = ModulatedBranch(dim, network)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Mixes places, then fields, and transforms."""
+        """Mixes positions, then fields, and transforms."""
         items, fields, height, width, _ = x.shape
         chosen = self.modulation(condition).chunk(3, dim=2)
         moved = x.roll((-self.shift, -self.shift), dims=(2, 3))
@@ -157,10 +157,10 @@ class CosineFieldBlock(Module):
             .flatten(2, 3)
             .roll((self.shift, self.shift), (2, 3))
         )
-        across = x.flatten(2, 3).transpose(1, 2)  # (B, places, C, dim)
-        places = across.shape[1]
-        across = self._across(across.flatten(0, 1), chosen[1].repeat_interleave(places, dim=0))
-        x = across.unflatten(0, (items, places)).transpose(1, 2)
+        across = x.flatten(2, 3).transpose(1, 2)  # (B, positions, C, dim)
+        positions = across.shape[1]
+        across = self._across(across.flatten(0, 1), chosen[1].repeat_interleave(positions, dim=0))
+        x = across.unflatten(0, (items, positions)).transpose(1, 2)
         flat = self.feedforward(x.flatten(0, 1), chosen[2].flatten(0, 1))
         return flat.unflatten(0, (items, fields)).unflatten(2, (height, width))
 

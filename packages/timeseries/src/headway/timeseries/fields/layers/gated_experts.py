@@ -1,4 +1,4 @@
-"""Feed-forwards among which the place in space chooses."""
+"""Feed-forwards among which the position in space chooses."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What stands around the kernel integrals of FactFormer: places, blocks and the march through time."""
+"""What stands around the kernel integrals of FactFormer: positions, blocks and the march through time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,9 +20,9 @@ from headway.timeseries.layers.torch_norm import TorchLayerNorm
 
 
 class FourierPlaces(Module):
-    """Tokens of the places of a grid: sines and cosines of random frequencies, and a linear layer.
+    """Tokens of the positions of a grid: sines and cosines of random frequencies, and a linear layer.
 
-    A place is its share of each axis, so a finer grid has the same tokens in the same places.
+    A position is its share of each axis, so a finer grid has the same tokens in the same positions.
 
     Args:
         dim: Channels of a token, an even number.
@@ -52,13 +52,13 @@ class FourierPlaces(Module):
             torch.arange(side, device=self.frequencies.device, dtype=self.frequencies.dtype) / side
             for side in grid
         ]
-        places = torch.stack(torch.meshgrid(sides, indexing="ij"), dim=-1).flatten(0, -2)
-        angles = 2 * torch.pi * places @ self.frequencies
+        positions = torch.stack(torch.meshgrid(sides, indexing="ij"), dim=-1).flatten(0, -2)
+        angles = 2 * torch.pi * positions @ self.frequencies
         return self.projection(torch.cat([angles.sin(), angles.cos()], dim=-1))
 
 
 class KernelBlock(Sublayer):
-    """Adds the places to the stream, then what the mixer makes of it; a feed-forward only if asked for.
+    """Adds the positions to the stream, then what the mixer makes of it; a feed-forward only if asked for.
 
     Args:
         dim: Channels of a token.

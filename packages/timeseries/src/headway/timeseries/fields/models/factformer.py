@@ -23,14 +23,14 @@ from headway.timeseries.layers.torch_norm import TorchLayerNorm
     name="FactFormer",
     paper="https://arxiv.org/abs/2305.17560",
     claim="blocks of factorised kernel integrals learn the step of a flow on a grid, which a network of "
-    "single places cannot, and give the same field on a finer grid",
+    "single positions cannot, and give the same field on a finer grid",
     test="packages/timeseries/tests/fields/models/test_factformer.py",
 )
 class FactFormer(Simulator):
     """Maps fields on a grid to fields on it; ``rollout`` applies it to its own output and goes on in time.
 
     It equals the authors' network for time-dependent flows but for the starting weights, for the average
-    in ``FactorizedAttention`` and for the places of the grid: theirs run over (0, 2 pi) or (0, 1), ends
+    in ``FactorizedAttention`` and for the positions of the grid: theirs run over (0, 2 pi) or (0, 1), ends
     included, these are shares of an axis that goes round.
 
     Args:

@@ -91,8 +91,8 @@ class HeterogeneousBlock(Module):
     id=512,
     name="GNOT",
     paper="https://arxiv.org/abs/2302.14376",
-    claim="input functions on meshes of their own, each with its own attention, and experts that the place "
-    "in space chooses: solutions at any points, in any order",
+    claim="input functions on meshes of their own, each with its own attention, and experts that the "
+    "position in space chooses: solutions at any points, in any order",
     test="packages/timeseries/tests/fields/models/test_gnot.py",
 )
 class GNOT(Module):
@@ -105,7 +105,7 @@ class GNOT(Module):
         dim: Channels of a token.
         depth: Number of blocks.
         heads: Heads of the mixers.
-        experts: Feed-forwards among which the place chooses.
+        experts: Feed-forwards among which the position chooses.
         extras: Further numbers of an asked point behind its coordinates, such as parameters of the whole
             problem; the gates do not see them.
         cross: Builds the mixers, ``(dim, heads)``, which read a context: one for each function, averaged,

@@ -35,10 +35,10 @@ Shifted = partial(WindowAttention, window=8, shift=4)
 class PDETransformer(Simulator):
     """Shifted windows in a U: down to coarser grids, up again, each level joined with its counterpart.
 
-    It keeps the paper's idea (windows within a field, attention among the fields at a place, a U, the
+    It keeps the paper's idea (windows within a field, attention among the fields at a position, a U, the
     equation in every norm), but is **not** the authors' network: that is ``PDETransformerSC``, which is
     told no numbers of the equation. Theirs has cosine attention with a learned scale and a network for the
-    bias of a place, no projection behind attention, gates that start at 1 (here at 0, as in DiT), 3 x 3
+    bias of a position, no projection behind attention, gates that start at 1 (here at 0, as in DiT), 3 x 3
     convolutions with pixel shuffles between the levels (here merging and linear layers), twice the width
     on the way up to the finest grid, a 3 x 3 convolution and a conditioned norm at the end; kind of field,
     equation and parameters enter as one sum of embeddings (here the kind is added to the tokens, numbers
@@ -52,7 +52,7 @@ class PDETransformer(Simulator):
         depth: Blocks of each level, on the way down and on the way up.
         levels: Grids, each half as fine as the one before.
         heads: Heads of the mixers on the finest grid; doubled at each level.
-        mixer: Builds the mixers of the places, ``(dim, heads)``; a sequence is cycled over the depth.
+        mixer: Builds the mixers of the positions, ``(dim, heads)``; a sequence is cycled over the depth.
         fields: Builds the mixers that join separate fields, ``(dim, heads)``; mixed ones need none.
         feedforward: Builds the feed-forwards, ``(dim)``.
 

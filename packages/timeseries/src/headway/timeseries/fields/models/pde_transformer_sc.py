@@ -46,7 +46,7 @@ class FieldStage(Module):
     name="PDE-Transformer",
     paper="https://arxiv.org/abs/2505.24717",
     claim="the published network with separate channels: fields in any number and order, told apart by their "
-    "kind, joined by attention at each place of a U of shifted windows",
+    "kind, joined by attention at each position of a U of shifted windows",
     test="packages/timeseries/tests/fields/models/test_pde_transformer_sc.py",
 )
 class PDETransformerSC(Simulator):
@@ -191,7 +191,7 @@ class SquaresToChannels(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Puts the four places of each square behind each other."""
+        """Puts the four positions of each square behind each other."""
         rows, columns = x.shape[2] // 2, x.shape[3] // 2
         squares = x.unflatten(3, (columns, 2)).unflatten(2, (rows, 2))
         return squares.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)

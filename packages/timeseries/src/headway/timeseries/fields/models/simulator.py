@@ -59,12 +59,12 @@ class Persistence(Simulator):
 
 
 class Stencil(Simulator):
-    """The next frame is a linear map of the neighbourhood of each place, on a periodic grid.
+    """The next frame is a linear map of the neighbourhood of each position, on a periodic grid.
 
     Args:
         fields: Fields of a frame.
         reads: Frames that it reads.
-        radius: The neighbourhood reaches as many places in each direction.
+        radius: The neighbourhood reaches as many positions in each direction.
 
     Shape:
         frames: (B, T, fields, H, W).

@@ -26,7 +26,7 @@ from headway.timeseries.fields.models.simulator import Simulator
     name="SwinLSTM",
     paper="https://arxiv.org/abs/2308.09891",
     claim="an LSTM whose only gate is a stack of window attention follows what moves; a gate of single "
-    "places cannot",
+    "positions cannot",
     test="packages/timeseries/tests/fields/models/test_swin_lstm.py",
 )
 class SwinLSTM(Simulator):

@@ -22,12 +22,12 @@ class PredictFields(Task):
     It logs ``train_loss`` and, for ``val`` and ``test``, the mean relative L2 error over all steps of the
     rollout (``error``), that of the first and of the last step (``error_first``, ``error_last``), and the
     error of the last frame that stays (``persistence``). The test adds the best linear map of the
-    neighbourhood of a place, fitted to the training part by least squares (``linear``). The run's
+    neighbourhood of a position, fitted to the training part by least squares (``linear``). The run's
     ``pictures`` folder gets truth, forecast and their difference, and the errors over the steps.
 
     Args:
         backbone: A ``Simulator``.
-        radius: Places in each direction that the linear map reads.
+        radius: Positions in each direction that the linear map reads.
         **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
 
     Shape:

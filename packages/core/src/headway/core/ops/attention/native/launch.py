@@ -195,7 +195,7 @@ def _summed(partial: Tensor, bias: Tensor, problem: Problem, gradients: Gradient
 
 
 def _table_sums(request: Request, dense: Tensor) -> Tensor:
-    """The gradient of each entry of the table: sums over its places, in their order."""
+    """The gradient of each entry of the table: sums over its positions, in their order."""
     assert request.table is not None
     assert request.index is not None
     heads, index = request.query.shape[1], request.index

@@ -97,5 +97,5 @@ def bias_kernel(
     elif ONE_S:
         tl.store(partial + rows, tl.sum(sums, axis=1), mask=rows < shape.T)
     else:
-        places = partial + rows.to(tl.int64)[:, None] * shape.S + columns[None, :]
-        tl.store(places, sums, mask=(rows < shape.T)[:, None] & (columns < shape.S)[None, :])
+        pointers = partial + rows.to(tl.int64)[:, None] * shape.S + columns[None, :]
+        tl.store(pointers, sums, mask=(rows < shape.T)[:, None] & (columns < shape.S)[None, :])

@@ -104,8 +104,8 @@ def distance_kernel(
                 )
     plane = share * own_heads + own_head
     partial += plane.to(tl.int64) * count * D
-    places = (begin + tl.arange(0, BLOCK_S)).to(tl.int64)
-    store_rows(partial, places, count, D, sums, D, BLOCK_D)
+    positions = (begin + tl.arange(0, BLOCK_S)).to(tl.int64)
+    store_rows(partial, positions, count, D, sums, D, BLOCK_D)
 
 
 @triton.jit

@@ -47,7 +47,7 @@ class Relative(NamedTuple):
 
 
 class Dropout(NamedTuple):
-    """A weight stays if its draw, made of the seed and its place, is above the threshold."""
+    """A weight stays if its draw, made of the seed and its position, is above the threshold."""
 
     seed: _Pointer
     threshold: _Scalar
@@ -57,7 +57,7 @@ class Dropout(NamedTuple):
 class Packing(NamedTuple):
     """Where packed items lie: for each query the bounds of its keys, for each key those of its queries.
 
-    The shifts take a query's place to that of the key that it is aligned with.
+    The shifts take a query's position to that of the key that it is aligned with.
     """
 
     key_begin: _Pointer
@@ -110,8 +110,8 @@ def load_plane(plane, batch, head, rows, columns, mask):
     """The part of a plane that a tile of scores lies under; zero outside the mask."""
     start = plane.start + batch * plane.stride_b + head * plane.stride_h
     # A plane may hold more elements than 32 bits count.
-    places = start + rows.to(tl.int64) * plane.stride_t + columns * plane.stride_s
-    return tl.load(places, mask=mask, other=0)
+    pointers = start + rows.to(tl.int64) * plane.stride_t + columns * plane.stride_s
+    return tl.load(pointers, mask=mask, other=0)
 
 
 @triton.jit

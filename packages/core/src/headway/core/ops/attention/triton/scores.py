@@ -152,7 +152,7 @@ def distance(rows, columns, limits):
 
 @triton.jit
 def kept(rows, columns, line, shape, dropout):
-    """Which weights stay: the same function of seed and place as in the reference, bit for bit.
+    """Which weights stay: the same function of seed and position as in the reference, bit for bit.
 
     `line` is the number of the first query of the item's head among those of all.
     """

@@ -2,7 +2,7 @@
 
 Nothing of the size of the scores is kept: each program adds the tiles of its share up in registers, as long
 as the index stays the same, and then adds every entry's sum to a row of partial sums of its own. A tile
-meets few of the entries (relative places change by one from pair to pair), and only those are looked for.
+meets few of the entries (relative positions change by one from pair to pair), and only those are looked for.
 """
 
 import triton

@@ -67,8 +67,8 @@ def statistics(question: Question, launcher: Launcher = LAUNCHER) -> AttentionSt
                     {**constants, "BLOCK_T": tile.t, "BLOCK_S": tile.s},
                     tile,
                 )
-    places, weights = _sorted(top_keys, top_scores, lse, question.top)
-    return AttentionStatistics(lse, entropy, received, places, weights)
+    positions, weights = _sorted(top_keys, top_scores, lse, question.top)
+    return AttentionStatistics(lse, entropy, received, positions, weights)
 
 
 def _sorted(

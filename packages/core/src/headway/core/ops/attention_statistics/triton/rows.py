@@ -59,7 +59,7 @@ def rows_kernel(
     moment = tl.zeros((BLOCK_T,), tl.float32)
     if TOP:
         most = tl.full((BLOCK_T, TOP), float("-inf"), tl.float32)
-        places = tl.full((BLOCK_T, TOP), -1, tl.int32)
+        positions = tl.full((BLOCK_T, TOP), -1, tl.int32)
         slots = tl.arange(0, TOP)[None, :]
     for start in range(first, last, BLOCK_S):
         columns = start + tl.arange(0, BLOCK_S)
@@ -93,7 +93,7 @@ def rows_kernel(
                 slot = tl.min(tl.where(most == least[:, None], slots, TOP), axis=1)
                 better = (slots == slot[:, None]) & (best > least)[:, None]
                 most = tl.where(better, best[:, None], most)
-                places = tl.where(better, column[:, None], places)
+                positions = tl.where(better, column[:, None], positions)
                 scores = tl.where(columns[None, :] == column[:, None], float("-inf"), scores)
     nothing = total == 0.0
     found = tl.where(nothing, float("-inf"), top + tl.log2(tl.where(nothing, 1.0, total)))
@@ -116,5 +116,5 @@ def rows_kernel(
     tl.store(entropy + line + rows, tl.where(empty, 0.0, spread), mask=rows < end)
     if TOP:
         memory = (line + rows_64)[:, None] * TOP + slots
-        tl.store(top_keys + memory, places, mask=(rows < end)[:, None])
+        tl.store(top_keys + memory, positions, mask=(rows < end)[:, None])
         tl.store(top_scores + memory, most / LOG2E, mask=(rows < end)[:, None])

@@ -54,9 +54,9 @@ def split_kernel(
     rows = tl.arange(0, BLOCK_T)
     group, token = rows // T, rows % T
     columns = tl.arange(0, BLOCK_D)
-    places = (head_64 * GROUPS + group) * query.stride_h + token * query.stride_n
+    offsets = (head_64 * GROUPS + group) * query.stride_h + token * query.stride_n
     query_block = tl.load(
-        query.start + batch_64 * query.stride_b + places[:, None] + columns[None, :],
+        query.start + batch_64 * query.stride_b + offsets[:, None] + columns[None, :],
         mask=(rows < ROWS)[:, None] & (columns < D)[None, :],
         other=0.0,
     )
@@ -126,9 +126,9 @@ def merge_kernel(
         top = new_top
     sums = sums / tl.where(total == 0.0, 1.0, total)[:, None]
     columns = tl.arange(0, BLOCK_E)
-    places = (head_64 * GROUPS + rows // T) * out.stride_h + (rows % T) * out.stride_n
+    offsets = (head_64 * GROUPS + rows // T) * out.stride_h + (rows % T) * out.stride_n
     tl.store(
-        out.start + batch_64 * out.stride_b + places[:, None] + columns[None, :],
+        out.start + batch_64 * out.stride_b + offsets[:, None] + columns[None, :],
         sums.to(out.start.dtype.element_ty),
         mask=(rows < ROWS)[:, None] & (columns < E)[None, :],
     )

@@ -1,4 +1,4 @@
-// Multi-scale deformable attention: weighted values at places between tokens, forward and backward.
+// Multi-scale deformable attention: weighted values at positions between tokens, forward and backward.
 
 #include <cmath>
 
@@ -51,14 +51,14 @@ inline Ints load_ints(const int32_t* p) {
 }
 inline void store_ints(int32_t* p, Ints v) { std::memcpy(p, &v, sizeof v); }
 
-// Cell that a place lies in, and how far into it; outside of the level, just outside.
-inline Ints floor_of(Vec place, Vec size, Vec* rest) {
-  place = place < splat(-2.0f) ? splat(-2.0f) : place;
-  place = place > size + splat(1.0f) ? size + splat(1.0f) : place;
-  Ints cell = __builtin_convertvector(place, Ints);
+// Cell that a position lies in, and how far into it; outside of the level, just outside.
+inline Ints floor_of(Vec position, Vec size, Vec* rest) {
+  position = position < splat(-2.0f) ? splat(-2.0f) : position;
+  position = position > size + splat(1.0f) ? size + splat(1.0f) : position;
+  Ints cell = __builtin_convertvector(position, Ints);
   // Truncated; the comparison is -1 where that was upwards.
-  cell += __builtin_convertvector(cell, Vec) > place;
-  *rest = place - __builtin_convertvector(cell, Vec);
+  cell += __builtin_convertvector(cell, Vec) > position;
+  *rest = position - __builtin_convertvector(cell, Vec);
   return cell;
 }
 
@@ -127,8 +127,8 @@ void forward_all(const Sampling& s) {
       const float* value = s.value + item * s.value_strides[0] + head * s.value_strides[2];
       const long end = (part + 1) * kQueriesOfTask < s.queries ? (part + 1) * kQueriesOfTask : s.queries;
       for (long query = part * kQueriesOfTask; query < end; query++) {
-        const long place = (item * s.queries + query) * s.heads + head;
-        find(s, s.locations + place * s.points * 2, s.weights + place * s.points, at);
+        const long row = (item * s.queries + query) * s.heads + head;
+        find(s, s.locations + row * s.points * 2, s.weights + row * s.points, at);
         long count = 0;
         for (long k = 0; k < s.points; k++) {
           for (int c = 0; c < 4; c++) {
@@ -137,7 +137,7 @@ void forward_all(const Sampling& s) {
             factors[count++] = at.share[c][k] * at.weight[k];
           }
         }
-        float* out = s.out + place * s.width;
+        float* out = s.out + row * s.width;
         long c = 0;
         for (; c + 4 * W <= s.width; c += 4 * W) gather<4>(rows, factors, count, c, out);
         for (; c + W <= s.width; c += W) gather<1>(rows, factors, count, c, out);
@@ -171,9 +171,9 @@ void backward_all(const Sampling& s, const SamplingGradients& g) {
       const float* value = s.value + item * s.value_strides[0] + head * s.value_strides[2];
       float* value_grad = g.value + item * g.tokens * token_stride + head * s.width;
       for (long query = 0; query < s.queries; query++) {
-        const long place = (item * s.queries + query) * s.heads + head;
-        find(s, s.locations + place * s.points * 2, s.weights + place * s.points, at);
-        const float* grad = g.grad + place * s.width;
+        const long row = (item * s.queries + query) * s.heads + head;
+        find(s, s.locations + row * s.points * 2, s.weights + row * s.points, at);
+        const float* grad = g.grad + row * s.width;
         for (int c = 0; c < 4; c++) {
           for (long k = 0; k < s.padded; k += W) {
             Vec rows[W];
@@ -197,9 +197,9 @@ void backward_all(const Sampling& s, const SamplingGradients& g) {
           store(found + 2 * s.padded + k, weight * load(s.rows + k) * (lower - upper));
         }
         for (long k = 0; k < s.points; k++) {
-          g.weights[place * s.points + k] = found[k];
-          g.locations[(place * s.points + k) * 2] = found[s.padded + k];
-          g.locations[(place * s.points + k) * 2 + 1] = found[2 * s.padded + k];
+          g.weights[row * s.points + k] = found[k];
+          g.locations[(row * s.points + k) * 2] = found[s.padded + k];
+          g.locations[(row * s.points + k) * 2 + 1] = found[2 * s.padded + k];
           for (int c = 0; c < 4; c++) {
             const int32_t token = at.token[c][k];
             if (token < 0) continue;

@@ -1,6 +1,6 @@
 """The backward kernels, without atomics.
 
-The first one is the forward pass again: each query owns the gradients of its places and weights. It also
+The first one is the forward pass again: each query owns the gradients of its positions and weights. It also
 notes every contribution to the gradient of a value, two numbers each: which row of the values it goes to,
 and by how much the gradient of the query's output counts in it. Sorted by row, the contributions to a row
 lie side by side; the second kernel adds them up, each row in one program and in a fixed order.
@@ -9,10 +9,10 @@ lie side by side; the second kernel adds them up, each row in one program and in
 import triton
 import triton.language as tl
 
-from headway.core.ops.deformable_attention.triton.places import (
+from headway.core.ops.deformable_attention.triton.positions import (
     corner_tokens,
     load_level,
-    load_places,
+    load_positions,
     share,
 )
 from headway.core.ops.kernels.rows import load_rows, store_rows
@@ -58,7 +58,7 @@ def gradient_kernel(
     for point in range(points):
         rows, columns, first = load_level(levels, point // points_per_level)
         numbers = (first_row + queries * H) * points + point
-        left, upper, x, y = load_places(locations, numbers, there, rows, columns)
+        left, upper, x, y = load_positions(locations, numbers, there, rows, columns)
         weight = tl.load(weights + numbers, mask=there, other=0.0).to(tl.float32)
         level = tokens + first.to(tl.int64) * stride_value_s
         first_key = (batch * H + head) * S + first

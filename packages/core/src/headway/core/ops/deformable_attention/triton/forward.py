@@ -3,10 +3,10 @@
 import triton
 import triton.language as tl
 
-from headway.core.ops.deformable_attention.triton.places import (
+from headway.core.ops.deformable_attention.triton.positions import (
     corner_tokens,
     load_level,
-    load_places,
+    load_positions,
     share,
 )
 from headway.core.ops.kernels.rows import load_rows, store_rows
@@ -43,7 +43,7 @@ def forward_kernel(
     for point in range(points):
         rows, columns, first = load_level(levels, point // points_per_level)
         numbers = (first_row + queries * H) * points + point
-        left, upper, x, y = load_places(locations, numbers, there, rows, columns)
+        left, upper, x, y = load_positions(locations, numbers, there, rows, columns)
         weight = tl.load(weights + numbers, mask=there, other=0.0).to(tl.float32)
         level = tokens + first.to(tl.int64) * stride_value_s
         for corner in tl.static_range(4):  # pyright: ignore[reportGeneralTypeIssues]

@@ -52,8 +52,8 @@ def query_kernel(
     states += (item_64 * (CHUNKS + 1) + chunk) * D * E
     if decay is not None:
         decay += item_64 * N
-    places = tl.arange(0, BLOCK_T)
-    rows = chunk * BLOCK_T + places
+    positions = tl.arange(0, BLOCK_T)
+    rows = chunk * BLOCK_T + positions
     channels = tl.arange(0, BLOCK_D)
     summed, _ = load_decay(decay, rows, N, BLOCK_T)
     pairs = tl.zeros((BLOCK_T, BLOCK_T), tl.float32)
@@ -75,7 +75,7 @@ def query_kernel(
         grad = grad * weight[:, None] + more[:, None] * before[None, :]
     if decay is not None:
         grad *= tl.exp(summed)[:, None]
-    pairs = causal_weights(pairs, summed, places, decay)
+    pairs = causal_weights(pairs, summed, positions, decay)
     key_block = load_block(key_start, rows, channels, N, D, key.stride_n).to(tl.float32)
     grad += tl.dot(pairs, key_block, input_precision=STATE_PRECISION)
     store_block(grad_query_start, rows, channels, N, D, grad_query.stride_n, grad)
@@ -125,8 +125,8 @@ def key_kernel(
     grad_states += (item_64 * (CHUNKS + 1) + chunk + 1) * D * E
     if decay is not None:
         decay += item_64 * N
-    places = tl.arange(0, BLOCK_T)
-    rows = chunk * BLOCK_T + places
+    positions = tl.arange(0, BLOCK_T)
+    rows = chunk * BLOCK_T + positions
     channels = tl.arange(0, BLOCK_D)
     summed, whole = load_decay(decay, rows, N, BLOCK_T)
     pairs = tl.zeros((BLOCK_T, BLOCK_T), tl.float32)
@@ -151,7 +151,7 @@ def key_kernel(
         grad += after[None, :]
     if decay is not None:
         grad *= tl.exp(whole - summed)[:, None]
-    pairs = causal_weights(pairs, summed, places, decay)
+    pairs = causal_weights(pairs, summed, positions, decay)
     query_block = load_block(query_start, rows, channels, N, D, query.stride_n).to(tl.float32)
     grad += tl.dot(tl.trans(pairs), query_block, input_precision=STATE_PRECISION)
     store_block(grad_key_start, rows, channels, N, D, grad_key.stride_n, grad)
@@ -195,14 +195,14 @@ def value_kernel(
     grad_states += (item_64 * (CHUNKS + 1) + chunk + 1) * D * E
     if decay is not None:
         decay += item_64 * N
-    places = tl.arange(0, BLOCK_T)
-    rows = chunk * BLOCK_T + places
+    positions = tl.arange(0, BLOCK_T)
+    rows = chunk * BLOCK_T + positions
     channels = tl.arange(0, BLOCK_D)
     summed, whole = load_decay(decay, rows, N, BLOCK_T)
     query_block = load_block(query_start, rows, channels, N, D, query.stride_n)
     key_block = load_block(key_start, rows, channels, N, D, key.stride_n)
     scores = tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION)
-    scores = causal_weights(scores, summed, places, decay)
+    scores = causal_weights(scores, summed, positions, decay)
     if NORMALIZE:
         weight = tl.load(share + item_64 * N + rows, mask=rows < N, other=0.0)
         scores *= weight[:, None]

@@ -43,9 +43,9 @@ def load_decay(decay, rows, count, BLOCK_T: tl.constexpr):
 
 
 @triton.jit
-def causal_weights(scores, summed, places, decay):
+def causal_weights(scores, summed, positions, decay):
     """Products of queries (rows) and keys (columns) with decay, zero for keys to come."""
-    seen = places[:, None] >= places[None, :]
+    seen = positions[:, None] >= positions[None, :]
     if decay is not None:
         # Set to zero where it would be positive: infinity times zero is not a number.
         gaps = tl.where(seen, summed[:, None] - summed[None, :], 0.0)

@@ -123,14 +123,14 @@ def output_kernel(
     if decay is not None:
         decay += item_64 * N
     states += (item_64 * (CHUNKS + 1) + chunk) * D * E
-    places = tl.arange(0, BLOCK_T)
-    rows = chunk * BLOCK_T + places
+    positions = tl.arange(0, BLOCK_T)
+    rows = chunk * BLOCK_T + positions
     channels = tl.arange(0, BLOCK_D)
     query_block = load_block(query_start, rows, channels, N, D, query.stride_n)
     key_block = load_block(key_start, rows, channels, N, D, key.stride_n)
     summed, _ = load_decay(decay, rows, N, BLOCK_T)
     scores = tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION)
-    scores = causal_weights(scores, summed, places, decay)
+    scores = causal_weights(scores, summed, positions, decay)
     # Sums of many tokens: beyond the range of float16 and the digits of bfloat16.
     wide_query = query_block.to(tl.float32)
     if decay is not None:

@@ -40,21 +40,21 @@ inline void store_narrow(bfloat16* p, Vec v) {
   std::memcpy(p, &half, sizeof half);
 }
 
-// Row number i begins at base + i * stride, or at base + places[i] * stride; a place below zero is
+// Row number i begins at base + i * stride, or at base + positions[i] * stride; a position below zero is
 // that of `spare`, which is nowhere for rows that are only written.
 template <class T>
 struct Rows {
   T* base;
   long stride;
-  const int64_t* places = nullptr;
+  const int64_t* positions = nullptr;
   T* spare = nullptr;
 
   T* row(long i) const {
-    if (!places) return base + i * stride;
-    return places[i] < 0 ? spare : base + places[i] * stride;
+    if (!positions) return base + i * stride;
+    return positions[i] < 0 ? spare : base + positions[i] * stride;
   }
   Rows from(long i) const {
-    return places ? Rows{base, stride, places + i, spare} : Rows{base + i * stride, stride};
+    return positions ? Rows{base, stride, positions + i, spare} : Rows{base + i * stride, stride};
   }
 };
 
@@ -63,7 +63,7 @@ namespace detail {
 // Runs `one(row, number)` for all rows, with the question of how they lie asked once.
 template <class T, class One>
 inline __attribute__((always_inline)) void each_row(Rows<T> rows, long count, One one) {
-  if (rows.places) {
+  if (rows.positions) {
     for (long i = 0; i < count; i++)
       if (T* row = rows.row(i)) one(row, i);
   } else {

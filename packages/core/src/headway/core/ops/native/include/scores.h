@@ -21,7 +21,7 @@ struct Scores {
   long mask_t = 0, mask_s = 0;
   const int32_t* regions = nullptr;  // pairs meet only within a region
   float slope = 0.0f;                // penalty of each step of distance
-  long shift = 0;                    // query t stands at place t + shift of the keys
+  long shift = 0;                    // query t stands at position t + shift of the keys
   long left = kFar, right = kFar;    // how far it sees
   long keys = 0;                     // how many there are
 
@@ -51,17 +51,17 @@ struct Scores {
   // minus infinity where a pair may not meet and beyond the last column.
   void fill(float* to, long i, long m, long j, long n) const {
     for (long r = 0; r < m; r++) {
-      const long place = i + r + shift;
-      long from = place - left - j, until = place + right + 1 - j;
+      const long position = i + r + shift;
+      long from = position - left - j, until = position + right + 1 - j;
       from = from < 0 ? 0 : from;
       until = until > n ? n : until;
       for (long p = 0, c = 0; c < n; p++, c += N) {
         float* x = to + (p * m + r) * N;
         if (c + N <= n) {
-          row(x, i + r, j + c, N, place);
+          row(x, i + r, j + c, N, position);
           if (c < from || c + N > until) hide(x, from - c, until - c);
         } else {
-          row(x, i + r, j + c, n - c, place);
+          row(x, i + r, j + c, n - c, position);
           hide(x, from - c, until - c);
         }
       }
@@ -69,7 +69,7 @@ struct Scores {
   }
 
  private:
-  void row(float* x, long t, long s, long count, long place) const {
+  void row(float* x, long t, long s, long count, long position) const {
     if (bias && bias_s == 1) {
       const float* b = bias + t * bias_t + s;
       if (count == N) {
@@ -88,7 +88,7 @@ struct Scores {
       for (long k = 0; k < count; k++) x[k] += table[entry[k * index_s]] * kLog2e;
     }
     if (slope != 0.0f)
-      for (long k = 0; k < count; k++) x[k] -= slope * kLog2e * (float)std::labs(s + k - place);
+      for (long k = 0; k < count; k++) x[k] -= slope * kLog2e * (float)std::labs(s + k - position);
     if (mask) {
       const uint8_t* seen = mask + t * mask_t + s * mask_s;
       for (long k = 0; k < count; k++) x[k] = seen[k * mask_s] ? x[k] : -INFINITY;

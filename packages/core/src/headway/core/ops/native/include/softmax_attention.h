@@ -307,12 +307,12 @@ inline void scatter(const float* slopes, long rows, long columns, const Scores& 
 
 // The gradient of the slope: minus the distances, weighted.
 inline float along(const float* slopes, long rows, long columns, const Scores& scores, long i, long j) {
-  Vec total{}, places;
-  for (int k = 0; k < W; k++) places[k] = (float)k;
+  Vec total{}, positions;
+  for (int k = 0; k < W; k++) positions[k] = (float)k;
   for (long v = 0; v < vectors(columns); v++) {
     const float* at = vector_of(slopes, rows, v);
     for (long r = 0; r < rows; r++) {
-      const Vec distance = places + splat((float)(j + v * W - (i + r + scores.shift)));
+      const Vec distance = positions + splat((float)(j + v * W - (i + r + scores.shift)));
       total -= load(at + r * N) * (distance < Vec{} ? -distance : distance);
     }
   }

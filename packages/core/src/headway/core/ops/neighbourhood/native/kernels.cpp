@@ -24,8 +24,8 @@ struct Sizes {
   int64_t wy, wx, ty, tx;
 };
 
-inline int64_t first(int64_t place, int64_t count, int64_t size) {
-  return std::max<int64_t>(std::min(place - size / 2, count - size), 0);
+inline int64_t first(int64_t position, int64_t count, int64_t size) {
+  return std::max<int64_t>(std::min(position - size / 2, count - size), 0);
 }
 
 // Features of a row, padded to whole vectors; N vectors, or as many as `count` if N is 0.
@@ -171,15 +171,15 @@ void backward(const float* grad_out, const float* query, const float* key, const
         const int64_t x0 = first(x, count_x, n.wx);
         const float* q = query + b * sq.b + h * sq.h + y * sq.y + x * sq.x;
         const float* g = grad_out + b * sg.b + h * sg.h + y * sg.y + x * sg.x;
-        const int64_t place = (task * n.Y + y) * n.X + x;
+        const int64_t position = (task * n.Y + y) * n.X + x;
         const int64_t count = scores_of<N>(scores.data(), q, key + b * sk.b + h * sk.h, table, n, sk, h, y, x,
                                            y0, x0, width, scale_log2);
         for (int64_t i = count; i % W; i++) scores[i] = -INFINITY;
-        const Vec sums = splat(lse[place] * LOG2E);
+        const Vec sums = splat(lse[position] * LOG2E);
         for (int64_t i = 0; i < count; i += W)
           store(scores.data() + i, exp2(load(scores.data() + i) - sums));
         float delta = dot<N>(g, out + b * so.b + h * so.h + y * so.y + x * so.x, n.D);
-        if (grad_lse) delta -= grad_lse[place];
+        if (grad_lse) delta -= grad_lse[position];
         int64_t i = 0;
         float* own = gq + (y * n.X + x) * n.D;
         for (int64_t r = 0; r < n.wy; r++) {

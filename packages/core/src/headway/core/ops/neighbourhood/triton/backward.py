@@ -10,10 +10,10 @@ from headway.core.ops.neighbourhood.triton.tile import (
     first_visitor,
     last_visitor,
     load_dense,
-    load_places,
+    load_positions,
     scores_of,
-    store_places,
-    tile_places,
+    store_positions,
+    tile_positions,
 )
 
 
@@ -62,8 +62,8 @@ def query_kernel(
     grad_query += line * Y * X * D
 
     count = column_count(lengths, batch, X)
-    y, x, inside = tile_places(start_y, start_x, Y, X, QUERY_Y, QUERY_X)
-    query_block = load_places(query, batch, head, y, x, inside, D)
+    y, x, inside = tile_positions(start_y, start_x, Y, X, QUERY_Y, QUERY_X)
+    query_block = load_positions(query, batch, head, y, x, inside, D)
     grad_block = load_dense(grad_out, y, x, inside, X, D)
     sums, deltas = load_statistics(lse + line * Y * X, delta + line * Y * X, y, x, inside, X)
     from_y = first_neighbour(start_y, Y, WINDOW_Y)
@@ -75,9 +75,9 @@ def query_kernel(
     query_sums = tl.zeros((QUERY_Y * QUERY_X, D), tl.float32)
     for key_y0 in range(from_y, to_y, KEY_Y):
         for key_x0 in range(from_x, to_x, KEY_X):
-            key_y, key_x, there = tile_places(key_y0, key_x0, Y, count, KEY_Y, KEY_X)
-            key_block = load_places(key, batch, head, key_y, key_x, there, D)
-            value_block = load_places(value, batch, head, key_y, key_x, there, D)
+            key_y, key_x, there = tile_positions(key_y0, key_x0, Y, count, KEY_Y, KEY_X)
+            key_block = load_positions(key, batch, head, key_y, key_x, there, D)
+            value_block = load_positions(value, batch, head, key_y, key_x, there, D)
             scores = scores_of(
                 tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION),
                 table,
@@ -102,7 +102,7 @@ def query_kernel(
             query_sums += tl.dot(
                 grad_scores.to(key_block.dtype), key_block, input_precision=PRECISION
             )
-    store_places(grad_query, y, x, inside, X, query_sums * scale, D)
+    store_positions(grad_query, y, x, inside, X, query_sums * scale, D)
 
 
 @triton.jit
@@ -144,10 +144,10 @@ def key_value_kernel(
     grad_value += line * Y * X * D
 
     count = column_count(lengths, batch, X)
-    y, x, inside = tile_places(start_y, start_x, Y, X, KEY_Y, KEY_X)
+    y, x, inside = tile_positions(start_y, start_x, Y, X, KEY_Y, KEY_X)
     there = inside & (x < count)
-    key_block = load_places(key, batch, head, y, x, there, D)
-    value_block = load_places(value, batch, head, y, x, there, D)
+    key_block = load_positions(key, batch, head, y, x, there, D)
+    value_block = load_positions(value, batch, head, y, x, there, D)
     key_sums = tl.zeros((KEY_Y * KEY_X, D), tl.float32)
     value_sums = tl.zeros((KEY_Y * KEY_X, D), tl.float32)
     from_y = first_visitor(start_y, Y, WINDOW_Y)
@@ -157,8 +157,8 @@ def key_value_kernel(
     to_x = tl.where(start_x < count, to_x, 0)
     for query_y0 in range(from_y, to_y, QUERY_Y):
         for query_x0 in range(from_x, to_x, QUERY_X):
-            query_y, query_x, asked = tile_places(query_y0, query_x0, Y, X, QUERY_Y, QUERY_X)
-            query_block = load_places(query, batch, head, query_y, query_x, asked, D)
+            query_y, query_x, asked = tile_positions(query_y0, query_x0, Y, X, QUERY_Y, QUERY_X)
+            query_block = load_positions(query, batch, head, query_y, query_x, asked, D)
             grad_block = load_dense(grad_out, query_y, query_x, asked, X, D)
             sums, deltas = load_statistics(
                 lse + line * Y * X, delta + line * Y * X, query_y, query_x, asked, X
@@ -190,5 +190,5 @@ def key_value_kernel(
             key_sums += tl.dot(
                 grad_scores.to(query_block.dtype), query_block, input_precision=PRECISION
             )
-    store_places(grad_key, y, x, inside, X, key_sums * scale, D)
-    store_places(grad_value, y, x, inside, X, value_sums, D)
+    store_positions(grad_key, y, x, inside, X, key_sums * scale, D)
+    store_positions(grad_value, y, x, inside, X, value_sums, D)

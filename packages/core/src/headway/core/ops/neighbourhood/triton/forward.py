@@ -7,10 +7,10 @@ from headway.core.ops.kernels.rows import LOG2E
 from headway.core.ops.neighbourhood.triton.tile import (
     column_count,
     first_neighbour,
-    load_places,
+    load_positions,
     scores_of,
-    store_places,
-    tile_places,
+    store_positions,
+    tile_positions,
 )
 
 
@@ -54,8 +54,8 @@ def forward_kernel(
     lse += line * Y * X
 
     count = column_count(lengths, batch, X)
-    y, x, inside = tile_places(start_y, start_x, Y, X, QUERY_Y, QUERY_X)
-    query_block = load_places(query, batch, head, y, x, inside, D)
+    y, x, inside = tile_positions(start_y, start_x, Y, X, QUERY_Y, QUERY_X)
+    query_block = load_positions(query, batch, head, y, x, inside, D)
     last_y = tl.minimum(start_y + QUERY_Y, Y) - 1
     last_x = tl.minimum(start_x + QUERY_X, count) - 1
     from_y = first_neighbour(start_y, Y, WINDOW_Y)
@@ -67,8 +67,8 @@ def forward_kernel(
     sums = tl.zeros((QUERY_Y * QUERY_X, D), tl.float32)
     for key_y0 in range(from_y, to_y, KEY_Y):
         for key_x0 in range(from_x, to_x, KEY_X):
-            key_y, key_x, there = tile_places(key_y0, key_x0, Y, count, KEY_Y, KEY_X)
-            key_block = load_places(key, batch, head, key_y, key_x, there, D)
+            key_y, key_x, there = tile_positions(key_y0, key_x0, Y, count, KEY_Y, KEY_X)
+            key_block = load_positions(key, batch, head, key_y, key_x, there, D)
             scores = scores_of(
                 tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION),
                 table,
@@ -93,12 +93,12 @@ def forward_kernel(
             weights = tl.exp2(scores - base[:, None])
             decay = tl.exp2(top - base)
             total = total * decay + tl.sum(weights, axis=1)
-            value_block = load_places(value, batch, head, key_y, key_x, there, D)
+            value_block = load_positions(value, batch, head, key_y, key_x, there, D)
             sums = sums * decay[:, None]
             sums += tl.dot(weights.to(value_block.dtype), value_block, input_precision=PRECISION)
             top = new_top
     empty = total == 0.0
     total = tl.where(empty, 1.0, total)
-    store_places(out, y, x, inside, X, sums / total[:, None], D)
+    store_positions(out, y, x, inside, X, sums / total[:, None], D)
     sums_lse = tl.where(empty, float("-inf"), (top + tl.log2(total)) / LOG2E)
     tl.store(lse + y * X + x, sums_lse, mask=inside)

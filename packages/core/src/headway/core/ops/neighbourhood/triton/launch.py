@@ -13,7 +13,7 @@ from headway.core.ops.kernels.tiles import Tile, tile_for
 from headway.core.ops.neighbourhood.geometry import Pair, sizes
 from headway.core.ops.neighbourhood.triton.backward import key_value_kernel, query_kernel
 from headway.core.ops.neighbourhood.triton.forward import forward_kernel
-from headway.core.ops.neighbourhood.triton.operands import Grid, Places, places_of
+from headway.core.ops.neighbourhood.triton.operands import Grid, Positions, positions_of
 from headway.core.ops.neighbourhood.triton.table import table_kernel
 
 # Programs that the kernel of the table is cut into, at least, if there is enough to do; a constant,
@@ -44,7 +44,7 @@ def forward(
     tile = _tile("forward", query)
     shape = tile_shape(tile, rows)
     programs = batch * heads * triton.cdiv(rows, shape[0]) * triton.cdiv(columns, shape[1])
-    arguments = (*_places(query, key, value), table, lengths, out, lse, scale, grid_of(query))
+    arguments = (*_positions(query, key, value), table, lengths, out, lse, scale, grid_of(query))
     _start(forward_kernel, programs, tile, arguments, query, window)
     return out, lse
 
@@ -73,7 +73,7 @@ def backward(
         delta = delta - grad_lse
     # The log-sum-exp of an empty row is a constant, whatever gradient reaches it.
     delta = delta.masked_fill(lse == -torch.inf, 0.0)
-    inputs = (*_places(query, key, value), table, lengths, grad_out, lse, delta)
+    inputs = (*_positions(query, key, value), table, lengths, grad_out, lse, delta)
     counts = (scale, grid_of(query))
     if query.numel():
         tile = _tile("query", query)
@@ -155,8 +155,8 @@ def grid_of(query: Tensor) -> Grid:
     return Grid(*query.shape[:4])
 
 
-def _places(*tensors: Tensor) -> tuple[Places, ...]:
-    return tuple(places_of(x) for x in tensors)
+def _positions(*tensors: Tensor) -> tuple[Positions, ...]:
+    return tuple(positions_of(x) for x in tensors)
 
 
 def _tile(kernel: str, query: Tensor) -> Tile:

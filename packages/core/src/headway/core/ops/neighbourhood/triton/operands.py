@@ -1,4 +1,4 @@
-"""What the kernels are given: tensors by place on a grid, and the grid."""
+"""What the kernels are given: tensors by position on a grid, and the grid."""
 
 from typing import Any, NamedTuple
 
@@ -7,8 +7,8 @@ from torch import Tensor
 _Scalar = Any
 
 
-class Places(NamedTuple):
-    """The features of every place, (B, H, Y, X, D), with neighbouring features side by side."""
+class Positions(NamedTuple):
+    """The features of every position, (B, H, Y, X, D), with neighbouring features side by side."""
 
     start: Any
     stride_b: _Scalar
@@ -26,6 +26,6 @@ class Grid(NamedTuple):
     X: _Scalar
 
 
-def places_of(tensor: Tensor) -> Places:
+def positions_of(tensor: Tensor) -> Positions:
     """A (B, H, Y, X, D) tensor; it must have neighbouring features side by side."""
-    return Places(tensor, *tensor.stride()[:4])
+    return Positions(tensor, *tensor.stride()[:4])

@@ -1,6 +1,6 @@
 """The gradient of the bias table, without atomics.
 
-An entry is read by all pairs of places that lie equally far apart, so a program owns all entries of one
+An entry is read by all pairs of positions that lie equally far apart, so a program owns all entries of one
 head with one step between rows. It visits rows of queries in a fixed order, each with the row of keys
 that lies this step away, and adds up the diagonals of the tiles of scores: one diagonal per entry.
 """
@@ -14,7 +14,7 @@ from headway.core.ops.neighbourhood.triton.tile import (
     column_count,
     first_neighbour,
     load_dense,
-    load_places,
+    load_positions,
     scores_of,
 )
 
@@ -67,7 +67,7 @@ def table_kernel(
             x = start_x + tl.arange(0, BLOCK_T)
             y = tl.full((BLOCK_T,), query_y, tl.int32)
             inside = x < count
-            query_block = load_places(query, batch, head, y, x, inside, D)
+            query_block = load_positions(query, batch, head, y, x, inside, D)
             grad_block = load_dense(grad_out + line * D, y, x, inside, X, D)
             sums_t, deltas = load_statistics(lse + line, delta + line, y, x, inside, X)
             last_x = tl.minimum(start_x + BLOCK_T, count) - 1
@@ -77,7 +77,7 @@ def table_kernel(
                 key_x = start_s + tl.arange(0, BLOCK_S)
                 key_rows = tl.full((BLOCK_S,), key_y, tl.int32)
                 there = key_x < count
-                key_block = load_places(key, batch, head, key_rows, key_x, there, D)
+                key_block = load_positions(key, batch, head, key_rows, key_x, there, D)
                 scores = scores_of(
                     tl.dot(query_block, tl.trans(key_block), input_precision=PRECISION),
                     table,
@@ -97,7 +97,7 @@ def table_kernel(
                     TABLE_X,
                 )
                 weights = tl.exp2(scores - sums_t[:, None])
-                value_block = load_places(value, batch, head, key_rows, key_x, there, D)
+                value_block = load_positions(value, batch, head, key_rows, key_x, there, D)
                 grad_weights = tl.dot(grad_block, tl.trans(value_block), input_precision=PRECISION)
                 grad_scores = weights * (grad_weights - deltas[:, None])
                 entry = x[:, None] - key_x[None, :] + TABLE_X - 1

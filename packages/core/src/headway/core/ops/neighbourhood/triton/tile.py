@@ -1,4 +1,4 @@
-"""A tile of a grid as a list of places, and which pairs of places are neighbours."""
+"""A tile of a grid as a list of positions, and which pairs of positions are neighbours."""
 
 import triton
 import triton.language as tl
@@ -7,52 +7,52 @@ from headway.core.ops.kernels.rows import LOG2E, head_of
 
 
 @triton.jit
-def tile_places(y0, x0, Y, X, TILE_Y: tl.constexpr, TILE_X: tl.constexpr):
-    """Rows and columns of the places of a tile, and which of them lie on the grid."""
-    places = tl.arange(0, TILE_Y * TILE_X)
-    y = y0 + places // TILE_X
-    x = x0 + places % TILE_X
+def tile_positions(y0, x0, Y, X, TILE_Y: tl.constexpr, TILE_X: tl.constexpr):
+    """Rows and columns of the positions of a tile, and which of them lie on the grid."""
+    positions = tl.arange(0, TILE_Y * TILE_X)
+    y = y0 + positions // TILE_X
+    x = x0 + positions % TILE_X
     return y, x, (y < Y) & (x < X)
 
 
 @triton.jit
-def load_places(places, batch, head, y, x, inside, D: tl.constexpr):
-    """The features of places of an item and head; zeros where there is no place."""
-    rows = head_of(places, batch, head) + y * places.stride_y + x * places.stride_x
+def load_positions(positions, batch, head, y, x, inside, D: tl.constexpr):
+    """The features of positions of an item and head; zeros where there is no position."""
+    rows = head_of(positions, batch, head) + y * positions.stride_y + x * positions.stride_x
     return tl.load(rows[:, None] + tl.arange(0, D)[None, :], mask=inside[:, None], other=0.0)
 
 
 @triton.jit
-def store_places(start, y, x, inside, X, values, D: tl.constexpr):
-    """Writes the features of places of one item and head, densely."""
+def store_positions(start, y, x, inside, X, values, D: tl.constexpr):
+    """Writes the features of positions of one item and head, densely."""
     rows = start + (y * X + x) * D
-    places = rows[:, None] + tl.arange(0, D)[None, :]
-    tl.store(places, values.to(start.dtype.element_ty), mask=inside[:, None])
+    pointers = rows[:, None] + tl.arange(0, D)[None, :]
+    tl.store(pointers, values.to(start.dtype.element_ty), mask=inside[:, None])
 
 
 @triton.jit
 def load_dense(start, y, x, inside, X, D: tl.constexpr):
-    """The counterpart of `store_places`."""
+    """The counterpart of `store_positions`."""
     rows = start + (y * X + x) * D
     return tl.load(rows[:, None] + tl.arange(0, D)[None, :], mask=inside[:, None], other=0.0)
 
 
 @triton.jit
-def first_neighbour(place, count, SIZE: tl.constexpr):
-    """The first place of the window around a place, moved back into 0..count."""
-    return tl.maximum(tl.minimum(place - SIZE // 2, count - SIZE), 0)
+def first_neighbour(position, count, SIZE: tl.constexpr):
+    """The first position of the window around a position, moved back into 0..count."""
+    return tl.maximum(tl.minimum(position - SIZE // 2, count - SIZE), 0)
 
 
 @triton.jit
-def first_visitor(place, count, SIZE: tl.constexpr):
-    """The first place whose window holds a place."""
-    return tl.where(place < SIZE, 0, place - SIZE + 1 + SIZE // 2)
+def first_visitor(position, count, SIZE: tl.constexpr):
+    """The first position whose window holds a position."""
+    return tl.where(position < SIZE, 0, position - SIZE + 1 + SIZE // 2)
 
 
 @triton.jit
-def last_visitor(place, count, SIZE: tl.constexpr):
-    """The last place whose window holds a place."""
-    return tl.where(place >= count - SIZE, count - 1, place + SIZE // 2)
+def last_visitor(position, count, SIZE: tl.constexpr):
+    """The last position whose window holds a position."""
+    return tl.where(position >= count - SIZE, count - 1, position + SIZE // 2)
 
 
 @triton.jit
@@ -83,9 +83,9 @@ def scores_of(
     TABLE_Y: tl.constexpr,
     TABLE_X: tl.constexpr,
 ):
-    """Scores in units of log 2; minus infinity where two places are no neighbours.
+    """Scores in units of log 2; minus infinity where two positions are no neighbours.
 
-    Places of queries and keys broadcast to the products, in either orientation.
+    Positions of queries and keys broadcast to the products, in either orientation.
     """
     y0 = first_neighbour(query_y, Y, WINDOW_Y)
     x0 = first_neighbour(query_x, count, WINDOW_X)

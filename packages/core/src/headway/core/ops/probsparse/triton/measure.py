@@ -42,9 +42,9 @@ def measure_kernel(
     for start_u in range(0, U, BLOCK_S):
         ranks = start_u + tl.arange(0, BLOCK_S)
         counted = ranks < U
-        places = tl.load(sample + ranks, mask=counted, other=0)
+        positions = tl.load(sample + ranks, mask=counted, other=0)
         key_block = tl.load(
-            key_start + places[:, None] * key.stride_n + columns[None, :],
+            key_start + positions[:, None] * key.stride_n + columns[None, :],
             mask=counted[:, None] & (columns < D)[None, :],
             other=0.0,
         )

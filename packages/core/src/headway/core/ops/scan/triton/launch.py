@@ -20,12 +20,12 @@ def associative_scan(decay: Tensor, added: Tensor, reverse: bool) -> Tensor:
     out = added.new_empty(added.shape)
     if out.numel() == 0:
         return out
-    rows, places = added.shape
+    rows, positions = added.shape
     tile = _tile("recurrence", added)
     kernel: Any = recurrence_kernel
     with on_device(added):
         kernel[(triton.cdiv(rows, tile.t),)](
-            *(decay, added, out, rows, places),
+            *(decay, added, out, rows, positions),
             BLOCK_T=tile.t,
             BLOCK_S=tile.s,
             REVERSE=reverse,

@@ -21,17 +21,17 @@ def recurrence_kernel(
     BLOCK_S: tl.constexpr,
     REVERSE: tl.constexpr,
 ):
-    """One program per BLOCK_T rows; BLOCK_S places at a time."""
+    """One program per BLOCK_T rows; BLOCK_S positions at a time."""
     rows = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
     start = rows.to(tl.int64)[:, None] * N
     carried = tl.zeros((BLOCK_T,), tl.float32)
     ranks = tl.arange(0, BLOCK_S)
     for first in range(0, N, BLOCK_S):
-        places = first + ranks
-        mask = (rows < M)[:, None] & (places < N)[None, :]
+        positions = first + ranks
+        mask = (rows < M)[:, None] & (positions < N)[None, :]
         if REVERSE:
-            places = N - 1 - places
-        here = start + places[None, :]
+            positions = N - 1 - positions
+        here = start + positions[None, :]
         a = tl.load(decay + here, mask=mask, other=1.0).to(tl.float32)
         b = tl.load(added + here, mask=mask, other=0.0).to(tl.float32)
         a, b = tl.associative_scan((a, b), 1, both)

@@ -118,23 +118,23 @@ def gradient_kernel(
         first = chunk * CHUNK
         count = tl.minimum(CHUNK, N - first)
         h = tl.load(starts + chunk * BLOCK_T * BLOCK_S + tile)
-        for place in range(0, count):
-            tl.store(chunk_states + place * BLOCK_T * BLOCK_S + tile, h)
-            token = first + place
+        for position in range(0, count):
+            tl.store(chunk_states + position * BLOCK_T * BLOCK_S + tile, h)
+            token = first + position
             step = tl.load(delta + token * D + channels, mask=own, other=0.0)
             x = tl.load(u + token * D + channels, mask=own, other=0.0)
             b = tl.load(inputs + token * S + states, mask=some, other=0.0)
             h = tl.exp(step[:, None] * rate) * h + (step * x)[:, None] * b[None, :]
         tl.debug_barrier()
         for back in range(0, count):
-            place = count - 1 - back
-            token = first + place
+            position = count - 1 - back
+            token = first + position
             step = tl.load(delta + token * D + channels, mask=own, other=0.0)
             x = tl.load(u + token * D + channels, mask=own, other=0.0)
             dy = tl.load(grad + token * D + channels, mask=own, other=0.0)
             b = tl.load(inputs + token * S + states, mask=some, other=0.0)
             c = tl.load(outputs + token * S + states, mask=some, other=0.0)
-            before = tl.load(chunk_states + place * BLOCK_T * BLOCK_S + tile)
+            before = tl.load(chunk_states + position * BLOCK_T * BLOCK_S + tile)
             decay = tl.exp(step[:, None] * rate)
             now = decay * before + (step * x)[:, None] * b[None, :]
             dh += dy[:, None] * c[None, :]

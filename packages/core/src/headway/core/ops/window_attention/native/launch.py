@@ -26,7 +26,7 @@ class _Windows(ctypes.Structure):
         *((name, _Pointer) for name in ("projected", "padding", "out", "lse")),
         *((name, _Long) for name in ("pictures", "tokens", "heads", "width", "windows", "size")),
         ("scale", ctypes.c_float),
-        *((name, _Pointer) for name in ("places", "regions", "mixed", "bias")),
+        *((name, _Pointer) for name in ("positions", "regions", "mixed", "bias")),
         ("threads", _Long),
     )
 
@@ -45,7 +45,7 @@ def forward(
     projected: Tensor,
     bias: Tensor | None,
     padding: Tensor | None,
-    places: Tensor,
+    positions: Tensor,
     regions: Tensor | None,
     heads: int,
     scale: float,
@@ -55,8 +55,8 @@ def forward(
     Shape:
         (B, N, H * D), and float32 (B, windows, H, S).
     """
-    out, lse = empty_outputs(projected, places, heads)
-    windows, kept = _windows(projected, bias, padding, places, regions, heads, scale, out, lse)
+    out, lse = empty_outputs(projected, positions, heads)
+    windows, kept = _windows(projected, bias, padding, positions, regions, heads, scale, out, lse)
     native.library(SOURCE).window_forward(ctypes.byref(windows), _narrow(projected))
     del kept
     return out, lse
@@ -67,7 +67,7 @@ def backward(
     projected: Tensor,
     bias: Tensor | None,
     padding: Tensor | None,
-    places: Tensor,
+    positions: Tensor,
     regions: Tensor | None,
     heads: int,
     scale: float,
@@ -75,12 +75,12 @@ def backward(
     lse: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `projected`, `bias` and `padding`; of the last two those that are not given are empty."""
-    windows, kept = _windows(projected, bias, padding, places, regions, heads, scale, out, lse)
+    windows, kept = _windows(projected, bias, padding, positions, regions, heads, scale, out, lse)
     grad = grad.contiguous()
     found = torch.empty(projected.shape, dtype=projected.dtype)
-    parts = min(_PARTS, max(1, projected.shape[0] * places.shape[0]))
+    parts = min(_PARTS, max(1, projected.shape[0] * positions.shape[0]))
     gradients = _Gradients(grad=grad.data_ptr(), projected=found.data_ptr(), parts=parts)
-    size = places.shape[1]
+    size = positions.shape[1]
     bias_sums = padding_sums = None
     if bias is not None:
         gradients.padded = -(-size // _VECTOR) * _VECTOR
@@ -110,7 +110,7 @@ def _windows(
     projected: Tensor,
     bias: Tensor | None,
     padding: Tensor | None,
-    places: Tensor,
+    positions: Tensor,
     regions: Tensor | None,
     heads: int,
     scale: float,
@@ -119,7 +119,7 @@ def _windows(
 ) -> tuple[_Windows, list[Tensor]]:
     """The arguments, and the tensors that must live as long as they do."""
     projected, out = projected.contiguous(), out.contiguous()
-    kept = [projected, out, lse, places]
+    kept = [projected, out, lse, positions]
     windows = _Windows(
         projected=projected.data_ptr(),
         out=out.data_ptr(),
@@ -128,10 +128,10 @@ def _windows(
         tokens=projected.shape[1],
         heads=heads,
         width=projected.shape[2] // (3 * heads),
-        windows=places.shape[0],
-        size=places.shape[1],
+        windows=positions.shape[0],
+        size=positions.shape[1],
         scale=scale,
-        places=places.data_ptr(),
+        positions=positions.data_ptr(),
         threads=torch.get_num_threads(),
     )
     if padding is not None:

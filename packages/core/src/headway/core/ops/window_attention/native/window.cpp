@@ -15,7 +15,7 @@ struct Windows {
   float* lse;             // (pictures, windows, heads, size)
   long pictures, tokens, heads, width, windows, size;
   float scale;
-  const int64_t* places;   // (windows, size): number of a token, or -1
+  const int64_t* positions;   // (windows, size): number of a token, or -1
   const int32_t* regions;  // (windows, size): what was together before the shift; or null
   const uint8_t* mixed;    // (windows): whether a window holds several regions
   const float* bias;       // (heads, size, size), or null
@@ -41,7 +41,7 @@ struct Map {
   template <class U>
   Rows<U> rows(void* base, long columns, long first, long picture, long window, U* spare) const {
     U* at = static_cast<U*>(base) + picture * w.tokens * columns + first;
-    return {at, columns, w.places + window * w.size, spare};
+    return {at, columns, w.positions + window * w.size, spare};
   }
 
   // Which of queries (0), keys (1) and values (2).
@@ -80,13 +80,13 @@ struct Map {
   }
 };
 
-// Adds what reached places without a token to the gradient of the padding.
+// Adds what reached positions without a token to the gradient of the padding.
 void collect_padding(const Windows& w, const BackwardTiles& tiles, long window, long head, float* to) {
-  const int64_t* places = w.places + window * w.size;
+  const int64_t* positions = w.positions + window * w.size;
   const float* sources[] = {tiles.query_grad, tiles.key_grad, tiles.value_grad};
   const float factors[] = {w.scale, kLn2, 1.0f};
   for (long i = 0; i < w.size; i++) {
-    if (places[i] >= 0) continue;
+    if (positions[i] >= 0) continue;
     for (int which = 0; which < 3; which++)
       for (long c = 0; c < w.width; c++)
         to[(which * w.heads + head) * w.width + c] +=

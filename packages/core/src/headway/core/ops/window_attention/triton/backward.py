@@ -24,7 +24,7 @@ def backward_kernel(
     projected,
     bias,
     padding,
-    places,
+    positions,
     regions,
     lse,
     grad_projected,
@@ -47,7 +47,7 @@ def backward_kernel(
     """One program per head and share of the windows of all items; a share holds `visits` windows.
 
     `bias` is (H, BLOCK_T, BLOCK_T), `partial_bias` (shares, H, BLOCK_T, BLOCK_T), and `partial_padding`
-    zeros, (shares, 2, H, D), for keys and values: the outputs of places without a token are dropped, so
+    zeros, (shares, 2, H, D), for keys and values: the outputs of positions without a token are dropped, so
     their queries have no gradient.
     """
     program = tl.program_id(0)
@@ -62,7 +62,7 @@ def backward_kernel(
     # Moved out of the loop, masks and addresses would fill the registers.
     for visit in tl.range(begin, end, disable_licm=True):  # pyright: ignore[reportGeneralTypeIssues]
         batch, window = (visit // windows).to(tl.int64), visit % windows
-        members = load_tokens(places, window, S, BLOCK_T)
+        members = load_tokens(positions, window, S, BLOCK_T)
         start = projected + batch * stride_b
         query = load_features(start + head * D, members, stride_n, D, BLOCK_D)
         key = load_padded(start, padding, width + head * D, members, stride_n, D, BLOCK_D)

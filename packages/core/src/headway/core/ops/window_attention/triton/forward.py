@@ -19,7 +19,7 @@ def forward_kernel(
     projected,
     bias,
     padding,
-    places,
+    positions,
     regions,
     out,
     lse,
@@ -49,7 +49,7 @@ def forward_kernel(
         biases = load_bias(bias, head, S, BLOCK_T)
     for visit in range(begin, tl.minimum(begin + visits, total)):
         batch, window = (visit // windows).to(tl.int64), visit % windows
-        members = load_tokens(places, window, S, BLOCK_T)
+        members = load_tokens(positions, window, S, BLOCK_T)
         start = projected + batch * stride_b
         query = load_features(start + head * D, members, stride_n, D, BLOCK_D)
         key = load_padded(start, padding, width + head * D, members, stride_n, D, BLOCK_D)

@@ -23,7 +23,7 @@ def forward(
     projected: Tensor,
     bias: Tensor | None,
     padding: Tensor | None,
-    places: Tensor,
+    positions: Tensor,
     regions: Tensor | None,
     heads: int,
     scale: float,
@@ -33,9 +33,9 @@ def forward(
     Shape:
         (B, N, H * D), and float32 (B, windows, H, S).
     """
-    out, lse = empty_outputs(projected, places, heads)
+    out, lse = empty_outputs(projected, positions, heads)
     if out.numel():
-        inputs = _dense(projected, bias, padding, places, regions)
+        inputs = _dense(projected, bias, padding, positions, regions)
         _start("forward", forward_kernel, inputs, (), (out, lse), heads, scale)
     return out, lse
 
@@ -45,7 +45,7 @@ def backward(
     projected: Tensor,
     bias: Tensor | None,
     padding: Tensor | None,
-    places: Tensor,
+    positions: Tensor,
     regions: Tensor | None,
     heads: int,
     scale: float,
@@ -56,8 +56,8 @@ def backward(
     del out
     found = projected.new_empty(projected.shape)
     nothing = projected.new_empty(0)
-    size, width = places.shape[1], projected.shape[2] // 3
-    _, shares = shares_of(projected.shape[0] * places.shape[0], heads)
+    size, width = positions.shape[1], projected.shape[2] // 3
+    _, shares = shares_of(projected.shape[0] * positions.shape[0], heads)
     # Without a window nobody writes.
     new = projected.new_empty if projected.numel() else projected.new_zeros
     bias_sums = padding_sums = None
@@ -67,7 +67,7 @@ def backward(
     if padding is not None:
         padding_sums = projected.new_zeros((shares, 2 * width), dtype=torch.float32)
     if projected.numel():
-        inputs = _dense(projected, bias, padding, places, regions)
+        inputs = _dense(projected, bias, padding, positions, regions)
         others = (lse, found, bias_sums, padding_sums)
         _start("backward", backward_kernel, inputs, (grad.contiguous(),), others, heads, scale)
     grad_bias, grad_padding = nothing, projected.new_empty(0)
@@ -89,7 +89,7 @@ def _dense(
     projected: Tensor,
     bias: Tensor | None,
     padding: Tensor | None,
-    places: Tensor,
+    positions: Tensor,
     regions: Tensor | None,
 ) -> tuple[Tensor | None, ...]:
     # Kernels count within an item in int32.
@@ -97,10 +97,10 @@ def _dense(
     rows = projected if projected.stride(2) == 1 and near else projected.contiguous()
     if bias is not None:
         # A plane as large as the tile: its rows are aligned and read without masks.
-        spare = padded(places.shape[1]) - places.shape[1]
+        spare = padded(positions.shape[1]) - positions.shape[1]
         bias = F.pad(bias, (0, spare, 0, spare)).contiguous()
     padding = None if padding is None else padding.to(projected.dtype).contiguous()
-    return rows, bias, padding, places, regions
+    return rows, bias, padding, positions, regions
 
 
 def _start(
@@ -112,11 +112,11 @@ def _start(
     heads: int,
     scale: float,
 ) -> None:
-    projected, _, _, places, _ = inputs
+    projected, _, _, positions, _ = inputs
     assert projected is not None
-    assert places is not None
+    assert positions is not None
     batch, tokens, packed = projected.shape
-    windows, size = places.shape
+    windows, size = positions.shape
     width = packed // (3 * heads)
     total = batch * windows
     visits, shares = shares_of(total, heads)

@@ -7,13 +7,13 @@ from headway.core.ops.kernels.rows import LOG2E
 
 
 @triton.jit
-def load_tokens(places, window, S: tl.constexpr, BLOCK: tl.constexpr):
+def load_tokens(positions, window, S: tl.constexpr, BLOCK: tl.constexpr):
     """The numbers of the tokens of a window; -1 where there is none and beyond the window.
 
     They are int32 so that addresses within an item take few registers.
     """
     slots = tl.arange(0, BLOCK)
-    return tl.load(places + window * S + slots, mask=slots < S, other=-1).to(tl.int32)
+    return tl.load(positions + window * S + slots, mask=slots < S, other=-1).to(tl.int32)
 
 
 @triton.jit
@@ -33,8 +33,8 @@ def store_features(start, tokens, stride, values, D: tl.constexpr, BLOCK_D: tl.c
     mask = (tokens >= 0)[:, None]
     if D != BLOCK_D:
         mask = mask & (columns < D)[None, :]
-    places = start + tokens[:, None] * stride + columns[None, :]
-    tl.store(places, values.to(start.dtype.element_ty), mask=mask)
+    pointers = start + tokens[:, None] * stride + columns[None, :]
+    tl.store(pointers, values.to(start.dtype.element_ty), mask=mask)
 
 
 @triton.jit

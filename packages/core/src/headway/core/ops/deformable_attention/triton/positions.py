@@ -1,4 +1,4 @@
-"""Places between tokens, and the four tokens around each."""
+"""Positions between tokens, and the four tokens around each."""
 
 import triton
 import triton.language as tl
@@ -12,8 +12,8 @@ def load_level(levels, level):
 
 
 @triton.jit
-def load_places(locations, numbers, there, rows, columns):
-    """Places counted in tokens: column and row of the token before each, and the way from there to it."""
+def load_positions(locations, numbers, there, rows, columns):
+    """Positions counted in tokens: column and row of the token before each, and the way from there to it."""
     x = tl.load(locations + 2 * numbers, mask=there, other=0.0).to(tl.float32)
     y = tl.load(locations + 2 * numbers + 1, mask=there, other=0.0).to(tl.float32)
     x = x * columns.to(tl.float32) - 0.5
@@ -24,7 +24,7 @@ def load_places(locations, numbers, there, rows, columns):
 
 @triton.jit
 def corner_tokens(left, upper, rows, columns, RIGHT: tl.constexpr, DOWN: tl.constexpr):
-    """Numbers within the map of the tokens in one corner of the places; `rows * columns` outside of it."""
+    """Numbers within the map of the tokens in one corner of the positions; `rows * columns` outside of it."""
     column, row = left + RIGHT, upper + DOWN
     # Compared before they become integers: what is far outside, infinite or no number has none.
     inside = (column >= 0.0) & (column < columns) & (row >= 0.0) & (row < rows)
