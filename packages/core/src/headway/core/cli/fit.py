@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def _train(plan: Plan, words: list[str]) -> int:
     first = FirstBatch()
     try:
         trainer = cli.build_trainer(
-            [*_callbacks(), first],
+            [*_callbacks(cli.config_init.trainer), first],
             default_root_dir=str(run_folder.path),
             logger=_logger(cli.config_init.trainer.get("logger"), run_folder),
         )
@@ -173,13 +174,15 @@ def _train(plan: Plan, words: list[str]) -> int:
     return 0
 
 
-def _callbacks() -> list[Any]:
+def _callbacks(trainer: Mapping[str, Any]) -> list[Any]:
     from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 
     from headway.core.cli.verbs import is_terminal
     from headway.core.training.recorder import RunRecorder
     from headway.core.training.reporter import LineReporter
 
+    if trainer.get("enable_progress_bar") is False:
+        return [RunRecorder()]
     progress: ProgressBar = RichProgressBar() if is_terminal() else LineReporter()
     return [RunRecorder(), progress]
 
