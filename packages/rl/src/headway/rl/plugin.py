@@ -9,6 +9,10 @@ domain = Domain(
     models=("headway.rl.models:list_models",),
     requires=("lightning", "gymnasium"),
     verbs={
+        "collect": Verb(
+            module="headway.rl.verbs.collect",
+            help="record episodes of a policy as a Minari data set",
+        ),
         "rollout": Verb(
             module="headway.rl.verbs.rollout", help="play a policy: table, plot and video"
         ),

@@ -1,10 +1,12 @@
 """Stepping environments side by side, however they reset."""
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import iterate
 from numpy.typing import NDArray
 
 from headway.rl.environments.reading import Observation, named
@@ -38,6 +40,9 @@ class Player:
 
     Args:
         envs: The environments.
+
+    Attributes:
+        taken: The actions of the last step, as the environments took them.
     """
 
     def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
@@ -45,23 +50,32 @@ class Player:
         mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self.mode = AutoresetMode(mode) if not isinstance(mode, AutoresetMode) else mode
         self._ended = np.zeros(envs.num_envs, bool)
+        self._raw: Any = None
+        self.taken: NDArray[Any] = np.empty(0)
+
+    def rows(self) -> list[Any]:
+        """Returns what each environment shows, as its space has it: nested, copied."""
+        space = self.envs.observation_space
+        return [copy.deepcopy(one) for one in iterate(space, self._raw)]
 
     def reset(self, seeds: NDArray[np.int64]) -> Observation:
         """Begins an episode in each environment."""
         reset: Any = self.envs.reset  # the base class does not say that seeds may be a list
         self._ended = np.zeros(self.envs.num_envs, bool)
-        return named(reset(seed=list(map(int, seeds)))[0])
+        self._raw, _ = reset(seed=list(map(int, seeds)))
+        return named(self._raw)
 
     def step(self, actions: NDArray[Any]) -> Step:
         """Acts. With disabled autoresets ``restart`` must follow where an episode ended."""
-        observation, rewards, terminated, truncated, _ = self.envs.step(self._legal(actions))
+        self.taken = self._legal(actions)
+        self._raw, rewards, terminated, truncated, _ = self.envs.step(self.taken)
         ended = np.logical_or(terminated, truncated)
         # NEXT_STEP: an environment that ended resets in this step, whatever the action.
         counted = ~self._ended if self.mode is AutoresetMode.NEXT_STEP else np.ones_like(ended)
         start = self._ended if self.mode is AutoresetMode.NEXT_STEP else ended
         self._ended = ended
         return Step(
-            named(observation),
+            named(self._raw),
             np.where(counted, rewards, 0.0),
             terminated & counted,
             truncated & counted,
@@ -75,7 +89,8 @@ class Player:
             return None
         reset: Any = self.envs.reset
         options = {"reset_mask": ended}
-        return named(reset(seed=list(map(int, seeds)), options=options)[0])
+        self._raw, _ = reset(seed=list(map(int, seeds)), options=options)
+        return named(self._raw)
 
     def _legal(self, actions: NDArray[Any]) -> NDArray[Any]:
         """Returns actions within the bounds of the space, in its shape."""

@@ -69,7 +69,7 @@ def evaluate(
     if episodes < 1:
         raise UserError(f"episodes is {episodes}; at least 1 is needed")
     if isinstance(player, DecisionModel):
-        _complete(player, envs)
+        complete(player, envs)
         with evaluating(player):
             policy = player.policy(target_return=target, seed=seed)
             return _play(policy, envs, target, episodes, seed, deterministic, frame, progress)
@@ -126,7 +126,7 @@ def _play(
     return sorted(found)
 
 
-def _complete(model: DecisionModel, envs: VectorEnv[Any, Any, Any]) -> None:
+def complete(model: DecisionModel, envs: VectorEnv[Any, Any, Any]) -> None:
     """Gives a model that knows only the sizes of its actions their bounds and starts."""
     own = model.spaces
     there = read_spaces(envs.single_observation_space, envs.single_action_space).action

@@ -7,6 +7,7 @@ from headway.rl.models.in_context_policy import InContextPolicy
 from headway.rl.models.policy import Policy
 from headway.rl.models.pretrained import pretrained
 from headway.rl.models.pretrained_transformer import DecisionPretrainedTransformer
+from headway.rl.models.scripted_policy import RandomPolicy, ScriptedPolicy
 from headway.rl.models.sequence_policy import PolicyState, SequencePolicy
 from headway.rl.models.trajectory import TrajectoryModel
 
@@ -18,6 +19,8 @@ __all__ = [
     "InContextPolicy",
     "Policy",
     "PolicyState",
+    "RandomPolicy",
+    "ScriptedPolicy",
     "SequencePolicy",
     "Statistics",
     "TrajectoryModel",

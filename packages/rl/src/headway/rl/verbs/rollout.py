@@ -30,6 +30,8 @@ from headway.rl.metrics import (
 )
 from headway.rl.models import DecisionModel
 
+# The same model from several seeds.
+MANY_CHECKPOINTS = True
 COLUMNS = ("run", "weights", "target", "episode", "return", "steps", "terminated")
 # A video shows the first episodes of each target.
 SHOWN = 4
@@ -39,7 +41,7 @@ class Played(NamedTuple):
     """The episodes of one run for one target.
 
     Args:
-        run: What was given with ``-m`` or ``--also``.
+        run: What was given with ``-m``.
         weights: ``best``, those that training has exported, or ``last``.
         target: Return that was asked for.
         episodes: The episodes.
@@ -67,9 +69,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the target that counts, chosen beforehand (the most of the training data)",
     )
     parser.add_argument(
-        "--also", nargs="+", default=[], metavar="RUN", help="the same model from other seeds"
-    )
-    parser.add_argument(
         "--last", action="store_true", help="play the last weights of each run beside the best"
     )
     parser.add_argument("--episodes", type=int, default=100, help="for each target and run (100)")
@@ -87,14 +86,15 @@ def run(args: argparse.Namespace) -> int:
     job = Job(args, "rollout of", extra=["plot", "video"])
     if args.video is not None:
         check_film(args.video)
-    sources = [(run, "best", run) for run in [args.checkpoint, *args.also]]
+    runs, first = args.checkpoint, args.checkpoint[0]
+    sources = [(run, "best", run) for run in runs]
     if args.last:
-        sources += [(run, "last", last_of(run)) for run, _, _ in list(sources)]
-    notes = read_preprocessing(args.checkpoint)
+        sources += [(run, "last", last_of(run)) for run in runs]
+    notes = read_preprocessing(first)
     name = environment_of(args, notes)
     if args.video is not None:
         check_drawn(name)
-    seen = returns_of(args.checkpoint, notes)
+    seen = returns_of(first, notes)
     targets = targets_of(args, seen)
     headline = max(seen.values(), default=targets[-1]) if args.headline is None else args.headline
     played: list[Played] = []
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         played += [
             Played(run, weights, target, play(model, name, target, args)) for target in asked
         ]
-        if args.video is not None and path == args.checkpoint:
+        if args.video is not None and path == first:
             film(model, name, asked, args)
     job.table(COLUMNS, (row(one, episode) for one in played for episode in one.episodes))
     best = [one for one in played if one.weights == "best"]
@@ -143,10 +143,11 @@ def environment_of(args: argparse.Namespace, notes: Mapping[str, Any]) -> str:
     """Returns the name of the environment to play in."""
     if args.env is not None:
         return args.env
-    named = note(notes, "environment", str, args.checkpoint)
+    first = args.checkpoint[0]
+    named = note(notes, "environment", str, first)
     if named is None:
         raise UserError("the model does not say which environment it is for; add --env NAME")
-    return refuse_import(named, f"preprocessing.json of {args.checkpoint}")
+    return refuse_import(named, f"preprocessing.json of {first}")
 
 
 def returns_of(checkpoint: str, notes: Mapping[str, Any]) -> dict[str, float]:

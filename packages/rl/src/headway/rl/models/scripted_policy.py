@@ -1,0 +1,120 @@
+"""Policies without a model: a script, and chance."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.errors import UserError
+from headway.rl.layers.actions.base import flat_choices
+from headway.rl.layers.streams import Streams
+from headway.rl.spaces import Bounds, Box, Dict, Leaf, Spaces, shape_of
+
+
+class ScriptedPolicy:
+    """Acts by a function of what is seen.
+
+    Args:
+        act: Returns the action for the observation of one environment, (*shape) or several by name.
+    """
+
+    spaces: Spaces | None = None
+
+    def __init__(self, act: Callable[[Any], Any]) -> None:
+        self.act = act
+
+    def predict(
+        self,
+        observation: Any,
+        state: None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
+        *,
+        seeds: NDArray[np.int64] | None = None,
+    ) -> tuple[NDArray[Any], None]:
+        """Returns the action of each environment; see ``Policy``."""
+        if isinstance(observation, dict):
+            number = len(next(iter(observation.values())))
+            rows: list[Any] = [
+                {name: part[row] for name, part in observation.items()} for row in range(number)
+            ]
+        else:
+            rows = list(observation)
+        return np.array([self.act(one) for one in rows]), None
+
+    def observe(self, state: None, reward: NDArray[Any] | float) -> None:
+        """Does nothing: a script does not look at rewards."""
+
+    def fork(self, state: None, rows: NDArray[np.int64]) -> None:
+        """Returns nothing: a script remembers nothing."""
+
+
+@dataclass
+class Drawing:
+    """The randomness of each environment."""
+
+    streams: Streams
+
+
+class RandomPolicy:
+    """Draws actions evenly between their bounds; without bounds, from the standard normal distribution.
+
+    Args:
+        spaces: What is seen and done.
+        seed: Of what is drawn, where ``predict`` is given no seeds.
+    """
+
+    def __init__(self, spaces: Spaces, *, seed: int = 0) -> None:
+        if isinstance(spaces.action, Dict):
+            raise UserError("actions are one array, not several by name")
+        self.spaces, self.seed, self._action = spaces, seed, spaces.action
+
+    def predict(
+        self,
+        observation: Any,
+        state: Drawing | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
+        *,
+        seeds: NDArray[np.int64] | None = None,
+    ) -> tuple[NDArray[Any], Drawing]:
+        """Returns drawn actions, whatever ``deterministic`` says; see ``Policy``."""
+        number = len(
+            next(iter(observation.values())) if isinstance(observation, dict) else observation
+        )
+        if state is None:
+            drawn = np.random.SeedSequence(self.seed).generate_state(number)
+            state, episode_start = Drawing(Streams([int(one) for one in drawn])), None
+        if seeds is not None:
+            starts = np.ones(number, bool) if episode_start is None else episode_start
+            for row in np.flatnonzero(starts):
+                state.streams.restart(int(row), int(seeds[row]))
+        return _drawn(self._action, state.streams), state
+
+    def observe(self, state: Drawing, reward: NDArray[Any] | float) -> None:
+        """Does nothing: chance does not look at rewards."""
+
+    def fork(self, state: Drawing, rows: NDArray[np.int64]) -> Drawing:
+        """Returns a copy that draws as those rows would."""
+        return Drawing(state.streams.select(list(map(int, rows))))
+
+
+def _drawn(space: Leaf, streams: Streams) -> NDArray[Any]:
+    if isinstance(space, Box):
+        low, high = _bounds(space.low, space.size, -np.inf), _bounds(space.high, space.size, np.inf)
+        bounded = np.isfinite(low) & np.isfinite(high)
+        width = np.where(bounded, high, 0) - np.where(bounded, low, 0)
+        between = np.where(bounded, low, 0) + streams.uniform(space.size).double().numpy() * width
+        wide = streams.normal(space.size).double().numpy()
+        actions = np.where(bounded, between, np.clip(wide, low, high))
+        return actions.reshape(-1, *space.shape).astype(space.dtype)
+    numbers, starts = flat_choices(space)
+    chosen = np.floor(streams.uniform(len(numbers)).double().numpy() * numbers).astype(np.int64)
+    return (chosen + starts).reshape(-1, *shape_of(space))
+
+
+def _bounds(bounds: Bounds, size: int, none: float) -> NDArray[np.float64]:
+    each = bounds if isinstance(bounds, tuple) else (bounds,) * size
+    return np.array([none if one is None else one for one in each], dtype=np.float64)
