@@ -27,10 +27,24 @@ def steps(batch: int, number: int) -> tuple[Tensor, ...]:
     return *drawn, torch.arange(number).expand(batch, -1)
 
 
+def tried(batch: int, number: int) -> tuple[Tensor, ...]:
+    observations, actions, rewards, _ = steps(batch, number)
+    return observations, actions, rewards, observations + 1
+
+
 CASES = {
     cls.__name__: Case(make=lambda cls=cls: cls(**SIZES), inputs=steps, sizes=(5, 3, 8))
     for cls in (BehaviourCloning, DecisionTransformer)
 }
+
+
+CASES["DecisionPretrainedTransformer"] = Case(
+    make=lambda: models.DecisionPretrainedTransformer(
+        observation_dim=4, action_dim=2, dim=16, depth=1, heads=2, horizon=8
+    ),
+    inputs=tried,
+    sizes=(5, 3, 8),
+)
 
 
 def test_every_model_has_a_case() -> None:

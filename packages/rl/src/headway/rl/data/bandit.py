@@ -40,8 +40,8 @@ class BanditData(TrajectoryData):
         batch_size: int = 64,
         **drawing: Passed[DrawingOptions],
     ) -> None:
-        drawing.setdefault("next_observations", True)
         super().__init__(batch_size=batch_size, context_length=horizon, return_scale=1.0, **drawing)
+        self.next_observations = True  # a part of every transition
         if episodes < 2 or horizon < 1:
             raise UserError(
                 f"episodes is {episodes} and horizon {horizon}; at least 2 and 1 are needed"

@@ -50,7 +50,9 @@ def record(
     player, number = Player(envs), envs.num_envs
     current = np.arange(number)
     observation = player.reset(seed + current)
-    playing = [Recording(seed + int(row), one) for row, one in zip(current, player.rows(), strict=True)]
+    playing = [
+        Recording(seed + int(row), one) for row, one in zip(current, player.rows(), strict=True)
+    ]
     state, start = None, np.ones(number, bool)
     found: list[Recording] = []
     while len(found) < episodes:
