@@ -386,6 +386,22 @@ def test_step_by_step_equals_all_at_once_or_is_refused(name: str) -> None:
         )
 
 
+@every
+def test_the_last_token_alone_is_that_of_all(name: str) -> None:
+    mixer = build(name).eval()
+    if CASES[name][1] is not sequence or crosses(mixer):
+        return
+    x = draw(3, TOKENS)
+    with torch.no_grad():
+        wanted = call(mixer, {"x": x})
+        torch.manual_seed(7)
+        torch.testing.assert_close(mixer.last(x), wanted[:, -1:], atol=1e-4, rtol=1e-4)
+        if "lengths" in mixer.supports:
+            layout = Layout(lengths=LENGTHS)
+            last = mixer(x, layout)[torch.arange(3), LENGTHS - 1]
+            torch.testing.assert_close(mixer.last(x, layout)[:, 0], last, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", EMBEDDINGS)
 def test_embeddings_come_back_from_the_meta_device_and_compile(name: str) -> None:
     torch.manual_seed(0)

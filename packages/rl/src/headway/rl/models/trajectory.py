@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
-from headway.core.cache import Cache, CacheGroup
+from headway.core.cache import CacheGroup
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
@@ -162,9 +162,13 @@ class TrajectoryModel(DecisionModel):
         # The token before the action has seen everything up to the observation.
         return x[:, self.tokens_per_step - 2 :: self.tokens_per_step]
 
-    def decode(self, tokens: Tensor, layout: Layout | None, cache: Cache | None = None) -> Tensor:
+    def enter(self, tokens: Tensor) -> Tensor:
+        """Returns tokens as the decoder takes them: each by itself, so that a step enters but once."""
+        return self.dropout(self.norm(tokens))
+
+    def decode(self, tokens: Tensor, layout: Layout | None) -> Tensor:
         """Runs tokens (B, N, dim) through norm and decoder."""
-        return self.decoder(self.dropout(self.norm(tokens)), layout, cache=cache)[0]
+        return self.decoder(self.enter(tokens), layout)[0]
 
     def init_cache(self, batch: int) -> CacheGroup:
         """Returns an empty cache for the longest context of each of ``batch`` trajectories."""
