@@ -80,6 +80,8 @@ class KeyValueCache(Cache):
         self.start = torch.zeros_like(self.lengths)
         # An upper bound of how far rows are filled, on the host: slicing by it needs no synchronisation.
         self._filled = 0
+        # Whether all rows are as long, which a host knows as long as nothing sets them apart.
+        self._even = True
 
     @property
     def max_length(self) -> int:
@@ -109,17 +111,27 @@ class KeyValueCache(Cache):
         tokens = keys.shape[2]
         if self._filled + tokens > self.max_length:
             # The bound may be loose after a reset of some rows: look before giving up.
-            self._filled = int((self.lengths - self.start).max()) if len(self.lengths) else 0
+            self._filled = self._longest()
             if self._filled + tokens > self.max_length:
                 self._make_room(tokens)
         before = self.lengths - self.start
-        places = before[:, None] + torch.arange(tokens, device=keys.device)  # (B, T)
-        index = places[:, None, :, None].expand_as(keys)
-        self.keys.scatter_(2, index, keys.to(self.keys.dtype))
-        self.values.scatter_(2, index, values.to(self.values.dtype))
+        if self._even:
+            here = slice(self._filled, self._filled + tokens)
+            self.keys[:, :, here] = keys
+            self.values[:, :, here] = values
+        else:
+            places = before[:, None] + torch.arange(tokens, device=keys.device)  # (B, T)
+            index = places[:, None, :, None].expand_as(keys)
+            self.keys.scatter_(2, index, keys.to(self.keys.dtype))
+            self.values.scatter_(2, index, values.to(self.values.dtype))
         self._filled += tokens
+        self._even = self._even and lengths is None
         self.lengths = self.lengths + (tokens if lengths is None else lengths)
         return self.keys[:, :, : self._filled], self.values[:, :, : self._filled], before + 1
+
+    def _longest(self) -> int:
+        """Tokens in the buffer of the longest row."""
+        return int((self.lengths - self.start).max()) if len(self.lengths) else 0
 
     def _make_room(self, tokens: int) -> None:
         """Leaves behind what is out of reach.
@@ -153,8 +165,9 @@ class KeyValueCache(Cache):
         """Forgets everything, or the given rows."""
         if rows is None:
             self.lengths, self.start = torch.zeros_like(self.lengths), torch.zeros_like(self.start)
-            self._filled = 0
+            self._filled, self._even = 0, True
         else:
+            self._even = False
             self.lengths, self.start = self.lengths.clone(), self.start.clone()
             self.lengths[rows] = 0
             self.start[rows] = 0
@@ -180,8 +193,8 @@ class KeyValueCache(Cache):
                 f"cannot rewind to {lengths.tolist()}: attention reaches {self.reach} tokens back from there, "
                 f"and the first {self.start.tolist()} are left behind"
             )
-        self.lengths = lengths.to(self.lengths)
-        self._filled = int((self.lengths - self.start).max()) if len(self.lengths) else 0
+        self.lengths, self._even = lengths.to(self.lengths), False
+        self._filled = self._longest()
 
 
 class CrossCache(Cache):

@@ -170,18 +170,20 @@ class SequencePolicy:
         state.wanted = torch.where(rows, target, state.wanted)
         state.time = np.where(starts, 0, state.time)
         if state.cache is not None:
-            state.cache.reset(rows)
+            state.cache.reset(None if starts.all() else rows)
 
     def _enter(self, state: PolicyState, seen: Observations) -> Tensor:
         """Returns the token of the last action and those in front of the next one, (B, P, dim)."""
         model = self.model
-        now = _each(lambda x: x[:, None], seen)
-        wanted, time = state.wanted[:, None], torch.as_tensor(state.time, device=self.device)[:, None]
-        # The next action is not chosen yet: its place is blank, and nobody reads it.
-        taken = state.taken[:, None]
-        new = model.enter(model.embed(now, model.actions.blank(len(taken), 1), wanted, time))[:, 0, :-1]
-        past = model.enter(model.embed(now, taken, wanted, time - 1))[:, 0, -1:]
-        return torch.cat([past, new], dim=1)
+        time = torch.as_tensor(state.time, device=self.device)[:, None]
+        # Two steps of which little is read: of the last its action, of the present what is in front of it.
+        tokens = model.embed(
+            _each(lambda x: x[:, None].expand(-1, 2, *x.shape[1:]), seen),
+            torch.stack([state.taken, model.actions.blank(len(time))], dim=1),
+            state.wanted[:, None].expand(-1, 2),
+            torch.cat([time - 1, time], dim=1),
+        )
+        return model.enter(tokens.flatten(1, 2)[:, model.tokens_per_step - 1 : -1])
 
     def _remember(self, state: PolicyState, new: Tensor) -> None:
         """Adds the last action and the present to the tokens of the last steps."""
