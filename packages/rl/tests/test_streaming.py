@@ -10,6 +10,7 @@ from headway.core.cache import KeyValueCache
 from headway.core.mixers import (
     ConvolutionMixer,
     FixedDecay,
+    InterleavedConvolution,
     LegendreMemory,
     LinearAttention,
     SelectiveScan,
@@ -22,6 +23,7 @@ from headway.rl.models import BehaviourCloning, DecisionTransformer, SequencePol
 
 window = partial(SelfAttention, causal=True, window=(7, 0))
 MIXERS = {
+    "interleaved": partial(InterleavedConvolution, kinds=3, window=7),
     "attention": partial(SelfAttention, causal=True),
     "window": window,
     "rotary": partial(window, position=Rotary),
@@ -84,7 +86,7 @@ def test_a_step_is_that_of_one_pass_over_the_episode(kind, name: str) -> None:
     assert longest > 25
 
 
-@pytest.mark.parametrize("name", ["window", "convolution", "linear", "decay", "scan", "legendre"])
+@pytest.mark.parametrize("name", ["window", "convolution", "interleaved", "linear", "decay", "scan", "legendre"])
 def test_what_is_remembered_does_not_grow_and_no_step_is_the_last(name: str) -> None:
     model, sizes = build(MIXERS[name]), []
     for step, (_, _, state) in enumerate(play(model, 100, 0.0)):

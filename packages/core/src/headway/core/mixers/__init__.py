@@ -3,6 +3,7 @@
 from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolutional.convolution import ConvolutionMixer
 from headway.core.mixers.convolutional.gated_convolution import GatedConvolutionMixer
+from headway.core.mixers.convolutional.interleaved_convolution import InterleavedConvolution
 from headway.core.mixers.convolutional.pooling import PoolingMixer
 from headway.core.mixers.kernelized.decays import FixedDecay, LearnedDecay
 from headway.core.mixers.kernelized.factorized_attention import FactorizedAttention
@@ -45,6 +46,7 @@ __all__ = [
     "FixedDecay",
     "FourierMixer",
     "GatedConvolutionMixer",
+    "InterleavedConvolution",
     "LearnedDecay",
     "LegendreMemory",
     "LinearAttention",

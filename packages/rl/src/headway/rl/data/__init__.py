@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from headway.rl.data.in_memory import InMemoryTrajectories
     from headway.rl.data.key_to_door import KeyToDoorData
     from headway.rl.data.minari import MinariData
+    from headway.rl.data.t_maze import TMazeData
 
 __all__ = [
     "BalancedReturns",
@@ -20,6 +21,7 @@ __all__ = [
     "KeyToDoorData",
     "MinariData",
     "Sampling",
+    "TMazeData",
     "Trajectory",
     "TrajectoryData",
     "UniformSteps",
@@ -33,6 +35,7 @@ __getattr__ = lazily(
         "InMemoryTrajectories": "in_memory",
         "KeyToDoorData": "key_to_door",
         "MinariData": "minari",
+        "TMazeData": "t_maze",
         "TrajectoryData": "base",
     },
 )

@@ -2,6 +2,7 @@
 
 from headway.rl.models.base import DecisionModel, Statistics
 from headway.rl.models.behaviour_cloning import BehaviourCloning
+from headway.rl.models.decision_convformer import DecisionConvFormer
 from headway.rl.models.decision_transformer import DecisionTransformer
 from headway.rl.models.policy import Policy
 from headway.rl.models.pretrained import pretrained
@@ -10,6 +11,7 @@ from headway.rl.models.trajectory import TrajectoryModel
 
 __all__ = [
     "BehaviourCloning",
+    "DecisionConvFormer",
     "DecisionModel",
     "DecisionTransformer",
     "Policy",
@@ -24,4 +26,4 @@ __all__ = [
 
 def list_models() -> list[str]:
     """Returns the names of the models."""
-    return ["BehaviourCloning", "DecisionTransformer"]
+    return ["BehaviourCloning", "DecisionConvFormer", "DecisionTransformer"]

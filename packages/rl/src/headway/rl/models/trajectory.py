@@ -25,9 +25,6 @@ from headway.rl.layers.observations import Observations, VectorObservations
 from headway.rl.models.base import DecisionModel, DecisionOptions
 from headway.rl.models.sequence_policy import SequencePolicy
 
-CausalAttention = partial(SelfAttention, causal=True)
-ReluMLP = partial(MLP, activation=nn.ReLU)
-
 
 class TrajectoryModel(DecisionModel):
     """A causal decoder over the tokens of each step; the action token is the last one of its step.
@@ -42,8 +39,8 @@ class TrajectoryModel(DecisionModel):
             no longer see they forget by themselves (windows, convolutions, recurrence). Then a step always
             costs its new tokens alone. Train it on stretches at least as long as the mixers look back.
         mixer: Builds the causal token mixer, ``(dim, heads)``; a sequence is cycled over the depth;
-            attention if None.
-        feedforward: Builds the feed-forward, ``(dim)``; an MLP with ReLU if None.
+            that of the model (attention, where it says nothing else) if None.
+        feedforward: Builds the feed-forward, ``(dim)``; that of the model (an MLP with ReLU) if None.
         norm: Builds the norms, ``(dim)``.
         token_norm: Builds the norm of the tokens in front of the decoder, ``(dim)``; ``norm`` if None.
         block: Builds a block, ``(dim, heads, ...)``.
@@ -91,13 +88,21 @@ class TrajectoryModel(DecisionModel):
             dim,
             depth,
             heads,
-            mixer=mixer if mixer is not None else CausalAttention,
-            feedforward=feedforward if feedforward is not None else ReluMLP,
+            mixer=mixer if mixer is not None else self.own_mixer(),
+            feedforward=feedforward if feedforward is not None else self.own_feedforward(),
             norm=norm,
             block=block,
             drop_path=drop_path,
         )
         init_transformer_(self.decoder)
+
+    def own_mixer(self) -> MixerFactory:
+        """Returns what builds the mixer if none is given."""
+        return partial(SelfAttention, causal=True)
+
+    def own_feedforward(self) -> FeedForwardFactory:
+        """Returns what builds the feed-forward if none is given."""
+        return partial(MLP, activation=nn.ReLU)
 
     @abstractmethod
     def embed(

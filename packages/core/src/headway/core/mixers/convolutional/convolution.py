@@ -12,6 +12,7 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolutional.local import (
+    join_past,
     mean_of_places,
     real_tokens,
     to_places,
@@ -89,7 +90,9 @@ class ConvolutionMixer(TokenMixer):
         if real is not None:
             places = places.masked_fill(real == 0, 0.0)
         if cache is not None:
-            places = self._with_past(places, layout, cache)
+            if not isinstance(cache, RecurrentCache) or not self.causal:
+                raise UserError("step by step needs causal=True and the cache of init_cache()")
+            places = join_past(places, layout, cache)
         elif self.causal:
             places = F.pad(places, (self.window - 1, 0))
         else:
@@ -99,21 +102,6 @@ class ConvolutionMixer(TokenMixer):
         if layout.prefix:
             prefix = mean_of_places(mixed, real).expand(-1, layout.prefix, -1)
         return self.projection(to_tokens(mixed, prefix))
-
-    def _with_past(self, places: Tensor, layout: Layout, cache: Cache) -> Tensor:
-        """Puts the remembered tokens in front and remembers the last ones of each row."""
-        if not isinstance(cache, RecurrentCache) or not self.causal:
-            raise UserError("step by step needs causal=True and the cache of init_cache()")
-        tokens = places.shape[2]
-        joined = torch.cat([cache.state.to(places.dtype), places], dim=2)
-        steps = layout.lengths
-        if steps is None:
-            steps = torch.full_like(cache.lengths, tokens)
-        # The last window - 1 tokens of a row end where its real tokens end.
-        tail = steps[:, None] + torch.arange(self.window - 1, device=places.device)
-        cache.state = joined.gather(2, tail[:, None].expand(-1, joined.shape[1], -1))
-        cache.lengths = cache.lengths + steps
-        return joined
 
     def init_cache(
         self,
