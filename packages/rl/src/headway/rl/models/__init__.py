@@ -6,10 +6,12 @@ from headway.rl.models.decision_convformer import DecisionConvFormer
 from headway.rl.models.decision_transformer import DecisionTransformer
 from headway.rl.models.policy import Policy
 from headway.rl.models.pretrained import pretrained
+from headway.rl.models.rate import RATE
 from headway.rl.models.sequence_policy import PolicyState, SequencePolicy
 from headway.rl.models.trajectory import TrajectoryModel
 
 __all__ = [
+    "RATE",
     "BehaviourCloning",
     "DecisionConvFormer",
     "DecisionModel",
@@ -26,4 +28,4 @@ __all__ = [
 
 def list_models() -> list[str]:
     """Returns the names of the models."""
-    return ["BehaviourCloning", "DecisionConvFormer", "DecisionTransformer"]
+    return ["BehaviourCloning", "DecisionConvFormer", "DecisionTransformer", "RATE"]

@@ -35,6 +35,7 @@ class PolicyState:
         tokens: Tokens of the last steps, the newest at ``filled - 1``, (B, R, tokens of a step, dim); None of
             a model that streams.
         filled: How many of the R steps are taken.
+        memory: What a recurrent model has carried into the present segment, (B, M, dim).
     """
 
     time: NDArray[np.int64]
@@ -44,6 +45,7 @@ class PolicyState:
     cache: CacheGroup | None
     tokens: Tensor | None
     filled: int = 0
+    memory: Tensor | None = None
 
 
 class SequencePolicy:
@@ -99,19 +101,8 @@ class SequencePolicy:
             self._restart(state, np.atleast_1d(episode_start), seeds)
         new = self._enter(state, seen)
         state.time = state.time + 1
-        if state.tokens is not None:
-            self._remember(state, new)
+        features = self._features(state, new)
         model = self.model
-        if state.tokens is not None and (state.time > model.context_length).any():
-            # What the cache holds has seen steps that are now out of sight.
-            state.cache = None
-            features = self._window(state, state.tokens)
-        elif state.cache is None:
-            assert state.tokens is not None
-            state.cache = model.init_cache(batch)
-            features = self._window(state, state.tokens)
-        else:
-            features = self._step(state, state.cache, new)
         chosen = model.actions.sample(features, None if deterministic else state.streams)
         state.taken = chosen
         out = chosen.cpu().numpy()
@@ -136,6 +127,7 @@ class SequencePolicy:
             streams=state.streams.select(chosen.tolist()),
             cache=cache,
             tokens=None if state.tokens is None else state.tokens[chosen],
+            memory=None if state.memory is None else state.memory[chosen],
         )
 
     def _begin(self, batch: int) -> PolicyState:
@@ -184,6 +176,20 @@ class SequencePolicy:
             torch.cat([time - 1, time], dim=1),
         )
         return model.enter(tokens.flatten(1, 2)[:, model.tokens_per_step - 1 : -1])
+
+    def _features(self, state: PolicyState, new: Tensor) -> Tensor:
+        """Returns what is known before the next action, (B, dim)."""
+        if state.tokens is not None:
+            self._remember(state, new)
+        if state.tokens is not None and (state.time > self.model.context_length).any():
+            # What the cache holds has seen steps that are now out of sight.
+            state.cache = None
+            return self._window(state, state.tokens)
+        if state.cache is None:
+            assert state.tokens is not None
+            state.cache = self.model.init_cache(len(state.time))
+            return self._window(state, state.tokens)
+        return self._step(state, state.cache, new)
 
     def _remember(self, state: PolicyState, new: Tensor) -> None:
         """Adds the last action and the present to the tokens of the last steps."""

@@ -26,6 +26,23 @@ from headway.rl.models.base import DecisionModel, DecisionOptions
 from headway.rl.models.sequence_policy import SequencePolicy
 
 
+class TrajectoryModelOptions(DecisionOptions, total=False):
+    """What a ``TrajectoryModel`` passes on."""
+
+    dim: int
+    depth: int
+    heads: int
+    context_length: int
+    max_timestep: int
+    mixer: MixerFactory | Sequence[MixerFactory] | None
+    feedforward: FeedForwardFactory | None
+    norm: Callable[[int], nn.Module]
+    token_norm: Callable[[int], nn.Module] | None
+    block: BlockFactory
+    dropout: float
+    drop_path: float
+
+
 class TrajectoryModel(DecisionModel):
     """A causal decoder over the tokens of each step; the action token is the last one of its step.
 
