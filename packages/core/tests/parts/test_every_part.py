@@ -75,6 +75,7 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     "FactorizedAttention": (m.FactorizedAttention, picture),
     "FourierMixer": (m.FourierMixer, sequence),
     "GatedConvolutionMixer": (partial(m.GatedConvolutionMixer, window=3), sequence),
+    "GatedLinearAttention": (partial(m.GatedLinearAttention, expansion=2, waves=2), sequence),
     "InterleavedConvolution": (partial(m.InterleavedConvolution, window=4), sequence),
     "LegendreMemory": (partial(m.LegendreMemory, order=4, window=6), sequence),
     "LinearAttention": (m.LinearAttention, sequence),

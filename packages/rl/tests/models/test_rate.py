@@ -125,18 +125,16 @@ def at_the_junction(kind, seed: int, updates: int) -> tuple[float, float]:
     return shares[0], shares[1]
 
 
+@pytest.mark.learns
+def test_the_cue_is_carried_over_several_contexts(seed: int, measured) -> None:
+    """SEEDS"""
+    for share in at_the_junction(RATE, seed, 150):
+        measured("with memory", share, above=0.9)
+    for share in at_the_junction(Forgetful, seed, 150):
+        measured("without", share, below=0.75)
+
+
 def test_corridors_have_names() -> None:
     for name, options in T_MAZES.items():
         envs = make_vector(name, 1)
         assert envs.envs[0].unwrapped.length == options["length"]
-
-
-if __name__ == "__main__":
-    import sys
-    import time
-
-    torch.set_num_threads(1)
-    for kind in (RATE, Forgetful):
-        for seed in range(int(sys.argv[1]), int(sys.argv[2])):
-            begin = time.process_time()
-            print(kind.__name__, seed, at_the_junction(kind, seed, int(sys.argv[3])), time.process_time() - begin, flush=True)

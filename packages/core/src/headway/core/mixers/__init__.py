@@ -13,6 +13,7 @@ from headway.core.mixers.kernelized.feature_maps import (
     RandomFeatures,
     ReLUFeatures,
 )
+from headway.core.mixers.kernelized.gated_linear import GatedLinearAttention
 from headway.core.mixers.kernelized.linear_attention import LinearAttention
 from headway.core.mixers.kernelized.normalized_linear import NormalizedLinearCrossAttention
 from headway.core.mixers.kernelized.nystrom_attention import NystromAttention
@@ -46,6 +47,7 @@ __all__ = [
     "FixedDecay",
     "FourierMixer",
     "GatedConvolutionMixer",
+    "GatedLinearAttention",
     "InterleavedConvolution",
     "LearnedDecay",
     "LegendreMemory",
