@@ -1,7 +1,7 @@
 """Times rollouts and training steps of decision transformers on the CPU against transformers'.
 
-One thread, process CPU time, the contestants in turn over many rounds; a ratio above one means that headway is
-faster, by the least time of each and, in brackets, by the median. ``sliding`` has the weights of the
+One thread, process CPU time, the contestants in turn over many rounds; a ratio above one means that headway
+is faster, by the least time of each and, in brackets, by the median. ``sliding`` has the weights of the
 peer, and its actions are compared with the peer's before anything is timed; the others stream: their mixers
 forget by themselves, so that a step costs its new tokens alone.
 """
@@ -23,11 +23,12 @@ from headway.core.weights import from_pretrained
 from headway.rl.models import DecisionConvFormer, DecisionTransformer, SequencePolicy
 
 SEEN, TAKEN, CONTEXT, DIM, DEPTH = 11, 3, 20, 128, 3
-SIZES = {"observation_dim": SEEN, "action_dim": TAKEN, "dim": DIM, "depth": DEPTH}
+SIZES: dict[str, Any] = {"observation_dim": SEEN, "action_dim": TAKEN, "dim": DIM, "depth": DEPTH}
 MIXERS: dict[str, Any] = {
     "window": partial(SelfAttention, causal=True, window=(3 * CONTEXT - 1, 0)),
     "convolution": partial(ConvolutionMixer, axes=1, window=6, causal=True),
-    "linear": partial(LinearAttention, causal=True),
+    # A state is as large as the square of the width of a head.
+    "linear": partial(LinearAttention, causal=True, head_dim=32),
     "scan": SelectiveScan,
 }
 TARGETS = {"sliding": (1.3, 1.3, 1.3), "training": (1.0,)}
@@ -48,6 +49,8 @@ class Peer:
 
     @torch.no_grad()
     def step(self, seen: np.ndarray) -> np.ndarray:
+        """Returns the next actions."""
+
         def push(past: torch.Tensor, new: Any) -> torch.Tensor:
             return torch.cat([past[:, 1:], torch.as_tensor(new, dtype=past.dtype)[:, None]], dim=1)
 
@@ -76,6 +79,7 @@ class Ours:
         self.policy, self.state = SequencePolicy(model.eval(), target_return=1.0), None
 
     def step(self, seen: np.ndarray) -> np.ndarray:
+        """Returns the next actions."""
         chosen, self.state = self.policy.predict(seen, self.state)
         return chosen
 
@@ -109,7 +113,9 @@ def report(what: str, name: str, mine: list[float], theirs: list[float], target:
     )
 
 
-def rollouts(peer: DecisionTransformerModel, same: Any, batch: int, place: int, rounds: int) -> None:
+def rollouts(
+    peer: DecisionTransformerModel, same: Any, batch: int, place: int, rounds: int
+) -> None:
     """Prints a line for each model that plays in ``batch`` environments."""
     seen = np.random.default_rng(0).standard_normal((batch, SEEN)).astype(np.float32)
     theirs, players = Peer(peer, batch), {"sliding": Ours(same)}

@@ -86,16 +86,16 @@ def test_a_step_is_that_of_one_pass_over_the_episode(kind, name: str) -> None:
     assert longest > 25
 
 
-@pytest.mark.parametrize("name", ["window", "convolution", "interleaved", "linear", "decay", "scan", "legendre"])
+@pytest.mark.parametrize(
+    "name", ["window", "convolution", "interleaved", "linear", "decay", "scan", "legendre"]
+)
 def test_what_is_remembered_does_not_grow_and_no_step_is_the_last(name: str) -> None:
     model, sizes = build(MIXERS[name]), []
     for step, (_, _, state) in enumerate(play(model, 100, 0.0)):
         assert state.tokens is None
         if step > 10:
             mixers = [one for block in state.cache for one in block]
-            buffers = [
-                one.keys if isinstance(one, KeyValueCache) else one.state for one in mixers
-            ]
+            buffers = [one.keys if isinstance(one, KeyValueCache) else one.state for one in mixers]
             sizes.append(sum(buffer.numel() for buffer in buffers))
     assert len(set(sizes)) == 1
 

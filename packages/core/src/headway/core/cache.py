@@ -190,8 +190,8 @@ class KeyValueCache(Cache):
         first = 0 if self.reach is None else (lengths - self.reach).clamp_min(0)
         if bool((first < self.start).any()):
             raise CacheError(
-                f"cannot rewind to {lengths.tolist()}: attention reaches {self.reach} tokens back from there, "
-                f"and the first {self.start.tolist()} are left behind"
+                f"cannot rewind to {lengths.tolist()}: attention reaches {self.reach} tokens back from "
+                f"there, and the first {self.start.tolist()} are left behind"
             )
         self.lengths, self._even = lengths.to(self.lengths), False
         self._filled = self._longest()

@@ -100,7 +100,9 @@ class Block(Sublayer):
         tap(self, "output", x)
         return x, layout
 
-    def last(self, x: Tensor, layout: Layout | None = None, *, cache: Cache | None = None) -> Tensor:
+    def last(
+        self, x: Tensor, layout: Layout | None = None, *, cache: Cache | None = None
+    ) -> Tensor:
         """Returns what it makes of the last token of each row, (B, 1, C)."""
         mixer, *others = self.children()
         named = cast(CacheGroup, cache).get("mixer") if cache is not None else None

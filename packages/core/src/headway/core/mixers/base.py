@@ -106,11 +106,13 @@ class TokenMixer(Module):
         options = {**arguments, "context_layout": context_layout}
         return self.mix(x, layout, **{name: options[name] for name in self._read})
 
-    def last(self, x: Tensor, layout: Layout | None = None, *, cache: Cache | None = None) -> Tensor:
+    def last(
+        self, x: Tensor, layout: Layout | None = None, *, cache: Cache | None = None
+    ) -> Tensor:
         """Returns what it makes of the last token of each row, (B, 1, C).
 
-        The same as ``last_tokens`` of the output, for whoever predicts what comes next and reads nothing else;
-        a mixer that can leave the others out overrides it.
+        The same as ``last_tokens`` of the output, for whoever predicts what comes next and reads nothing
+        else; a mixer that can leave the others out overrides it.
         """
         return last_tokens(self(x, layout, cache=cache), layout)
 

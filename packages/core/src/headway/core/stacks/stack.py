@@ -101,7 +101,9 @@ class Stack(Sublayer):
             )
         return (self.norm(x) if self.norm is not None else x), layout
 
-    def last(self, x: Tensor, layout: Layout | None = None, *, cache: Cache | None = None) -> Tensor:
+    def last(
+        self, x: Tensor, layout: Layout | None = None, *, cache: Cache | None = None
+    ) -> Tensor:
         """Returns what it makes of the last token of each row, (B, C); the last block computes no others.
 
         Args:

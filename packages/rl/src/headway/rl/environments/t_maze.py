@@ -15,8 +15,8 @@ CELL = 16
 class TMaze(gymnasium.Env[NDArray[np.float32], np.int64]):
     """A corridor that ends in a junction; the first observation alone shows which way is right there.
 
-    The observation has two numbers: the cue (-1 for left, 1 for right; 0 after the first step) and whether the
-    agent stands at the junction. The actions are forward, left, right; in the corridor only forward moves.
+    The observation has two numbers: the cue (-1 for left, 1 for right; 0 after the first step) and whether
+    the agent stands at the junction. The actions are forward, left, right; in the corridor only forward moves.
     The reward is 1 for the right turn, else 0; a turn at the junction ends the episode, and so does a step
     that comes later than the fastest way allows.
 
@@ -33,7 +33,9 @@ class TMaze(gymnasium.Env[NDArray[np.float32], np.int64]):
 
     def __init__(self, *, length: int = 20, render_mode: str | None = None) -> None:
         if length < 2:
-            raise UserError(f"length is {length}; a corridor needs at least 2 steps, the turn included")
+            raise UserError(
+                f"length is {length}; a corridor needs at least 2 steps, the turn included"
+            )
         self.length, self.render_mode = length, render_mode
         self.observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
         self.action_space = gymnasium.spaces.Discrete(3)

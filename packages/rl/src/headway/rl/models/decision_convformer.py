@@ -25,8 +25,8 @@ class DecisionConvFormer(DecisionTransformer):
     window give ``mixer``.
 
     Note:
-        The published code has no mask: what it pads with runs through the filters into the first actions of an
-        episode, and differs between training and play. Here padding is zero for every filter, as if nothing
+        The published code has no mask: what it pads with runs through the filters into the first actions of
+        an episode, and differs between training and play. Here padding is zero for every filter, as if nothing
         were there. ``remove_act_embs`` of that code is not built.
 
     Source:

@@ -58,7 +58,7 @@ class RATE(DecisionTransformer):
             raise UserError(
                 f"memory_tokens is {memory_tokens}; without memory use DecisionTransformer"
             )
-        self.memory = nn.Parameter(torch.randn(memory_tokens, self.dim))
+        self.memory = nn.Parameter(0.02 * torch.randn(memory_tokens, self.dim))
 
     def first_memory(self, batch: int) -> Tensor:
         """Returns the memory in front of an episode, (B, M, dim)."""
@@ -136,9 +136,7 @@ class MemoryPolicy(SequencePolicy):
         opening = torch.cat([state.memory, new[:, 1:]], dim=1)
         going = torch.cat([new, torch.zeros_like(state.memory[:, 1:])], dim=1)
         tokens = torch.where(rows[:, None, None], opening, going)
-        return self._last(
-            tokens, np.where(begins, opening.shape[1], new.shape[1]), state.cache
-        )
+        return self._last(tokens, np.where(begins, opening.shape[1], new.shape[1]), state.cache)
 
     def _write(self, state: PolicyState, cache: CacheGroup, new: Tensor, ended: Any) -> None:
         """Ends segments with their last action, and reads the memory behind it."""

@@ -136,7 +136,9 @@ class SequencePolicy:
         if not model.streaming:
             # With room for as many steps again, the past moves once in a context and not at each step.
             shape = (batch, 2 * model.context_length, model.tokens_per_step, model.dim)
-            tokens = torch.zeros(shape, dtype=model.timestep_embedding.weight.dtype, device=self.device)
+            tokens = torch.zeros(
+                shape, dtype=model.timestep_embedding.weight.dtype, device=self.device
+            )
         return PolicyState(
             time=np.zeros(batch, dtype=np.int64),
             taken=model.actions.blank(batch),
@@ -229,9 +231,7 @@ class SequencePolicy:
             new = torch.where(rows[:, None, None], new.roll(-1, dims=1), new)
         return self._last(new, new.shape[1] - first.astype(np.int64), cache)
 
-    def _last(
-        self, tokens: Tensor, lengths: NDArray[np.int64], cache: CacheGroup | None
-    ) -> Tensor:
+    def _last(self, tokens: Tensor, lengths: NDArray[np.int64], cache: CacheGroup | None) -> Tensor:
         layout = None
         # Without padding there is nothing to mask.
         if (lengths < tokens.shape[1]).any():

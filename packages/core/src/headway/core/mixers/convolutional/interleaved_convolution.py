@@ -54,7 +54,9 @@ class InterleavedConvolution(TokenMixer):
     def mix(self, x: Tensor, layout: Layout, *, cache: Cache | None) -> Tensor:
         """Filters."""
         if cache is not None and not isinstance(cache, RecurrentCache):
-            raise UserError("InterleavedConvolution runs step by step with the cache of init_cache()")
+            raise UserError(
+                "InterleavedConvolution runs step by step with the cache of init_cache()"
+            )
         if cache is not None and layout.valid is not None:
             raise UserError("with a cache, padding is on the right: Layout.lengths, not valid")
         if layout.valid is not None:

@@ -172,10 +172,14 @@ class SelfAttention(TokenMixer):
             out = attend_to_cache(self, *tensors, left, self.dropout, options, values)
         return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
 
-    def last(self, x: Tensor, layout: Layout | None = None, *, cache: Cache | None = None) -> Tensor:
+    def last(
+        self, x: Tensor, layout: Layout | None = None, *, cache: Cache | None = None
+    ) -> Tensor:
         """Returns what it makes of the last token of each row, (B, 1, C), with no other queries."""
         given = layout if layout is not None else Layout()
-        plain = self.causal and self.position is None and self.query_norm is None and not self.training
+        plain = (
+            self.causal and self.position is None and self.query_norm is None and not self.training
+        )
         if not plain or type(self) is not SelfAttention or type(self.qkv) is not FusedLinear:
             return super().last(x, layout, cache=cache)
         if given.valid is not None or given.offsets is not None or given.sizes is not None:
