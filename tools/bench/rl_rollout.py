@@ -28,7 +28,7 @@ MIXERS: dict[str, Any] = {
     "window": partial(SelfAttention, causal=True, window=(3 * CONTEXT - 1, 0)),
     "convolution": partial(ConvolutionMixer, axes=1, window=6, causal=True),
     # A state is as large as the square of the width of a head.
-    "linear": partial(LinearAttention, causal=True, head_dim=32),
+    "linear": lambda dim, heads: LinearAttention(dim, 4, causal=True),
     "scan": SelectiveScan,
 }
 TARGETS = {"sliding": (1.3, 1.3, 1.3), "training": (1.0,)}

@@ -106,7 +106,7 @@ class Forgetful(RATE):
 
 def at_the_junction(kind, seed: int, updates: int) -> float:
     """Share of right turns where asked for 1, in a corridor of twice the context."""
-    data = TMazeData(lengths=(8,), guessing=0.1, episodes=240, data_seed=seed, val=2)
+    data = TMazeData(lengths=(8,), episodes=240, data_seed=seed, val=2)
     data.setup()
     options = {"observation_dim": 2, "action_dim": 3, "actions": DiscreteActions, "dim": 32}
     model = build(kind, seed=seed, depth=1, **options)
@@ -126,8 +126,8 @@ def at_the_junction(kind, seed: int, updates: int) -> float:
 @pytest.mark.learns
 def test_the_cue_is_carried_over_several_contexts(seed: int, measured) -> None:
     """SEEDS"""
-    measured("with memory", at_the_junction(RATE, seed, 300), above=0.9)
-    measured("without", at_the_junction(Forgetful, seed, 300), below=0.75)
+    measured("with memory", at_the_junction(RATE, seed, 120), above=0.9)
+    measured("without", at_the_junction(Forgetful, seed, 120), below=0.75)
 
 
 def test_corridors_have_names() -> None:

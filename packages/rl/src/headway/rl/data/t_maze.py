@@ -13,7 +13,7 @@ from headway.rl.spaces import Spaces
 
 
 class TMazeData(TrajectoryData):
-    """Episodes of a script in ``headway/TMaze-v0`` that remembers the cue, and of one that guesses.
+    """Episodes of a script in ``headway/TMaze-v0`` that remembers the cue, or guesses.
 
     Args:
         lengths: Steps of the corridors; each is walked equally often.
@@ -30,7 +30,7 @@ class TMazeData(TrajectoryData):
         self,
         *,
         lengths: Sequence[int] = (10, 20, 40, 80),
-        guessing: float = 0.25,
+        guessing: float = 0.0,
         episodes: int = 2000,
         data_seed: int = 0,
         batch_size: int = 32,

@@ -16,9 +16,9 @@ class TMaze(gymnasium.Env[NDArray[np.float32], np.int64]):
     """A corridor that ends in a junction; the first observation alone shows which way is right there.
 
     The observation has two numbers: the cue (-1 for left, 1 for right; 0 after the first step) and whether
-    the agent stands at the junction. The actions are forward, left, right; in the corridor only forward moves.
-    The reward is 1 for the right turn, else 0; a turn at the junction ends the episode, and so does a step
-    that comes later than the fastest way allows.
+    the agent stands at the junction. The actions are forward, left, right; in the corridor only forward
+    moves. The reward is 1 for the right turn, else 0; a turn at the junction ends the episode, and so does a
+    step that comes later than the fastest way allows.
 
     Args:
         length: Steps of the fastest way: all but the last go forward, the last one turns.

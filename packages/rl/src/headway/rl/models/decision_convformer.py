@@ -26,8 +26,8 @@ class DecisionConvFormer(DecisionTransformer):
 
     Note:
         The published code has no mask: what it pads with runs through the filters into the first actions of
-        an episode, and differs between training and play. Here padding is zero for every filter, as if nothing
-        were there. ``remove_act_embs`` of that code is not built.
+        an episode, and differs between training and play. Here padding is zero for every filter, as if
+        nothing were there. ``remove_act_embs`` of that code is not built.
 
     Source:
         Kim et al. 2023, https://arxiv.org/abs/2310.03022, section 4; defaults as in
