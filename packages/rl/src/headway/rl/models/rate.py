@@ -37,7 +37,7 @@ class RATE(DecisionTransformer):
     See ``TrajectoryModel`` for the other arguments.
 
     Args:
-        memory_tokens: How many.
+        memory_tokens: How many; few are learned sooner.
         **trajectory: As of every ``TrajectoryModel``, but ``streaming``.
 
     Note:
@@ -51,7 +51,7 @@ class RATE(DecisionTransformer):
     """
 
     def __init__(
-        self, *, memory_tokens: int = 4, **trajectory: Passed[TrajectoryModelOptions]
+        self, *, memory_tokens: int = 1, **trajectory: Passed[TrajectoryModelOptions]
     ) -> None:
         super().__init__(**trajectory, streaming=True)
         if memory_tokens < 1:

@@ -208,8 +208,8 @@ class SelfAttention(TokenMixer):
         left = None if self.window is None else self.window[0]
         if self.chunks is None or self.chunks[1] is None:
             return left
-        size, chunks = self.chunks
-        seen = size * (chunks + 1) - 1
+        size, before = self.chunks[0], self.chunks[1]
+        seen = size * (before + 1) - 1
         return seen if left is None else min(left, seen)
 
     def init_cache(
