@@ -1,9 +1,15 @@
+import random
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from headway.core.cache import CacheError, KeyValueCache, RecurrentCache
+from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
+from headway.core.positions import ALiBi, RelativeVectors, Rotary
 from headway.core.stacks import Encoder
 from headway.core.taps import listen, record, tap, wants
 
@@ -91,3 +97,59 @@ def test_another_model_is_not_heard() -> None:
 def test_a_tap_without_listener_keeps_no_tensor() -> None:
     module = nn.Identity()
     assert tap(module, "x", torch.ones(1)) is None
+
+
+WINDOWS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "rotary": {"position": Rotary},
+    "alibi": {"position": ALiBi},
+    "vectors": {"position": partial(RelativeVectors, reach=2)},
+    "grouped": {"kv_heads": 1},
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_a_window_needs_no_more_memory_however_long_the_sequence(name: str) -> None:
+    """Two rows of which one begins anew, and right-padded steps of many sizes."""
+    torch.manual_seed(0)
+    mixer = SelfAttention(8, 2, causal=True, window=(3, 0), **WINDOWS[name]).eval()
+    assert mixer.init_cache(2, 3).max_length == 3
+    cache = mixer.init_cache(2, 10**6)
+    drawn, history, wanted = random.Random(0), [torch.zeros(0, 8)] * 2, []
+    with torch.no_grad():
+        for step in range(60):
+            if step in (7, 30):
+                cache.reset(torch.tensor([step == 30, step == 7]))
+                history[step == 7] = torch.zeros(0, 8)
+            tokens = 17 if step == 20 else drawn.randint(1, 4)
+            lengths = torch.tensor([drawn.randint(1, tokens), tokens])
+            x = torch.randn(2, tokens, 8)
+            out = mixer(x, Layout(lengths=lengths), cache=cache)
+            for row, length in enumerate(lengths.tolist()):
+                history[row] = torch.cat([history[row], x[row, :length]])
+                wanted = mixer(history[row][None])[0, -length:]
+                torch.testing.assert_close(out[row, :length], wanted, atol=1e-5, rtol=1e-4)
+            assert cache.lengths.tolist() == [len(one) for one in history]
+            assert cache.max_length <= (8 if step < 20 else 20)
+    assert cache.max_length == 8
+
+
+def test_a_window_of_chunks_needs_no_more_memory_either() -> None:
+    torch.manual_seed(0)
+    mixer = SelfAttention(8, 2, chunks=(4, 1), position=ALiBi).eval()
+    cache, x = mixer.init_cache(1, 10**6), torch.randn(1, 80, 8)
+    with torch.no_grad():
+        parts = [mixer(part, cache=cache) for part in x.split(4, dim=1)]
+        torch.testing.assert_close(torch.cat(parts, 1), mixer(x), atol=1e-5, rtol=1e-4)
+    assert cache.max_length == 16
+
+
+def test_what_was_left_behind_cannot_be_rewound_to() -> None:
+    cache = KeyValueCache(batch=1, heads=1, max_length=100, head_dim=1, reach=2)
+    for step in range(7):
+        cache.append(torch.full((1, 1, 1, 1), 1.0 * step), torch.zeros(1, 1, 1, 1))
+    cache.rewind(torch.tensor([6]))
+    keys, _, first = cache.append(torch.full((1, 1, 1, 1), 9.0), torch.zeros(1, 1, 1, 1))
+    assert keys[0, 0, : int(first[0]), 0].tolist()[-3:] == [4, 5, 9]
+    with pytest.raises(CacheError, match=r"reaches 2 tokens back .* the first \[4\] are left"):
+        cache.rewind(torch.tensor([3]))

@@ -75,6 +75,8 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     "FactorizedAttention": (m.FactorizedAttention, picture),
     "FourierMixer": (m.FourierMixer, sequence),
     "GatedConvolutionMixer": (partial(m.GatedConvolutionMixer, window=3), sequence),
+    "GatedLinearAttention": (partial(m.GatedLinearAttention, expansion=2, waves=2), sequence),
+    "InterleavedConvolution": (partial(m.InterleavedConvolution, window=4), sequence),
     "LegendreMemory": (partial(m.LegendreMemory, order=4, window=6), sequence),
     "LinearAttention": (m.LinearAttention, sequence),
     "LinearAttention-fixed": (
@@ -384,6 +386,22 @@ def test_step_by_step_equals_all_at_once_or_is_refused(name: str) -> None:
         torch.testing.assert_close(
             torch.cat(parts, dim=1), mixer(x, **options), atol=1e-4, rtol=1e-4
         )
+
+
+@every
+def test_the_last_token_alone_is_that_of_all(name: str) -> None:
+    mixer = build(name).eval()
+    if CASES[name][1] is not sequence or crosses(mixer):
+        return
+    x = draw(3, TOKENS)
+    with torch.no_grad():
+        wanted = call(mixer, {"x": x})
+        torch.manual_seed(7)
+        torch.testing.assert_close(mixer.last(x), wanted[:, -1:], atol=1e-4, rtol=1e-4)
+        if "lengths" in mixer.supports:
+            layout = Layout(lengths=LENGTHS)
+            last = mixer(x, layout)[torch.arange(3), LENGTHS - 1]
+            torch.testing.assert_close(mixer.last(x, layout)[:, 0], last, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", EMBEDDINGS)

@@ -43,13 +43,21 @@ class Cache(ABC):
 class KeyValueCache(Cache):
     """Keys and values of an attention mixer in a static buffer, each row at its own length.
 
+    Where attention reaches back a fixed number of tokens, a buffer of about twice as many does: when it is
+    full, each row moves the tokens that are still in reach to its beginning. Memory is then constant, and so
+    is the time of a step (a row moves once in as many tokens as it reaches back); it never runs full.
+
     Args:
         batch: Rows.
         heads: Heads of keys and values.
         max_length: Tokens that fit into a row.
         head_dim: Width of a head.
+        reach: Tokens before the newest that are still read; all if None.
         dtype: Type of the buffers.
         device: Device of the buffers.
+
+    Attributes:
+        start: Tokens of each row that were left behind, (B,): the place of the first key in the sequence.
     """
 
     def __init__(
@@ -59,19 +67,25 @@ class KeyValueCache(Cache):
         heads: int,
         max_length: int,
         head_dim: int,
+        reach: int | None = None,
         dtype: torch.dtype | None = None,
         device: torch.device | None = None,
     ) -> None:
-        shape = (batch, heads, max_length, head_dim)
+        self.reach = reach
+        size = max_length if reach is None else min(max_length, 2 * (reach + 1))
+        shape = (batch, heads, size, head_dim)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = torch.zeros(batch, dtype=torch.int64, device=device)
-        # An upper bound of `lengths` on the host: slicing by it needs no synchronisation.
+        self.start = torch.zeros_like(self.lengths)
+        # An upper bound of how far rows are filled, on the host: slicing by it needs no synchronisation.
         self._filled = 0
+        # Whether all rows are as long, which a host knows as long as nothing sets them apart.
+        self._even = True
 
     @property
     def max_length(self) -> int:
-        """Tokens that fit into a row."""
+        """Tokens that the buffer of a row holds at present."""
         return self.keys.shape[2]
 
     def append(
@@ -85,55 +99,102 @@ class KeyValueCache(Cache):
             lengths: How many of the new tokens are real in each (right-padded) row; all if None.
 
         Returns:
-            All keys and values so far, and how many of them the first new token of each row sees, itself
-            included; each further one sees one more.
+            All keys and values that are in reach, and how many of them the first new token of each row sees,
+            itself included; each further one sees one more. The first of them sits at ``start``.
 
         Shape:
             keys, values: (B, H, T, D). Output: (B, H, S, D), (B, H, S, D), (B,).
 
         Raises:
-            CacheError: If a row would exceed ``max_length``.
+            CacheError: If a row would exceed ``max_length``, where attention reaches back without limit.
         """
         tokens = keys.shape[2]
         if self._filled + tokens > self.max_length:
             # The bound may be loose after a reset of some rows: look before giving up.
-            self._filled = int(self.lengths.max())
+            self._filled = self._longest()
             if self._filled + tokens > self.max_length:
-                raise CacheError(
-                    f"the cache holds {self.max_length} tokens, {self._filled} are taken and "
-                    f"{tokens} more were given; build it with a larger max_length"
-                )
-        before = self.lengths
-        positions = before[:, None] + torch.arange(tokens, device=keys.device)  # (B, T)
-        index = positions[:, None, :, None].expand_as(keys)
-        self.keys.scatter_(2, index, keys.to(self.keys.dtype))
-        self.values.scatter_(2, index, values.to(self.values.dtype))
+                self._make_room(tokens)
+        before = self.lengths - self.start
+        if self._even:
+            here = slice(self._filled, self._filled + tokens)
+            self.keys[:, :, here] = keys
+            self.values[:, :, here] = values
+        else:
+            positions = before[:, None] + torch.arange(tokens, device=keys.device)  # (B, T)
+            index = positions[:, None, :, None].expand_as(keys)
+            self.keys.scatter_(2, index, keys.to(self.keys.dtype))
+            self.values.scatter_(2, index, values.to(self.values.dtype))
         self._filled += tokens
-        self.lengths = before + (tokens if lengths is None else lengths)
+        self._even = self._even and lengths is None
+        self.lengths = self.lengths + (tokens if lengths is None else lengths)
         return self.keys[:, :, : self._filled], self.values[:, :, : self._filled], before + 1
+
+    def _longest(self) -> int:
+        """Tokens in the buffer of the longest row."""
+        return int((self.lengths - self.start).max()) if len(self.lengths) else 0
+
+    def _make_room(self, tokens: int) -> None:
+        """Leaves behind what is out of reach.
+
+        Raises:
+            CacheError: If nothing ever is.
+        """
+        if self.reach is None:
+            raise CacheError(
+                f"the cache holds {self.max_length} tokens, {self._filled} are taken and "
+                f"{tokens} more were given; build it with a larger max_length"
+            )
+        gone = (self.lengths - self.start - self.reach).clamp_min(0)
+        # A long prompt takes more room for once: all of its tokens are keys of each other.
+        size = max(2 * (self.reach + 1), self.reach + tokens)
+        kept = min(self._filled, self.reach)
+        positions = gone[:, None] + torch.arange(kept, device=gone.device)
+        index = positions.clamp_max(self.max_length - 1)[:, None, :, None]
+
+        def moved(buffer: Tensor) -> Tensor:
+            batch, heads, _, channels = buffer.shape
+            room = buffer.new_zeros((batch, heads, size, channels))
+            room[:, :, :kept] = buffer.gather(2, index.expand(-1, heads, -1, channels))
+            return room
+
+        self.keys, self.values = moved(self.keys), moved(self.values)
+        self.start = self.start + gone
+        self._filled = kept
 
     def reset(self, rows: Tensor | None = None) -> None:
         """Forgets everything, or the given rows."""
         if rows is None:
-            self.lengths = torch.zeros_like(self.lengths)
-            self._filled = 0
+            self.lengths, self.start = torch.zeros_like(self.lengths), torch.zeros_like(self.start)
+            self._filled, self._even = 0, True
         else:
-            self.lengths = self.lengths.clone()
+            self._even = False
+            self.lengths, self.start = self.lengths.clone(), self.start.clone()
             self.lengths[rows] = 0
+            self.start[rows] = 0
 
     def select(self, rows: Tensor) -> None:
         """Keeps the given rows in the given order."""
         self.keys, self.values = self.keys[rows], self.values[rows]
-        self.lengths = self.lengths[rows]
+        self.lengths, self.start = self.lengths[rows], self.start[rows]
 
     def rewind(self, lengths: Tensor) -> None:
-        """Goes back to an earlier length of each row."""
+        """Goes back to an earlier length of each row.
+
+        Raises:
+            CacheError: If a row was never as long, or the tokens in reach from there were left behind.
+        """
         if bool((lengths > self.lengths).any()):
             raise CacheError(
                 f"cannot rewind to {lengths.tolist()}: the rows hold {self.lengths.tolist()} tokens"
             )
-        self.lengths = lengths.to(self.lengths)
-        self._filled = int(self.lengths.max()) if len(self.lengths) else 0
+        first = 0 if self.reach is None else (lengths - self.reach).clamp_min(0)
+        if bool((first < self.start).any()):
+            raise CacheError(
+                f"cannot rewind to {lengths.tolist()}: attention reaches {self.reach} tokens back from "
+                f"there, and the first {self.start.tolist()} are left behind"
+            )
+        self.lengths, self._even = lengths.to(self.lengths), False
+        self._filled = self._longest()
 
 
 class CrossCache(Cache):

@@ -18,6 +18,7 @@ from headway.core.cache import Cache, CacheGroup
 from headway.core.feedforward import MLP, FeedForward
 from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention, TokenMixer
+from headway.core.mixers.base import last_tokens
 from headway.core.norms import LayerNorm
 from headway.core.sublayer import Sublayer
 from headway.core.taps import tap
@@ -98,6 +99,21 @@ class Block(Sublayer):
             )
         tap(self, "output", x)
         return x, layout
+
+    def last(
+        self, x: Tensor, layout: Layout | None = None, *, cache: Cache | None = None
+    ) -> Tensor:
+        """Returns what it makes of the last token of each row, (B, 1, C)."""
+        mixer, *others = self.children()
+        named = cast(CacheGroup, cache).get("mixer") if cache is not None else None
+        alone = all(isinstance(one, Residual) and one.stepwise for one in others)
+        if type(self).forward is not Block.forward or not isinstance(mixer, Residual) or not alone:
+            return last_tokens(self(x, layout, cache=cache)[0], layout)
+        x = mixer.last(x, layout, named)
+        for sublayer in others:
+            x, _ = sublayer(x)
+        tap(self, "output", x)
+        return x
 
     def init_cache(
         self,

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 from headway.core.blocks.drop_path import DropPath
 from headway.core.blocks.layer_scale import LayerScale
 from headway.core.cache import Cache
+from headway.core.feedforward import FeedForward
 from headway.core.layout import Layout
 from headway.core.mixers import TokenMixer
+from headway.core.mixers.base import last_tokens
 from headway.core.sublayer import Sublayer
 from headway.core.systems import system
 from headway.core.taps import tap
@@ -62,6 +64,11 @@ class Residual(Sublayer):
             )
         return self.function(x, layout, bias=bias, mask=mask, cache=cache)
 
+    @property
+    def stepwise(self) -> bool:
+        """Whether a token goes through it by itself."""
+        return isinstance(self.function, FeedForward) and self.function.stepwise
+
     def scaled(self, branch: Tensor) -> Tensor:
         """Applies the learned scale and stochastic depth to the output of the branch."""
         if self.scale is not None:
@@ -91,6 +98,13 @@ class Residual(Sublayer):
         branch = self.branch(self.before(x), layout, context, context_layout, bias, mask, cache)
         tap(self, "branch", branch)
         return self.add(x, branch), layout
+
+    def last(self, x: Tensor, layout: Layout | None, cache: Cache | None) -> Tensor:
+        """Returns the last token of each row with the branch of a mixer added, (B, 1, C)."""
+        assert isinstance(self.function, TokenMixer)
+        branch = self.function.last(self.before(x), layout, cache=cache)
+        tap(self, "branch", branch)
+        return self.add(last_tokens(x, layout), branch)
 
 
 @system(

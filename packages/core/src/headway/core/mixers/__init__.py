@@ -3,6 +3,7 @@
 from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolutional.convolution import ConvolutionMixer
 from headway.core.mixers.convolutional.gated_convolution import GatedConvolutionMixer
+from headway.core.mixers.convolutional.interleaved_convolution import InterleavedConvolution
 from headway.core.mixers.convolutional.pooling import PoolingMixer
 from headway.core.mixers.kernelized.decays import FixedDecay, LearnedDecay
 from headway.core.mixers.kernelized.factorized_attention import FactorizedAttention
@@ -12,6 +13,7 @@ from headway.core.mixers.kernelized.feature_maps import (
     RandomFeatures,
     ReLUFeatures,
 )
+from headway.core.mixers.kernelized.gated_linear import GatedLinearAttention
 from headway.core.mixers.kernelized.linear_attention import LinearAttention
 from headway.core.mixers.kernelized.normalized_linear import NormalizedLinearCrossAttention
 from headway.core.mixers.kernelized.nystrom_attention import NystromAttention
@@ -45,6 +47,8 @@ __all__ = [
     "FixedDecay",
     "FourierMixer",
     "GatedConvolutionMixer",
+    "GatedLinearAttention",
+    "InterleavedConvolution",
     "LearnedDecay",
     "LegendreMemory",
     "LinearAttention",

@@ -106,6 +106,16 @@ class TokenMixer(Module):
         options = {**arguments, "context_layout": context_layout}
         return self.mix(x, layout, **{name: options[name] for name in self._read})
 
+    def last(
+        self, x: Tensor, layout: Layout | None = None, *, cache: Cache | None = None
+    ) -> Tensor:
+        """Returns what it makes of the last token of each row, (B, 1, C).
+
+        The same as ``last_tokens`` of the output, for whoever predicts what comes next and reads nothing
+        else; a mixer that can leave the others out overrides it.
+        """
+        return last_tokens(self(x, layout, cache=cache), layout)
+
     def init_cache(
         self,
         batch: int,
@@ -121,6 +131,14 @@ class TokenMixer(Module):
         raise UserError(
             f"{type(self).__name__} cannot run step by step: it does not support a cache"
         )
+
+
+def last_tokens(x: Tensor, layout: Layout | None) -> Tensor:
+    """Returns the last real token of each row, (B, 1, C)."""
+    if layout is None or layout.lengths is None:
+        return x[:, -1:]
+    rows = torch.arange(len(x), device=x.device)
+    return x[rows, layout.lengths - 1][:, None]
 
 
 def without_padding(x: Tensor, layout: Layout) -> Tensor:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from headway.core.blocks.block import MixerFactories, MixerFactory
+from headway.core.blocks.block import Block, MixerFactories, MixerFactory
 from headway.core.cache import Cache, CacheGroup
 from headway.core.errors import UserError
 from headway.core.feedforward import FeedForward
 from headway.core.layout import Layout
+from headway.core.mixers.base import last_tokens
 from headway.core.sublayer import Sublayer
 from headway.core.taps import tap
 
@@ -99,6 +100,28 @@ class Stack(Sublayer):
                 cache=cast(CacheGroup, cache)[place] if cache is not None else None,
             )
         return (self.norm(x) if self.norm is not None else x), layout
+
+    def last(
+        self, x: Tensor, layout: Layout | None = None, *, cache: Cache | None = None
+    ) -> Tensor:
+        """Returns what it makes of the last token of each row, (B, C); the last block computes no others.
+
+        Args:
+            x: Tokens, with padding on the right alone.
+            layout: Of the tokens; ``lengths`` where there is padding.
+            cache: Of ``init_cache``; changed as by a whole pass.
+        """
+        x = zero_padding(x, layout)
+        tap(self, "input", x)
+        caches = [None] * len(self.blocks) if cache is None else list(cast(CacheGroup, cache))
+        for block, one in zip(self.blocks[:-1], caches, strict=False):
+            x, layout = block(x, layout, cache=one)
+        block = self.blocks[-1]
+        if isinstance(block, Block):
+            x = block.last(x, layout, cache=caches[-1])
+        else:
+            x = last_tokens(block(x, layout, cache=caches[-1])[0], layout)
+        return (self.norm(x) if self.norm is not None else x)[:, 0]
 
     def recomputed(self, block: nn.Module) -> Callable[..., Any]:
         """Returns what runs a block: itself, or its recomputation where checkpointing is on."""

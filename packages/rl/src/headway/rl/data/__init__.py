@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headway.rl.data.minari import MinariData
     from headway.rl.data.pickled import PickledTrajectories
     from headway.rl.data.recorded import RecordedTrajectories
+    from headway.rl.data.t_maze import TMazeData
 
 __all__ = [
     "BalancedReturns",
@@ -30,6 +31,7 @@ __all__ = [
     "PickledTrajectories",
     "RecordedTrajectories",
     "Sampling",
+    "TMazeData",
     "Trajectory",
     "TrajectoryData",
     "UniformSteps",
@@ -48,6 +50,7 @@ __getattr__ = lazily(
         "MinariData": "minari",
         "PickledTrajectories": "pickled",
         "RecordedTrajectories": "recorded",
+        "TMazeData": "t_maze",
         "TrajectoryData": "base",
     },
 )

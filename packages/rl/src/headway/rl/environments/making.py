@@ -9,7 +9,7 @@ from headway.core.errors import UserError, one_line
 
 
 def make_vector(
-    name: str, number: int, *, render_mode: str | None = None
+    name: str, number: int, *, render_mode: str | None = None, **arguments: Any
 ) -> VectorEnv[Any, Any, Any]:
     """Returns environments that run side by side and are reset one by one.
 
@@ -17,12 +17,13 @@ def make_vector(
         name: Name of the environment, such as ``Hopper-v5``.
         number: How many.
         render_mode: ``rgb_array`` to draw them.
+        **arguments: Of the environment itself, such as ``length`` of a corridor.
 
     Raises:
         UserError: If gymnasium does not know the environment, lacks what it needs, or cannot make it.
     """
     # Not every environment can be drawn, and has the argument.
-    options: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
+    options = arguments if render_mode is None else {**arguments, "render_mode": render_mode}
 
     def make() -> gymnasium.Env[Any, Any]:
         return gymnasium.make(name, **options)

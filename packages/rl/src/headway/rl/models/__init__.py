@@ -2,17 +2,21 @@
 
 from headway.rl.models.base import DecisionModel, Statistics
 from headway.rl.models.behaviour_cloning import BehaviourCloning
+from headway.rl.models.decision_convformer import DecisionConvFormer
 from headway.rl.models.decision_transformer import DecisionTransformer
 from headway.rl.models.in_context_policy import InContextPolicy
 from headway.rl.models.policy import Policy
 from headway.rl.models.pretrained import pretrained
 from headway.rl.models.pretrained_transformer import DecisionPretrainedTransformer
+from headway.rl.models.rate import RATE
 from headway.rl.models.scripted_policy import RandomPolicy, ScriptedPolicy
 from headway.rl.models.sequence_policy import PolicyState, SequencePolicy
 from headway.rl.models.trajectory import TrajectoryModel
 
 __all__ = [
+    "RATE",
     "BehaviourCloning",
+    "DecisionConvFormer",
     "DecisionModel",
     "DecisionPretrainedTransformer",
     "DecisionTransformer",
@@ -31,4 +35,10 @@ __all__ = [
 
 def list_models() -> list[str]:
     """Returns the names of the models."""
-    return ["BehaviourCloning", "DecisionPretrainedTransformer", "DecisionTransformer"]
+    return [
+        "BehaviourCloning",
+        "DecisionConvFormer",
+        "DecisionPretrainedTransformer",
+        "DecisionTransformer",
+        "RATE",
+    ]

@@ -14,7 +14,7 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.rl.layers.observations import Observations
 from headway.rl.layers.streams import Streams
-from headway.rl.models.seeing import as_batch, each, push
+from headway.rl.models.seeing import as_batch, each
 from headway.rl.spaces import Spaces
 
 if TYPE_CHECKING:
@@ -23,29 +23,28 @@ if TYPE_CHECKING:
 
 @dataclass
 class PolicyState:
-    """What a policy remembers of each environment; the last steps stand on the right.
+    """What a policy remembers of each environment.
 
     Args:
-        observations: (B, K, *shape), or several such by name.
-        actions: (B, K, *shape), or (B, K).
-        returns_to_go: (B, K).
-        timesteps: (B, K).
-        steps: How many of the K steps are real, (B,).
-        time: Timestep of the next step, (B,).
+        time: Steps of each episode that were seen so far, (B,).
+        taken: The last actions, (B, *shape), or (B,).
         wanted: Return that is still to come, (B,).
         streams: Randomness of each environment.
         cache: What the model has computed of the present contexts; None if it must be made anew.
+        tokens: Tokens of the last steps, the newest at ``filled - 1``, (B, R, tokens of a step, dim); None of
+            a model that streams.
+        filled: How many of the R steps are taken.
+        memory: What a recurrent model has carried into the present segment, (B, M, dim).
     """
 
-    observations: Observations
-    actions: Tensor
-    returns_to_go: Tensor
-    timesteps: Tensor
-    steps: Tensor
-    time: Tensor
+    time: NDArray[np.int64]
+    taken: Tensor
     wanted: Tensor
     streams: Streams
     cache: CacheGroup | None
+    tokens: Tensor | None
+    filled: int = 0
+    memory: Tensor | None = None
 
 
 class SequencePolicy:
@@ -99,19 +98,12 @@ class SequencePolicy:
             episode_start = np.ones(batch, dtype=bool)
         if episode_start is not None:
             self._restart(state, np.atleast_1d(episode_start), seeds)
-        slides = not self.model.streaming and bool((state.steps == self.model.context_length).any())
-        before = state.actions[:, -1:].clone(), state.timesteps[:, -1:].clone()
-        self._append(state, seen)
-        if slides:
-            state.cache = None
-            features = self._window(state, None)
-        elif state.cache is None:
-            state.cache = self.model.init_cache(batch)
-            features = self._window(state, state.cache)
-        else:
-            features = self._step(state, state.cache, before)
-        chosen = self.model.actions.sample(features, None if deterministic else state.streams)
-        state.actions[:, -1] = chosen
+        new = self._enter(state, seen)
+        state.time = state.time + 1
+        features = self._features(state, new)
+        model = self.model
+        chosen = model.actions.sample(features, None if deterministic else state.streams)
+        state.taken = chosen
         out = chosen.cpu().numpy()
         return (out[0] if single else out), state
 
@@ -126,31 +118,36 @@ class SequencePolicy:
         cache = copy.deepcopy(state.cache)
         if cache is not None:
             cache.select(chosen)
-        parts = ("actions", "returns_to_go", "timesteps", "steps", "time", "wanted")
         return replace(
             state,
-            observations=each(lambda x: x[chosen], state.observations),
+            time=state.time[np.asarray(rows)],
+            taken=state.taken[chosen],
+            wanted=state.wanted[chosen],
             streams=state.streams.select(chosen.tolist()),
             cache=cache,
-            **{name: getattr(state, name)[chosen] for name in parts},
+            tokens=None if state.tokens is None else state.tokens[chosen],
+            memory=None if state.memory is None else state.memory[chosen],
         )
 
     def _begin(self, batch: int) -> PolicyState:
-        model, steps = self.model, self.model.context_length
-        zeros = torch.zeros(batch, steps, device=self.device)
+        model = self.model
+        tokens = None
+        if not model.streaming:
+            # With room for as many steps again, the past moves once in a context and not at each step.
+            shape = (batch, 2 * model.context_length, model.tokens_per_step, model.dim)
+            tokens = torch.zeros(
+                shape, dtype=model.timestep_embedding.weight.dtype, device=self.device
+            )
         return PolicyState(
-            observations=model.observation_embedding.blank(batch, steps),
-            actions=model.actions.blank(batch, steps),
-            returns_to_go=zeros,
-            timesteps=zeros.long(),
-            steps=torch.zeros(batch, dtype=torch.int64, device=self.device),
-            time=torch.zeros(batch, dtype=torch.int64, device=self.device),
+            time=np.zeros(batch, dtype=np.int64),
+            taken=model.actions.blank(batch),
             wanted=torch.zeros(batch, device=self.device),
             streams=Streams(
                 [int(one) for one in np.random.SeedSequence(self.seed).generate_state(batch)],
                 self.device,
             ),
             cache=model.init_cache(batch),
+            tokens=tokens,
         )
 
     def _restart(
@@ -164,52 +161,78 @@ class SequencePolicy:
         rows = torch.as_tensor(starts, device=self.device)
         target = torch.as_tensor(self.target_return, dtype=torch.float32, device=self.device)
         state.wanted = torch.where(rows, target, state.wanted)
-        state.steps[rows] = 0
-        state.time[rows] = 0
+        state.time = np.where(starts, 0, state.time)
         if state.cache is not None:
-            state.cache.reset(rows)
+            state.cache.reset(None if starts.all() else rows)
 
-    def _append(self, state: PolicyState, seen: Observations) -> None:
-        blank = self.model.actions.blank(len(state.time))
-        state.observations = push(state.observations, seen)
-        state.actions = push(state.actions, blank)
-        state.returns_to_go = push(state.returns_to_go, state.wanted)
-        state.timesteps = push(state.timesteps, state.time)
-        state.steps = (state.steps + 1).clamp_max(self.model.context_length)
-        state.time = state.time + 1
-
-    def _window(self, state: PolicyState, cache: CacheGroup | None) -> Tensor:
-        """Runs all contexts through the model, and fills a cache with them if there is one."""
-        model, longest = self.model, int(state.steps.max())
-        # Real steps to the left, as lengths and caches want them.
-        place = torch.arange(longest, device=self.device) - state.steps[:, None]
-        rows = torch.arange(len(place), device=self.device)[:, None]
-        columns = place % model.context_length
-        inputs = (state.observations, state.actions, state.returns_to_go, state.timesteps)
-        steps = (each(lambda x: x[rows, columns], one) for one in inputs)
-        # The action of the last step is not chosen yet.
-        tokens = model.embed(*steps).flatten(1, 2)[:, :-1]
-        return self._last(tokens, state.steps * model.tokens_per_step - 1, cache)
-
-    def _step(self, state: PolicyState, cache: CacheGroup, before: tuple[Tensor, Tensor]) -> Tensor:
-        """Adds the last action and the new return and observation to the cache."""
+    def _enter(self, state: PolicyState, seen: Observations) -> Tensor:
+        """Returns the token of the last action and those in front of the next one, (B, P, dim)."""
         model = self.model
-        seen = each(lambda x: x[:, -1:], state.observations)
-        new = model.embed(
-            seen, state.actions[:, -1:], state.returns_to_go[:, -1:], state.timesteps[:, -1:]
-        )[:, 0, :-1]
-        taken, time = before
-        past = model.embed(seen, taken, state.returns_to_go[:, -1:], time)
-        tokens = torch.cat([past[:, 0, -1:], new], dim=1)
-        # An episode that begins has no last action: its tokens move to the left.
-        first = state.time == 1
-        moved = tokens.roll(-1, dims=1)
-        tokens = torch.where(first[:, None, None], moved, tokens)
-        return self._last(tokens, model.tokens_per_step - first.long(), cache)
+        time = torch.as_tensor(state.time, device=self.device)[:, None]
+        # Two steps of which little is read: of the last its action, of the present what is in front of it.
+        tokens = model.embed(
+            each(lambda x: x[:, None].expand(-1, 2, *x.shape[1:]), seen),
+            torch.stack([state.taken, model.actions.blank(len(time))], dim=1),
+            state.wanted[:, None].expand(-1, 2),
+            torch.cat([time - 1, time], dim=1),
+        )
+        return model.enter(tokens.flatten(1, 2)[:, model.tokens_per_step - 1 : -1])
 
-    def _last(self, tokens: Tensor, lengths: Tensor, cache: CacheGroup | None) -> Tensor:
+    def _features(self, state: PolicyState, new: Tensor) -> Tensor:
+        """Returns what is known before the next action, (B, dim)."""
+        if state.tokens is not None:
+            self._remember(state, new)
+        if state.tokens is not None and (state.time > self.model.context_length).any():
+            # What the cache holds has seen steps that are now out of sight.
+            state.cache = None
+            return self._window(state, state.tokens)
+        if state.cache is None:
+            assert state.tokens is not None
+            state.cache = self.model.init_cache(len(state.time))
+            return self._window(state, state.tokens)
+        return self._step(state, state.cache, new)
+
+    def _remember(self, state: PolicyState, new: Tensor) -> None:
+        """Adds the last action and the present to the tokens of the last steps."""
+        assert state.tokens is not None
+        if state.filled == state.tokens.shape[1]:
+            kept = self.model.context_length
+            state.tokens[:, :kept] = state.tokens[:, -kept:].clone()
+            state.filled = kept
+        if state.filled:
+            state.tokens[:, state.filled - 1, -1] = new[:, 0]
+        state.tokens[:, state.filled, :-1] = new[:, 1:]
+        state.filled += 1
+
+    def _window(self, state: PolicyState, tokens: Tensor) -> Tensor:
+        """Runs all contexts through the model, and fills the cache with them if there is one."""
+        model = self.model
+        steps = np.minimum(state.time, model.context_length)
+        longest = int(steps.max())
+        tokens = tokens[:, state.filled - longest : state.filled]
+        if (steps < longest).any():
+            # Real steps to the left, as lengths and caches want them.
+            place = torch.arange(longest) + torch.as_tensor(longest - steps)[:, None]
+            place = place.clamp_max(longest - 1).to(self.device)
+            tokens = tokens[torch.arange(len(place), device=self.device)[:, None], place]
+        # The action of the last step is not chosen yet.
+        tokens = tokens.flatten(1, 2)[:, :-1]
+        return self._last(tokens, steps * model.tokens_per_step - 1, state.cache)
+
+    def _step(self, state: PolicyState, cache: CacheGroup, new: Tensor) -> Tensor:
+        """Adds the last action and the new return and observation to the cache."""
+        first = state.time == 1
+        if first.all():
+            return self._last(new[:, 1:], np.full(len(first), new.shape[1] - 1), cache)
+        if first.any():
+            # An episode that begins has no last action: its tokens move to the left.
+            rows = torch.as_tensor(first, device=self.device)
+            new = torch.where(rows[:, None, None], new.roll(-1, dims=1), new)
+        return self._last(new, new.shape[1] - first.astype(np.int64), cache)
+
+    def _last(self, tokens: Tensor, lengths: NDArray[np.int64], cache: CacheGroup | None) -> Tensor:
+        layout = None
         # Without padding there is nothing to mask.
-        full = cache is None and bool((lengths == tokens.shape[1]).all())
-        x = self.model.decode(tokens, None if full else Layout(lengths=lengths), cache)
-        rows = torch.arange(len(lengths), device=self.device)
-        return x[rows, lengths - 1]
+        if (lengths < tokens.shape[1]).any():
+            layout = Layout(lengths=torch.as_tensor(lengths, device=self.device))
+        return self.model.decoder.last(tokens, layout, cache=cache)

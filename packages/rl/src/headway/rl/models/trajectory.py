@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactories
-from headway.core.cache import Cache, CacheGroup
+from headway.core.cache import CacheGroup
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
@@ -26,6 +26,28 @@ from headway.rl.models.base import DecisionModel, DecisionOptions
 from headway.rl.models.sequence_policy import SequencePolicy
 
 ReluMLP = partial(MLP, activation=nn.ReLU)
+
+
+class TrajectorySizes(DecisionOptions, total=False):
+    """What a ``TrajectoryModel`` with mixers and feed-forwards of its own passes on."""
+
+    dim: int
+    depth: int
+    heads: int
+    context_length: int
+    max_timestep: int
+    norm: Callable[[int], nn.Module]
+    token_norm: Callable[[int], nn.Module] | None
+    block: BlockFactory
+    dropout: float
+    drop_path: float
+
+
+class TrajectoryModelOptions(TrajectorySizes, total=False):
+    """What any other ``TrajectoryModel`` passes on."""
+
+    mixer: MixerFactories
+    feedforward: FeedForwardFactory
 
 
 class TrajectoryModel(DecisionModel):
@@ -160,9 +182,13 @@ class TrajectoryModel(DecisionModel):
         # The token before the action has seen everything up to the observation.
         return x[:, self.tokens_per_step - 2 :: self.tokens_per_step]
 
-    def decode(self, tokens: Tensor, layout: Layout | None, cache: Cache | None = None) -> Tensor:
+    def enter(self, tokens: Tensor) -> Tensor:
+        """Returns tokens as the decoder takes them: each by itself, so that a step enters but once."""
+        return self.dropout(self.norm(tokens))
+
+    def decode(self, tokens: Tensor, layout: Layout | None) -> Tensor:
         """Runs tokens (B, N, dim) through norm and decoder."""
-        return self.decoder(self.dropout(self.norm(tokens)), layout, cache=cache)[0]
+        return self.decoder(self.enter(tokens), layout)[0]
 
     def init_cache(self, batch: int) -> CacheGroup:
         """Returns an empty cache for the longest context of each of ``batch`` trajectories."""

@@ -12,6 +12,7 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.convolutional.local import (
+    join_past,
     mean_of_positions,
     real_tokens,
     to_positions,
@@ -89,7 +90,9 @@ class ConvolutionMixer(TokenMixer):
         if real is not None:
             positions = positions.masked_fill(real == 0, 0.0)
         if cache is not None:
-            positions = self._with_past(positions, layout, cache)
+            if not isinstance(cache, RecurrentCache) or not self.causal:
+                raise UserError("step by step needs causal=True and the cache of init_cache()")
+            positions = join_past(positions, layout, cache)
         elif self.causal:
             positions = F.pad(positions, (self.window - 1, 0))
         else:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from headway.core.cache import RecurrentCache
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 
@@ -40,3 +41,22 @@ def to_tokens(positions: Tensor, prefix: Tensor) -> Tensor:
     """Puts the prefix tokens back in front of (B, C, *grid)."""
     tokens = positions.flatten(2).transpose(1, 2)
     return torch.cat([prefix, tokens], dim=1) if prefix.shape[1] else tokens
+
+
+def join_past(positions: Tensor, layout: Layout, cache: RecurrentCache) -> Tensor:
+    """Puts the remembered tokens in front and remembers the last ones of each row.
+
+    Shape:
+        positions: (B, C, N). Output: (B, C, M + N), where M tokens are remembered.
+    """
+    joined = torch.cat([cache.state.to(positions.dtype), positions], dim=2)
+    remembered, tokens = cache.state.shape[2], positions.shape[2]
+    if layout.lengths is None:
+        cache.state = joined[:, :, tokens:]
+        cache.lengths = cache.lengths + tokens
+        return joined
+    # The last tokens of a row end where its real tokens end.
+    tail = layout.lengths[:, None] + torch.arange(remembered, device=positions.device)
+    cache.state = joined.gather(2, tail[:, None].expand(-1, joined.shape[1], -1))
+    cache.lengths = cache.lengths + layout.lengths
+    return joined

@@ -6,13 +6,14 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from headway.core.cache import Cache, KeyValueCache
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
-from headway.core.mixers.base import TokenMixer, check_heads
+from headway.core.mixers.base import TokenMixer, check_heads, last_tokens, without_padding
 from headway.core.mixers.softmax.reach import check_chunks, check_window, chunk_mask, window_mask
 from headway.core.mixers.softmax.scores import (
     attend,
@@ -128,23 +129,24 @@ class SelfAttention(TokenMixer):
             key, value, first = cache.append(key, value, layout.lengths)
             options["mask"] = mask
             if self.chunks is not None:
-                positions = first[:, None] - 1 + torch.arange(x.shape[1], device=x.device)
-                keys = torch.arange(key.shape[2], device=x.device)
-                seen = chunk_mask(positions, keys, *self.chunks)
-                seen = seen & (keys < cache.lengths[:, None, None])
+                steps = torch.arange(x.shape[1], device=x.device)
+                queries = cache.start[:, None] + first[:, None] - 1 + steps
+                keys = cache.start[:, None] + torch.arange(key.shape[2], device=x.device)
+                seen = chunk_mask(queries, keys, *self.chunks)
+                seen = seen & (keys < cache.lengths[:, None])[:, None]
                 if self.window is not None:
-                    seen = seen & window_mask(positions, keys, *self.window)
+                    seen = seen & window_mask(queries, keys, *self.window)
                 options["mask"] = both(mask, seen[:, None])
             if self.position is not None:
-                key_positions = cache_positions(key.shape[2], layout, x.device)
+                key_positions = cache_positions(key.shape[2], layout, cache)
         else:
             if self.chunks is not None:
                 if layout.offsets is not None or layout.prefix:
                     raise UserError(
                         "chunks count tokens from the first: no packing, no prefix tokens"
                     )
-                positions = torch.arange(x.shape[1], device=x.device)
-                mask = both(mask, chunk_mask(positions, positions, *self.chunks))
+                steps = torch.arange(x.shape[1], device=x.device)
+                mask = both(mask, chunk_mask(steps, steps, *self.chunks))
             options = {"causal": self.causal, "window": self.window, **key_padding(layout, mask)}
         if layout.sizes is not None:
             # A merged token counts as often as the tokens it stands for (Bolya et al. 2022, eq. 1).
@@ -174,6 +176,46 @@ class SelfAttention(TokenMixer):
             out = attend_to_cache(self, *tensors, left, self.dropout, options, values)
         return self.out_dropout(self.projection(out.transpose(1, 2).flatten(2)))
 
+    def last(
+        self, x: Tensor, layout: Layout | None = None, *, cache: Cache | None = None
+    ) -> Tensor:
+        """Returns what it makes of the last token of each row, (B, 1, C), with no other queries."""
+        given = layout if layout is not None else Layout()
+        plain = (
+            self.causal and self.position is None and self.query_norm is None and not self.training
+        )
+        if not plain or type(self) is not SelfAttention or type(self.qkv) is not FusedLinear:
+            return super().last(x, layout, cache=cache)
+        if given.valid is not None or given.offsets is not None or given.sizes is not None:
+            return super().last(x, layout, cache=cache)
+        if given.padded:
+            x = without_padding(x, given)
+        inner, weight, bias = self.section_widths[0], self.qkv.weight, self.qkv.bias
+        of_query, of_rest = (None, None) if bias is None else (bias[:inner], bias[inner:])
+        newest = F.linear(last_tokens(x, given), weight[:inner], of_query)
+        rest = F.linear(x, weight[inner:], of_rest)
+        parts = newest, *rest.split(self.section_widths[1:], dim=-1)
+        query, key, value = split_heads(self.head_dim, *parts)
+        tokens = given.lengths
+        if tokens is None:
+            tokens = torch.full((len(x),), x.shape[1], device=x.device)
+        if cache is not None:
+            assert isinstance(cache, KeyValueCache)
+            key, value, first = cache.append(key, value, given.lengths)
+            tokens = first + tokens - 1
+        left = self.window[0] if self.window is not None else None
+        out = attend_to_cache(self, query, key, value, tokens, left, 0.0, {})
+        return self.projection(out.transpose(1, 2).flatten(2))
+
+    def _reach(self) -> int | None:
+        """How far back a token sees, in tokens; None is without limit."""
+        left = None if self.window is None else self.window[0]
+        if self.chunks is None or self.chunks[1] is None:
+            return left
+        size, before = self.chunks[0], self.chunks[1]
+        seen = size * (before + 1) - 1
+        return seen if left is None else min(left, seen)
+
     def init_cache(
         self,
         batch: int,
@@ -181,12 +223,13 @@ class SelfAttention(TokenMixer):
         dtype: torch.dtype | None = None,
         device: torch.device | None = None,
     ) -> KeyValueCache:
-        """Returns an empty cache of keys and values."""
+        """Returns an empty cache of keys and values, no larger than what is in reach needs."""
         return KeyValueCache(
             batch=batch,
             heads=self.kv_heads,
             max_length=max_length,
             head_dim=self.head_dim,
+            reach=self._reach(),
             dtype=dtype or self.qkv.weight.dtype,
             device=device or self.qkv.weight.device,
         )
@@ -209,13 +252,14 @@ def query_positions(
     return positions
 
 
-def cache_positions(tokens: int, layout: Layout, device: torch.device) -> Tensor:
-    """Returns the positions of the keys in a cache: the order in which they came."""
+def cache_positions(tokens: int, layout: Layout, cache: KeyValueCache) -> Tensor:
+    """Returns the positions of the keys in a cache: the order in which they came, (B, tokens, 1)."""
     if layout.positions is not None:
         raise UserError(
             "a cache with a bias of positions needs tokens in order, not layout.positions"
         )
-    return torch.arange(tokens, device=device, dtype=torch.float32)[None, :, None]
+    positions = torch.arange(tokens, device=cache.start.device, dtype=torch.float32)
+    return (cache.start[:, None] + positions)[..., None]
 
 
 def add_bias(first: Tensor | None, second: Tensor | None) -> Tensor | None:
