@@ -1,4 +1,4 @@
-"""Trajectories: from Minari, from arrays, from random walks."""
+"""Trajectories: from Minari, from arrays, from scripts."""
 
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from headway.rl.data.in_memory import InMemoryTrajectories
     from headway.rl.data.key_to_door import KeyToDoorData
     from headway.rl.data.minari import MinariData
+    from headway.rl.data.reach_push import ReachPushData
+    from headway.rl.data.scripted import ScriptedData
+    from headway.rl.data.two_way import TwoWayData
 
 __all__ = [
     "BalancedReturns",
@@ -19,9 +22,12 @@ __all__ = [
     "InMemoryTrajectories",
     "KeyToDoorData",
     "MinariData",
+    "ReachPushData",
     "Sampling",
+    "ScriptedData",
     "Trajectory",
     "TrajectoryData",
+    "TwoWayData",
     "UniformSteps",
     "checked",
 ]
@@ -33,6 +39,9 @@ __getattr__ = lazily(
         "InMemoryTrajectories": "in_memory",
         "KeyToDoorData": "key_to_door",
         "MinariData": "minari",
+        "ReachPushData": "reach_push",
+        "ScriptedData": "scripted",
         "TrajectoryData": "base",
+        "TwoWayData": "two_way",
     },
 )
