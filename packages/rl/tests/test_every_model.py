@@ -8,7 +8,7 @@ from torch import Tensor
 
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.rl import models
-from headway.rl.models import BehaviourCloning, DecisionTransformer
+from headway.rl.models import BehaviorTransformer, BehaviourCloning, DecisionTransformer
 
 SIZES = {
     "observation_dim": 4,
@@ -29,7 +29,7 @@ def steps(batch: int, number: int) -> tuple[Tensor, ...]:
 
 CASES = {
     cls.__name__: Case(make=lambda cls=cls: cls(**SIZES), inputs=steps, sizes=(5, 3, 8))
-    for cls in (BehaviourCloning, DecisionTransformer)
+    for cls in (BehaviorTransformer, BehaviourCloning, DecisionTransformer)
 }
 
 

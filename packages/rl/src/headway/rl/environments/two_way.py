@@ -10,7 +10,7 @@ from headway.rl.environments.plane import blank_picture, paint_disc, speed, towa
 
 STEP = 0.1
 RADIUS = 0.35
-REACHED = 0.1
+REACHED = 0.15
 STEPS = 50
 START, GOAL = np.array([-1.0, 0.0]), np.array([1.0, 0.0])
 

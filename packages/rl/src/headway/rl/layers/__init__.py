@@ -2,6 +2,7 @@
 
 from headway.rl.layers.actions import (
     ActionHead,
+    BinsAndOffsets,
     ContinuousActions,
     DiscreteActions,
     MultiDiscreteActions,
@@ -21,6 +22,7 @@ from headway.rl.layers.streams import Streams
 
 __all__ = [
     "ActionHead",
+    "BinsAndOffsets",
     "ChoiceObservations",
     "ContinuousActions",
     "DictObservations",

@@ -1,7 +1,11 @@
 """Decision models and the policies that act with them."""
 
+from headway.rl.models.act import ACT
 from headway.rl.models.base import DecisionModel, Statistics
+from headway.rl.models.behavior_transformer import BehaviorTransformer
 from headway.rl.models.behaviour_cloning import BehaviourCloning
+from headway.rl.models.chunk import ChunkModel
+from headway.rl.models.chunk_policy import ChunkPolicy, ChunkState
 from headway.rl.models.decision_transformer import DecisionTransformer
 from headway.rl.models.policy import Policy
 from headway.rl.models.pretrained import pretrained
@@ -9,7 +13,12 @@ from headway.rl.models.sequence_policy import PolicyState, SequencePolicy
 from headway.rl.models.trajectory import TrajectoryModel
 
 __all__ = [
+    "ACT",
+    "BehaviorTransformer",
     "BehaviourCloning",
+    "ChunkModel",
+    "ChunkPolicy",
+    "ChunkState",
     "DecisionModel",
     "DecisionTransformer",
     "Policy",
@@ -24,4 +33,4 @@ __all__ = [
 
 def list_models() -> list[str]:
     """Returns the names of the models."""
-    return ["BehaviourCloning", "DecisionTransformer"]
+    return ["ACT", "BehaviorTransformer", "BehaviourCloning", "DecisionTransformer"]

@@ -45,6 +45,7 @@ def _leaf(values: Any, space: Leaf, device: Any, named: str) -> tuple[torch.Tens
             "they do not belong together"
         )
     single = values.ndim == len(shape)
+    values = np.asarray(values, order="C")  # tensors know no negative strides
     if values.dtype == np.float64:
         values = values.astype(np.float32)
     found = torch.as_tensor(values[None] if single else values, device=device)

@@ -13,7 +13,7 @@ from torch import Tensor
 from headway.core.cache import CacheGroup
 from headway.core.errors import UserError
 from headway.core.layout import Layout
-from headway.rl.layers.observations import Observations
+from headway.rl.layers.observations import Observations, each
 from headway.rl.layers.streams import Streams
 from headway.rl.models.seeing import as_batch
 from headway.rl.spaces import Spaces
@@ -130,7 +130,7 @@ class SequencePolicy:
         parts = ("actions", "returns_to_go", "timesteps", "steps", "time", "wanted")
         return replace(
             state,
-            observations=_each(lambda x: x[chosen], state.observations),
+            observations=each(lambda x: x[chosen], state.observations),
             streams=state.streams.select(chosen.tolist()),
             cache=cache,
             **{name: getattr(state, name)[chosen] for name in parts},
@@ -187,18 +187,22 @@ class SequencePolicy:
         rows = torch.arange(len(place), device=self.device)[:, None]
         columns = place % model.context_length
         inputs = (state.observations, state.actions, state.returns_to_go, state.timesteps)
-        steps = (_each(lambda x: x[rows, columns], one) for one in inputs)
+        steps = (each(lambda x: x[rows, columns], one) for one in inputs)
+        tokens = model.embed(*steps).flatten(1, 2)
         # The action of the last step is not chosen yet.
-        tokens = model.embed(*steps).flatten(1, 2)[:, :-1]
-        return self._last(tokens, state.steps * model.tokens_per_step - 1, cache)
+        unknown = model.tokens_per_step - model.tokens_before_action
+        lengths = state.steps * model.tokens_per_step - unknown
+        return self._last(tokens[:, : tokens.shape[1] - unknown], lengths, cache)
 
     def _step(self, state: PolicyState, cache: CacheGroup, before: tuple[Tensor, Tensor]) -> Tensor:
         """Adds the last action and the new return and observation to the cache."""
         model = self.model
-        seen = _each(lambda x: x[:, -1:], state.observations)
+        seen = each(lambda x: x[:, -1:], state.observations)
         new = model.embed(
             seen, state.actions[:, -1:], state.returns_to_go[:, -1:], state.timesteps[:, -1:]
-        )[:, 0, :-1]
+        )[:, 0, : model.tokens_before_action]
+        if not model.reads_actions:
+            return self._last(new, torch.full_like(state.time, model.tokens_per_step), cache)
         taken, time = before
         past = model.embed(seen, taken, state.returns_to_go[:, -1:], time)
         tokens = torch.cat([past[:, 0, -1:], new], dim=1)
@@ -214,12 +218,6 @@ class SequencePolicy:
         x = self.model.decode(tokens, None if full else Layout(lengths=lengths), cache)
         rows = torch.arange(len(lengths), device=self.device)
         return x[rows, lengths - 1]
-
-
-def _each(change: Any, values: Observations) -> Any:
-    if isinstance(values, Mapping):
-        return {name: change(value) for name, value in values.items()}
-    return change(values)
 
 
 def _push(past: Any, new: Any) -> Any:

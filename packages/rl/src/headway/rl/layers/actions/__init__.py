@@ -2,6 +2,7 @@
 
 from headway.core.errors import UserError
 from headway.rl.layers.actions.base import ActionFactory, ActionHead
+from headway.rl.layers.actions.bins_and_offsets import BinsAndOffsets
 from headway.rl.layers.actions.continuous import ContinuousActions, ScaledActions
 from headway.rl.layers.actions.discrete import DiscreteActions, MultiDiscreteActions
 from headway.rl.spaces import Space
@@ -9,6 +10,7 @@ from headway.rl.spaces import Space
 __all__ = [
     "ActionFactory",
     "ActionHead",
+    "BinsAndOffsets",
     "ContinuousActions",
     "DiscreteActions",
     "MultiDiscreteActions",
