@@ -7,6 +7,7 @@ from headway.rl.models.behaviour_cloning import BehaviourCloning
 from headway.rl.models.chunk import ChunkModel
 from headway.rl.models.chunk_policy import ChunkPolicy, ChunkState
 from headway.rl.models.decision_transformer import DecisionTransformer
+from headway.rl.models.diffusion_policy import DiffusionPolicy
 from headway.rl.models.policy import Policy
 from headway.rl.models.pretrained import pretrained
 from headway.rl.models.sequence_policy import PolicyState, SequencePolicy
@@ -21,6 +22,7 @@ __all__ = [
     "ChunkState",
     "DecisionModel",
     "DecisionTransformer",
+    "DiffusionPolicy",
     "Policy",
     "PolicyState",
     "SequencePolicy",
@@ -33,4 +35,10 @@ __all__ = [
 
 def list_models() -> list[str]:
     """Returns the names of the models."""
-    return ["ACT", "BehaviorTransformer", "BehaviourCloning", "DecisionTransformer"]
+    return [
+        "ACT",
+        "BehaviorTransformer",
+        "BehaviourCloning",
+        "DecisionTransformer",
+        "DiffusionPolicy",
+    ]
