@@ -12,14 +12,15 @@ STEP = 0.08
 STEPS = 100
 BLOCK, HAND = 0.2, 0.08  # radii
 DONE = 0.9
+FRICTION = 0.25
 
 
 class ReachPush(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
     """A hand on a plane reaches a round block, goes behind it and pushes it onto a round target.
 
     The observation has 6 entries: the positions of hand, block and target. The action is a velocity (2) of
-    at most length 1. A hand that would enter the block moves it straight away from itself; off its middle
-    it slips. Rewards add up to the largest share of the target that the block has covered (``coverage``);
+    at most length 1; one below a quarter is held up by friction. A hand that would enter the block moves it
+    straight away from itself; off its middle it slips. Rewards add up to the largest share of the target that the block has covered (``coverage``);
     nine tenths of it end the episode with the whole reward, 100 steps cut it off.
 
     Args:
@@ -55,7 +56,9 @@ class ReachPush(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self, action: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Moves the hand, and the block before it."""
-        self.hand = np.clip(self.hand + STEP * speed(action), -1.2, 1.2)
+        velocity = speed(action)
+        if np.linalg.norm(velocity) >= FRICTION:
+            self.hand = np.clip(self.hand + STEP * velocity, -1.2, 1.2)
         away = self.block - self.hand
         distance = max(float(np.linalg.norm(away)), 1e-6)
         if distance < BLOCK + HAND:

@@ -180,7 +180,7 @@ class ACT(ChunkModel):
         memory, _ = self.encoder(memory, layout)
         places = self.queries[None].to(memory.dtype)
         # Queries start empty: all that tells them apart is their embedding.
-        empty = torch.zeros_like(places).expand(len(style), -1, -1)
+        empty = torch.zeros_like(places).expand(style.shape[0], -1, -1)
         x, _ = self.decoder(empty, Layout(embedding=places), context=memory, context_layout=layout)
         return x
 
@@ -189,7 +189,7 @@ class ACT(ChunkModel):
         some = (
             observations if isinstance(observations, Tensor) else next(iter(observations.values()))
         )
-        style = self.class_token.new_zeros(len(some), self.style_dim)
+        style = self.class_token.new_zeros(some.shape[0], self.style_dim)
         return self.actions.predict(self.decode(observations, style))
 
     def plan(self, seen: Observations, streams: Streams) -> Tensor:

@@ -45,7 +45,7 @@ def flow(velocity: Velocity, noise: Tensor, *, steps: int = 10) -> Tensor:
         raise UserError(f"steps of a flow must be at least 1, got {steps}")
     x = noise
     for step in range(steps):
-        time = torch.full((len(x),), step / steps, dtype=x.dtype, device=x.device)
+        time = torch.full((x.shape[0],), step / steps, dtype=x.dtype, device=x.device)
         with torch.no_grad():
             x = x + velocity(x, time) / steps
     return x

@@ -127,7 +127,7 @@ class DenoisingActions(ScaledActions):
 
         def noise() -> Tensor:
             if streams is None:
-                return like.new_zeros(len(like), *shape)
+                return like.new_zeros(like.shape[0], *shape)
             return streams.normal(*shape).to(like)
 
         found = self.noising.generate(lambda x, step: self.denoise(x, step, seen), noise)
