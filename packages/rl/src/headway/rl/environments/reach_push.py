@@ -20,8 +20,9 @@ class ReachPush(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     The observation has 6 entries: the positions of hand, block and target. The action is a velocity (2) of
     at most length 1; one below a quarter is held up by friction. A hand that would enter the block moves it
-    straight away from itself; off its middle it slips. Rewards add up to the largest share of the target that the block has covered (``coverage``);
-    nine tenths of it end the episode with the whole reward, 100 steps cut it off.
+    straight away from itself; off its middle it slips. Rewards add up to the largest share of the target that
+    the block has covered (``coverage``); nine tenths of it end the episode with the whole reward, 100 steps
+    cut it off.
 
     Args:
         render_mode: ``rgb_array`` or None.
