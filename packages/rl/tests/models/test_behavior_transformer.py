@@ -151,9 +151,9 @@ HEADS = {"clusters": BinsAndOffsets, "squared error": ContinuousActions}
 def test_both_ways_are_kept_where_a_squared_error_takes_their_mean(
     name: str, seed: int, measured, train
 ) -> None:
-    """The recipe, four times as long, has successes of 0.96 to 0.98 and 0.44 to 0.53 over the disc (seeds 0 to 2).
+    """Seed 0: clusters reach the goal in 0.89 of the episodes, 0.40 by the rarer way, a squared error in 0.46.
 
-    A squared error on the same episodes, with past actions read and 400 steps: 0.14 to 0.36.
+    The recipe, four times as long, has successes of 0.96 to 0.98 and 0.44 to 0.53 over the disc (seeds 0 to 2).
     """
     torch.manual_seed(seed)
     data = TwoWayData(data_seed=seed, number=64)
