@@ -1,9 +1,38 @@
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from headway.rl.data import TrajectoryData
 from headway.rl.environments import KeyToDoor
+from headway.rl.models import DecisionModel
+
+
+@pytest.fixture
+def train() -> Callable[..., None]:
+    """Trains a model on drawn stretches without Lightning, with a learning rate that falls like a cosine."""
+
+    def run(model: DecisionModel, data: TrajectoryData, *, steps: int, rate: float = 1e-3) -> None:
+        data.setup()
+        model.set_spaces(data.spaces.to_json())
+        model.prepare(data.statistics())
+        model.train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
+        for step in range(steps):
+            share = min(1.0, (step + 1) / 50) * (1 + math.cos(math.pi * step / steps)) / 2
+            for group in optimizer.param_groups:
+                group["lr"] = rate * share
+            batch = data.collate([data.train_set[0] for _ in range(data.batch_size)])
+            optimizer.zero_grad()
+            model.loss(batch)["loss"].backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+        model.eval()
+
+    return run
 
 
 @pytest.fixture

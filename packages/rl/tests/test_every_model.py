@@ -1,5 +1,6 @@
 """Every model of the domain, copied, moved, saved and exported with a free batch and free time."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,17 @@ from torch import Tensor
 
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.rl import models
-from headway.rl.models import RATE, BehaviourCloning, DecisionConvFormer, DecisionTransformer
+from headway.rl.models import (
+    ACT,
+    RATE,
+    BehaviorTransformer,
+    BehaviourCloning,
+    DecisionConvFormer,
+    DecisionTransformer,
+    DiffusionPolicy,
+)
+
+KINDS = (BehaviorTransformer, BehaviourCloning, DecisionConvFormer, DecisionTransformer, RATE)
 
 SIZES = {
     "observation_dim": 4,
@@ -34,8 +45,21 @@ def tried(batch: int, number: int) -> tuple[Tensor, ...]:
 
 CASES = {
     cls.__name__: Case(make=lambda cls=cls: cls(**SIZES), inputs=steps, sizes=(5, 3, 8))
-    for cls in (BehaviourCloning, DecisionConvFormer, DecisionTransformer, RATE)
+    for cls in KINDS
 }
+
+CHUNKS = {"observation_dim": 4, "action_dim": 2, "dim": 16, "depth": 1, "heads": 2, "horizon": 6}
+
+
+def seen(history: int, batch: int, number: int) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(batch)
+    return (torch.randn(batch, history, 4, generator=generator),)
+
+
+CASES["ACT"] = Case(make=lambda: ACT(style_depth=1, **CHUNKS), inputs=partial(seen, 1))
+CASES["DiffusionPolicy"] = Case(
+    make=lambda: DiffusionPolicy(**CHUNKS, taken=3), inputs=partial(seen, 2)
+)
 
 
 CASES["DecisionPretrainedTransformer"] = Case(

@@ -11,6 +11,8 @@ from headway.core.generation.diffusion import (
     GaussianDiffusion,
     LinearDiffusion,
     Reconstruction,
+    flow,
+    on_the_way,
     sample,
 )
 
@@ -173,3 +175,26 @@ def test_draws_of_training_are_of_the_generator_and_of_every_step() -> None:
     assert noise.dtype == torch.float64
     assert abs(noise.mean()) < 0.05
     assert abs(noise.std() - 1) < 0.05
+
+
+def test_a_flow_with_the_exact_velocity_reaches_the_data_in_any_number_of_steps() -> None:
+    start, noise = torch.randn(2, 4, 3)
+    for steps in (1, 7):
+        torch.testing.assert_close(flow(lambda x, time: start - noise, noise, steps=steps), start)
+    time = torch.tensor([0.0, 0.25, 0.5, 1.0])
+    wanted = torch.stack([t * a + (1 - t) * b for t, a, b in zip(time, start, noise, strict=True)])
+    torch.testing.assert_close(on_the_way(start, time, noise), wanted)
+    with pytest.raises(UserError, match="steps of a flow must be at least 1"):
+        flow(lambda x, time: x, noise, steps=0)
+
+
+def test_noise_may_be_drawn_item_by_item() -> None:
+    drawn = [torch.full((2, 3), float(place)) for place in range(4)]
+    found = sample(
+        lambda x, step: torch.zeros_like(x),
+        CosineDiffusion(20),
+        (2, 3),
+        steps=3,
+        draw=iter(drawn).__next__,
+    )
+    torch.testing.assert_close(found, torch.zeros(2, 3))

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from headway.core.embeddings import step_embedding
 from headway.core.errors import UserError
 from headway.core.generation.diffusion import LinearDiffusion
 from headway.core.mixers import FourierMixer
 from headway.core.norms import AdaptiveLayerNorm
 from headway.core.weights import from_pretrained, save_pretrained
-from headway.timeseries.layers.denoising import step_embedding
 from headway.timeseries.layers.interpretable import FourierSeason, PolynomialTrend
 from headway.timeseries.models import DiffusionTS
 

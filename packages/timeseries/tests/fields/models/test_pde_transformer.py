@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from headway.core.blocks import ConditionedBranch
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers import FourierMixer, TokenMixer, WindowAttention
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.timeseries.fields.layers.conditioned import (
-    ConditionedBranch,
     PatchExpanding,
     fields_of,
     patches_of,

@@ -8,6 +8,7 @@ from headway.core.blocks.block import (
     SandwichNormBlock,
 )
 from headway.core.blocks.class_attention import ClassAttentionBlock
+from headway.core.blocks.conditioned import ConditionedBlock, ConditionedBranch
 from headway.core.blocks.drop_path import DropPath
 from headway.core.blocks.layer_scale import LayerScale
 from headway.core.blocks.macaron import HalfStep, MacaronBlock
@@ -25,6 +26,8 @@ __all__ = [
     "Block",
     "Chain",
     "ClassAttentionBlock",
+    "ConditionedBlock",
+    "ConditionedBranch",
     "DropPath",
     "HalfStep",
     "LayerScale",

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from headway.rl.data.key_to_door import KeyToDoorData
     from headway.rl.data.minari import MinariData
     from headway.rl.data.pickled import PickledTrajectories
+    from headway.rl.data.reach_push import ReachPushData
     from headway.rl.data.recorded import RecordedTrajectories
+    from headway.rl.data.scripted import ScriptedData
     from headway.rl.data.t_maze import TMazeData
+    from headway.rl.data.two_way import TwoWayData
 
 __all__ = [
     "BalancedReturns",
@@ -29,11 +32,14 @@ __all__ = [
     "KeyToDoorData",
     "MinariData",
     "PickledTrajectories",
+    "ReachPushData",
     "RecordedTrajectories",
     "Sampling",
+    "ScriptedData",
     "TMazeData",
     "Trajectory",
     "TrajectoryData",
+    "TwoWayData",
     "UniformSteps",
     "checked",
 ]
@@ -51,6 +57,9 @@ __getattr__ = lazily(
         "PickledTrajectories": "pickled",
         "RecordedTrajectories": "recorded",
         "TMazeData": "t_maze",
+        "ReachPushData": "reach_push",
+        "ScriptedData": "scripted",
         "TrajectoryData": "base",
+        "TwoWayData": "two_way",
     },
 )

@@ -28,6 +28,7 @@ class DrawingOptions(LoaderOptions, total=False):
     val: int | float
     split_seed: int
     next_observations: bool
+    any_start: bool
 
 
 class TrajectoryOptions(DrawingOptions, total=False):
@@ -51,6 +52,8 @@ class TrajectoryData(DataModule):
         val: Share or number of the trajectories that validate.
         split_seed: Of the split.
         next_observations: Whether a batch holds what was seen after each action, too.
+        any_start: Whether stretches that are drawn may begin at any step of an episode, and are padded where
+            it ends sooner: models that say several actions at once need those near its end.
         **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
     """
 
@@ -66,6 +69,7 @@ class TrajectoryData(DataModule):
         val: int | float = 0.05,
         split_seed: int = 0,
         next_observations: bool = False,
+        any_start: bool = False,
         **loader: Passed[LoaderOptions],
     ) -> None:
         super().__init__(batch_size=batch_size, **loader)
@@ -77,7 +81,7 @@ class TrajectoryData(DataModule):
         self.sampling = sampling if sampling is not None else UniformSteps()
         self.top_fraction, self.return_scale = top_fraction, return_scale
         self.val, self.split_seed = val, split_seed
-        self.next_observations = next_observations
+        self.next_observations, self.any_start = next_observations, any_start
         self.parts: dict[str, list[Trajectory]] = {}
 
     @abstractmethod
@@ -117,6 +121,7 @@ class TrajectoryData(DataModule):
             train,
             self.sampling.weights(totals, lengths),
             number=self.number or -(-int(lengths.sum()) // self.context_length),
+            any_start=self.any_start,
             **options,
         )
         self.val_set = AllWindows(val, **options) if val else None

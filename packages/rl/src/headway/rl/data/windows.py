@@ -1,6 +1,6 @@
 """Stretches of trajectories, as a model is trained on them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from headway.rl.batch import Batch
 from headway.rl.data.trajectory import Column, Trajectory
+from headway.rl.layers.observations import each
 
 
 def cut(
@@ -40,7 +41,7 @@ def cut(
     times = np.arange(start, stop)
     last = times == steps - 1
     window: Batch = {
-        "observations": _each(padded, trajectory.observations),
+        "observations": each(padded, trajectory.observations),
         "actions": padded(trajectory.actions),
         "rewards": padded(trajectory.rewards),
         "returns_to_go": padded(trajectory.returns_to_go),
@@ -53,7 +54,7 @@ def cut(
     if trajectory.expert_actions is not None:
         window["expert_actions"] = padded(trajectory.expert_actions)
     if next_observations:
-        window["next_observations"] = _each(following, trajectory.observations)
+        window["next_observations"] = each(following, trajectory.observations)
     return window
 
 
@@ -65,18 +66,13 @@ def _filled(part: NDArray[Any], length: int) -> Tensor:
     return torch.from_numpy(filled)
 
 
-def _each(change: Any, values: Any) -> Any:
-    if isinstance(values, Mapping):
-        return {name: change(one) for name, one in values.items()}
-    return change(values)
-
-
 class DrawnWindows(Dataset[Batch]):
     """Random stretches: a trajectory by its weight, then one of its full stretches, all equally likely.
 
     A trajectory that is shorter than a stretch is taken whole. A policy always knows as much of its past
     as the context holds, so stretches that begin late and end early would teach what never happens; the first
-    and last steps of an episode are therefore drawn less often than those in its middle.
+    and last steps of an episode are therefore drawn less often than those in its middle; with ``any_start``
+    every step begins a stretch equally often.
 
     Args:
         trajectories: The episodes.
@@ -84,6 +80,7 @@ class DrawnWindows(Dataset[Batch]):
         length: Steps of a stretch.
         number: Stretches of an epoch.
         next_observations: Whether what was seen after each action is added.
+        any_start: Whether a stretch may begin at any step, and is padded where its episode ends.
     """
 
     def __init__(
@@ -94,9 +91,10 @@ class DrawnWindows(Dataset[Batch]):
         length: int,
         number: int,
         next_observations: bool = False,
+        any_start: bool = False,
     ) -> None:
         self.trajectories, self.length, self.number = trajectories, length, number
-        self.next_observations = next_observations
+        self.next_observations, self.any_start = next_observations, any_start
         self.cumulated = torch.from_numpy(np.cumsum(weights))
 
     def __len__(self) -> int:
@@ -106,7 +104,9 @@ class DrawnWindows(Dataset[Batch]):
         place = torch.rand((), dtype=torch.float64) * self.cumulated[-1]
         chosen = int(torch.searchsorted(self.cumulated, place))
         trajectory = self.trajectories[min(chosen, len(self.trajectories) - 1)]
-        starts = max(1, len(trajectory) - self.length + 1)
+        starts = len(trajectory)
+        if not self.any_start:
+            starts = max(1, starts - self.length + 1)
         start = int(torch.randint(starts, ()))
         return cut(trajectory, start, self.length, next_observations=self.next_observations)
 

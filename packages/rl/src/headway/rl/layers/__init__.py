@@ -2,12 +2,15 @@
 
 from headway.rl.layers.actions import (
     ActionHead,
+    BinsAndOffsets,
     ContinuousActions,
+    DenoisingActions,
     DiscreteActions,
     MultiDiscreteActions,
     ScaledActions,
     actions_for,
 )
+from headway.rl.layers.noising import DiffusionNoising, FlowNoising, Noising
 from headway.rl.layers.observations import (
     ChoiceObservations,
     DictObservations,
@@ -21,13 +24,18 @@ from headway.rl.layers.streams import Streams
 
 __all__ = [
     "ActionHead",
+    "BinsAndOffsets",
     "ChoiceObservations",
     "ContinuousActions",
+    "DenoisingActions",
     "DictObservations",
+    "DiffusionNoising",
     "DiscreteActions",
+    "FlowNoising",
     "ImageObservations",
     "Moments",
     "MultiDiscreteActions",
+    "Noising",
     "ObservationEncoder",
     "ScaledActions",
     "Streams",

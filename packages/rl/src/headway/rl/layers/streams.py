@@ -1,6 +1,6 @@
 """Randomness that belongs to a row: what one environment draws does not depend on the others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -35,15 +35,23 @@ class Streams:
             made.generators.append(copy)
         return made
 
+    def of(self, rows: Sequence[int]) -> "Streams":
+        """Returns the streams of some rows, the same ones: what is drawn of them is drawn of these."""
+        made = Streams([], self.device)
+        made.generators = [self.generators[row] for row in rows]
+        return made
+
     def uniform(self, *shape: int) -> Tensor:
         """Returns numbers between 0 and 1, (rows, *shape)."""
-        drawn = [torch.rand(shape, generator=one) for one in self.generators]
-        return torch.stack(drawn).to(self.device)
+        return self._stacked(torch.rand, shape)
 
     def normal(self, *shape: int) -> Tensor:
         """Returns numbers of the standard normal distribution, (rows, *shape)."""
-        drawn = [torch.randn(shape, generator=one) for one in self.generators]
-        return torch.stack(drawn).to(self.device)
+        return self._stacked(torch.randn, shape)
+
+    def _stacked(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        drawn = [draw(shape, generator=one) for one in self.generators]
+        return (torch.stack(drawn) if drawn else torch.zeros(0, *shape)).to(self.device)
 
     def choose(self, probabilities: Tensor) -> Tensor:
         """Returns one index for each row, drawn by its probabilities.

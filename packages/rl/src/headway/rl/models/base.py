@@ -64,8 +64,8 @@ class DecisionModel(Module):
         observation_dim: Numbers of an observation, in short for the space of a vector.
         action_dim: Numbers of a continuous action, or how many discrete ones there are, likewise.
         observations: Builds what reads observations, ``(dim, space)``; what fits the space if None.
-        actions: Builds what embeds, learns and samples actions, ``(dim, space)``; what fits the space if
-            None.
+        actions: Builds what embeds, learns and samples actions, ``(dim, space)``; the model's own, or
+            what fits the space, if None.
     """
 
     # Checkpoints from before the bounds were kept do not hold them: they are -1 and 1.
@@ -77,6 +77,8 @@ class DecisionModel(Module):
         "observation_mean": "observation_embedding.mean",
         "observation_std": "observation_embedding.std",
     }
+    # What embeds, learns and samples actions where nobody says.
+    plain_actions: ClassVar[ActionFactory] = staticmethod(actions_for)
     # Whether a return to ask for changes what it does.
     reads_returns: ClassVar[bool] = False
     return_scale: Tensor
@@ -96,7 +98,7 @@ class DecisionModel(Module):
             raise UserError(f"observation_dim is {observation_dim}; it must be at least 1")
         self.dim = dim
         self._observations = observations if observations is not None else encoder_for
-        self._actions = actions if actions is not None else actions_for
+        self._actions = actions if actions is not None else type(self).plain_actions
         given = None if spaces is None else Spaces.from_json(spaces)
         self.init_args["spaces"] = None if given is None else given.to_json()
         # What is known from the beginning; the rest the data will tell.

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from headway.core.cache import CacheGroup
 from headway.core.layout import Layout
-from headway.rl.layers.observations import Observations
+from headway.rl.layers.observations import Observations, each
 from headway.rl.layers.streams import Streams
-from headway.rl.models.seeing import as_batch, each, push
+from headway.rl.models.seeing import as_batch, push
 from headway.rl.spaces import Spaces
 
 if TYPE_CHECKING:

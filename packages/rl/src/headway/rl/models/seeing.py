@@ -45,6 +45,7 @@ def _leaf(values: Any, space: Leaf, device: Any, named: str) -> tuple[torch.Tens
             "they do not belong together"
         )
     single = values.ndim == len(shape)
+    values = np.asarray(values, order="C")  # tensors know no negative strides
     if values.dtype == np.float64:
         values = values.astype(np.float32)
     found = torch.as_tensor(values[None] if single else values, device=device)
@@ -55,13 +56,6 @@ def _leaf(values: Any, space: Leaf, device: Any, named: str) -> tuple[torch.Tens
 
 def _said(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} numbers" if len(shape) == 1 else f"numbers of shape {list(shape)}"
-
-
-def each(change: Any, values: Any) -> Any:
-    """Returns a tensor changed, or several by name."""
-    if isinstance(values, Mapping):
-        return {name: each(change, value) for name, value in values.items()}
-    return change(values)
 
 
 def push(past: Any, new: Any) -> Any:

@@ -12,9 +12,9 @@ from torch import Tensor
 from headway.core.cache import CacheGroup
 from headway.core.errors import UserError
 from headway.core.layout import Layout
-from headway.rl.layers.observations import Observations
+from headway.rl.layers.observations import Observations, each
 from headway.rl.layers.streams import Streams
-from headway.rl.models.seeing import as_batch, each
+from headway.rl.models.seeing import as_batch
 from headway.rl.spaces import Spaces
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class SequencePolicy:
             state.cache.reset(None if starts.all() else rows)
 
     def _enter(self, state: PolicyState, seen: Observations) -> Tensor:
-        """Returns the token of the last action and those in front of the next one, (B, P, dim)."""
+        """Returns the token of the last action, if there are such, and those before the next, (B, P, dim)."""
         model = self.model
         time = torch.as_tensor(state.time, device=self.device)[:, None]
         # Two steps of which little is read: of the last its action, of the present what is in front of it.
@@ -176,6 +176,8 @@ class SequencePolicy:
             state.wanted[:, None].expand(-1, 2),
             torch.cat([time - 1, time], dim=1),
         )
+        if not model.reads_actions:
+            return model.enter(tokens[:, 1])
         return model.enter(tokens.flatten(1, 2)[:, model.tokens_per_step - 1 : -1])
 
     def _features(self, state: PolicyState, new: Tensor) -> Tensor:
@@ -199,9 +201,10 @@ class SequencePolicy:
             kept = self.model.context_length
             state.tokens[:, :kept] = state.tokens[:, -kept:].clone()
             state.filled = kept
-        if state.filled:
+        before = self.model.tokens_before_action
+        if state.filled and self.model.reads_actions:
             state.tokens[:, state.filled - 1, -1] = new[:, 0]
-        state.tokens[:, state.filled, :-1] = new[:, 1:]
+        state.tokens[:, state.filled, :before] = new[:, -before:]
         state.filled += 1
 
     def _window(self, state: PolicyState, tokens: Tensor) -> Tensor:
@@ -216,12 +219,15 @@ class SequencePolicy:
             place = place.clamp_max(longest - 1).to(self.device)
             tokens = tokens[torch.arange(len(place), device=self.device)[:, None], place]
         # The action of the last step is not chosen yet.
-        tokens = tokens.flatten(1, 2)[:, :-1]
-        return self._last(tokens, steps * model.tokens_per_step - 1, state.cache)
+        unknown = model.tokens_per_step - model.tokens_before_action
+        tokens = tokens.flatten(1, 2)[:, : longest * model.tokens_per_step - unknown]
+        return self._last(tokens, steps * model.tokens_per_step - unknown, state.cache)
 
     def _step(self, state: PolicyState, cache: CacheGroup, new: Tensor) -> Tensor:
         """Adds the last action and the new return and observation to the cache."""
         first = state.time == 1
+        if not self.model.reads_actions:
+            return self._last(new, np.full(len(first), new.shape[1]), cache)
         if first.all():
             return self._last(new[:, 1:], np.full(len(first), new.shape[1] - 1), cache)
         if first.any():

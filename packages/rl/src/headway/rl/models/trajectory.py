@@ -51,7 +51,7 @@ class TrajectoryModelOptions(TrajectorySizes, total=False):
 
 
 class TrajectoryModel(DecisionModel):
-    """A causal decoder over the tokens of each step; the action token is the last one of its step.
+    """A causal decoder over the tokens of each step; an action token is the last of its step.
 
     Args:
         dim: Channels of a token.
@@ -78,6 +78,8 @@ class TrajectoryModel(DecisionModel):
     """
 
     tokens_per_step: ClassVar[int]
+    # Whether the last token of a step is its action.
+    reads_actions: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -119,11 +121,16 @@ class TrajectoryModel(DecisionModel):
         )
         init_transformer_(self.decoder)
 
+    @property
+    def tokens_before_action(self) -> int:
+        """Tokens of a step that are known before its action is chosen."""
+        return self.tokens_per_step - self.reads_actions
+
     @abstractmethod
     def embed(
         self, observations: Observations, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor
     ) -> Tensor:
-        """Returns the tokens of each step, the action last, (B, T, tokens_per_step, dim)."""
+        """Returns the tokens of each step, (B, T, tokens_per_step, dim); the action is last if it is read."""
 
     def normalise(self, observations: Tensor) -> Tensor:
         """Returns vector observations in units of the training data."""
@@ -180,7 +187,7 @@ class TrajectoryModel(DecisionModel):
         tokens = self.embed(observations, actions, returns_to_go, timesteps).flatten(1, 2)
         x = self.decode(tokens, layout)
         # The token before the action has seen everything up to the observation.
-        return x[:, self.tokens_per_step - 2 :: self.tokens_per_step]
+        return x[:, self.tokens_before_action - 1 :: self.tokens_per_step]
 
     def enter(self, tokens: Tensor) -> Tensor:
         """Returns tokens as the decoder takes them: each by itself, so that a step enters but once."""

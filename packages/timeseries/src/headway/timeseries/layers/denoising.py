@@ -1,9 +1,7 @@
 """Blocks that know how noisy their input is."""
 
-import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
@@ -11,18 +9,6 @@ from headway.core.module import Module
 from headway.core.norms import LayerNorm
 from headway.core.norms.adaptive import AdaptiveLayerNorm
 from headway.timeseries.layers.interpretable import FourierSeason, PolynomialTrend
-
-
-def step_embedding(step: Tensor, dim: int) -> Tensor:
-    """Returns sines, then cosines, of the step of a diffusion at geometric wavelengths up to 10000.
-
-    Shape:
-        step: (B,). Output: (B, dim).
-    """
-    half = dim // 2
-    exponents = torch.arange(half, device=step.device) / max(1, half - 1)
-    angles = step[:, None].float() * torch.exp(-math.log(10000.0) * exponents)
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class DenoisingBlock(Module):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from headway.core.blocks import PostNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.embeddings import step_embedding
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.layout import Layout
@@ -15,7 +16,7 @@ from headway.core.mixers import SelfAttention
 from headway.core.module import Module
 from headway.core.positions.sinusoidal import SinusoidalPosition, sinusoids
 from headway.core.stacks import Encoder
-from headway.timeseries.layers.denoising import DenoisingBlock, step_embedding
+from headway.timeseries.layers.denoising import DenoisingBlock
 from headway.timeseries.layers.torch_norm import TorchLayerNorm
 
 Unbiased = partial(SelfAttention, qkv_bias=False, out_bias=False)

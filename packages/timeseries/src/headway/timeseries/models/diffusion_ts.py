@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from headway.core.answers import answer
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
 from headway.core.dropout import Dropout
+from headway.core.embeddings import step_embedding
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.generation.diffusion import (
@@ -22,7 +23,7 @@ from headway.core.generation.diffusion import (
 from headway.core.mixers import CrossAttention, SelfAttention
 from headway.core.module import Module
 from headway.core.systems import system
-from headway.timeseries.layers.denoising import DecomposingBlock, DenoisingBlock, step_embedding
+from headway.timeseries.layers.denoising import DecomposingBlock, DenoisingBlock
 
 Process = partial(CosineDiffusion, steps=500)
 

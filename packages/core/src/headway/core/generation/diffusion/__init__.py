@@ -1,5 +1,6 @@
 """Diffusion: what noise does to data, and how a model that knows the data takes it off again."""
 
+from headway.core.generation.diffusion.flow import Velocity, flow, on_the_way
 from headway.core.generation.diffusion.process import GaussianDiffusion
 from headway.core.generation.diffusion.reconstruction import Reconstruction
 from headway.core.generation.diffusion.sampling import Denoiser, sample
@@ -11,5 +12,8 @@ __all__ = [
     "GaussianDiffusion",
     "LinearDiffusion",
     "Reconstruction",
+    "Velocity",
+    "flow",
+    "on_the_way",
     "sample",
 ]

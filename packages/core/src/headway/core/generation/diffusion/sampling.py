@@ -24,6 +24,7 @@ def sample(
     limit: float | None = 1.0,
     condition: Reconstruction | None = None,
     generator: torch.Generator | None = None,
+    draw: Callable[[], Tensor] | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
 ) -> Tensor:
@@ -38,6 +39,7 @@ def sample(
         limit: Largest absolute value of the data, to which predictions are cut; None for none.
         condition: Holds on to what is known of the data.
         generator: Of the noise.
+        draw: Gives noise of the shape, where items have randomness of their own; by the generator if None.
         dtype: Of the samples.
         device: Of the samples.
 
@@ -53,8 +55,10 @@ def sample(
     if not 0 <= eta <= 1:
         raise UserError(f"eta is {eta}; it lies between 0 (no fresh noise) and 1")
 
-    def draw() -> Tensor:
+    def randn() -> Tensor:
         return torch.randn(tuple(shape), generator=generator, dtype=dtype, device=device)
+
+    draw = randn if draw is None else draw
 
     def predict(x: Tensor, step: Tensor) -> Tensor:
         start = denoiser(x, step)

@@ -114,13 +114,14 @@ class ScaledActions(ActionHead):
 
 
 class ContinuousActions(ScaledActions):
-    """Actions of several numbers, learned by their squared error.
+    """Actions of several numbers, learned by their squared or absolute error.
 
     Args:
         dim: Channels of a token.
         space: A ``Box``, or how many numbers.
         bounded: Whether predictions lie within the bounds, by tanh.
         scaling: By ``bounds`` or by ``statistics``, which are no bounds: it needs ``bounded: false``.
+        error: ``squared``, which is least at the mean of what can be done, or ``absolute``, at the median.
 
     Shape:
         actions: (B, T, *shape). features: (..., dim).
@@ -130,9 +131,18 @@ class ContinuousActions(ScaledActions):
     """
 
     def __init__(
-        self, dim: int, space: Space | int, *, bounded: bool = True, scaling: Scaling = "bounds"
+        self,
+        dim: int,
+        space: Space | int,
+        *,
+        bounded: bool = True,
+        scaling: Scaling = "bounds",
+        error: Literal["squared", "absolute"] = "squared",
     ) -> None:
         super().__init__(dim, space, scaling=scaling)
+        if error not in ("squared", "absolute"):
+            raise UserError(f"error is {error!r}; it is squared or absolute")
+        self.error = error
         if bounded and scaling == "statistics":
             raise UserError("statistics are no bounds; set bounded to false, or scale by bounds")
         self.bounded = bounded
@@ -148,9 +158,9 @@ class ContinuousActions(ScaledActions):
         return self.unscaled(self._inside(features))
 
     def loss(self, features: Tensor, batch: Mapping[str, Any]) -> Tensor:
-        """Returns the mean squared error of each step, in halves of the distance of the bounds."""
+        """Returns the mean error of each step, in halves of the distance of the bounds."""
         error = self._inside(features) - self.scaled(batch["actions"])
-        return error.square().mean(dim=-1)
+        return (error.square() if self.error == "squared" else error.abs()).mean(dim=-1)
 
     def sample(self, features: Tensor, streams: Streams | None = None) -> Tensor:
         """Returns the predictions: there is no distribution to draw from."""

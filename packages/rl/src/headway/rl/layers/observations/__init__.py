@@ -5,6 +5,7 @@ from headway.rl.layers.observations.base import (
     ObservationEncoder,
     ObservationFactory,
     Observations,
+    each,
 )
 from headway.rl.layers.observations.choice import ChoiceObservations
 from headway.rl.layers.observations.image import ImageObservations
@@ -20,5 +21,6 @@ __all__ = [
     "ObservationFactory",
     "Observations",
     "VectorObservations",
+    "each",
     "encoder_for",
 ]

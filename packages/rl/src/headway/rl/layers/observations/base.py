@@ -15,6 +15,13 @@ from headway.rl.spaces import Space
 Observations = Tensor | Mapping[str, Tensor]
 
 
+def each(change: Callable[[Any], Any], values: Any) -> Any:
+    """Returns changed observations, or each of several by name."""
+    if isinstance(values, Mapping):
+        return {name: change(one) for name, one in values.items()}
+    return change(values)
+
+
 class Moments(NamedTuple):
     """Mean and deviation of what was seen in training, each of the shape of an observation."""
 
@@ -47,6 +54,10 @@ class ObservationEncoder(Module):
     @abstractmethod
     def forward(self, observations: Observations) -> Tensor:
         """Returns the tokens."""
+
+    def tokens(self, observations: Observations) -> Tensor:
+        """Returns one token of each part, (B, T, parts, dim); of what has no parts, one."""
+        return self(observations)[:, :, None]
 
     def set_moments(self, moments: "Moments | Mapping[str, Moments]") -> None:
         """Takes mean and deviation of the training data; those that need none leave them."""

@@ -54,13 +54,17 @@ class DictObservations(ObservationEncoder):
         self.parts = nn.ModuleDict({self.keys[name]: one for name, one in made.items()})
 
     def forward(self, observations: Observations) -> Tensor:
-        """Returns the tokens."""
+        """Returns the sums."""
+        return self.tokens(observations).sum(dim=2)
+
+    def tokens(self, observations: Observations) -> Tensor:
+        """Returns the token of each part, in the order of the space, (B, T, parts, dim)."""
         assert isinstance(observations, Mapping)
         missing = [name for name in self.keys if name not in observations]
         if missing:
             raise UserError(f"the observation {missing[0]!r} is missing; got {list(observations)}")
         tokens = [self.parts[key](observations[name]) for name, key in self.keys.items()]
-        return torch.stack(tokens).sum(dim=0)
+        return torch.stack(tokens, dim=2)
 
     def set_moments(self, moments: Moments | Mapping[str, Moments]) -> None:
         """Takes those of each part that has some."""

@@ -2,37 +2,10 @@
 
 from torch import Tensor, nn
 
+from headway.core.blocks import ConditionedBranch
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
 from headway.core.layout import Layout
 from headway.core.module import Module
-from headway.core.norms import AdaptiveLayerNorm
-
-
-class ConditionedBranch(Module):
-    """``x + gate * f(norm(x))``; gain, bias and gate are chosen by a condition, the gate starts at 0.
-
-    Args:
-        dim: Channels of a token.
-        function: Mixer or feed-forward.
-
-    Shape:
-        x: (B, N, dim). condition: (B, dim). Output: the same as x.
-
-    Source:
-        Peebles and Xie 2022 (DiT), https://arxiv.org/abs/2212.09748, section 3.2.
-    """
-
-    def __init__(self, dim: int, function: nn.Module) -> None:
-        super().__init__()
-        self.norm = AdaptiveLayerNorm(dim)
-        self.function = function
-        self.gate = nn.Linear(dim, dim)
-        nn.init.zeros_(self.gate.weight)
-        nn.init.zeros_(self.gate.bias)
-
-    def forward(self, x: Tensor, condition: Tensor, layout: Layout) -> Tensor:
-        """Adds the branch."""
-        return x + self.gate(condition)[:, None] * self.function(self.norm(x, condition), layout)
 
 
 class FieldBlock(Module):

@@ -1,0 +1,120 @@
+"""What models share that say several actions at once."""
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from headway.core.errors import UserError
+from headway.core.passed import Passed
+from headway.rl.batch import Batch
+from headway.rl.layers.observations import Observations, each
+from headway.rl.layers.streams import Streams
+from headway.rl.models.base import DecisionModel, DecisionOptions
+from headway.rl.models.chunk_policy import ChunkPolicy
+
+
+class Chunk(NamedTuple):
+    """What was seen last, and what was done from then on.
+
+    Args:
+        seen: (B, history, *shape), the present last, or several such by name.
+        actions: (B, horizon, *shape); what pads is zero.
+        mask: True where an action is real, (B, horizon): before the end of the episode.
+    """
+
+    seen: Observations
+    actions: Tensor
+    mask: Tensor
+
+
+class ChunkModel(DecisionModel):
+    """Says the next actions from the last observations.
+
+    A stretch of the data begins with the observations that are looked at and holds the actions from the last
+    of them on: its ``context_length`` is ``history + horizon - 1``. Let it begin at any step (``any_start``),
+    so that the ends of episodes are learned. At the beginning of an episode the first observation stands in
+    for those before it, in training as in play.
+
+    Args:
+        dim: Channels of a token.
+        horizon: Actions of a chunk.
+        taken: How many of them are carried out before the next chunk is asked for; all if None.
+        history: Observations that are looked at, the present one included.
+        ensemble: Where it is given, a chunk is asked for at every step, and what all chunks say about a step
+            is averaged with weights ``exp(-ensemble * i)``, i = 0 for the oldest; ``taken`` is not read.
+        **decision: As of every ``DecisionModel``: spaces, observation_dim, action_dim, observations, actions.
+
+    Raises:
+        UserError: If a number is too small, or more actions are carried out than said.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        horizon: int,
+        taken: int | None = None,
+        history: int = 1,
+        ensemble: float | None = None,
+        **decision: Passed[DecisionOptions],
+    ) -> None:
+        super().__init__(dim, **decision)
+        if horizon < 1 or history < 1:
+            raise UserError(
+                f"horizon is {horizon} and history {history}; at least 1 each is needed"
+            )
+        if taken is not None and not 1 <= taken <= horizon:
+            raise UserError(f"taken is {taken}; of a chunk of {horizon} actions 1 to {horizon} are")
+        self.horizon, self.history, self.ensemble = horizon, history, ensemble
+        self.taken = horizon if taken is None else taken
+
+    @abstractmethod
+    def plan(self, seen: Observations, streams: Streams) -> Tensor:
+        """Returns the next actions, as the environment takes them.
+
+        Args:
+            seen: The last observations, (B, history, *shape), or several such by name.
+            streams: Randomness of each row.
+
+        Shape:
+            Output: (B, horizon, *shape).
+        """
+
+    def chunk(self, batch: Batch) -> Chunk:
+        """Returns observations and actions of stretches.
+
+        Where a stretch begins an episode, any of its first ``history`` observations may be the present one,
+        by chance in training; the first in evaluation.
+
+        Raises:
+            UserError: If stretches are too short.
+        """
+        steps, needed = batch["mask"].shape[1], self.history + self.horizon - 1
+        if steps < needed:
+            raise UserError(
+                f"stretches have {steps} steps, the model reads {needed}; set the data's context_length to "
+                f"{needed}"
+            )
+        actions = batch["actions"]
+        number, device = len(actions), actions.device
+        present = torch.full((number,), self.history - 1, device=device)
+        if self.history > 1:
+            drawn = torch.randint(self.history, (number,), device=device)
+            first = drawn if self.training else torch.zeros_like(drawn)
+            first = torch.minimum(first, batch["lengths"] - 1)
+            present = torch.where(batch["timesteps"][:, 0] == 0, first, present)
+        present = torch.minimum(present, batch["lengths"] - 1)
+        rows = torch.arange(number, device=device)[:, None]
+        past = present[:, None] + torch.arange(1 - self.history, 1, device=device)
+        coming = present[:, None] + torch.arange(self.horizon, device=device)
+        mask = batch["mask"][rows, coming]
+        taken = actions[rows, coming]
+        hidden = ~mask.reshape(*mask.shape, *[1] * (taken.ndim - 2))
+        seen = each(lambda x: x[rows, past.clamp_min(0)], batch["observations"])
+        return Chunk(seen, taken.masked_fill(hidden, 0), mask)
+
+    def policy(self, *, target_return: Any = 0.0, seed: int = 0) -> ChunkPolicy:
+        """Returns what acts with it; see ``DecisionModel``."""
+        return ChunkPolicy(self, seed=seed)

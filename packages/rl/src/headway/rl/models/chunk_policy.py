@@ -1,0 +1,167 @@
+"""Acting with a model that says several actions at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headway.rl.layers.observations import Observations, each
+from headway.rl.layers.streams import Streams
+from headway.rl.models.seeing import as_batch
+from headway.rl.spaces import Spaces
+
+if TYPE_CHECKING:
+    from headway.rl.models.chunk import ChunkModel
+
+
+@dataclass
+class ChunkState:
+    """What a policy remembers of each environment.
+
+    Args:
+        seen: The last observations, (B, history, *shape), or several such by name.
+        plans: Chunks that are not used up, the newest first, (B, P, horizon, *shape): one, or as many as a
+            chunk has actions where they are averaged.
+        known: How many of the P chunks are real, (B,).
+        used: How many actions of the newest chunk were carried out, (B,).
+        streams: Randomness of each environment.
+    """
+
+    seen: Observations
+    plans: Tensor
+    known: Tensor
+    used: Tensor
+    streams: Streams
+
+
+class ChunkPolicy:
+    """Carries out chunks of actions, each environment at its own place.
+
+    Either some actions of a chunk are carried out before the next one is asked for, or one is asked for at
+    every step and all that were said about this step are averaged (temporal ensembling). What is drawn is
+    drawn from the stream of its environment; whether the likeliest action is asked for changes nothing.
+
+    Args:
+        model: In evaluation mode.
+        seed: Of what is drawn, where ``predict`` is given no seeds.
+
+    Source:
+        Zhao et al. 2023 (ACT), https://arxiv.org/abs/2304.13705, section 4.1.
+    """
+
+    def __init__(self, model: "ChunkModel", *, seed: int = 0) -> None:
+        self.model, self.seed = model, seed
+        self.device = next(model.parameters()).device
+
+    @property
+    def spaces(self) -> Spaces:
+        """What the model sees and does."""
+        return self.model.spaces
+
+    @torch.no_grad()
+    def predict(
+        self,
+        observation: Any,
+        state: ChunkState | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
+        *,
+        seeds: NDArray[np.int64] | None = None,
+    ) -> tuple[NDArray, ChunkState]:
+        """Returns the actions and what must be given back at the next step; see ``Policy``."""
+        seen, single = as_batch(observation, self.spaces.observation, self.device)
+        batch = len(seen if isinstance(seen, Tensor) else next(iter(seen.values())))
+        start = np.zeros(batch, bool) if episode_start is None else np.atleast_1d(episode_start)
+        if state is None:
+            state, start = self._begin(batch), np.ones(batch, bool)
+        self._see(state, seen, start, seeds)
+        chosen = self._next(state) if self.model.ensemble is None else self._averaged(state)
+        out = chosen.cpu().numpy()
+        return (out[0] if single else out), state
+
+    def observe(self, state: ChunkState, reward: NDArray | float) -> None:
+        """Takes no notice of rewards."""
+
+    def fork(self, state: ChunkState, rows: NDArray[np.int64]) -> ChunkState:
+        """Returns a copy of a state with the given rows in the given order, which goes its own way."""
+        chosen = torch.as_tensor(np.asarray(rows), device=self.device)
+        return replace(
+            state,
+            seen=each(lambda x: x[chosen], state.seen),
+            streams=state.streams.select(chosen.tolist()),
+            **{name: getattr(state, name)[chosen] for name in ("plans", "known", "used")},
+        )
+
+    def _begin(self, batch: int) -> ChunkState:
+        model = self.model
+        zeros = torch.zeros(batch, dtype=torch.int64, device=self.device)
+        kept = 1 if model.ensemble is None else model.horizon
+        seeds = np.random.SeedSequence(self.seed).generate_state(batch)
+        return ChunkState(
+            seen=model.observation_embedding.blank(batch, model.history),
+            plans=model.actions.blank(batch, kept, model.horizon),
+            known=zeros,
+            used=zeros.clone(),
+            streams=Streams([int(one) for one in seeds], self.device),
+        )
+
+    def _see(
+        self,
+        state: ChunkState,
+        seen: Observations,
+        starts: NDArray[np.bool_],
+        seeds: NDArray[np.int64] | None,
+    ) -> None:
+        if seeds is not None:
+            for row in np.flatnonzero(starts):
+                state.streams.restart(int(row), int(seeds[row]))
+        rows = torch.as_tensor(starts, device=self.device)
+        state.seen = _push(state.seen, seen, rows)
+        state.known = state.known.masked_fill(rows, 0)
+        state.used = state.used.masked_fill(rows, 0)
+
+    def _plan(self, state: ChunkState, rows: list[int]) -> Tensor:
+        chosen = torch.tensor(rows, device=self.device)
+        return self.model.plan(each(lambda x: x[chosen], state.seen), state.streams.of(rows))
+
+    def _next(self, state: ChunkState) -> Tensor:
+        """Returns the next action of each chunk, and asks for chunks where none is left."""
+        done = (state.known == 0) | (state.used >= self.model.taken)
+        rows = done.nonzero()[:, 0].tolist()
+        if rows:
+            state.plans[rows, 0] = self._plan(state, rows).to(state.plans)
+            state.known = state.known.masked_fill(done, 1)
+            state.used = state.used.masked_fill(done, 0)
+        every = torch.arange(len(done), device=self.device)
+        chosen = state.plans[every, 0, state.used]
+        state.used = state.used + 1
+        return chosen
+
+    def _averaged(self, state: ChunkState) -> Tensor:
+        """Returns the weighted mean of what all chunks say about this step."""
+        assert self.model.ensemble is not None
+        horizon, number = self.model.horizon, len(state.known)
+        new = self._plan(state, list(range(number))).to(state.plans)
+        state.plans = torch.cat([new[:, None], state.plans[:, :-1]], dim=1)
+        state.known = (state.known + 1).clamp_max(horizon)
+        # The chunk of so many steps ago says its action of that place for now.
+        age = torch.arange(horizon, device=self.device)
+        said = state.plans[:, age, age]
+        oldest = state.known[:, None] - 1
+        weights = (-self.model.ensemble * (oldest - age)).exp()
+        weights = weights.masked_fill(age > oldest, 0.0)
+        weights = weights / weights.sum(dim=1, keepdim=True)
+        return torch.einsum("bp,bp...->b...", weights.to(said), said)
+
+
+def _push(past: Any, new: Any, starts: Tensor) -> Any:
+    """Returns the last observations with a new one; where an episode begins it stands in for all."""
+    if isinstance(past, Mapping):
+        return {name: _push(past[name], new[name], starts) for name in past}
+    moved = torch.cat([past[:, 1:], new[:, None].to(past.dtype)], dim=1)
+    first = starts.reshape(-1, *[1] * (moved.ndim - 1))
+    return torch.where(first, new[:, None].to(past.dtype), moved)

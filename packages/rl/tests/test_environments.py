@@ -1,0 +1,62 @@
+"""The environments that headway brings along, and the scripts that play them."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from headway.rl.data import ReachPushData, TwoWayData
+from headway.rl.environments import KEY_TO_DOOR, REACH_PUSH, TWO_WAY, ReachPush, TwoWay
+from headway.rl.environments.reach_push import BLOCK, overlap
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:gymnasium")
+@pytest.mark.parametrize("name", [KEY_TO_DOOR, REACH_PUSH, TWO_WAY])
+def test_an_environment_is_one_of_gymnasium_and_draws_itself(name: str) -> None:
+    env = gymnasium.make(name, render_mode="rgb_array")
+    check_env(env.unwrapped)
+    env.reset(seed=0)
+    picture = env.render()
+    assert picture.shape == (160, 160, 3)
+    assert picture.dtype == np.uint8
+    assert picture.std() > 0
+
+
+@pytest.mark.parametrize("kind", [TwoWayData, ReachPushData])
+def test_a_script_succeeds_and_depends_on_its_seed_alone(kind) -> None:
+    first, again, other = (kind(episodes=60, data_seed=seed).load() for seed in (0, 0, 1))
+    assert min(one.total for one in first) > 0.99
+    for one, same in zip(first, again, strict=True):
+        assert np.array_equal(one.observations, same.observations)
+        assert np.array_equal(one.actions, same.actions)
+    assert not np.array_equal(first[0].observations, other[0].observations)
+    assert {one.actions.dtype for one in first} == {np.dtype(np.float32)}
+
+
+def test_both_ways_are_taken_and_the_middle_is_closed() -> None:
+    over = [one.observations[len(one) // 2, 1] > 0 for one in TwoWayData(episodes=200).load()]
+    assert 0.4 < np.mean(over) < 0.6
+    env = TwoWay()
+    env.reset(seed=0)
+    ended, steps = False, 0
+    while not ended:
+        _, reward, ended, _, said = env.step(np.array([1.0, 0.0]))
+        steps += 1
+    assert (reward, said["success"], steps < 10) == (0.0, False, True)
+
+
+def test_a_block_moves_away_from_the_hand_and_covers_its_target() -> None:
+    assert overlap(0.0) == pytest.approx(1.0)
+    assert overlap(2 * BLOCK) == pytest.approx(0.0)
+    assert overlap(BLOCK) == pytest.approx(0.391, abs=1e-3)  # 2/3 - sqrt(3) / (2 pi)
+    env = ReachPush()
+    env.reset(seed=0)
+    env.block, env.hand, env.target = np.zeros(2), np.array([-0.3, 0.0]), np.array([0.5, 0.0])
+    total, ended = 0.0, False
+    while not ended:
+        seen, reward, ended, cut, said = env.step(np.array([0.3, 0.0]))
+        total += reward
+        assert not cut
+    assert total == pytest.approx(1.0)
+    assert said["coverage"] == 1.0
+    assert seen[3] == pytest.approx(0.0, abs=1e-6)
