@@ -189,7 +189,7 @@ def waiting(seed: int, horizon: int) -> InMemoryTrajectories:
 def test_chunks_get_over_waiting_that_holds_up_single_steps(
     horizon: int, seed: int, measured, train
 ) -> None:
-    """With chunks of 10 all arrive, with single steps none do: the median speed in the middle is 0. Seeds 0 and 1."""
+    """With chunks of 10 all arrive at seeds 0 to 4, with single steps none: the median speed in the middle is 0."""
     torch.manual_seed(seed)
     model = ACT(dim=32, depth=1, style_depth=1, heads=2, horizon=horizon, style_dim=4, dropout=0.0)
     train(model, waiting(seed, horizon), steps=300, rate=3e-3)
