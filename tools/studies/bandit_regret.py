@@ -1,9 +1,9 @@
-"""Regret of a decision-pretrained transformer on new bandits, beside Thompson sampling and two simple players.
+"""Regret of a decision-pretrained transformer on new bandits, beside Thompson sampling and others.
 
     python tools/studies/bandit_regret.py RUN [--bandits 200] [--plot regret.png]
 
-All play the same bandits: arms whose means were never seen, `headway/Bandit-v0` with seeds from 10**6. Thompson
-sampling knows the noise and, as its prior, mean and variance of the means.
+All play the same bandits, `headway/Bandit-v0` with seeds from 10**6. Thompson sampling knows the noise, and
+mean and variance of the means as its prior.
 """
 
 import argparse
