@@ -3,8 +3,7 @@
 import numpy as np
 
 from headway.core.training import Passed
-from headway.rl.data.base import DrawingOptions
-from headway.rl.data.scripted import Script, ScriptedData
+from headway.rl.data.scripted import Script, ScriptedData, ScriptedOptions
 from headway.rl.environments import REACH_PUSH, ReachPush, ReachPushExpert
 
 
@@ -13,29 +12,18 @@ class ReachPushData(ScriptedData):
 
     Args:
         episodes: How many.
-        data_seed: Of places, sides and errors.
-        batch_size: Stretches of a batch.
         context_length: Steps of a stretch; an episode has about 28.
-        **drawing: As of every ``TrajectoryData``: number, sampling, top_fraction, val, split_seed, and of
-            every ``DataModule``.
+        **scripted: As of every ``ScriptedData``: data_seed, batch_size, number, sampling ...
     """
 
     def __init__(
         self,
         *,
         episodes: int = 400,
-        data_seed: int = 0,
-        batch_size: int = 64,
         context_length: int = 8,
-        **drawing: Passed[DrawingOptions],
+        **scripted: Passed[ScriptedOptions],
     ) -> None:
-        super().__init__(
-            episodes=episodes,
-            data_seed=data_seed,
-            batch_size=batch_size,
-            context_length=context_length,
-            **drawing,
-        )
+        super().__init__(episodes=episodes, context_length=context_length, **scripted)
 
     @property
     def environment(self) -> str:

@@ -21,10 +21,10 @@ Script = Callable[[Any], Any]
 
 
 class ScriptedOptions(DrawingOptions, total=False):
-    """What a ``ScriptedData`` passes on."""
+    """What a ``ScriptedData`` passes on; ``episodes`` and ``context_length`` have other defaults in each."""
 
-    episodes: int
     data_seed: int
+    batch_size: int
 
 
 class ScriptedData(TrajectoryData):

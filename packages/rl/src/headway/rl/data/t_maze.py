@@ -1,12 +1,14 @@
 """Experts in corridors of several lengths."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from headway.core.errors import UserError
 from headway.core.training import Passed
 from headway.rl.data.base import DrawingOptions, TrajectoryData
+from headway.rl.data.playing import play_episode
 from headway.rl.data.trajectory import Trajectory
 from headway.rl.environments import T_MAZE, TMaze, read_spaces, right_way
 from headway.rl.spaces import Spaces
@@ -74,16 +76,12 @@ class TMazeData(TrajectoryData):
 
 
 def _walk(env: TMaze, random: np.random.Generator, guesses: bool) -> Trajectory:
-    seen, _ = env.reset(seed=int(random.integers(2**31)))
-    cue = random.choice([-1.0, 1.0]) if guesses else float(seen[0])
-    observations, actions, rewards, ended = [], [], [], False
-    while not ended:
-        actions.append(right_way(seen, cue))
-        observations.append(seen)
-        seen, reward, ended, _, _ = env.step(np.int64(actions[-1]))
-        rewards.append(reward)
-    return Trajectory(
-        observations=np.stack(observations),
-        actions=np.array(actions, np.int64),
-        rewards=np.array(rewards, np.float32),
-    )
+    seed = int(random.integers(2**31))
+    cue = float(random.choice([-1.0, 1.0])) if guesses else None
+
+    def act(seen: Any) -> int:
+        nonlocal cue
+        cue = float(seen[0]) if cue is None else cue  # shown at the first step alone
+        return int(right_way(seen, cue))
+
+    return play_episode(env, act, seed=seed)
