@@ -25,8 +25,8 @@ from headway.rl.spaces import Space
     id=304,
     name="DPT",
     paper="https://arxiv.org/abs/2306.14892",
-    claim="taught the best arm of many bandits, it knows that of new ones from what they have paid; taking the "
-    "likeliest it loses no more than Thompson sampling does, drawing a fifth more",
+    claim="taught the best arm of many bandits, it knows that of new ones from what they have paid; "
+    "taking the likeliest it loses no more than Thompson sampling does, drawing a fifth more",
     test="packages/rl/tests/models/test_pretrained_transformer.py",
 )
 class DecisionPretrainedTransformer(DecisionModel):

@@ -19,8 +19,8 @@ from headway.core.systems import system
     id=213,
     name="Recurrent linear transformer (AGaLiTe)",
     paper="https://arxiv.org/abs/2310.15719",
-    claim="gates that are chosen by the token keep one cue and forget those before; the same step by step from "
-    "a state of fixed size as all at once",
+    claim="gates that are chosen by the token keep one cue and forget those before; the same step by step "
+    "from a state of fixed size as all at once",
     test="packages/core/tests/parts/mixers/kernelized/test_gated_linear.py",
 )
 class GatedLinearAttention(TokenMixer):
