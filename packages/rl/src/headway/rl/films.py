@@ -13,6 +13,8 @@ from headway.core.errors import UserError
 
 ENDINGS = (".mp4", ".gif")
 BORDER = 4
+# Seen beside dark and bright environments.
+GREY = 110
 # A palette for each frame: one for all would keep every frame until the end.
 GIF = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"
 
@@ -38,7 +40,7 @@ def tile(frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     rows = -(-len(frames) // columns)
     shape = (rows * (height + BORDER) + BORDER, columns * (width + BORDER) + BORDER, 3)
     # Encoders want even sizes.
-    canvas = np.full((shape[0] + shape[0] % 2, shape[1] + shape[1] % 2, 3), 255, np.uint8)
+    canvas = np.full((shape[0] + shape[0] % 2, shape[1] + shape[1] % 2, 3), GREY, np.uint8)
     for place, frame in enumerate(frames):
         top = BORDER + place // columns * (height + BORDER)
         left = BORDER + place % columns * (width + BORDER)
