@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from headway.rl.data.d4rl import D4RLData
     from headway.rl.data.in_memory import InMemoryTrajectories
     from headway.rl.data.key_to_door import KeyToDoorData
+    from headway.rl.data.lerobot import LeRobotData
     from headway.rl.data.minari import MinariData
     from headway.rl.data.pickled import PickledTrajectories
     from headway.rl.data.reach_push import ReachPushData
@@ -30,6 +31,7 @@ __all__ = [
     "D4RLData",
     "InMemoryTrajectories",
     "KeyToDoorData",
+    "LeRobotData",
     "MinariData",
     "PickledTrajectories",
     "ReachPushData",
@@ -53,6 +55,7 @@ __getattr__ = lazily(
         "D4RLData": "d4rl",
         "InMemoryTrajectories": "in_memory",
         "KeyToDoorData": "key_to_door",
+        "LeRobotData": "lerobot",
         "MinariData": "minari",
         "PickledTrajectories": "pickled",
         "RecordedTrajectories": "recorded",
