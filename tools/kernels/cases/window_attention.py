@@ -104,8 +104,8 @@ def _traffic(kernel: str, width: int, item: int, shifted: bool) -> tuple[int, in
 def _type(name: str, dtype: str) -> str:
     if name in _FLOATS:
         return "*fp32"
-    if name in ("places", "regions"):
-        return "*i64" if name == "places" else "*i32"
+    if name in ("positions", "regions"):
+        return "*i64" if name == "positions" else "*i32"
     if name == "scale":
         return "fp32"
     return "*" + TYPES[dtype] if name in _POINTERS else "i32"
