@@ -101,6 +101,14 @@ def shape_of(space: Leaf) -> tuple[int, ...]:
     return () if isinstance(space, Discrete) else (len(space.n),)
 
 
+def flat_choices(space: Space) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Returns how many choices there are, and their starts, of one or several at once."""
+    if isinstance(space, Discrete):
+        return (space.n,), (space.start,)
+    assert isinstance(space, MultiDiscrete)
+    return space.n, space.start
+
+
 KINDS: dict[str, type[Any]] = {
     "box": Box,
     "discrete": Discrete,

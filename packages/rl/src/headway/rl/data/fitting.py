@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from headway.core.errors import InputError
 from headway.rl.data.trajectory import Columns
-from headway.rl.layers.actions.base import flat_choices
-from headway.rl.spaces import Box, Dict, Discrete, Leaf, Space, shape_of
+from headway.rl.spaces import Box, Dict, Discrete, Leaf, Space, flat_choices, shape_of
 
 
 def fitting_observations(name: str, seen: Any, space: Space) -> Columns:

@@ -1,7 +1,7 @@
 """Data sets of LeRobot: tables of parquet beside a description."""
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class LeRobotData(RecordedTrajectories):
     @property
     def given_spaces(self) -> Spaces:
         """What ``meta/info.json`` says."""
-        features = self._features()
+        features = self._features
         parts: dict[str, Leaf] = {
             name.removeprefix(PREFIX): _box(value, name)
             for name, value in features.items()
@@ -51,7 +51,7 @@ class LeRobotData(RecordedTrajectories):
 
     def readers(self) -> Iterator[Reader]:
         """Yields what takes each episode out of the tables."""
-        spaces, features = self.given_spaces, self._features()
+        spaces, features = self.given_spaces, self._features
         wanted = [
             name
             for name, value in features.items()
@@ -77,6 +77,7 @@ class LeRobotData(RecordedTrajectories):
         path = Path(self.path).expanduser()
         return path.parent.parent if path.name == "info.json" else path
 
+    @cached_property
     def _features(self) -> dict[str, dict[str, Any]]:
         file = self._folder / "meta" / "info.json"
         features = read_json(file, "LeRobot data set's info.json").get("features")

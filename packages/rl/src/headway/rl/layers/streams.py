@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -22,9 +24,17 @@ class Streams:
     def __len__(self) -> int:
         return len(self.generators)
 
-    def restart(self, row: int, seed: int) -> None:
-        """Begins the stream of a row anew."""
-        self.generators[row] = torch.Generator().manual_seed(int(seed))
+    @classmethod
+    def drawn(cls, seed: int, rows: int, device: torch.device | str | None = None) -> "Streams":
+        """Returns streams whose seeds follow from one."""
+        return cls(np.random.SeedSequence(seed).generate_state(rows).tolist(), device)
+
+    def restart(self, starts: NDArray[np.bool_], seeds: NDArray[np.int64] | None) -> None:
+        """Begins the streams of some rows anew, (rows,), each with its own seed; nothing without seeds."""
+        if seeds is None:
+            return
+        for row in np.flatnonzero(starts):
+            self.generators[row] = torch.Generator().manual_seed(int(seeds[row]))
 
     def select(self, rows: Sequence[int]) -> "Streams":
         """Returns copies of the streams of some rows, which go on as those would."""

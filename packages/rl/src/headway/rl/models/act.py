@@ -22,7 +22,7 @@ from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.rl.batch import Batch, mean_of_steps
 from headway.rl.layers.actions import ActionFactory, ContinuousActions
-from headway.rl.layers.observations import ObservationEncoder, Observations
+from headway.rl.layers.observations import ObservationEncoder, Observations, rows_of
 from headway.rl.layers.streams import Streams
 from headway.rl.models.base import DecisionOptions, Statistics
 from headway.rl.models.chunk import ChunkModel
@@ -186,10 +186,7 @@ class ACT(ChunkModel):
 
     def forward(self, observations: Observations) -> Tensor:
         """Returns the chunk of the style zero."""
-        some = (
-            observations if isinstance(observations, Tensor) else next(iter(observations.values()))
-        )
-        style = self.class_token.new_zeros(some.shape[0], self.style_dim)
+        style = self.class_token.new_zeros(rows_of(observations), self.style_dim)
         return self.actions.predict(self.decode(observations, style))
 
     def plan(self, seen: Observations, streams: Streams) -> Tensor:

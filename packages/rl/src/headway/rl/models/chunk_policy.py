@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headway.rl.layers.observations import Observations, each
+from headway.rl.layers.observations import Observations, each, rows_of
 from headway.rl.layers.streams import Streams
-from headway.rl.models.seeing import as_batch
+from headway.rl.models.seeing import as_batch, push
 from headway.rl.spaces import Spaces
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class ChunkPolicy:
     ) -> tuple[NDArray, ChunkState]:
         """Returns the actions and what must be given back at the next step; see ``Policy``."""
         seen, single = as_batch(observation, self.spaces.observation, self.device)
-        batch = len(seen if isinstance(seen, Tensor) else next(iter(seen.values())))
+        batch = rows_of(seen)
         start = np.zeros(batch, bool) if episode_start is None else np.atleast_1d(episode_start)
         if state is None:
             state, start = self._begin(batch), np.ones(batch, bool)
@@ -100,13 +100,12 @@ class ChunkPolicy:
         model = self.model
         zeros = torch.zeros(batch, dtype=torch.int64, device=self.device)
         kept = 1 if model.ensemble is None else model.horizon
-        seeds = np.random.SeedSequence(self.seed).generate_state(batch)
         return ChunkState(
             seen=model.observation_embedding.blank(batch, model.history),
             plans=model.actions.blank(batch, kept, model.horizon),
             known=zeros,
             used=zeros.clone(),
-            streams=Streams([int(one) for one in seeds], self.device),
+            streams=Streams.drawn(self.seed, batch, self.device),
         )
 
     def _see(
@@ -116,9 +115,7 @@ class ChunkPolicy:
         starts: NDArray[np.bool_],
         seeds: NDArray[np.int64] | None,
     ) -> None:
-        if seeds is not None:
-            for row in np.flatnonzero(starts):
-                state.streams.restart(int(row), int(seeds[row]))
+        state.streams.restart(starts, seeds)
         rows = torch.as_tensor(starts, device=self.device)
         state.seen = _push(state.seen, seen, rows)
         state.known = state.known.masked_fill(rows, 0)
@@ -162,6 +159,6 @@ def _push(past: Any, new: Any, starts: Tensor) -> Any:
     """Returns the last observations with a new one; where an episode begins it stands in for all."""
     if isinstance(past, Mapping):
         return {name: _push(past[name], new[name], starts) for name in past}
-    moved = torch.cat([past[:, 1:], new[:, None].to(past.dtype)], dim=1)
+    moved = push(past, new)
     first = starts.reshape(-1, *[1] * (moved.ndim - 1))
     return torch.where(first, new[:, None].to(past.dtype), moved)

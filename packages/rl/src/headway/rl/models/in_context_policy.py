@@ -12,7 +12,7 @@ from torch import Tensor
 
 from headway.core.cache import CacheGroup
 from headway.core.layout import Layout
-from headway.rl.layers.observations import Observations, each
+from headway.rl.layers.observations import Observations, each, rows_of
 from headway.rl.layers.streams import Streams
 from headway.rl.models.seeing import as_batch, push
 from headway.rl.spaces import Spaces
@@ -80,7 +80,7 @@ class InContextPolicy:
         """Returns the actions and what must be given back at the next step; see ``Policy``."""
         found, single = as_batch(observation, self.spaces.observation, self.device)
         seen = each(lambda x: x[:, None], found)
-        batch = len(seen if isinstance(seen, Tensor) else next(iter(seen.values())))
+        batch = rows_of(seen)
         begins = np.ones(batch, bool) if episode_start is None else np.atleast_1d(episode_start)
         if state is None:
             state, begins = self._begin(seen, batch), np.ones(batch, bool)
@@ -88,9 +88,7 @@ class InContextPolicy:
             if episode_start is None:
                 begins = np.zeros(batch, bool)
             self._add(state, seen)
-        if seeds is not None:
-            for row in np.flatnonzero(begins):
-                state.streams.restart(int(row), int(seeds[row]))
+        state.streams.restart(begins, seeds)
         rows = torch.as_tensor(begins, device=self.device)
         state.count[rows] = 0
         features = self._read(state, rows)
@@ -118,7 +116,6 @@ class InContextPolicy:
         # One place more than is read: the last holds the step that has no reward yet.
         size = self.model.horizon + 1
         blank = self.model.observation_embedding.blank
-        seeds = np.random.SeedSequence(self.seed).generate_state(batch)
         return Tried(
             observations=push(blank(batch, size), each(lambda x: x[:, 0], seen)),
             actions=self.model.actions.blank(batch, size),
@@ -126,7 +123,7 @@ class InContextPolicy:
             following=blank(batch, size),
             count=torch.zeros(batch, dtype=torch.int64, device=self.device),
             seen=seen,
-            streams=Streams([int(one) for one in seeds], self.device),
+            streams=Streams.drawn(self.seed, batch, self.device),
             cache=None,
         )
 

@@ -15,7 +15,7 @@ from headway.core.passed import Passed
 from headway.core.stacks import Decoder
 from headway.core.systems import system
 from headway.rl.batch import Batch, mean_of_steps
-from headway.rl.layers.observations import Observations
+from headway.rl.layers.observations import Observations, each
 from headway.rl.models.base import DecisionModel, DecisionOptions, Statistics, form
 from headway.rl.models.in_context_policy import InContextPolicy
 from headway.rl.spaces import Space
@@ -204,6 +204,4 @@ class DecisionPretrainedTransformer(DecisionModel):
 
 def _at(values: Any, index: Any) -> Any:
     """Returns rows and steps of a tensor, or of several by name."""
-    if isinstance(values, Tensor):
-        return values[:, index] if isinstance(index, slice) else values[index]
-    return {name: _at(one, index) for name, one in values.items()}
+    return each(lambda x: x[:, index] if isinstance(index, slice) else x[index], values)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.errors import UserError
-from headway.rl.layers.actions.base import flat_choices
+from headway.rl.layers.observations import rows_of
 from headway.rl.layers.streams import Streams
-from headway.rl.spaces import Bounds, Box, Dict, Leaf, Spaces, shape_of
+from headway.rl.spaces import Bounds, Box, Dict, Leaf, Spaces, flat_choices, shape_of
 
 
 class ScriptedPolicy:
@@ -36,9 +36,9 @@ class ScriptedPolicy:
     ) -> tuple[NDArray[Any], None]:
         """Returns the action of each environment; see ``Policy``."""
         if isinstance(observation, dict):
-            number = len(next(iter(observation.values())))
             rows: list[Any] = [
-                {name: part[row] for name, part in observation.items()} for row in range(number)
+                {name: part[row] for name, part in observation.items()}
+                for row in range(rows_of(observation))
             ]
         else:
             rows = list(observation)
@@ -81,16 +81,12 @@ class RandomPolicy:
         seeds: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[Any], Drawing]:
         """Returns drawn actions, whatever ``deterministic`` says; see ``Policy``."""
-        number = len(
-            next(iter(observation.values())) if isinstance(observation, dict) else observation
-        )
+        number = rows_of(observation)
         if state is None:
-            drawn = np.random.SeedSequence(self.seed).generate_state(number)
-            state, episode_start = Drawing(Streams([int(one) for one in drawn])), None
-        if seeds is not None:
-            starts = np.ones(number, bool) if episode_start is None else episode_start
-            for row in np.flatnonzero(starts):
-                state.streams.restart(int(row), int(seeds[row]))
+            state = Drawing(Streams.drawn(self.seed, number))
+            episode_start = np.ones(number, bool)
+        if episode_start is not None:
+            state.streams.restart(episode_start, seeds)
         return _drawn(self._action, state.streams), state
 
     def observe(self, state: Drawing, reward: NDArray[Any] | float) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from headway.core.cache import CacheGroup
 from headway.core.errors import UserError
 from headway.core.layout import Layout
-from headway.rl.layers.observations import Observations, each
+from headway.rl.layers.observations import Observations, each, rows_of
 from headway.rl.layers.streams import Streams
 from headway.rl.models.seeing import as_batch
 from headway.rl.spaces import Spaces
@@ -92,7 +92,7 @@ class SequencePolicy:
     ) -> tuple[NDArray, PolicyState]:
         """Returns the actions and what must be given back at the next step; see ``Policy``."""
         seen, single = as_batch(observation, self.spaces.observation, self.device)
-        batch = len(seen if isinstance(seen, Tensor) else next(iter(seen.values())))
+        batch = rows_of(seen)
         if state is None:
             state = self._begin(batch)
             episode_start = np.ones(batch, dtype=bool)
@@ -142,10 +142,7 @@ class SequencePolicy:
             time=np.zeros(batch, dtype=np.int64),
             taken=model.actions.blank(batch),
             wanted=torch.zeros(batch, device=self.device),
-            streams=Streams(
-                [int(one) for one in np.random.SeedSequence(self.seed).generate_state(batch)],
-                self.device,
-            ),
+            streams=Streams.drawn(self.seed, batch, self.device),
             cache=model.init_cache(batch),
             tokens=tokens,
         )
@@ -155,9 +152,7 @@ class SequencePolicy:
     ) -> None:
         if not starts.any():
             return
-        if seeds is not None:
-            for row in np.flatnonzero(starts):
-                state.streams.restart(int(row), int(seeds[row]))
+        state.streams.restart(starts, seeds)
         rows = torch.as_tensor(starts, device=self.device)
         target = torch.as_tensor(self.target_return, dtype=torch.float32, device=self.device)
         state.wanted = torch.where(rows, target, state.wanted)

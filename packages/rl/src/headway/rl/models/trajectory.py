@@ -21,7 +21,7 @@ from headway.core.stacks import Decoder
 from headway.core.stacks.decoder import CausalSelfAttention
 from headway.core.stacks.stack import BlockFactory
 from headway.rl.batch import Batch, mean_of_steps
-from headway.rl.layers.observations import Observations, VectorObservations
+from headway.rl.layers.observations import Observations, VectorObservations, each
 from headway.rl.models.base import DecisionModel, DecisionOptions
 from headway.rl.models.sequence_policy import SequencePolicy
 
@@ -213,6 +213,8 @@ def hide(values: Any, hidden: Tensor) -> Any:
     Shape:
         values: (B, T, ...), or several such by name. hidden: (B, T).
     """
-    if not isinstance(values, Tensor):
-        return {name: hide(one, hidden) for name, one in values.items()}
-    return values.masked_fill(hidden.reshape(*hidden.shape, *[1] * (values.ndim - 2)), 0)
+
+    def zeroed(x: Tensor) -> Tensor:
+        return x.masked_fill(hidden.reshape(*hidden.shape, *[1] * (x.ndim - 2)), 0)
+
+    return each(zeroed, values)

@@ -108,12 +108,4 @@ class ActionHead(Module):
         return self.get_submodule("head")
 
 
-def flat_choices(space: Space) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Returns how many choices there are, and their starts, of one or several at once."""
-    if isinstance(space, Discrete):
-        return (space.n,), (space.start,)
-    assert isinstance(space, MultiDiscrete)
-    return space.n, space.start
-
-
 ActionFactory = Callable[[int, Any], ActionHead]

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headway.rl.layers.actions.base import ActionHead, flat_choices
+from headway.rl.layers.actions.base import ActionHead
 from headway.rl.layers.streams import Streams
-from headway.rl.spaces import Discrete, MultiDiscrete, Space
+from headway.rl.spaces import Discrete, MultiDiscrete, Space, flat_choices
 
 
 class DiscreteActions(ActionHead):

@@ -6,6 +6,7 @@ from headway.rl.layers.observations.base import (
     ObservationFactory,
     Observations,
     each,
+    rows_of,
 )
 from headway.rl.layers.observations.choice import ChoiceObservations
 from headway.rl.layers.observations.image import ImageObservations
@@ -23,4 +24,5 @@ __all__ = [
     "VectorObservations",
     "each",
     "encoder_for",
+    "rows_of",
 ]

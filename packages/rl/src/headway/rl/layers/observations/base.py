@@ -22,6 +22,14 @@ def each(change: Callable[[Any], Any], values: Any) -> Any:
     return change(values)
 
 
+def rows_of(observations: Any) -> int:
+    """Returns how many rows observations have, or the first of several by name."""
+    first = observations
+    if isinstance(observations, Mapping):
+        first = next(iter(observations.values()))
+    return first.shape[0]
+
+
 class Moments(NamedTuple):
     """Mean and deviation of what was seen in training, each of the shape of an observation."""
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.rl.layers.observations.base import ObservationEncoder, Observations
-from headway.rl.spaces import Discrete, MultiDiscrete, Space
+from headway.rl.spaces import Discrete, MultiDiscrete, Space, flat_choices
 
 MAX_CHOICES = 2**20
 """Choices that a table may have."""
@@ -27,12 +27,13 @@ class ChoiceObservations(ObservationEncoder):
 
     reads: ClassVar[tuple[type[Any], ...]] = (Discrete, MultiDiscrete)
     offsets: Tensor
+    last: Tensor
 
     def __init__(self, dim: int, space: Space) -> None:
         super().__init__(dim, space)
         assert isinstance(space, (Discrete, MultiDiscrete))
         self.single = isinstance(space, Discrete)
-        self.numbers = (space.n,) if isinstance(space, Discrete) else space.n
+        self.numbers, _ = flat_choices(space)
         if sum(self.numbers) > MAX_CHOICES:
             raise UserError(
                 f"{sum(self.numbers):,} choices would each have a vector, at most {MAX_CHOICES:,} may; "
@@ -43,16 +44,16 @@ class ChoiceObservations(ObservationEncoder):
         self.register_constants()
 
     def constants(self) -> dict[str, Tensor]:
-        """Returns where the vectors of each begin in the table."""
-        return {"offsets": torch.tensor([0, *self.numbers[:-1]]).cumsum(dim=0)}
+        """Returns where the vectors of each begin in the table, and the last choice of each, from 0."""
+        return {
+            "offsets": torch.tensor([0, *self.numbers[:-1]]).cumsum(dim=0),
+            "last": torch.tensor(self.numbers) - 1,
+        }
 
     @property
     def first(self) -> Tensor:
         """The first choice of each, (N,)."""
-        space = self.space
-        assert isinstance(space, (Discrete, MultiDiscrete))
-        starts = (space.start,) if isinstance(space, Discrete) else space.start
-        return torch.tensor(starts, device=self.device)
+        return torch.tensor(flat_choices(self.space)[1], device=self.device)
 
     def forward(self, observations: Observations) -> Tensor:
         """Returns the tokens."""
@@ -62,8 +63,7 @@ class ChoiceObservations(ObservationEncoder):
             chosen = chosen.reshape(*chosen.shape[:2], 1)
         # What padding holds need not be a choice.
         places = (chosen - self.first).clamp_min(0)
-        most = torch.tensor(self.numbers, device=places.device) - 1
-        return self.table(torch.minimum(places, most) + self.offsets).sum(dim=-2)
+        return self.table(torch.minimum(places, self.last) + self.offsets).sum(dim=-2)
 
     def blank(self, *shape: int) -> Observations:
         """Returns the first choices."""
