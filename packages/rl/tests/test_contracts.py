@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from safetensors.torch import load_file, save_file
 
 from headway.core.errors import InputError, UserError
+from headway.core.finetune import LoRA, load_adapter, save_adapter
 from headway.core.training import AdamW
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.rl.data import InMemoryTrajectories, checked
@@ -295,6 +296,27 @@ def test_checkpoints_from_before_observations_had_an_encoder(tmp_path: Path) -> 
     fresh = small(observation_dim=3, action_dim=2)
     fresh.load_state_dict(old)
     assert fresh.observation_std.tolist() == [2, 2, 2]
+
+
+def test_adapters_from_before_observations_had_an_encoder(tmp_path: Path) -> None:
+    def base() -> DecisionTransformer:
+        return small(observation_dim=3, action_dim=2).eval()
+
+    tuned = base()
+    LoRA(rank=2).apply(tuned)
+    tuned.set_observation_dim(5)
+    tuned.set_statistics(torch.ones(5), torch.full((5,), 2.0), 4.0)
+    save_adapter(tuned, tmp_path)
+    names = {new: old for old, new in tuned.renamed.items()}
+    file = tmp_path / "adapter.safetensors"
+    old = {names.get(name, name): x for name, x in load_file(file).items()}
+    assert {"observation_mean", "observation_embedding.weight"} <= set(old)
+    save_file(old, file)
+    again = load_adapter(base(), tmp_path)
+    assert again.observation_mean.tolist() == [1] * 5
+    steps = torch.arange(4)[None]
+    given = (torch.randn(1, 4, 5), torch.randn(1, 4, 2), torch.randn(1, 4), steps)
+    torch.testing.assert_close(again(*given), tuned(*given))
 
 
 def test_returns_may_have_an_axis_of_their_own() -> None:

@@ -14,6 +14,7 @@ from headway.core.errors import UserError, one_line
 from headway.core.files import atomic_write
 from headway.core.finetune.lora import LoRALinear, lora_layers
 from headway.core.kinds import fits
+from headway.core.module import with_new_names
 from headway.core.reading import check_file, read_json
 
 
@@ -77,7 +78,7 @@ def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
     """
     folder = Path(folder)
     settings = _settings(folder)
-    state = _tensors(folder / "adapter.safetensors")
+    state = with_new_names(model, _tensors(folder / "adapter.safetensors"))
     if is_adapted(model):
         raise UserError(
             f"{type(model).__name__} carries an adapter already; Adapters(base) holds several"
