@@ -5,11 +5,14 @@ import pytest
 import torch
 
 from headway.core.errors import InputError, UserError
+from headway.core.training.loader import Seeded
 from headway.rl.data import (
     BalancedReturns,
     InMemoryTrajectories,
     KeyToDoorData,
     MinariData,
+    Sampling,
+    ShortFirst,
     Trajectory,
     UniformSteps,
     checked,
@@ -64,9 +67,16 @@ def test_a_stretch_is_padded_on_the_right() -> None:
     assert torch.equal(cut(one, 3, 4, next_observations=True)["next_observations"][:2], seen[4:6])
 
 
+class Quarters(Sampling):
+    """One of two is drawn in a quarter of all cases."""
+
+    def weights(self, totals, lengths, *, epoch=0):
+        return np.array([0.25, 0.75])
+
+
 def test_drawn_stretches_are_full_and_as_likely_as_their_weights() -> None:
     trajectories = [walk(2, seed=0), walk(8, seed=1)]
-    data = DrawnWindows(trajectories, np.array([0.25, 0.75]), length=4, number=4000)
+    data = DrawnWindows(trajectories, Quarters(), length=4, number=4000)
     torch.manual_seed(0)
     drawn = [data[0] for _ in range(4000)]
     short = [window for window in drawn if not window["mask"].all()]
@@ -90,6 +100,27 @@ def test_weights_of_trajectories() -> None:
     )
     # Equal returns leave nothing to balance.
     np.testing.assert_allclose(BalancedReturns().weights(np.ones(4), lengths), lengths / 80)
+
+
+def test_short_trajectories_come_first() -> None:
+    walks = [walk(steps, seed=steps) for steps in (3, 5, 9, 20)]
+    sampling = ShortFirst(limits=[4, 9, 30], epochs=2)
+    data = Seeded(DrawnWindows(walks, sampling, length=20, number=64))
+    seen = [
+        sorted({int(data[epoch, index]["mask"].sum()) for index in range(64)}) for epoch in range(6)
+    ]
+    assert seen == [[3], [3], [3, 5, 9], [3, 5, 9], [3, 5, 9, 20], [3, 5, 9, 20]]
+    lengths = np.array([3, 5, 9, 20])
+    np.testing.assert_allclose(
+        sampling.weights(np.zeros(4), lengths, epoch=2), [3 / 17, 5 / 17, 9 / 17, 0]
+    )
+    with pytest.raises(UserError, match="begin with 2 steps, and the shortest trajectory has 3"):
+        DrawnWindows(walks, ShortFirst(limits=[2, 9]), length=20, number=64)
+    for limits in ([], [9, 4], [0, 4]):
+        with pytest.raises(UserError, match="they must be steps, and grow"):
+            ShortFirst(limits=limits)
+    with pytest.raises(UserError, match="a stage needs at least 1"):
+        ShortFirst(limits=[4], epochs=0)
 
 
 def test_statistics_come_from_the_training_part_and_constants_are_left_alone() -> None:

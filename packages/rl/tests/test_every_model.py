@@ -62,6 +62,22 @@ CASES["DiffusionPolicy"] = Case(
 )
 
 
+def pictures(batch: int, number: int) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(batch)
+    return (torch.randint(256, (batch, number, 16, 16, 3), generator=generator).to(torch.uint8),)
+
+
+SCREEN = {
+    "observation": {"kind": "box", "shape": [16, 16, 3], "low": 0, "high": 255, "dtype": "uint8"},
+    "action": {"kind": "discrete", "n": 3, "start": 0},
+}
+CASES["DART"] = Case(
+    make=lambda: models.DART(dim=16, depth=1, heads=2, max_timestep=8, spaces=SCREEN),
+    inputs=pictures,
+    sizes=(3,),
+)
+
+
 CASES["DecisionPretrainedTransformer"] = Case(
     make=lambda: models.DecisionPretrainedTransformer(
         observation_dim=4, action_dim=2, dim=16, depth=1, heads=2, horizon=8

@@ -5,8 +5,12 @@ import pytest
 import torch
 
 from headway.core.errors import UserError
+from headway.core.training.loader import Seeded
 from headway.core.weights import from_pretrained, save_pretrained
-from headway.rl.environments import T_MAZES, make_vector
+from headway.rl.data import ShortFirst, TMazeData
+from headway.rl.environments import T_MAZE, T_MAZES, make_vector
+from headway.rl.layers import DiscreteActions
+from headway.rl.metrics import evaluate, summarise
 from headway.rl.models import RATE
 
 
@@ -101,6 +105,31 @@ def test_it_comes_back_from_its_folder_and_refuses_to_be_without_memory(tmp_path
         assert torch.equal(from_pretrained(tmp_path).eval()(*given), model(*given))
     with pytest.raises(UserError, match="without memory use DecisionTransformer"):
         build(memory_tokens=0)
+
+
+@pytest.mark.learns
+@pytest.mark.parametrize("kind", [RATE, Forgetful])
+def test_the_cue_is_carried_over_four_segments(kind, seed: int, measured) -> None:
+    """Share of right turns 16 steps after the cue, with a context of 4; half by chance.
+
+    WORST
+    """
+    cues = TMazeData(
+        lengths=range(2, 17), episodes=300, number=1920, sampling=ShortFirst(limits=[4, 8, 16])
+    )
+    cues.setup()
+    items = Seeded(cues.train_set, seed=seed)
+    model = build(kind, seed=seed, observation_dim=2, action_dim=3, dim=32, actions=DiscreteActions)
+    model.prepare(cues.statistics())
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for step in range(180):
+        batch = cues.collate([items[step // 60, 32 * step + row] for row in range(32)])
+        optimizer.zero_grad()
+        model.loss(batch)["loss"].backward()
+        optimizer.step()
+    envs = make_vector(T_MAZE, 32, length=16)
+    right = summarise(evaluate(model.eval(), envs, target=1.0, episodes=64))["return_mean"]
+    measured("share", right, **({"above": 0.95} if kind is RATE else {"below": 0.75}))
 
 
 def test_corridors_have_names() -> None:

@@ -13,7 +13,8 @@ class Seeded(Dataset[Any]):
     """A dataset whose items are drawn with generators seeded by (seed, epoch, index).
 
     Args:
-        data: The dataset; an item may draw from torch, numpy and ``random``.
+        data: The dataset; an item may draw from torch, numpy and ``random``. One that changes with the epoch
+            has a method ``set_epoch``.
         seed: Of the run.
     """
 
@@ -30,12 +31,15 @@ class Seeded(Dataset[Any]):
     def __getitems__(self, places: list[int | tuple[int, int]]) -> list[Any]:
         """Returns the items of a batch; a place is an index, or an epoch and an index."""
         items = []
+        set_epoch = getattr(self.data, "set_epoch", None)
         # The generators of the training process stay untouched: once for a batch, for it takes longer
         # than a small item.
         with restored_cpu():
             for place in places:
                 epoch, index = place if isinstance(place, tuple) else (0, place)
                 seed_cpu(mix(self.seed, epoch, index))
+                if set_epoch is not None:
+                    set_epoch(epoch)
                 items.append(self.data[index])
         return items
 

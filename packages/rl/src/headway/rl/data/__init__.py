@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from headway.core.lazy import lazily
 from headway.rl.batch import Batch
-from headway.rl.data.sampling import BalancedReturns, Sampling, UniformSteps
+from headway.rl.data.hindsight import hindsight
+from headway.rl.data.sampling import BalancedReturns, Sampling, ShortFirst, UniformSteps
 from headway.rl.data.trajectory import Trajectory, checked
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from headway.rl.data.lerobot import LeRobotData
     from headway.rl.data.minari import MinariData
     from headway.rl.data.pickled import PickledTrajectories
+    from headway.rl.data.played import RandomPlay
     from headway.rl.data.reach_push import ReachPushData
     from headway.rl.data.recorded import RecordedTrajectories
     from headway.rl.data.scripted import ScriptedData
@@ -34,16 +36,19 @@ __all__ = [
     "LeRobotData",
     "MinariData",
     "PickledTrajectories",
+    "RandomPlay",
     "ReachPushData",
     "RecordedTrajectories",
     "Sampling",
     "ScriptedData",
+    "ShortFirst",
     "TMazeData",
     "Trajectory",
     "TrajectoryData",
     "TwoWayData",
     "UniformSteps",
     "checked",
+    "hindsight",
 ]
 
 # They need Lightning, which loads when one of them does.
@@ -58,6 +63,7 @@ __getattr__ = lazily(
         "LeRobotData": "lerobot",
         "MinariData": "minari",
         "PickledTrajectories": "pickled",
+        "RandomPlay": "played",
         "RecordedTrajectories": "recorded",
         "TMazeData": "t_maze",
         "ReachPushData": "reach_push",

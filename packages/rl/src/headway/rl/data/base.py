@@ -13,7 +13,7 @@ from headway.core.training.splits import part_size
 from headway.rl.batch import Batch
 from headway.rl.data.sampling import Sampling, UniformSteps
 from headway.rl.data.summary import check_alike, infer_spaces, statistics
-from headway.rl.data.trajectory import Trajectory
+from headway.rl.data.trajectory import Trajectory, from_tensors, to_tensors
 from headway.rl.data.windows import AllWindows, DrawnWindows
 from headway.rl.models import Statistics
 from headway.rl.spaces import Spaces
@@ -83,6 +83,7 @@ class TrajectoryData(DataModule):
         self.val, self.split_seed = val, split_seed
         self.next_observations, self.any_start = next_observations, any_start
         self.parts: dict[str, list[Trajectory]] = {}
+        self.added = 0  # of the trajectories that train, the last ones
 
     @abstractmethod
     def load(self) -> Sequence[Trajectory]:
@@ -114,18 +115,52 @@ class TrajectoryData(DataModule):
         # The best of the training part alone: what validates stays as it came.
         train = sorted(train, key=lambda one: -one.total)[:keep]
         self.parts = {"train": train, "val": val}
-        totals = np.array([one.total for one in train])
-        lengths = np.array([len(one) for one in train])
         options = {"length": self.context_length, "next_observations": self.next_observations}
         self.train_set = DrawnWindows(
             train,
-            self.sampling.weights(totals, lengths),
-            number=self.number or -(-int(lengths.sum()) // self.context_length),
+            self.sampling,
+            number=self.number or -(-sum(map(len, train)) // self.context_length),
             any_start=self.any_start,
             **options,
         )
         self.val_set = AllWindows(val, **options) if val else None
         self.predict_set = self.val_set
+
+    def add(self, trajectories: Sequence[Trajectory], *, keep: int | None = None) -> None:
+        """Adds episodes to those that train, from the next batch on: of learning by trying.
+
+        They are part of checkpoints, so that a run goes on with them. ``workers`` must be 0: other
+        processes would not see them.
+
+        Args:
+            trajectories: The new ones.
+            keep: How many stay, the newest; all if None.
+        """
+        if self.workers:
+            raise UserError(
+                f"workers is {self.workers}; episodes are added while it trains: set it to 0"
+            )
+        found = [*self.parts["train"], *trajectories]
+        check_alike(found)
+        self.parts["train"] = found if keep is None else found[-keep:]
+        self.added = min(len(self.parts["train"]), self.added + len(trajectories))
+        assert isinstance(self.train_set, DrawnWindows)
+        self.train_set.replace(self.parts["train"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the episodes that were added, and how many of those of ``load`` are still there."""
+        if not self.added:
+            return {}
+        train = self.parts["train"]
+        loaded = len(train) - self.added
+        return {"loaded": loaded, "added": [to_tensors(one) for one in train[loaded:]]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the episodes that were added."""
+        if state_dict:
+            train = self.parts["train"]
+            self.parts["train"] = train[len(train) - state_dict["loaded"] :]
+            self.add([from_tensors(one) for one in state_dict["added"]])
 
     @property
     def spaces(self) -> Spaces:

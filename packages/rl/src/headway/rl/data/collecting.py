@@ -8,8 +8,12 @@ from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import iterate
 
 from headway.core.errors import UserError, one_line
+from headway.rl.data.fitting import fitting_actions, fitting_observations
+from headway.rl.data.trajectory import Trajectory, checked
+from headway.rl.environments import named
 from headway.rl.environments.playing import Player
 from headway.rl.models import Policy
+from headway.rl.spaces import Spaces
 
 
 class Recording:
@@ -87,6 +91,24 @@ def record(
     return sorted(found, key=lambda one: one.seed)
 
 
+def trajectory(recording: Recording, spaces: Spaces) -> Trajectory:
+    """Returns an episode that was recorded as one to learn from.
+
+    Args:
+        recording: The episode.
+        spaces: Those of the environment.
+    """
+    name = f"episode of seed {recording.seed}"
+    seen = columns_of([named(one) for one in recording.observations])
+    return checked(
+        name,
+        observations=fitting_observations(name, seen, spaces.observation),
+        actions=fitting_actions(name, np.stack(recording.actions), spaces.action),
+        rewards=np.array(recording.rewards),
+        terminated=recording.terminated,
+    )
+
+
 def write_minari(
     name: str, recordings: list[Recording], environment: str, *, description: str, author: str
 ) -> None:
@@ -109,8 +131,8 @@ def write_minari(
         EpisodeBuffer(
             id=number,
             seed=one.seed,
-            observations=_stacked(one.observations),
-            actions=_stacked(one.actions),
+            observations=columns_of(one.observations),
+            actions=columns_of(one.actions),
             rewards=one.rewards,
             terminations=_ends(one, one.terminated),
             truncations=_ends(one, one.truncated),
@@ -137,11 +159,11 @@ def _ends(one: Recording, ended: bool) -> Any:
     return ends
 
 
-def _stacked(rows: list[Any]) -> Any:
+def columns_of(rows: list[Any]) -> Any:
     """Returns rows as columns; nested ones stay nested."""
     first = rows[0]
     if isinstance(first, dict):
-        return {name: _stacked([row[name] for row in rows]) for name in first}
+        return {name: columns_of([row[name] for row in rows]) for name in first}
     if isinstance(first, tuple):
-        return tuple(_stacked([row[place] for row in rows]) for place in range(len(first)))
+        return tuple(columns_of([row[place] for row in rows]) for place in range(len(first)))
     return np.stack([np.asarray(row) for row in rows])

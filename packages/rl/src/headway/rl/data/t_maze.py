@@ -10,7 +10,7 @@ from headway.core.training import Passed
 from headway.rl.data.base import DrawingOptions, TrajectoryData
 from headway.rl.data.playing import play_episode
 from headway.rl.data.trajectory import Trajectory
-from headway.rl.environments import T_MAZE, TMaze, read_spaces, right_way
+from headway.rl.environments import T_MAZE, T_MAZES, TMaze, read_spaces, right_way
 from headway.rl.spaces import Spaces
 
 
@@ -56,8 +56,9 @@ class TMazeData(TrajectoryData):
 
     @property
     def environment(self) -> str:
-        """Name of the environment; that of the longest corridor is asked for with ``--env``."""
-        return T_MAZE
+        """Name of the longest corridor, if it has one (``T_MAZES``); that of 20 steps otherwise."""
+        longest = {"length": max(self.lengths)}
+        return next((name for name, options in T_MAZES.items() if options == longest), T_MAZE)
 
     @property
     def given_spaces(self) -> Spaces:

@@ -6,9 +6,12 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from headway.core.errors import InputError
+from headway.rl.layers.observations import each
 
 
 class Stored(Protocol):
@@ -32,6 +35,7 @@ class Stored(Protocol):
 # Rows in memory or in a file; one for each step.
 Column = NDArray[Any] | Stored
 Columns = Column | Mapping[str, Column]
+_PARTS = ("observations", "actions", "rewards", "expert_actions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +124,23 @@ def checked(
     return Trajectory(
         observations=observations, actions=actions, rewards=rewards, terminated=terminated
     )
+
+
+def to_tensors(trajectory: Trajectory) -> dict[str, Any]:
+    """Returns an episode as tensors and plain values, which a checkpoint may hold."""
+    found = {name: getattr(trajectory, name) for name in _PARTS}
+    # What lies in a file is read; what repeats one row is written out.
+    return {
+        name: each(lambda x: torch.from_numpy(np.array(x[:])), values)
+        for name, values in found.items()
+        if values is not None
+    } | {"terminated": trajectory.terminated}
+
+
+def from_tensors(parts: Mapping[str, Any]) -> Trajectory:
+    """Returns the episode that ``to_tensors`` has taken apart."""
+    arrays = {name: each(Tensor.numpy, parts[name]) for name in _PARTS if name in parts}
+    return Trajectory(**arrays, terminated=parts["terminated"])
 
 
 def check_finite(name: str, part: str, values: NDArray[Any]) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from headway.rl.batch import Batch
+from headway.rl.data.sampling import Sampling
 from headway.rl.data.trajectory import Column, Trajectory
 from headway.rl.layers.observations import each
 
@@ -76,7 +77,7 @@ class DrawnWindows(Dataset[Batch]):
 
     Args:
         trajectories: The episodes.
-        weights: How likely each is drawn.
+        sampling: How likely each is drawn.
         length: Steps of a stretch.
         number: Stretches of an epoch.
         next_observations: Whether what was seen after each action is added.
@@ -86,15 +87,33 @@ class DrawnWindows(Dataset[Batch]):
     def __init__(
         self,
         trajectories: Sequence[Trajectory],
-        weights: NDArray[np.float64],
+        sampling: Sampling,
         *,
         length: int,
         number: int,
         next_observations: bool = False,
         any_start: bool = False,
     ) -> None:
-        self.trajectories, self.length, self.number = trajectories, length, number
+        self.length, self.number = length, number
         self.next_observations, self.any_start = next_observations, any_start
+        self.sampling, self.epoch = sampling, 0
+        self.replace(trajectories)
+
+    def replace(self, trajectories: Sequence[Trajectory]) -> None:
+        """Draws from other episodes from now on."""
+        self.trajectories = trajectories
+        self.totals = np.array([one.total for one in trajectories])
+        self.lengths = np.array([len(one) for one in trajectories])
+        self._weigh()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draws by the weights of an epoch of the training."""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self._weigh()
+
+    def _weigh(self) -> None:
+        weights = self.sampling.weights(self.totals, self.lengths, epoch=self.epoch)
         self.cumulated = torch.from_numpy(np.cumsum(weights))
 
     def __len__(self) -> int:

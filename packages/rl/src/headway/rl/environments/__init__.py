@@ -2,6 +2,8 @@
 
 import gymnasium
 
+from headway.rl.environments.catch import Catch
+from headway.rl.environments.curves import Curves
 from headway.rl.environments.key_to_door import KeyToDoor
 from headway.rl.environments.making import check_drawn, make_vector, refuse_import
 from headway.rl.environments.reach_push import ReachPush, ReachPushExpert
@@ -10,6 +12,8 @@ from headway.rl.environments.t_maze import TMaze, right_way
 from headway.rl.environments.two_way import TwoWay, TwoWayExpert
 
 BANDIT = "headway/Bandit-v0"
+CATCH = "headway/Catch-v0"
+CURVES = "headway/Curves-v0"
 KEY_TO_DOOR = "headway/KeyToDoor-v0"
 REACH_PUSH = "headway/ReachPush-v0"
 T_MAZE = "headway/TMaze-v0"
@@ -19,6 +23,8 @@ T_MAZES = {f"headway/TMaze{length}-v0": {"length": length} for length in (10, 20
 
 for _name, _where, _options in (
     (BANDIT, "bandit:Bandit", {}),
+    (CATCH, "catch:Catch", {}),
+    (CURVES, "curves:Curves", {}),
     (KEY_TO_DOOR, "key_to_door:KeyToDoor", {}),
     (REACH_PUSH, "reach_push:ReachPush", {}),
     (T_MAZE, "t_maze:TMaze", {}),
@@ -30,11 +36,15 @@ for _name, _where, _options in (
 
 __all__ = [
     "BANDIT",
+    "CATCH",
+    "CURVES",
     "KEY_TO_DOOR",
     "REACH_PUSH",
     "TWO_WAY",
     "T_MAZE",
     "T_MAZES",
+    "Catch",
+    "Curves",
     "KeyToDoor",
     "ReachPush",
     "ReachPushExpert",

@@ -6,10 +6,12 @@ from headway.rl.models.behavior_transformer import BehaviorTransformer
 from headway.rl.models.behaviour_cloning import BehaviourCloning
 from headway.rl.models.chunk import ChunkModel
 from headway.rl.models.chunk_policy import ChunkPolicy, ChunkState
+from headway.rl.models.dart import DART
 from headway.rl.models.decision_convformer import DecisionConvFormer
 from headway.rl.models.decision_transformer import DecisionTransformer
 from headway.rl.models.diffusion_policy import DiffusionPolicy
 from headway.rl.models.in_context_policy import InContextPolicy
+from headway.rl.models.noisy_policy import NoisyPolicy
 from headway.rl.models.policy import Policy
 from headway.rl.models.pretrained import pretrained
 from headway.rl.models.pretrained_transformer import DecisionPretrainedTransformer
@@ -20,6 +22,7 @@ from headway.rl.models.trajectory import TrajectoryModel
 
 __all__ = [
     "ACT",
+    "DART",
     "RATE",
     "BehaviorTransformer",
     "BehaviourCloning",
@@ -32,6 +35,7 @@ __all__ = [
     "DecisionTransformer",
     "DiffusionPolicy",
     "InContextPolicy",
+    "NoisyPolicy",
     "Policy",
     "PolicyState",
     "RandomPolicy",
@@ -50,6 +54,7 @@ def list_models() -> list[str]:
         "ACT",
         "BehaviorTransformer",
         "BehaviourCloning",
+        "DART",
         "DecisionConvFormer",
         "DecisionPretrainedTransformer",
         "DecisionTransformer",

@@ -79,6 +79,8 @@ class DecisionModel(Module):
     }
     # What embeds, learns and samples actions where nobody says.
     plain_actions: ClassVar[ActionFactory] = staticmethod(actions_for)
+    # What stands in for observations that nobody has said yet.
+    unseen: ClassVar[Space] = Box(shape=(UNKNOWN,))
     # Whether a return to ask for changes what it does.
     reads_returns: ClassVar[bool] = False
     return_scale: Tensor
@@ -106,7 +108,9 @@ class DecisionModel(Module):
             "observation": given is None and observation_dim is None,
             "action": given is None and action_dim is None,
         }
-        seen: Space = given.observation if given else Box(shape=(observation_dim or UNKNOWN,))
+        seen: Space = given.observation if given else self.unseen
+        if given is None and observation_dim is not None:
+            seen = Box(shape=(observation_dim,))
         self.observation_embedding: ObservationEncoder = self._observations(dim, seen)
         number = UNKNOWN if action_dim is None else action_dim
         self.actions: ActionHead = self._actions(dim, given.action if given else number)

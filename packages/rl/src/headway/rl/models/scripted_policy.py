@@ -87,7 +87,7 @@ class RandomPolicy:
             episode_start = np.ones(number, bool)
         if episode_start is not None:
             state.streams.restart(episode_start, seeds)
-        return _drawn(self._action, state.streams), state
+        return drawn_actions(self._action, state.streams), state
 
     def observe(self, state: Drawing, reward: NDArray[Any] | float) -> None:
         """Does nothing: chance does not look at rewards."""
@@ -97,9 +97,10 @@ class RandomPolicy:
         return Drawing(state.streams.select(list(map(int, rows))))
 
 
-def _drawn(space: Leaf, streams: Streams) -> NDArray[Any]:
+def drawn_actions(space: Leaf, streams: Streams) -> NDArray[Any]:
+    """Returns one action for each stream, (rows, *shape), drawn evenly between bounds."""
     if isinstance(space, Box):
-        low, high = _bounds(space.low, space.size, -np.inf), _bounds(space.high, space.size, np.inf)
+        low, high = bounds_of(space)
         bounded = np.isfinite(low) & np.isfinite(high)
         width = np.where(bounded, high, 0) - np.where(bounded, low, 0)
         between = np.where(bounded, low, 0) + streams.uniform(space.size).double().numpy() * width
@@ -109,6 +110,11 @@ def _drawn(space: Leaf, streams: Streams) -> NDArray[Any]:
     numbers, starts = flat_choices(space)
     chosen = np.floor(streams.uniform(len(numbers)).double().numpy() * numbers).astype(np.int64)
     return (chosen + starts).reshape(-1, *shape_of(space))
+
+
+def bounds_of(space: Box) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the least and the most of each number, (size,), infinite where there is no bound."""
+    return _bounds(space.low, space.size, -np.inf), _bounds(space.high, space.size, np.inf)
 
 
 def _bounds(bounds: Bounds, size: int, none: float) -> NDArray[np.float64]:

@@ -1,5 +1,7 @@
 """Tasks on trajectories."""
 
 from headway.rl.tasks.imitation import Imitation
+from headway.rl.tasks.iterative_inversion import IterativeInversion
+from headway.rl.tasks.trying import Trying
 
-__all__ = ["Imitation"]
+__all__ = ["Imitation", "IterativeInversion", "Trying"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Required
 
 from torch import Tensor, nn
 
@@ -18,6 +18,15 @@ from headway.rl.spaces import Box, Discrete, Space
 
 # Episodes that choose a checkpoint are not those that headway rollout plays.
 VALIDATION_SEED = 10**6
+
+
+class ImitationOptions(TrainingOptions, total=False):
+    """What an ``Imitation`` passes on."""
+
+    backbone: Required[nn.Module]
+    targets: Sequence[float]
+    episodes: int
+    environments: int
 
 
 class Imitation(Task):
@@ -98,12 +107,9 @@ class Imitation(Task):
 
     def on_validation_epoch_end(self) -> None:
         """Plays in the environment."""
-        name = self.preprocessing().get("environment")
         if not self.episodes or self.trainer.sanity_checking:
             return
-        if name is None:
-            raise UserError("the data do not say which environment to play in; set episodes to 0")
-        envs = make_vector(name, min(self.environments, self.episodes))
+        envs = make_vector(self.environment("episodes"), min(self.environments, self.episodes))
         try:
             for target in self.targets:
                 found = evaluate(
@@ -112,6 +118,20 @@ class Imitation(Task):
                 self.log(f"val_return_{target:g}", summarise(found)["return_mean"], prog_bar=True)
         finally:
             envs.close()
+
+    def environment(self, reason: str) -> str:
+        """Returns the name of the environment of the data.
+
+        Args:
+            reason: The argument that needs it.
+
+        Raises:
+            UserError: If the data do not say it.
+        """
+        name = self.preprocessing().get("environment")
+        if name is None:
+            raise UserError(f"the data do not say which environment to play in; set {reason} to 0")
+        return name
 
     def _log(self, split: str, losses: dict[str, Tensor], batch: Batch, **options: Any) -> None:
         """Logs the loss and its parts, weighted by real steps."""
