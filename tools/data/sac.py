@@ -5,7 +5,7 @@
 SAC (stable-baselines3, its own settings but for the first random steps) learns for `--steps` steps and is
 kept every tenth of them. "Medium" is the first policy kept whose mean return of 20 episodes is at least a
 third of that of the last. Two data sets of Minari come of it: `headway/<body>/medium-sac-v0`, episodes in
-which the medium policy draws its actions, `--recorded` steps in all; and `headway/<body>/medium-replay-sac-v0`,
+which the medium policy draws its actions, `--recorded` steps; and `headway/<body>/medium-replay-sac-v0`,
 all episodes that SAC has played until then. Returns, and the hash of each file, go to `<out>/<body>.json`.
 None of this is D4RL.
 
