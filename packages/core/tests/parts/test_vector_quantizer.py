@@ -57,6 +57,19 @@ def test_words_that_nobody_chooses_are_chosen_anew(least: float) -> None:
     assert used == 32 if least else used == 1
 
 
+def test_codes_stay_when_all_is_said() -> None:
+    """Eight places, 32 words: the words that are left over do not take the places of others."""
+    torch.manual_seed(0)
+    middles = torch.randn(8, 3)
+    layer, codes = VectorQuantizer(3, words=32, decay=0.9), []
+    for _ in range(200):
+        noise = 0.01 * torch.randn(64, 8, 3)
+        layer((middles + noise).flatten(0, 1))
+        codes.append(layer.eval()(middles).codes)
+        layer.train()
+    assert (torch.stack(codes[50:]) == codes[-1]).all()
+
+
 def test_few_vectors_and_wrong_sizes() -> None:
     layer = VectorQuantizer(3, words=9)
     assert layer(torch.randn(2, 3)).codes.shape == (2,)

@@ -50,8 +50,10 @@ def batch(rows: int = 3, steps: int = 6):
 def test_each_loss_moves_its_own_part() -> None:
     model = build()
     parts = {
-        "words": ("observation_embedding.eyes", "observation_embedding.hands"),
-        "world": ("observation_embedding.embedding", "dynamics", "actions.embedding"),
+        "pictures": ("observation_embedding.eyes", "observation_embedding.hands"),
+        "words": ("observation_embedding.embedding", "dynamics", "actions.embedding"),
+        "rewards": ("observation_embedding.embedding", "dynamics", "actions.embedding"),
+        "ends": ("observation_embedding.embedding", "dynamics", "actions.embedding"),
         "actor": ("actor", "actions.head"),
         "critic": ("actor",),
     }
@@ -68,20 +70,21 @@ def test_each_loss_moves_its_own_part() -> None:
 def test_parts_wait_for_those_before() -> None:
     model = build(waits=(1, 2)).train()
     names = [set(model.loss(batch())) for _ in range(3)]
-    assert "world" not in names[0]
-    assert "world" in names[1]
+    assert "words" not in names[0]
+    assert "words" in names[1]
     assert "actor" not in names[1]
     assert "actor" in names[2]
 
 
 def test_padding_changes_no_loss_of_the_world() -> None:
     model, given = noisy(), batch()
-    wanted = model.loss(given)["world"]
+    parts = ("pictures", "words", "rewards", "ends")
+    wanted = [model.loss(given)[name] for name in parts]
     hidden = ~given["mask"]
     given["observations"][hidden] = 7
     given["rewards"][hidden] = torch.nan
     given["actions"][hidden] = 99
-    torch.testing.assert_close(model.loss(given)["world"], wanted)
+    torch.testing.assert_close([model.loss(given)[name] for name in parts], wanted)
 
 
 @torch.no_grad()
@@ -184,7 +187,13 @@ def test_wrong_use_is_one_clear_line() -> None:
         PictureTokens(8, Box(shape=(20, 16, 3), low=0, high=255, dtype="uint8"))
     with pytest.raises(UserError, match="raise the model's max_timestep"):
         build(max_timestep=4).loss(batch())
-    for options in ({"real_steps": 6}, {"discount": 1.5}, {"memory_tokens": -1}, {"waits": (1,)}):
+    for options in (
+        {"real_steps": 6},
+        {"discount": 1.5},
+        {"memory_tokens": -1},
+        {"waits": (1,)},
+        {"imagined": 0},
+    ):
         with pytest.raises(UserError):
             build(**options)
 

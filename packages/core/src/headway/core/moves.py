@@ -28,6 +28,8 @@ MOVES: dict[str, str] = {
     "headway.core.mixers.pooling": "headway.core.mixers.convolutional.pooling",
     "headway.core.mixers.auto_correlation": "headway.core.mixers.spectral.auto_correlation",
     "headway.core.mixers.fourier": "headway.core.mixers.spectral.fourier",
+    "headway.vision.layers.frozen_batch_norm": "headway.core.backbones.frozen_batch_norm",
+    "headway.vision.layers.resnet": "headway.core.backbones.resnet",
 }
 
 

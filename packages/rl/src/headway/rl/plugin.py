@@ -5,7 +5,7 @@ from headway.core.plugins import Domain, Verb
 domain = Domain(
     name="rl",
     help="Decision transformers and behaviour cloning on recorded trajectories.",
-    adapters=("headway.rl.weights.hugging_face:adapter",),
+    adapters=("headway.rl.weights.hugging_face:adapter", "headway.rl.weights.lerobot:adapter"),
     models=("headway.rl.models:list_models",),
     requires=("lightning", "gymnasium"),
     verbs={

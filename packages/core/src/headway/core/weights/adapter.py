@@ -23,6 +23,7 @@ class Adapter(Protocol):
       whatever its ``model_type``.
     - ``files(checkpoint, model)``: the JSON files of the format that a changed model needs otherwise, by name
       (``config.json`` with another number of classes), for ``save_published``.
+    - ``companions(checkpoint)``: names of further files that ``build`` reads, for ``save_published``.
     - ``may_miss``: prefixes (our names) of parameters that a checkpoint need not hold, such as the head.
     """
 

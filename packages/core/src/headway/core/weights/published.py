@@ -66,6 +66,8 @@ def save_published(
     folder = Path(folder)
     with staged_folder(folder) as there:
         _copy_documents(checkpoint, there)
+        for name in getattr(adapter, "companions", lambda _: ())(checkpoint):
+            shutil.copyfile(checkpoint.folder / name, there / name)
         written = _write_tensors(checkpoint, tensors, there)
         for name, content in documents.items():
             with atomic_write(there / name, "w") as file:

@@ -12,11 +12,13 @@ from headway.rl.layers.actions import (
 )
 from headway.rl.layers.noising import DiffusionNoising, FlowNoising, Noising
 from headway.rl.layers.observations import (
+    CameraObservations,
     ChoiceObservations,
     DictObservations,
     ImageObservations,
     Moments,
     ObservationEncoder,
+    PictureTokens,
     VectorObservations,
     encoder_for,
 )
@@ -25,6 +27,7 @@ from headway.rl.layers.streams import Streams
 __all__ = [
     "ActionHead",
     "BinsAndOffsets",
+    "CameraObservations",
     "ChoiceObservations",
     "ContinuousActions",
     "DenoisingActions",
@@ -37,6 +40,7 @@ __all__ = [
     "MultiDiscreteActions",
     "Noising",
     "ObservationEncoder",
+    "PictureTokens",
     "ScaledActions",
     "Streams",
     "VectorObservations",

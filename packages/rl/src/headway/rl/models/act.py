@@ -1,5 +1,6 @@
 """Action chunking with transformers."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.rl.batch import Batch, mean_of_steps
 from headway.rl.layers.actions import ActionFactory, ContinuousActions
-from headway.rl.layers.observations import ObservationEncoder, Observations, rows_of
+from headway.rl.layers.observations import ObservationEncoder, Observations, encoder_for, rows_of
 from headway.rl.layers.streams import Streams
 from headway.rl.models.base import DecisionOptions, Statistics
 from headway.rl.models.chunk import ChunkModel
@@ -58,6 +59,8 @@ class ACT(ChunkModel):
         taken: How many are carried out before the next chunk is asked for; all if None.
         ensemble: Weight of temporal ensembling (0.01 as published); see ``ChunkModel``.
         style_dim: Numbers of a style.
+        style_parts: Names of the observations that the style is read from, beside the actions; all but
+            pictures if None.
         style_weight: Weight of the divergence of the style from the standard normal distribution.
         feedforward: Builds the feed-forwards, ``(dim)``; an MLP with ReLU.
         norm: Builds the norms, ``(dim)``.
@@ -73,7 +76,8 @@ class ACT(ChunkModel):
         The authors' code reads the first block of its decoder alone, so its seven act as one
         (https://github.com/tonyzhaozh/act/issues/25); here all blocks count, and one is the default. It
         divides the error by all actions, those that pad included; here by the real ones, as lerobot does.
-        Pictures have one token each, and the style is not read from them.
+        Pictures have one token each, or, with ``CameraObservations``, one for each place of a map; the style
+        is not read from them.
 
     Source:
         Zhao et al. 2023, https://arxiv.org/abs/2304.13705, section 4 and algorithms 1 and 2.
@@ -93,6 +97,7 @@ class ACT(ChunkModel):
         taken: int | None = None,
         ensemble: float | None = None,
         style_dim: int = 32,
+        style_parts: Sequence[str] | None = None,
         style_weight: float = 10.0,
         feedforward: FeedForwardFactory = ReluMLP,
         norm: NormFactory = partial(LayerNorm, eps=1e-5),  # noqa: B008
@@ -106,6 +111,7 @@ class ACT(ChunkModel):
                 f"style_dim is {style_dim} and style_weight {style_weight}; at least 1 and 0 are needed"
             )
         self.style_dim, self.style_weight = style_dim, style_weight
+        self.style_parts = None if style_parts is None else tuple(style_parts)
         self_mixer: MixerFactory = partial(PositionedSelfAttention, out_dropout=dropout)
         cross: MixerFactory = partial(PositionedCrossAttention, out_dropout=dropout)
         parts: dict[str, Any] = {
@@ -133,11 +139,13 @@ class ACT(ChunkModel):
         """Makes what depends on the space of the observations."""
         like = self.class_token
         space = without_pictures(self.spaces.observation)
-        seen = None if space is None else self._observations(self.dim, space)
+        if self.style_parts is not None and isinstance(space, Dict):
+            kept = {name: one for name, one in space.parts.items() if name in self.style_parts}
+            space = Dict(parts=kept) if kept else None
+        seen = None if space is None else encoder_for(self.dim, space)
         self.style_observations: ObservationEncoder | None = None if seen is None else seen.to(like)
-        whole = self.spaces.observation
-        parts = len(whole.parts) if isinstance(whole, Dict) else 1
-        # Places of the style and of each part of the observation.
+        # Places of the style and of each part of the observation; maps of cameras have their own.
+        parts = self.observation_embedding.learned_positions
         self.places = nn.Parameter(torch.randn(1 + parts, self.dim).to(like))
 
     def _observe(self, space: Space) -> None:
@@ -176,7 +184,9 @@ class ACT(ChunkModel):
         """Returns the features of each action, (B, horizon, dim)."""
         tokens = self.observation_embedding.tokens(seen).flatten(1, 2)
         memory = torch.cat([self.style_embedding(style)[:, None], tokens], dim=1)
-        layout = Layout(embedding=self.places[None].to(memory.dtype))
+        fixed = self.observation_embedding.fixed_positions()
+        places = self.places if fixed is None else torch.cat([self.places, fixed])
+        layout = Layout(embedding=places[None].to(memory.dtype))
         memory, _ = self.encoder(memory, layout)
         places = self.queries[None].to(memory.dtype)
         # Queries start empty: all that tells them apart is their embedding.

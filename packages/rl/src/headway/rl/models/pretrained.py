@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from headway.core.errors import UserError
 from headway.core.weights.pretrained import from_pretrained
-from headway.rl.models.trajectory import TrajectoryModel
+from headway.rl.models.base import DecisionModel
 
 
 def pretrained(
     source: str, *, observation_dim: int | None = None, action_dim: int | None = None
-) -> TrajectoryModel:
+) -> DecisionModel:
     """Loads a decision model for fine-tuning; this is what recipes name.
 
     Args:
@@ -20,5 +21,6 @@ def pretrained(
     model = from_pretrained(
         source, **{name: value for name, value in wishes.items() if value is not None}
     )
-    assert isinstance(model, TrajectoryModel)
+    if not isinstance(model, DecisionModel):
+        raise UserError(f"{source} holds a {type(model).__name__}, which takes no actions")
     return model

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from headway.core.backbones.frozen_batch_norm import FrozenBatchNorm
 from headway.core.errors import UserError
 from headway.core.module import Module
-from headway.vision.layers.frozen_batch_norm import FrozenBatchNorm
 
 
 class TimmFeatures(Module):

@@ -8,12 +8,15 @@ from headway.rl.layers.observations.base import (
     each,
     rows_of,
 )
+from headway.rl.layers.observations.cameras import CameraObservations
 from headway.rl.layers.observations.choice import ChoiceObservations
 from headway.rl.layers.observations.image import ImageObservations
 from headway.rl.layers.observations.named import DictObservations, encoder_for
+from headway.rl.layers.observations.picture_tokens import PictureTokens
 from headway.rl.layers.observations.vector import VectorObservations
 
 __all__ = [
+    "CameraObservations",
     "ChoiceObservations",
     "DictObservations",
     "ImageObservations",
@@ -21,6 +24,7 @@ __all__ = [
     "ObservationEncoder",
     "ObservationFactory",
     "Observations",
+    "PictureTokens",
     "VectorObservations",
     "each",
     "encoder_for",

@@ -64,8 +64,17 @@ class ObservationEncoder(Module):
         """Returns the tokens."""
 
     def tokens(self, observations: Observations) -> Tensor:
-        """Returns one token of each part, (B, T, parts, dim); of what has no parts, one."""
+        """Returns one token of each part or more, (B, T, N, dim); of what has no parts, one."""
         return self(observations)[:, :, None]
+
+    @property
+    def learned_positions(self) -> int:
+        """How many of the first tokens of ``tokens`` have no position of their own."""
+        return 1
+
+    def fixed_positions(self) -> Tensor | None:
+        """Returns the positions of the others, (N, dim); None if there are none."""
+        return None
 
     def set_moments(self, moments: "Moments | Mapping[str, Moments]") -> None:
         """Takes mean and deviation of the training data; those that need none leave them."""

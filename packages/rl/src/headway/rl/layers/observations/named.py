@@ -66,6 +66,11 @@ class DictObservations(ObservationEncoder):
         tokens = [self.parts[key](observations[name]) for name, key in self.keys.items()]
         return torch.stack(tokens, dim=2)
 
+    @property
+    def learned_positions(self) -> int:
+        """One for each part."""
+        return len(self.keys)
+
     def set_moments(self, moments: Moments | Mapping[str, Moments]) -> None:
         """Takes those of each part that has some."""
         assert isinstance(moments, Mapping)

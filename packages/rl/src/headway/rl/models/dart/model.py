@@ -46,6 +46,7 @@ class DART(DecisionModel):
         real_steps: Steps of a stretch that the actor only watches before it imagines.
         discount: Of later rewards.
         lambda_: How far returns are imagined, rather than said by the critic.
+        imagined: Episodes that are imagined of each stretch.
         entropy: Weight of the entropy of the actions.
         waits: Updates before the world model begins to learn, and before the actor does.
         **decision: As of every ``DecisionModel``; observations are ``PictureTokens`` and actions single
@@ -77,6 +78,7 @@ class DART(DecisionModel):
         real_steps: int = 1,
         discount: float = 0.99,
         lambda_: float = 0.95,
+        imagined: int = 1,
         entropy: float = 0.01,
         waits: Sequence[int] = (200, 400),
         **decision: Passed[DecisionOptions],
@@ -92,13 +94,15 @@ class DART(DecisionModel):
                 f"real_steps is {real_steps}; it must lie between 1 and {max_timestep - 1}, and leave one of "
                 "max_timestep"
             )
+        if imagined < 1:
+            raise UserError(f"imagined is {imagined}; it must be at least 1")
         if memory_tokens < 0 or len(waits) != 2 or min(waits) < 0:
             raise UserError(
                 f"memory_tokens is {memory_tokens} and waits {list(waits)}; they must be at least 0, "
                 "and waits two"
             )
         self.depth, self.heads, self.max_timestep = depth, heads, max_timestep
-        self.memory_tokens, self.real_steps = memory_tokens, real_steps
+        self.memory_tokens, self.real_steps, self.imagined = memory_tokens, real_steps, imagined
         self.discount, self.lambda_, self.entropy = discount, lambda_, entropy
         self.waits = tuple(waits)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
@@ -123,11 +127,11 @@ class DART(DecisionModel):
         self._check(pictures)
         if self.training:
             self.updates += 1
-        found = {"words": self.eyes.loss(pictures[mask])}
+        found = {"pictures": self.eyes.loss(pictures[mask])}
         if not self.training or self.updates > self.waits[0]:
             with torch.no_grad():
                 codes = self.eyes.codes(pictures)
-            found["world"] = self._world_loss(codes, batch)
+            found |= self._world_losses(codes, batch)
             if not self.training or self.updates > self.waits[1]:
                 found |= self._actor_losses(codes, batch)
         # The mean reward is worth a line, but it is no loss.
@@ -135,7 +139,7 @@ class DART(DecisionModel):
         assert isinstance(total, Tensor)
         return {"loss": total, **found}
 
-    def _world_loss(self, codes: Tensor, batch: Batch) -> Tensor:
+    def _world_losses(self, codes: Tensor, batch: Batch) -> dict[str, Tensor]:
         mask = batch["mask"]
         tokens = self.eyes.embed(codes)
         actions = batch["actions"].masked_fill(~mask, self.start)
@@ -143,14 +147,19 @@ class DART(DecisionModel):
         words = F.cross_entropy(logits.flatten(0, 2), codes[:, 1:].flatten(), reduction="none")
         words = words.view(codes[:, 1:].shape).mean(dim=2)
         rewards = batch["rewards"].masked_fill(~mask, 0.0) / self.return_scale
-        reward = (outcome.rewards - rewards).square()
+        missed = mean_of_steps((outcome.rewards - rewards).square(), mask)
         ended = batch["terminated"].to(outcome.ends)
         end = F.binary_cross_entropy_with_logits(outcome.ends, ended, reduction="none")
-        return mean_of_steps(words, mask[:, 1:]) + mean_of_steps(reward + end, mask)
+        return {
+            "words": mean_of_steps(words, mask[:, 1:]),
+            # Rewards may be rare: what is left of their variance.
+            "rewards": missed / rewards[mask].var(correction=0).clamp_min(1e-4),
+            "ends": mean_of_steps(end, mask),
+        }
 
     def _actor_losses(self, codes: Tensor, batch: Batch) -> dict[str, Tensor]:
         real = min(self.real_steps, codes.shape[1])
-        rows = batch["lengths"] >= real
+        rows = (batch["lengths"] >= real).nonzero()[:, 0].repeat(self.imagined)
         steps = min(self.max_timestep, max(real, codes.shape[1]))
         was_training = self.training
         # Neither dropout nor the vocabulary moves in imagination.

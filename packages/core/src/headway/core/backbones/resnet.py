@@ -6,9 +6,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from headway.core.backbones.frozen_batch_norm import FrozenBatchNorm
 from headway.core.errors import UserError
 from headway.core.module import Module
-from headway.vision.layers.frozen_batch_norm import FrozenBatchNorm
 
 NormFactory = Callable[[int], nn.Module]
 
