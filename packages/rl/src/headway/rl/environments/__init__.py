@@ -13,6 +13,7 @@ from headway.rl.environments.two_way import TwoWay, TwoWayExpert
 
 BANDIT = "headway/Bandit-v0"
 CATCH = "headway/Catch-v0"
+CATCH_ONCE = "headway/CatchOnce-v0"
 CURVES = "headway/Curves-v0"
 KEY_TO_DOOR = "headway/KeyToDoor-v0"
 REACH_PUSH = "headway/ReachPush-v0"
@@ -24,6 +25,7 @@ T_MAZES = {f"headway/TMaze{length}-v0": {"length": length} for length in (10, 20
 for _name, _where, _options in (
     (BANDIT, "bandit:Bandit", {}),
     (CATCH, "catch:Catch", {}),
+    (CATCH_ONCE, "catch:Catch", {"shown": 1}),
     (CURVES, "curves:Curves", {}),
     (KEY_TO_DOOR, "key_to_door:KeyToDoor", {}),
     (REACH_PUSH, "reach_push:ReachPush", {}),
@@ -37,6 +39,7 @@ for _name, _where, _options in (
 __all__ = [
     "BANDIT",
     "CATCH",
+    "CATCH_ONCE",
     "CURVES",
     "KEY_TO_DOOR",
     "REACH_PUSH",

@@ -1,4 +1,4 @@
-"""Catch: a ball that is seen but once, and a paddle that must be where it lands."""
+"""Catch: a ball that falls, and a paddle that must be where it lands."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ LEFT, STAY, RIGHT = range(3)
 class Catch(gymnasium.Env[NDArray[np.uint8], np.int64]):
     """A ball falls over 8 rows of 8 columns; a paddle in the last row goes left or right, or stays.
 
-    The observation is a picture (24, 24, 3). The ball is drawn in the first ``shown`` rows alone, and while
-    it is drawn the paddle does not move: where it will land must be remembered. The reward is 1 if it is
-    caught, else 0, when it lands; an episode has 7 steps.
+    The observation is a picture (24, 24, 3). The reward is 1 if the ball is caught, else 0, when it lands; an
+    episode has 7 steps.
 
     Args:
-        shown: Rows in which the ball is drawn; all if None. The paddle moves in every row then.
+        shown: Rows in which the ball is drawn; all if None. With some, the paddle does not move while it is drawn,
+            so that where it will land must be remembered (``headway/CatchOnce-v0``: the first row).
         render_mode: ``rgb_array`` or None.
 
     Source:
@@ -30,7 +30,7 @@ class Catch(gymnasium.Env[NDArray[np.uint8], np.int64]):
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
 
-    def __init__(self, *, shown: int | None = 1, render_mode: str | None = None) -> None:
+    def __init__(self, *, shown: int | None = None, render_mode: str | None = None) -> None:
         if shown is not None and not 1 <= shown <= CELLS - 4:
             raise UserError(
                 f"shown is {shown}; it must lie between 1 and {CELLS - 4}, so that there is time to move"

@@ -53,7 +53,7 @@ class DART(DecisionModel):
             choices.
 
     Note:
-        After the paper alone. Its vocabulary has 512 words, its pictures 64 x 64 pixels, its world model 10
+        After the paper alone. Advantages are divided by their deviation. Its vocabulary has 512 words, its pictures 64 x 64 pixels, its world model 10
         blocks.
 
     Shape:
@@ -181,6 +181,8 @@ class DART(DecisionModel):
         likely = logits.log_softmax(dim=-1)
         chosen = likely.gather(2, episodes.actions[..., None])[..., 0]
         advantage = returns - values[:, :-1].detach()
+        # Rewards may be rare, and small.
+        advantage = advantage / advantage[weight > 0].std(correction=0).clamp_min(1e-3)
         spread = -(likely.exp() * likely).sum(dim=-1)
 
         def mean(x: Tensor) -> Tensor:
