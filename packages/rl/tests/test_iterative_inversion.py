@@ -148,7 +148,7 @@ def test_a_run_that_was_broken_off_goes_on_with_what_was_tried(tmp_path: Path, m
 def test_what_is_wanted_is_reached_by_iterating(rollouts: int, seed: int, measured) -> None:
     """Sum of the distances to a curve over 32 steps; 31.8 by chance, and the second without iterating.
 
-    WORST
+    Worst of seeds 0 to 2: 6.84.
     """
     torch.manual_seed(seed)
     model = BehaviourCloning(

@@ -112,7 +112,7 @@ def test_it_comes_back_from_its_folder_and_refuses_to_be_without_memory(tmp_path
 def test_the_cue_is_carried_over_four_segments(kind, seed: int, measured) -> None:
     """Share of right turns 16 steps after the cue, with a context of 4; half by chance.
 
-    WORST
+    Worst of seeds 0 to 4, with the C++ kernels and without: 1; with an empty memory at each segment 0.578.
     """
     cues = TMazeData(
         lengths=range(2, 17), episodes=300, number=1920, sampling=ShortFirst(limits=[4, 8, 16])

@@ -20,7 +20,7 @@ class Catch(gymnasium.Env[NDArray[np.uint8], np.int64]):
     episode has 7 steps.
 
     Args:
-        shown: Rows in which the ball is drawn; all if None. With some, the paddle does not move while it is drawn,
+        shown: Rows in which the ball is drawn; all if None. With some, the paddle rests while it is drawn,
             so that where it will land must be remembered (``headway/CatchOnce-v0``: the first row).
         render_mode: ``rgb_array`` or None.
 

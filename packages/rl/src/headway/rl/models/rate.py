@@ -22,7 +22,7 @@ from headway.rl.models.trajectory import TrajectoryModelOptions, hide
     name="RATE",
     paper="https://arxiv.org/abs/2306.09459",
     claim="memory tokens carry what was seen to every later segment, where a model of one segment has "
-    "forgotten it; that they are learned in corridors of many segments was not seen yet",
+    "forgotten it",
     test="packages/rl/tests/models/test_rate.py",
 )
 class RATE(DecisionTransformer):

@@ -53,8 +53,8 @@ class DART(DecisionModel):
             choices.
 
     Note:
-        After the paper alone. Advantages are divided by their deviation. Its vocabulary has 512 words, its pictures 64 x 64 pixels, its world model 10
-        blocks.
+        After the paper alone. Its vocabulary has 512 words, its pictures 64 x 64 pixels, its world model 10
+        blocks. Advantages are divided by their deviation here.
 
     Shape:
         observations: (B, T, H, W, C) uint8. actions: (B, T) int64.
