@@ -22,6 +22,7 @@ _OWN = {
     "validate": ("headway.core.cli.evaluate", "evaluate a run on its validation data"),
     "test": ("headway.core.cli.evaluate", "evaluate a run on its test data"),
     "ls": ("headway.core.cli.listing", "list recipes, models, systems or mixers"),
+    "curves": ("headway.core.cli.curves", "draw a metric of several runs over their training"),
     "cp": ("headway.core.cli.copying", "copy a recipe to a file of yours"),
 }
 
