@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from headway.core.errors import UserError
 from headway.core.weights.pretrained import from_pretrained
+from headway.rl.models.searchformer import Searchformer
 from headway.rl.models.trajectory import TrajectoryModel
 
 
@@ -21,4 +23,19 @@ def pretrained(
         source, **{name: value for name, value in wishes.items() if value is not None}
     )
     assert isinstance(model, TrajectoryModel)
+    return model
+
+
+def trained_searchformer(source: str) -> Searchformer:
+    """Loads a Searchformer that learns on from its own searches.
+
+    Args:
+        source: A run, a folder or a file.
+
+    Raises:
+        UserError: If it holds another model.
+    """
+    model = from_pretrained(source)
+    if not isinstance(model, Searchformer):
+        raise UserError(f"{source} holds a {type(model).__name__}, not a Searchformer")
     return model
