@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from headway.core.errors import UserError
+from headway.core.explain import linear_probes
 from headway.rl.figures import maze_probing_figure
-from headway.rl.mazes import astar, perfect_maze, scattered_maze
-from headway.rl.mazes.tokens import PADDING
+from headway.rl.mazes import perfect_maze, scattered_maze
 from headway.rl.metrics.maze_probing import (
     adjacency_heads,
     maze_of,
@@ -16,7 +16,6 @@ from headway.rl.metrics.maze_probing import (
     probe_maze,
 )
 from headway.rl.models import MazeTransformer
-from headway.rl.models.search_writer import padded
 
 
 def mazes(number: int, size: int = 3, seed: int = 0):
@@ -51,28 +50,22 @@ def test_heads_that_attend_evenly_score_evenly_and_one_that_looks_up_scores_more
     assert looking[1] == pytest.approx(heads[1], rel=1e-3)
 
 
-@pytest.mark.learns
-def test_training_puts_the_maze_into_the_token_before_the_path(seed: int, measured) -> None:
-    """On mazes of 2 x 2 cells; with the untrained model in its place the gain is nought."""
-    torch.manual_seed(seed)
-    model = MazeTransformer(size=2, dim=32, depth=2, heads=2, max_length=5)
-    random = np.random.default_rng(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    for _ in range(150):
-        rows = []
-        for _ in range(32):
-            maze = perfect_maze(2, random)
-            rows.append(model.tokens.prompt(maze, random.permutation))
-            rows[-1] += model.tokens.way(astar(maze).plan)
-        optimizer.zero_grad()
-        model.loss({"tokens": padded(rows, PADDING)})["loss"].backward()
-        optimizer.step()
-    found = probe_maze(model, mazes(400, size=2, seed=seed + 1), seed=seed)
-    trained, untrained = (
-        max(one.accuracy for one in probes) for probes in (found.trained, found.untrained)
-    )
-    measured("passages read of the trained over the untrained", trained - untrained, above=0.02)
-    measured("over chance", trained - found.trained[0].chance, above=0.03)
+def test_a_probe_reads_its_own_maze_beyond_chance_and_another_one_not() -> None:
+    """Of a model that was not trained: attention that is nearly even makes a list of passages of one token.
+
+    A model of 4 x 4 mazes trained for 1200 steps reads less (0.73; untrained 0.93, chance 0.66): see the README.
+    """
+    model, some = build(), mazes(500)
+    found = probe_maze(model, some)
+    own = found.trained[-1]
+    assert own.accuracy > own.chance + 0.1
+    assert found.trained[0].accuracy == pytest.approx(
+        own.chance, abs=0.02
+    )  # the same token everywhere
+    prompts = [(torch.tensor(model.prompts(some)),)]
+    questions = torch.from_numpy(np.stack([passages_of(maze) for maze in some[1:] + some[:1]]))
+    others = linear_probes(model, prompts, questions, decay=0.1)
+    assert others[-1].accuracy < own.chance + 0.03
 
 
 def test_what_was_found_is_drawn(tmp_path) -> None:

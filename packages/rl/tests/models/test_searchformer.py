@@ -15,9 +15,9 @@ from headway.rl.data import MazeSearchData
 from headway.rl.data.bootstrapped_search import shortest_traces
 from headway.rl.environments import make_vector
 from headway.rl.mazes import Maze, astar, scattered_maze
+from headway.rl.mazes.judging import Planned, judge, mean_lengths
 from headway.rl.mazes.tokens import END, PADDING, START
 from headway.rl.metrics import evaluate
-from headway.rl.metrics.planning import Planned, judge, mean_lengths
 from headway.rl.models import Searchformer
 from headway.rl.models.search_writer import padded
 

@@ -12,8 +12,8 @@ from headway.core.weights import from_pretrained
 from headway.rl.data.maze_search import MazeSearchData, SearchOptions
 from headway.rl.data.mazes import Rows
 from headway.rl.mazes import Maze
+from headway.rl.mazes.judging import judge
 from headway.rl.mazes.tokens import SearchTokens
-from headway.rl.metrics.planning import judge
 from headway.rl.models.searchformer import SIDE_BY_SIDE, Searchformer
 
 
@@ -28,8 +28,8 @@ class BootstrappedSearchData(MazeSearchData):
             ``headway.rl.models.trained_searchformer``).
         samples: Tries for each maze.
         temperature: Of the tries.
-        **search: As of every ``MazeSearchData``: size, density, deterministic, longest, batch_size, number,
-            val, test, data_seed, and of every ``DataModule``.
+        **search: As of every ``MazeSearchData``: size, density, deterministic, longest, number, val, test,
+            data_seed, batch_size, and of every ``DataModule``.
 
     Source:
         Lehnert et al. 2024, https://arxiv.org/abs/2402.14083, section 3.3 (search dynamics bootstrapping).

@@ -21,8 +21,8 @@ class MazePathData(MazeData):
 
     Args:
         size: Cells along one side.
-        batch_size: Mazes of a batch.
-        **mazes: As of every ``MazeData``: number, val, test, data_seed, and of every ``DataModule``.
+        **mazes: As of every ``MazeData``: number, val, test, data_seed, batch_size, and of every
+            ``DataModule``.
 
     Shape:
         A batch is ``tokens`` (B, T), right-padded int64.
@@ -31,10 +31,8 @@ class MazePathData(MazeData):
         Ivanitskiy et al. 2023, https://arxiv.org/abs/2312.02566, section 2.
     """
 
-    def __init__(
-        self, *, size: int = 6, batch_size: int = 32, **mazes: Passed[MazeOptions]
-    ) -> None:
-        super().__init__(size=size, kind="perfect", batch_size=batch_size, **mazes)
+    def __init__(self, *, size: int = 6, **mazes: Passed[MazeOptions]) -> None:
+        super().__init__(size=size, kind="perfect", **mazes)
         self.tokens = AdjacencyTokens(size)
 
     def items(self, part: str) -> Dataset[list[int]]:

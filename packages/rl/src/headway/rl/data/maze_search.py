@@ -21,7 +21,6 @@ class SearchOptions(MazeOptions, total=False):
     density: tuple[float, float]
     deterministic: bool
     longest: int
-    batch_size: int
 
 
 class MazeSearchData(MazeData):
@@ -34,8 +33,8 @@ class MazeSearchData(MazeData):
         reasoning: Whether the search stands before the plan; the plan alone if False.
         longest: Most tokens of search and plan with start and end; mazes that need more are left out, by
             their search, whatever ``reasoning`` says.
-        batch_size: Mazes of a batch, of about equal length.
-        **mazes: As of every ``MazeData``: number, val, test, data_seed, and of every ``DataModule``.
+        **mazes: As of every ``MazeData``: number, val, test, data_seed, batch_size, and of every
+            ``DataModule``.
 
     Shape:
         A batch is ``prompts`` (B, M) and ``traces`` (B, T), right-padded int64.
@@ -52,12 +51,9 @@ class MazeSearchData(MazeData):
         deterministic: bool = False,
         reasoning: bool = True,
         longest: int = 256,
-        batch_size: int = 16,
         **mazes: Passed[MazeOptions],
     ) -> None:
-        super().__init__(
-            size=size, kind="scattered", density=density, batch_size=batch_size, **mazes
-        )
+        super().__init__(size=size, kind="scattered", density=density, **mazes)
         self.deterministic, self.reasoning, self.longest = deterministic, reasoning, longest
         self.tokens = SearchTokens(size)
         self._random = np.random.default_rng([self.data_seed, 1])

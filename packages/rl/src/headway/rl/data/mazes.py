@@ -24,6 +24,7 @@ class MazeOptions(LoaderOptions, total=False):
     val: int
     test: int
     data_seed: int
+    batch_size: int
 
 
 class MazeData(DataModule):
@@ -37,7 +38,8 @@ class MazeData(DataModule):
         val: Mazes that validate.
         test: Mazes that nothing is chosen by.
         data_seed: Of the mazes; those of validation and test do not depend on ``number``.
-        **loader: As of every ``DataModule``: batch_size, workers, seed, shuffle, drop_last, eval_batch_size.
+        batch_size: Items of a batch, of about equal length.
+        **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
     """
 
     def __init__(
@@ -50,14 +52,16 @@ class MazeData(DataModule):
         val: int = 200,
         test: int = 500,
         data_seed: int = 0,
+        batch_size: int = 32,
         **loader: Passed[LoaderOptions],
     ) -> None:
-        super().__init__(**loader)
+        super().__init__(batch_size=batch_size, **loader)
         check_kind(size, kind, density)
         for name, value, least in (("number", number, 1), ("val", val, 1), ("test", test, 0)):
             if value < least:
                 raise UserError(f"{name} is {value}; it must be {least} or more")
-        self.size, self.kind, self.density = size, kind, density
+        self.size, self.density = size, density
+        self.kind: Kind = kind
         self.number, self.val, self.test, self.data_seed = number, val, test, data_seed
         self.parts: dict[str, list[Maze]] = {}
         self.lengths: Sequence[int] = ()

@@ -43,8 +43,8 @@ class MazeWalk(gymnasium.Env[NDArray[np.float32], np.int64]):
         render_mode: str | None = None,
     ) -> None:
         check_kind(size, kind, density)
-        self.size, self.kind, self.density = size, kind, density
-        self.render_mode = render_mode
+        self.size, self.density, self.render_mode = size, density, render_mode
+        self.kind: Kind = kind
         self.observation_space = gymnasium.spaces.Box(0, 1, (PLANES, size, size), np.float32)
         self.action_space = gymnasium.spaces.Discrete(len(MOVES))
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from headway.core.errors import UserError
 from headway.rl.mazes.maze import Maze
 from headway.rl.mazes.tokens import SPECIALS, Written
@@ -20,6 +22,12 @@ WORDS = (
 )
 # Returns a random order of so many things.
 Shuffle = Callable[[int], Sequence[int]]
+
+
+def shuffled(seed: int) -> Shuffle:
+    """Returns what draws orders by a seed."""
+    random = np.random.default_rng(seed)
+    return lambda many: random.permutation(many).tolist()
 
 
 class AdjacencyTokens:

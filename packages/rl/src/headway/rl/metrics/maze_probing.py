@@ -57,8 +57,8 @@ def maze_of(passages: NDArray[np.bool_], like: Maze) -> Maze:
     id=195,
     name="Maze probing",
     paper="https://arxiv.org/abs/2312.02566",
-    claim="a probe reads more of the maze out of the token before the path in a trained transformer than in an "
-    "untrained one; some heads look up the passages of the cell that the path has reached",
+    claim="a linear probe of the one token before the path reads passages of its own maze beyond chance, and of "
+    "another maze none; heads that look up the passages of a cell score above even attention",
     test="packages/rl/tests/models/test_maze_probing.py",
 )
 def probe_maze(
@@ -88,12 +88,12 @@ def probe_maze(
             model.embedding.row.weight.device
         )
     questions = torch.from_numpy(np.stack([passages_of(maze) for maze in mazes]))
-    probes = [
+    trained, untrained = (
         linear_probes(one, _prompts(model, mazes), questions, held_out=held_out)
         for one in (model, fresh)
-    ]
+    )
     heads, evenly = adjacency_heads(model, mazes[: 2 * BATCH])
-    return MazeProbing(*probes, heads, evenly)
+    return MazeProbing(trained, untrained, heads, evenly)
 
 
 def _prompts(model: MazeTransformer, mazes: Sequence[Maze]) -> list[tuple[Tensor]]:

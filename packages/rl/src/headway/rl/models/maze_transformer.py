@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +19,7 @@ from headway.core.stacks import Decoder, Encoder
 from headway.rl.layers.path_objectives import NextToken, PathObjective
 from headway.rl.layers.place_embedding import PlaceEmbedding
 from headway.rl.mazes import Maze
-from headway.rl.mazes.adjacency import MASK, AdjacencyTokens
+from headway.rl.mazes.adjacency import MASK, AdjacencyTokens, shuffled
 from headway.rl.mazes.tokens import PADDING, Written
 from headway.rl.models.maze_planner import MazePlanner
 from headway.rl.models.search_writer import padded
@@ -74,7 +73,11 @@ class MazeTransformer(MazePlanner):
         parts = {"feedforward": feedforward, "norm": norm}
         if self.objective.causal:
             self.stack: Encoder | Decoder = Decoder(
-                dim, depth, heads, mixer=partial(mixer, causal=True), **parts
+                dim,
+                depth,
+                heads,
+                mixer=partial(mixer, causal=True),  # pyright: ignore[reportCallIssue]
+                **parts,
             )
         else:
             self.stack = Encoder(dim, depth, heads, mixer=mixer, **parts)
@@ -118,7 +121,7 @@ class MazeTransformer(MazePlanner):
 
     def prompts(self, mazes: Sequence[Maze]) -> list[list[int]]:
         """Returns the tokens of mazes up to the path; the order of the passages follows from their number."""
-        return [self.tokens.prompt(maze, np.random.default_rng(0).permutation) for maze in mazes]
+        return [self.tokens.prompt(maze, shuffled(0)) for maze in mazes]
 
     @torch.no_grad()
     def search(

@@ -8,7 +8,7 @@ from headway.core.errors import UserError
 from headway.core.training import Passed, Task, TrainingOptions
 from headway.rl.data.maze_search import MazeSearchData
 from headway.rl.data.mazes import MazeData
-from headway.rl.metrics.planning import judge
+from headway.rl.mazes.judging import judge
 from headway.rl.models.maze_planner import MazePlanner
 
 

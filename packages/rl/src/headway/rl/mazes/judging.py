@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from headway.rl.mazes import Maze, astar
+from headway.rl.mazes.astar import astar
+from headway.rl.mazes.maze import Maze
 from headway.rl.mazes.tokens import Written
 
 
