@@ -20,6 +20,10 @@ class PathObjective(Module):
 
     causal: ClassVar[bool]
 
+    def __init__(self) -> None:
+        # An argument-free constructor of its own: its record is empty, and read back as that.
+        super().__init__()
+
     @abstractmethod
     def loss(self, logits: Logits, tokens: Tensor, path: Tensor, *, mask: int) -> Tensor:
         """Returns the mean loss of the tokens that are to be said.

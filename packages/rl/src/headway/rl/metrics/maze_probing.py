@@ -57,7 +57,7 @@ def maze_of(passages: NDArray[np.bool_], like: Maze) -> Maze:
     id=195,
     name="Maze probing",
     paper="https://arxiv.org/abs/2312.02566",
-    claim="a linear probe of the one token before the path reads passages of its own maze beyond chance, and of "
+    claim="a linear probe of the one token before the path reads passages of its own maze beyond chance, of "
     "another maze none; heads that look up the passages of a cell score above even attention",
     test="packages/rl/tests/models/test_maze_probing.py",
 )
