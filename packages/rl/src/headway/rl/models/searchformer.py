@@ -36,8 +36,8 @@ SIDE_BY_SIDE = 256
     id=21,
     name="Searchformer",
     paper="https://arxiv.org/abs/2402.14083",
-    claim="taught how A* searches before it says the plan, it finds more shortest ways than taught the plan "
-    "alone; taught its own shortest searches, it searches less",
+    claim="it writes what A* does and then a plan; the shortest of several of its searches is far shorter than "
+    "that of A*, and taught those it searches less",
     test="packages/rl/tests/models/test_searchformer.py",
 )
 class Searchformer(MazePlanner):
