@@ -121,10 +121,11 @@ def test_a_way_does_not_depend_on_the_mazes_beside_it(objective) -> None:
 
 @pytest.mark.learns
 def test_hiding_at_any_rate_teaches_what_next_tokens_do_not(seed: int, measured) -> None:
-    """The end of a path is said from its beginning when all between is hidden, and the other way round.
+    """A hidden cell is said from what stands around it; models and data differ in nothing but the objective.
 
-    A model of next tokens is never asked for more than the next one; asked for a token in the middle with what
-    follows in view, it cannot look there. On paths of a 2 x 2 maze this is a matter of the objective alone.
+    A model of next tokens never meets a mask and says what follows it, so it fails by construction. This is
+    the mechanism, not the paper's comparison of whole paths, which stands at the head of ``rl/mlmu_maze`` and has
+    not been reached.
     """
     nats = {}
     for objective in (UniformMasking, NextToken):
