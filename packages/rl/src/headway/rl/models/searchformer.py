@@ -36,8 +36,8 @@ SIDE_BY_SIDE = 256
     id=21,
     name="Searchformer",
     paper="https://arxiv.org/abs/2402.14083",
-    claim="it writes what A* does and then a plan; the shortest of several tries is far shorter than the search "
-    "of A*, and taught those it searches less",
+    claim="it writes what A* does and then a plan; the shortest of several tries is far shorter than "
+    "the search of A*, and taught those it searches less",
     test="packages/rl/tests/models/test_searchformer.py",
 )
 class Searchformer(MazePlanner):
