@@ -28,8 +28,8 @@ class BootstrappedSearchData(MazeSearchData):
             ``headway.rl.models.trained_searchformer``).
         samples: Tries for each maze.
         temperature: Of the tries.
-        **search: As of every ``MazeSearchData``: size, density, deterministic, longest, number, val, test,
-            data_seed, batch_size, and of every ``DataModule``.
+        **search: As of every ``MazeSearchData``: size, density, deterministic, reasoning, longest, number,
+            val, test, data_seed, batch_size, and of every ``DataModule``.
 
     Source:
         Lehnert et al. 2024, https://arxiv.org/abs/2402.14083, section 3.3 (search dynamics bootstrapping).

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from headway.core.training import Passed
 from headway.rl.data.mazes import MazeData, MazeOptions
-from headway.rl.mazes import Maze, astar
+from headway.rl.mazes import DENSITY, Maze, astar
 from headway.rl.mazes.adjacency import AdjacencyTokens
 from headway.rl.mazes.tokens import PADDING
 from headway.rl.models.search_writer import padded
@@ -32,7 +32,8 @@ class MazePathData(MazeData):
     """
 
     def __init__(self, *, size: int = 6, **mazes: Passed[MazeOptions]) -> None:
-        super().__init__(size=size, kind="perfect", **mazes)
+        # Perfect mazes have no cells that are walls, so there is no density to choose.
+        super().__init__(size=size, kind="perfect", density=DENSITY, **mazes)
         self.tokens = AdjacencyTokens(size)
 
     def items(self, part: str) -> Dataset[list[int]]:

@@ -20,6 +20,7 @@ class SearchOptions(MazeOptions, total=False):
     size: int
     density: tuple[float, float]
     deterministic: bool
+    reasoning: bool
     longest: int
 
 
