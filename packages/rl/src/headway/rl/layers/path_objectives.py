@@ -52,8 +52,8 @@ class NextToken(PathObjective):
     id=119,
     name="MLM-U",
     paper="https://arxiv.org/abs/2412.05117",
-    claim="a hidden token of a path is said from what is not hidden, on either side of it; next tokens alone do "
-    "not teach that",
+    claim="a hidden token of a path is said from what is not hidden, on either side of it; next tokens "
+    "alone do not teach that",
     test="packages/rl/tests/models/test_maze_transformer.py",
 )
 class UniformMasking(PathObjective):
