@@ -9,6 +9,7 @@ from torch import Tensor
 
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.rl import models
+from headway.rl.layers import UniformMasking
 from headway.rl.models import (
     ACT,
     RATE,
@@ -83,6 +84,35 @@ CASES["DecisionPretrainedTransformer"] = Case(
         observation_dim=4, action_dim=2, dim=16, depth=1, heads=2, horizon=8
     ),
     inputs=tried,
+    sizes=(5, 3, 8),
+)
+
+
+def maze_tokens(vocabulary: int, *lengths: int | None):
+    """Draws rows of tokens other than padding; a length of None is the free one."""
+
+    def draw(batch: int, number: int) -> tuple[Tensor, ...]:
+        generator = torch.Generator().manual_seed(number)
+        return tuple(
+            torch.randint(4, vocabulary, (batch, length or number), generator=generator)
+            for length in lengths
+        )
+
+    return draw
+
+
+PLANS = {"size": 4, "dim": 16, "depth": 1, "heads": 2, "max_length": 20}
+CASES["Searchformer"] = Case(
+    make=lambda: models.Searchformer(encoder_depth=1, **PLANS),
+    inputs=maze_tokens(41, 10, None),
+    sizes=(5, 3, 8),
+)
+CASES["MazeTransformer"] = Case(
+    make=lambda: models.MazeTransformer(**PLANS), inputs=maze_tokens(29, None), sizes=(5, 3, 8)
+)
+CASES["MazeTransformer with MLM-U"] = Case(
+    make=lambda: models.MazeTransformer(objective=UniformMasking(), **PLANS),
+    inputs=maze_tokens(29, None),
     sizes=(5, 3, 8),
 )
 

@@ -14,6 +14,12 @@ QUICK = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu", "--model.sc
 QUICK += ["--trainer.enable_progress_bar", "false"]
 WALKS = ["--data.episodes", "60", "--data.number", "64", "--model.episodes", "0"]
 SMALL = ["--model.backbone.dim", "16", "--model.backbone.depth", "1"]
+FEW_MAZES = ["--data.number", "32", "--data.val", "4", "--data.test", "2", "--model.plans", "4"]
+MAZES = {
+    "mlmu_maze": [*SMALL, *FEW_MAZES],
+    "searchformer_maze": [*SMALL, *FEW_MAZES, "--model.backbone.encoder_depth", "1"],
+    "searchformer_bootstrap": [*FEW_MAZES, "--data.samples", "2"],
+}
 RECIPES = sorted(
     path.stem for path in (Path(headway.rl.__file__).parent / "recipes").glob("*.yaml")
 )
@@ -90,6 +96,15 @@ def test_a_recipe_trains_and_its_run_plays(recipe: str, tmp_path: Path, capsys) 
     if recipe == "decision_minari":
         words = [*SMALL, "--data.path", pendulum(), "--data.val", "2"]
         words += ["--model.backbone.observation_dim", "3", "--model.backbone.action_dim", "1"]
+    elif recipe in MAZES:
+        words = MAZES[recipe]
+        if recipe == "searchformer_bootstrap":
+            first = tmp_path / "runs" / "rl" / "searchformer_maze" / "1"
+            assert (
+                main(["fit", "-c", "rl/searchformer_maze", *QUICK, *MAZES["searchformer_maze"]])
+                == 0
+            )
+            words = [*words, "--model.backbone.source", str(first), "--data.source", str(first)]
     elif recipe == "finetune":
         words = ["--data.path", pendulum(), "--data.val", "2"]
         words += ["--model.backbone.source", published(tmp_path / "published")]

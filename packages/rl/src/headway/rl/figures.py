@@ -8,7 +8,11 @@ import numpy as np
 from headway.core.figures import new_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from headway.rl.mazes import Maze
+    from headway.rl.metrics.maze_probing import MazeProbing
 
 
 def return_figure(
@@ -40,3 +44,44 @@ def return_figure(
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     return figure
+
+
+def maze_probing_figure(found: "MazeProbing", mazes: Sequence["Maze"]) -> "Figure":
+    """Draws how much of a maze a probe reads at each depth, and one maze beside what was read of it.
+
+    Args:
+        found: Of ``headway.rl.metrics.maze_probing.probe_maze``.
+        mazes: What it was given.
+    """
+    from headway.rl.metrics.maze_probing import maze_of
+
+    figure = new_figure(11, 3.6)
+    curves, true, read = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
+    depths = range(len(found.trained))
+    for probes, name, colour in (
+        (found.trained, "trained", "tab:blue"),
+        (found.untrained, "untrained", "tab:orange"),
+    ):
+        curves.plot(depths, [one.accuracy for one in probes], "o-", color=colour, label=name)
+    curves.axhline(found.trained[0].chance, linestyle="--", color="grey", label="chance")
+    curves.set(xlabel="blocks passed", ylabel="passages read rightly", xticks=list(depths))
+    curves.grid(alpha=0.3)
+    curves.legend(fontsize="small")
+    best = max(found.trained, key=lambda one: one.accuracy)
+    maze = mazes[int(best.held_out[0])]
+    for axes, one, title in (
+        (true, maze, "the maze"),
+        (read, maze_of(best.answers[0].numpy(), maze), f"read behind {best.layer}"),
+    ):
+        draw_maze_on(axes, one, title)
+    return figure
+
+
+def draw_maze_on(axes: "Axes", maze: "Maze", title: str) -> None:
+    """Draws a maze: start green, goal red."""
+    axes.imshow(np.pad(maze.picture, 1), cmap="gray", vmin=0, vmax=1)
+    for cell, colour in ((maze.start, "tab:green"), (maze.goal, "tab:red")):
+        row, column = divmod(cell, maze.size)
+        axes.plot(2 * column + 1, 2 * row + 1, "o", color=colour)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize="small")

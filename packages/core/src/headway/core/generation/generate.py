@@ -53,7 +53,7 @@ def generate(
     sampling: Sampling | None = None,
     batch_size: int = 256,
     padding: int = 0,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
     device: torch.device | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Generated:
@@ -71,7 +71,8 @@ def generate(
         sampling: How the next token is chosen; from the whole softmax if None.
         batch_size: Rows decoded at a time.
         padding: Fills the result up to the longest sequence.
-        generator: Of the random draws, on the model's device.
+        generator: Of the random draws, on the model's device; or one for each prompt, and then what a
+            sequence draws does not depend on the others.
         device: The model's device; the CPU if None.
         progress: Called with the number of sequences that ended in a step.
 
@@ -85,6 +86,10 @@ def generate(
         raise UserError(f"a prompt has {longest} tokens; max_length {max_length} leaves no room")
     sampling = sampling if sampling is not None else Sampling()
     count = len(prompts)
+    if isinstance(generator, Sequence) and len(generator) != count:
+        raise UserError(
+            f"there are {len(generator)} generators for {count} prompts; give one for each"
+        )
     given = torch.full((count, longest), padding)
     for row, prompt in enumerate(prompts):
         given[row, : len(prompt)] = torch.as_tensor(prompt)
@@ -106,7 +111,12 @@ def generate(
         while bool(busy.any()):
             last = tokens[running, lengths[running] - 1]
             logits = model(last[:, None], cache=cache)[:, -1]
-            drawn = sampling(logits, generator)
+            drawn = sampling(
+                logits,
+                [generator[row] for row in running.tolist()]
+                if isinstance(generator, Sequence)
+                else generator,
+            )
             # Inside a prompt the next token is known: the step only fills the cache.
             place = lengths[running].clamp_max(max_length - 1)
             forced = place < given_lengths[running]
@@ -126,7 +136,9 @@ def generate(
             fresh = min(len(free), count - begun)
             running[free[:fresh]] = torch.arange(begun, begun + fresh, device=device)
             busy[free[fresh:]] = False
-            cache.reset(free)
+            # Rows that nobody takes over stay as long as the others, which all began together.
+            if rows < count:
+                cache.reset(free)
             begun += fresh
             # Dropping rows copies the cache, so a quarter of them is dropped at a time.
             if busy.sum() <= DROP_BELOW * len(busy):

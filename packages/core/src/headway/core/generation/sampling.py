@@ -1,6 +1,7 @@
 """Choosing the next token from logits."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -39,8 +40,16 @@ class Sampling(Module):
             raise UserError(f"top_p is {top_p}; it must lie between 0 and 1")
         self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
 
-    def forward(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    ) -> Tensor:
         """Returns one token for each row.
+
+        Args:
+            logits: Of each row.
+            generator: Of all rows, or one for each.
 
         Shape:
             logits: (B, V). Output: (B,) int64.
@@ -49,7 +58,12 @@ class Sampling(Module):
             return logits.argmax(dim=-1)
         probabilities = self.probabilities(logits)
         # The smallest of exponential waiting times with these rates is a draw from them.
-        waiting = torch.empty_like(probabilities).exponential_(generator=generator)
+        waiting = torch.empty_like(probabilities)
+        if isinstance(generator, Sequence):
+            for row, own in zip(waiting, generator, strict=True):
+                row.exponential_(generator=own)
+        else:
+            waiting.exponential_(generator=generator)
         return (probabilities / waiting).argmax(dim=-1)
 
     def probabilities(self, logits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Trajectories: from Minari, D4RL, pickles, arrays, random walks."""
+"""Trajectories and mazes: from Minari, D4RL, pickles, arrays, random walks."""
 
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,14 @@ from headway.rl.data.trajectory import Trajectory, checked
 if TYPE_CHECKING:
     from headway.rl.data.bandit import BanditData
     from headway.rl.data.base import TrajectoryData
+    from headway.rl.data.bootstrapped_search import BootstrappedSearchData
     from headway.rl.data.cart_pole import CartPoleData
     from headway.rl.data.d4rl import D4RLData
     from headway.rl.data.in_memory import InMemoryTrajectories
     from headway.rl.data.key_to_door import KeyToDoorData
     from headway.rl.data.lerobot import LeRobotData
+    from headway.rl.data.maze_paths import MazePathData
+    from headway.rl.data.maze_search import MazeSearchData
     from headway.rl.data.minari import MinariData
     from headway.rl.data.pickled import PickledTrajectories
     from headway.rl.data.played import RandomPlay
@@ -29,11 +32,14 @@ __all__ = [
     "BalancedReturns",
     "BanditData",
     "Batch",
+    "BootstrappedSearchData",
     "CartPoleData",
     "D4RLData",
     "InMemoryTrajectories",
     "KeyToDoorData",
     "LeRobotData",
+    "MazePathData",
+    "MazeSearchData",
     "MinariData",
     "PickledTrajectories",
     "RandomPlay",
@@ -56,11 +62,14 @@ __getattr__ = lazily(
     __name__,
     {
         "BanditData": "bandit",
+        "BootstrappedSearchData": "bootstrapped_search",
         "CartPoleData": "cart_pole",
         "D4RLData": "d4rl",
         "InMemoryTrajectories": "in_memory",
         "KeyToDoorData": "key_to_door",
         "LeRobotData": "lerobot",
+        "MazePathData": "maze_paths",
+        "MazeSearchData": "maze_search",
         "MinariData": "minari",
         "PickledTrajectories": "pickled",
         "RandomPlay": "played",

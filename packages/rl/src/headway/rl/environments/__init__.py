@@ -6,6 +6,7 @@ from headway.rl.environments.catch import Catch
 from headway.rl.environments.curves import Curves
 from headway.rl.environments.key_to_door import KeyToDoor
 from headway.rl.environments.making import check_drawn, make_vector, refuse_import
+from headway.rl.environments.maze import MazeWalk, astar_move
 from headway.rl.environments.reach_push import ReachPush, ReachPushExpert
 from headway.rl.environments.reading import named, read_space, read_spaces
 from headway.rl.environments.t_maze import TMaze, right_way
@@ -16,11 +17,17 @@ CATCH = "headway/Catch-v0"
 CATCH_ONCE = "headway/CatchOnce-v0"
 CURVES = "headway/Curves-v0"
 KEY_TO_DOOR = "headway/KeyToDoor-v0"
+MAZE = "headway/Maze-v0"
 REACH_PUSH = "headway/ReachPush-v0"
 T_MAZE = "headway/TMaze-v0"
 TWO_WAY = "headway/TwoWay-v0"
 # Corridors that have names of their own, for programs that take a name and no arguments.
 T_MAZES = {f"headway/TMaze{length}-v0": {"length": length} for length in (10, 20, 40, 80, 160)}
+
+MAZES = {
+    **{f"headway/Maze{size}-v0": {"size": size} for size in (5, 6, 8)},
+    **{f"headway/PerfectMaze{size}-v0": {"size": size, "kind": "perfect"} for size in (5, 6, 10)},
+}
 
 for _name, _where, _options in (
     (BANDIT, "bandit:Bandit", {}),
@@ -28,9 +35,11 @@ for _name, _where, _options in (
     (CATCH_ONCE, "catch:Catch", {"shown": 1}),
     (CURVES, "curves:Curves", {}),
     (KEY_TO_DOOR, "key_to_door:KeyToDoor", {}),
+    (MAZE, "maze:MazeWalk", {}),
     (REACH_PUSH, "reach_push:ReachPush", {}),
     (T_MAZE, "t_maze:TMaze", {}),
     (TWO_WAY, "two_way:TwoWay", {}),
+    *((name, "maze:MazeWalk", options) for name, options in MAZES.items()),
     *((name, "t_maze:TMaze", options) for name, options in T_MAZES.items()),
 ):
     if _name not in gymnasium.registry:
@@ -42,6 +51,8 @@ __all__ = [
     "CATCH_ONCE",
     "CURVES",
     "KEY_TO_DOOR",
+    "MAZE",
+    "MAZES",
     "REACH_PUSH",
     "TWO_WAY",
     "T_MAZE",
@@ -49,11 +60,13 @@ __all__ = [
     "Catch",
     "Curves",
     "KeyToDoor",
+    "MazeWalk",
     "ReachPush",
     "ReachPushExpert",
     "TMaze",
     "TwoWay",
     "TwoWayExpert",
+    "astar_move",
     "check_drawn",
     "make_vector",
     "named",

@@ -22,6 +22,7 @@ from headway.rl.layers.observations import (
     VectorObservations,
     encoder_for,
 )
+from headway.rl.layers.path_objectives import NextToken, PathObjective, UniformMasking
 from headway.rl.layers.streams import Streams
 
 __all__ = [
@@ -38,11 +39,14 @@ __all__ = [
     "ImageObservations",
     "Moments",
     "MultiDiscreteActions",
+    "NextToken",
     "Noising",
     "ObservationEncoder",
+    "PathObjective",
     "PictureTokens",
     "ScaledActions",
     "Streams",
+    "UniformMasking",
     "VectorObservations",
     "actions_for",
     "encoder_for",

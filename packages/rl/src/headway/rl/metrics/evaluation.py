@@ -12,7 +12,7 @@ from headway.core.errors import UserError
 from headway.core.module import evaluating
 from headway.rl.environments import read_spaces
 from headway.rl.environments.playing import Player
-from headway.rl.models import DecisionModel, Policy
+from headway.rl.models import ActingModel, DecisionModel, Policy
 from headway.rl.models.base import form
 from headway.rl.spaces import Box, Dict, Discrete, Space, Spaces
 
@@ -36,7 +36,7 @@ class Episode(NamedTuple):
 
 
 def evaluate(
-    player: DecisionModel | Policy,
+    player: ActingModel | Policy,
     envs: VectorEnv[Any, Any, Any],
     *,
     target: float = 0.0,
@@ -68,7 +68,7 @@ def evaluate(
     """
     if episodes < 1:
         raise UserError(f"episodes is {episodes}; at least 1 is needed")
-    if isinstance(player, DecisionModel):
+    if isinstance(player, ActingModel):
         complete(player, envs)
         with evaluating(player):
             policy = player.policy(target_return=target, seed=seed)
@@ -126,8 +126,10 @@ def _play(
     return sorted(found)
 
 
-def complete(model: DecisionModel, envs: VectorEnv[Any, Any, Any]) -> None:
+def complete(model: ActingModel, envs: VectorEnv[Any, Any, Any]) -> None:
     """Gives a model that knows only the sizes of its actions their bounds and starts."""
+    if not isinstance(model, DecisionModel):
+        return
     own = model.spaces
     there = read_spaces(envs.single_observation_space, envs.single_action_space).action
     if not model.has_spaces and form(own.action) == form(there):

@@ -1,6 +1,7 @@
 """Decision models and the policies that act with them."""
 
 from headway.rl.models.act import ACT
+from headway.rl.models.acting import ActingModel
 from headway.rl.models.base import DecisionModel, Statistics
 from headway.rl.models.behavior_transformer import BehaviorTransformer
 from headway.rl.models.behaviour_cloning import BehaviourCloning
@@ -11,12 +12,16 @@ from headway.rl.models.decision_convformer import DecisionConvFormer
 from headway.rl.models.decision_transformer import DecisionTransformer
 from headway.rl.models.diffusion_policy import DiffusionPolicy
 from headway.rl.models.in_context_policy import InContextPolicy
+from headway.rl.models.maze_planner import MazePlanner
+from headway.rl.models.maze_transformer import MazeTransformer
 from headway.rl.models.noisy_policy import NoisyPolicy
+from headway.rl.models.plan_policy import PlanPolicy
 from headway.rl.models.policy import Policy
-from headway.rl.models.pretrained import pretrained
+from headway.rl.models.pretrained import pretrained, trained_searchformer
 from headway.rl.models.pretrained_transformer import DecisionPretrainedTransformer
 from headway.rl.models.rate import RATE
 from headway.rl.models.scripted_policy import RandomPolicy, ScriptedPolicy
+from headway.rl.models.searchformer import Searchformer
 from headway.rl.models.sequence_policy import PolicyState, SequencePolicy
 from headway.rl.models.trajectory import TrajectoryModel
 
@@ -24,6 +29,7 @@ __all__ = [
     "ACT",
     "DART",
     "RATE",
+    "ActingModel",
     "BehaviorTransformer",
     "BehaviourCloning",
     "ChunkModel",
@@ -35,16 +41,21 @@ __all__ = [
     "DecisionTransformer",
     "DiffusionPolicy",
     "InContextPolicy",
+    "MazePlanner",
+    "MazeTransformer",
     "NoisyPolicy",
+    "PlanPolicy",
     "Policy",
     "PolicyState",
     "RandomPolicy",
     "ScriptedPolicy",
+    "Searchformer",
     "SequencePolicy",
     "Statistics",
     "TrajectoryModel",
     "list_models",
     "pretrained",
+    "trained_searchformer",
 ]
 
 
@@ -59,5 +70,7 @@ def list_models() -> list[str]:
         "DecisionPretrainedTransformer",
         "DecisionTransformer",
         "DiffusionPolicy",
+        "MazeTransformer",
         "RATE",
+        "Searchformer",
     ]

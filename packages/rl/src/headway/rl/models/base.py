@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
-from headway.core.module import Module
 from headway.rl.batch import Batch
 from headway.rl.layers.actions import ActionFactory, ActionHead, actions_for
 from headway.rl.layers.observations import (
@@ -19,7 +18,7 @@ from headway.rl.layers.observations import (
     VectorObservations,
     encoder_for,
 )
-from headway.rl.models.policy import Policy
+from headway.rl.models.acting import ActingModel
 from headway.rl.spaces import Box, Dict, Space, Spaces
 
 # One number stands in for a size that the data will tell.
@@ -51,7 +50,7 @@ class DecisionOptions(TypedDict, total=False):
     actions: ActionFactory | None
 
 
-class DecisionModel(Module):
+class DecisionModel(ActingModel):
     """A model that learns actions from trajectories and acts through a policy.
 
     Spaces, and statistics of observations, actions and returns, are part of the model: a checkpoint takes raw
@@ -81,8 +80,6 @@ class DecisionModel(Module):
     plain_actions: ClassVar[ActionFactory] = staticmethod(actions_for)
     # What stands in for observations that nobody has said yet.
     unseen: ClassVar[Space] = Box(shape=(UNKNOWN,))
-    # Whether a return to ask for changes what it does.
-    reads_returns: ClassVar[bool] = False
     return_scale: Tensor
 
     def __init__(
@@ -162,15 +159,6 @@ class DecisionModel(Module):
     def predict(self, batch: Batch) -> Tensor:
         """Returns the likeliest actions, or logits, of each step of a batch, (B, T, ...)."""
         return self.actions.predict(self.features(batch))
-
-    @abstractmethod
-    def policy(self, *, target_return: Any = 0.0, seed: int = 0) -> Policy:
-        """Returns what acts with it.
-
-        Args:
-            target_return: Return to ask for, where it ``reads_returns``.
-            seed: Of what is drawn.
-        """
 
     @property
     def has_statistics(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 from headway.core.errors import UserError
 from headway.core.weights.pretrained import from_pretrained
 from headway.rl.models.base import DecisionModel
+from headway.rl.models.searchformer import Searchformer
 
 
 def pretrained(
@@ -23,4 +24,19 @@ def pretrained(
     )
     if not isinstance(model, DecisionModel):
         raise UserError(f"{source} holds a {type(model).__name__}, which takes no actions")
+    return model
+
+
+def trained_searchformer(source: str) -> Searchformer:
+    """Loads a Searchformer that learns on from its own searches.
+
+    Args:
+        source: A run, a folder or a file.
+
+    Raises:
+        UserError: If it holds another model.
+    """
+    model = from_pretrained(source)
+    if not isinstance(model, Searchformer):
+        raise UserError(f"{source} holds a {type(model).__name__}, not a Searchformer")
     return model

@@ -1,7 +1,8 @@
-"""Tasks on trajectories."""
+"""Tasks on trajectories and mazes."""
 
 from headway.rl.tasks.imitation import Imitation
 from headway.rl.tasks.iterative_inversion import IterativeInversion
+from headway.rl.tasks.planning import MazePlanning
 from headway.rl.tasks.trying import Trying
 
-__all__ = ["Imitation", "IterativeInversion", "Trying"]
+__all__ = ["Imitation", "IterativeInversion", "MazePlanning", "Trying"]

@@ -16,7 +16,7 @@ from headway.core.errors import UserError, one_line
 from headway.rl.data.collecting import record, write_minari
 from headway.rl.environments import make_vector, read_spaces
 from headway.rl.metrics.evaluation import complete, fitting
-from headway.rl.models import DecisionModel, Policy, RandomPolicy, ScriptedPolicy
+from headway.rl.models import ActingModel, Policy, RandomPolicy, ScriptedPolicy
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +93,7 @@ def player(
     if not args.checkpoint:
         spaces = read_spaces(envs.single_observation_space, envs.single_action_space)
         return RandomPolicy(spaces, seed=args.seed), envs, "chance"
-    model, _ = load_model(args.checkpoint, args.device, DecisionModel, "which takes no actions")
+    model, _ = load_model(args.checkpoint, args.device, ActingModel, "which takes no actions")
     complete(model, envs)
     envs = fitting(envs, model.spaces)
     name = f"{type(model).__name__} asked for {args.target:g}"

@@ -28,7 +28,7 @@ from headway.rl.metrics import (
     summarise,
     task_of,
 )
-from headway.rl.models import DecisionModel
+from headway.rl.models import ActingModel
 
 # The same model from several seeds.
 MANY_CHECKPOINTS = True
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     headline = max(seen.values(), default=targets[-1]) if args.headline is None else args.headline
     played: list[Played] = []
     for run, weights, path in sources:
-        model, _ = load_model(path, args.device, DecisionModel, "which takes no actions")
+        model, _ = load_model(path, args.device, ActingModel, "which takes no actions")
         if not played:
             warn(model, targets, seen)
         # Who is told no return does the same for all.
@@ -169,7 +169,7 @@ def targets_of(args: argparse.Namespace, seen: Mapping[str, float]) -> list[floa
     return sorted(targets)
 
 
-def warn(model: DecisionModel, targets: list[float], seen: dict[str, float]) -> None:
+def warn(model: ActingModel, targets: list[float], seen: dict[str, float]) -> None:
     """Says what makes the answers of a policy doubtful, and refuses targets that are no numbers."""
     wrong = [target for target in targets if not math.isfinite(target)]
     if wrong:
@@ -191,7 +191,7 @@ def warn(model: DecisionModel, targets: list[float], seen: dict[str, float]) -> 
             )
 
 
-def play(model: DecisionModel, name: str, target: float, args: argparse.Namespace) -> list[Episode]:
+def play(model: ActingModel, name: str, target: float, args: argparse.Namespace) -> list[Episode]:
     """Returns the episodes of one target."""
     envs = make_vector(name, min(args.num_envs, args.episodes))
     try:
@@ -209,7 +209,7 @@ def play(model: DecisionModel, name: str, target: float, args: argparse.Namespac
         envs.close()
 
 
-def film(model: DecisionModel, name: str, targets: list[float], args: argparse.Namespace) -> None:
+def film(model: ActingModel, name: str, targets: list[float], args: argparse.Namespace) -> None:
     """Writes the first episodes of each target, one target after the other."""
     envs: Any = make_vector(name, min(SHOWN, args.episodes), render_mode="rgb_array")
     try:
