@@ -15,11 +15,19 @@ from headway.rl.models import (
     BehaviorTransformer,
     BehaviourCloning,
     DecisionConvFormer,
+    DecisionS4,
     DecisionTransformer,
     DiffusionPolicy,
 )
 
-KINDS = (BehaviorTransformer, BehaviourCloning, DecisionConvFormer, DecisionTransformer, RATE)
+KINDS = (
+    BehaviorTransformer,
+    BehaviourCloning,
+    DecisionConvFormer,
+    DecisionS4,
+    DecisionTransformer,
+    RATE,
+)
 
 SIZES = {
     "observation_dim": 4,
@@ -67,6 +75,18 @@ CASES["DecisionPretrainedTransformer"] = Case(
         observation_dim=4, action_dim=2, dim=16, depth=1, heads=2, horizon=8
     ),
     inputs=tried,
+    sizes=(5, 3, 8),
+)
+
+
+def tries(batch: int, number: int) -> tuple[Tensor, ...]:
+    observations, actions, rewards, times = steps(batch, number)
+    return observations, actions, rewards, times % 4, rewards, times % 4 == 3, times // 4
+
+
+CASES["AgenticTransformer"] = Case(
+    make=lambda: models.AgenticTransformer(**SIZES, trials=2, max_timestep=4),
+    inputs=tries,
     sizes=(5, 3, 8),
 )
 

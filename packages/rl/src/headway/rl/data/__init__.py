@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from headway.core.lazy import lazily
 from headway.rl.batch import Batch
+from headway.rl.data.chains import Chain
 from headway.rl.data.sampling import BalancedReturns, Sampling, UniformSteps
 from headway.rl.data.trajectory import Trajectory, checked
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from headway.rl.data.pickled import PickledTrajectories
     from headway.rl.data.reach_push import ReachPushData
     from headway.rl.data.recorded import RecordedTrajectories
+    from headway.rl.data.ring import RingData
     from headway.rl.data.scripted import ScriptedData
     from headway.rl.data.t_maze import TMazeData
     from headway.rl.data.two_way import TwoWayData
@@ -28,6 +30,7 @@ __all__ = [
     "BanditData",
     "Batch",
     "CartPoleData",
+    "Chain",
     "D4RLData",
     "InMemoryTrajectories",
     "KeyToDoorData",
@@ -36,6 +39,7 @@ __all__ = [
     "PickledTrajectories",
     "ReachPushData",
     "RecordedTrajectories",
+    "RingData",
     "Sampling",
     "ScriptedData",
     "TMazeData",
@@ -59,6 +63,7 @@ __getattr__ = lazily(
         "MinariData": "minari",
         "PickledTrajectories": "pickled",
         "RecordedTrajectories": "recorded",
+        "RingData": "ring",
         "TMazeData": "t_maze",
         "ReachPushData": "reach_push",
         "ScriptedData": "scripted",

@@ -6,12 +6,14 @@ from headway.rl.environments.key_to_door import KeyToDoor
 from headway.rl.environments.making import check_drawn, make_vector, refuse_import
 from headway.rl.environments.reach_push import ReachPush, ReachPushExpert
 from headway.rl.environments.reading import named, read_space, read_spaces
+from headway.rl.environments.ring import Ring
 from headway.rl.environments.t_maze import TMaze, right_way
 from headway.rl.environments.two_way import TwoWay, TwoWayExpert
 
 BANDIT = "headway/Bandit-v0"
 KEY_TO_DOOR = "headway/KeyToDoor-v0"
 REACH_PUSH = "headway/ReachPush-v0"
+RING = "headway/Ring-v0"
 T_MAZE = "headway/TMaze-v0"
 TWO_WAY = "headway/TwoWay-v0"
 # Corridors that have names of their own, for programs that take a name and no arguments.
@@ -21,6 +23,7 @@ for _name, _where, _options in (
     (BANDIT, "bandit:Bandit", {}),
     (KEY_TO_DOOR, "key_to_door:KeyToDoor", {}),
     (REACH_PUSH, "reach_push:ReachPush", {}),
+    (RING, "ring:Ring", {}),
     (T_MAZE, "t_maze:TMaze", {}),
     (TWO_WAY, "two_way:TwoWay", {}),
     *((name, "t_maze:TMaze", options) for name, options in T_MAZES.items()),
@@ -32,12 +35,14 @@ __all__ = [
     "BANDIT",
     "KEY_TO_DOOR",
     "REACH_PUSH",
+    "RING",
     "TWO_WAY",
     "T_MAZE",
     "T_MAZES",
     "KeyToDoor",
     "ReachPush",
     "ReachPushExpert",
+    "Ring",
     "TMaze",
     "TwoWay",
     "TwoWayExpert",

@@ -1,12 +1,15 @@
 """Decision models and the policies that act with them."""
 
 from headway.rl.models.act import ACT
+from headway.rl.models.agentic_transformer import AgenticTransformer
 from headway.rl.models.base import DecisionModel, Statistics
 from headway.rl.models.behavior_transformer import BehaviorTransformer
 from headway.rl.models.behaviour_cloning import BehaviourCloning
+from headway.rl.models.chain_policy import ChainPolicy, ChainState
 from headway.rl.models.chunk import ChunkModel
 from headway.rl.models.chunk_policy import ChunkPolicy, ChunkState
 from headway.rl.models.decision_convformer import DecisionConvFormer
+from headway.rl.models.decision_s4 import DecisionS4
 from headway.rl.models.decision_transformer import DecisionTransformer
 from headway.rl.models.diffusion_policy import DiffusionPolicy
 from headway.rl.models.in_context_policy import InContextPolicy
@@ -21,14 +24,18 @@ from headway.rl.models.trajectory import TrajectoryModel
 __all__ = [
     "ACT",
     "RATE",
+    "AgenticTransformer",
     "BehaviorTransformer",
     "BehaviourCloning",
+    "ChainPolicy",
+    "ChainState",
     "ChunkModel",
     "ChunkPolicy",
     "ChunkState",
     "DecisionConvFormer",
     "DecisionModel",
     "DecisionPretrainedTransformer",
+    "DecisionS4",
     "DecisionTransformer",
     "DiffusionPolicy",
     "InContextPolicy",
@@ -48,10 +55,12 @@ def list_models() -> list[str]:
     """Returns the names of the models."""
     return [
         "ACT",
+        "AgenticTransformer",
         "BehaviorTransformer",
         "BehaviourCloning",
         "DecisionConvFormer",
         "DecisionPretrainedTransformer",
+        "DecisionS4",
         "DecisionTransformer",
         "DiffusionPolicy",
         "RATE",
