@@ -90,6 +90,16 @@ CASES["AgenticTransformer"] = Case(
     sizes=(5, 3, 8),
 )
 
+JUDGED = {"observation_dim": 4, "action_dim": 2, "dim": 16}
+
+
+def looked(batch: int, number: int) -> tuple[Tensor, ...]:
+    return steps(batch, number)[:1]
+
+
+for kind in (models.ImplicitQLearning, models.TD3BC):
+    CASES[kind.__name__] = Case(make=lambda kind=kind: kind(**JUDGED), inputs=looked)
+
 
 def test_every_model_has_a_case() -> None:
     assert CASES.keys() >= set(models.list_models())

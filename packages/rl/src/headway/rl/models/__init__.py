@@ -1,6 +1,7 @@
 """Decision models and the policies that act with them."""
 
 from headway.rl.models.act import ACT
+from headway.rl.models.actor_critic import ActorCritic
 from headway.rl.models.agentic_transformer import AgenticTransformer
 from headway.rl.models.base import DecisionModel, Statistics
 from headway.rl.models.behavior_transformer import BehaviorTransformer
@@ -12,18 +13,23 @@ from headway.rl.models.decision_convformer import DecisionConvFormer
 from headway.rl.models.decision_s4 import DecisionS4
 from headway.rl.models.decision_transformer import DecisionTransformer
 from headway.rl.models.diffusion_policy import DiffusionPolicy
+from headway.rl.models.implicit_q_learning import ImplicitQLearning
 from headway.rl.models.in_context_policy import InContextPolicy
 from headway.rl.models.policy import Policy
 from headway.rl.models.pretrained import pretrained
 from headway.rl.models.pretrained_transformer import DecisionPretrainedTransformer
 from headway.rl.models.rate import RATE
+from headway.rl.models.reactive_policy import ReactivePolicy
 from headway.rl.models.scripted_policy import RandomPolicy, ScriptedPolicy
 from headway.rl.models.sequence_policy import PolicyState, SequencePolicy
+from headway.rl.models.td3_bc import TD3BC
 from headway.rl.models.trajectory import TrajectoryModel
 
 __all__ = [
     "ACT",
     "RATE",
+    "TD3BC",
+    "ActorCritic",
     "AgenticTransformer",
     "BehaviorTransformer",
     "BehaviourCloning",
@@ -38,10 +44,12 @@ __all__ = [
     "DecisionS4",
     "DecisionTransformer",
     "DiffusionPolicy",
+    "ImplicitQLearning",
     "InContextPolicy",
     "Policy",
     "PolicyState",
     "RandomPolicy",
+    "ReactivePolicy",
     "ScriptedPolicy",
     "SequencePolicy",
     "Statistics",
@@ -63,5 +71,7 @@ def list_models() -> list[str]:
         "DecisionS4",
         "DecisionTransformer",
         "DiffusionPolicy",
+        "ImplicitQLearning",
         "RATE",
+        "TD3BC",
     ]

@@ -20,6 +20,14 @@ from headway.rl.spaces import Box, Discrete, Space
 VALIDATION_SEED = 10**6
 
 
+class ImitationOptions(TrainingOptions, total=False):
+    """What an ``Imitation`` passes on besides its ``backbone``."""
+
+    targets: Sequence[float]
+    episodes: int
+    environments: int
+
+
 class Imitation(Task):
     """Trains a decision model to say the next action: decision transformers and behaviour cloning.
 
