@@ -167,8 +167,7 @@ def test_mixed_data_teach_more_than_cloning_them(
 ) -> None:
     """How much higher the return is than with the same actor without critics, which clones the data.
 
-    BOUNDS
+    Returns of seed 0: IQL -0.78 where cloning has -3.42, TD3+BC -0.72 and -3.31. Least of seeds 0 to 4: LEAST.
     """
     found, cloned = learned(kind, seed, **options), learned(kind, seed, **plain)
-    print(found, cloned)
     measured("better by", found - cloned, above=0.5)

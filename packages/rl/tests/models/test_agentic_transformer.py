@@ -168,7 +168,7 @@ def test_it_comes_back_from_its_folder_and_refuses_what_it_cannot_do(tmp_path) -
 def test_later_tries_are_better_than_the_first(ascending: bool, seed: int, measured) -> None:
     """Mean reward of the fourth try less that of the first, behind doors that nothing shows.
 
-    BOUNDS
+    Worst of seeds 0 to 4: WORST; unsorted PLAIN.
     """
     data = RingData(chain=Chain(ascending=ascending), data_seed=seed, val=0)
     data.setup()
@@ -196,5 +196,5 @@ def test_later_tries_are_better_than_the_first(ascending: bool, seed: int, measu
     envs = make_vector(RING, 50)
     played = evaluate(model, envs, target=1, episodes=400, seed=1000, deterministic=False)
     totals = np.array([one.total for one in played]).reshape(100, 4).mean(axis=0)
-    bound = {"above": 0.15} if ascending else {"below": 0.15}
+    bound = {"above": 0.1} if ascending else {"below": 0.1}
     measured("better by", totals[3] - totals[0], **bound)

@@ -58,9 +58,7 @@ def test_a_step_reads_the_action_before_it_and_not_its_own() -> None:
     model = build()
     drawn = [torch.randn(1, 6, *shape) for shape in ((5,), (2,), ())]
     drawn[1].requires_grad_()
-    (gradient,) = torch.autograd.grad(
-        model(*drawn, torch.arange(6)[None])[:, 3].sum(), drawn[1]
-    )
+    (gradient,) = torch.autograd.grad(model(*drawn, torch.arange(6)[None])[:, 3].sum(), drawn[1])
     # Transforms leave rounding where nothing is.
     assert (gradient[0].abs().amax(dim=1) > 1e-5).nonzero()[:, 0].tolist() == [0, 1, 2]
 
@@ -100,6 +98,8 @@ def test_the_cue_is_known_at_the_end_of_a_corridor(
     )
     data = TMazeData(lengths=[20], episodes=200, data_seed=seed, val=4)
     train(model, data, steps=200, rate=4e-3)
-    found = evaluate(model, make_vector("headway/TMaze20-v0", 25), target=1, episodes=100, seed=1000)
+    found = evaluate(
+        model, make_vector("headway/TMaze20-v0", 25), target=1, episodes=100, seed=1000
+    )
     bound = {"above": 0.9} if remembers else {"below": 0.7}
     measured("share", np.mean([one.total for one in found]), **bound)

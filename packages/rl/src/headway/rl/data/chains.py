@@ -34,9 +34,7 @@ class Chain:
         Liu and Abbeel 2023, https://arxiv.org/abs/2305.16554, algorithm 1.
     """
 
-    def __init__(
-        self, *, number: int = 4, ascending: bool = True, relabelled: bool = True
-    ) -> None:
+    def __init__(self, *, number: int = 4, ascending: bool = True, relabelled: bool = True) -> None:
         if number < 1:
             raise UserError(f"number is {number}; a chain has at least 1 trajectory")
         self.number, self.ascending, self.relabelled = number, ascending, relabelled
@@ -68,7 +66,9 @@ class Chain:
         def joined(name: str) -> Any:
             parts = [window[name] for window in windows]
             if isinstance(parts[0], dict):
-                return {key: _joined([part[key] for part in parts], counts, total) for key in parts[0]}
+                return {
+                    key: _joined([part[key] for part in parts], counts, total) for key in parts[0]
+                }
             return _joined(parts, counts, total)
 
         names = [name for name in windows[0] if name not in ("lengths", "mask")]
@@ -143,7 +143,7 @@ def _draw(weights: Tensor, number: int) -> Tensor:
 
 
 class AllChains(Dataset[Batch]):
-    """Every trajectory once, in chains of those that follow one another in a task; stretches from the start."""
+    """Every trajectory once, in chains of those that follow one another in a task, each from its start."""
 
     def __init__(self, trajectories: Sequence[Trajectory], *, chain: Chain, length: int) -> None:
         self.trajectories, self.chain, self.length = trajectories, chain, length

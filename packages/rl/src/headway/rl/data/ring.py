@@ -58,7 +58,10 @@ class RingData(TrajectoryData):
         seen = np.zeros((2, 1), np.float32)
         return [
             Trajectory(
-                observations=seen, actions=doors[k : k + 1], rewards=worth[k : k + 1], task=int(prize)
+                observations=seen,
+                actions=doors[k : k + 1],
+                rewards=worth[k : k + 1],
+                task=int(prize),
             )
             for k, prize in enumerate(prizes)
         ]

@@ -100,9 +100,7 @@ def _play(
     while len(found) < episodes:
         if frame is not None:
             frame()
-        actions, state = policy.predict(
-            observation, state, start, deterministic, seeds=seeds
-        )
+        actions, state = policy.predict(observation, state, start, deterministic, seeds=seeds)
         done = player.step(actions)
         policy.observe(state, done.rewards)
         totals += done.rewards

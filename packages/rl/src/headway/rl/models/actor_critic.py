@@ -2,7 +2,7 @@
 
 import copy
 from abc import abstractmethod
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -64,10 +64,9 @@ def hidden(dim: int, depth: int) -> nn.Sequential:
 
 
 class ActorCritic(DecisionModel):
-    """An actor of what is seen now, two critics, and slow copies of them; ``headway.rl.tasks.OfflineActorCritic``
-    trains it.
+    """An actor of what is seen now, two critics, and slow copies of them.
 
-    Its losses reach each its own part, so one optimiser takes the steps of all of them at once. Actions are
+    ``headway.rl.tasks.OfflineActorCritic`` trains it. Its losses reach each its own part, so one optimiser takes the steps of all of them at once. Actions are
     numbers; a batch has ``next_observations``.
 
     Args:

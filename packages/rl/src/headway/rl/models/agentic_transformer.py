@@ -46,8 +46,8 @@ class AgenticTransformer(TrajectoryModel):
 
     Note:
         In the paper reward and completion are two tokens behind the action. Here they are one, in front of
-        the next step, which is the same order, and it holds the action, too. Which try a step belongs to is an embedding, beside that of
-        the step within its episode.
+        the next step, which is the same order, and it holds the action, too. Which try a step belongs to is
+        an embedding, beside that of the step within its episode.
 
     Source:
         Liu and Abbeel 2023, https://arxiv.org/abs/2305.16554, sections 3.1 to 3.3.

@@ -1,7 +1,7 @@
 """Acting in chains of episodes, the later of which read the earlier."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch

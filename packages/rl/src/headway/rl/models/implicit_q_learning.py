@@ -18,7 +18,7 @@ from headway.rl.models.actor_critic import ActorCritic, ActorCriticOptions
     test="packages/rl/tests/models/test_actor_critic.py",
 )
 class ImplicitQLearning(ActorCritic):
-    """Learns the worth of a state as a high expectile over the actions of the data, and clones the better of them.
+    """Learns the worth of a state as a high expectile over the data's actions, and clones the better of them.
 
     See ``ActorCritic`` for the other arguments.
 
@@ -47,8 +47,8 @@ class ImplicitQLearning(ActorCritic):
         super().__init__(**actor_critic)
         if not 0 < expectile < 1 or temperature < 0 or most <= 0:
             raise UserError(
-                f"expectile is {expectile}, temperature {temperature} and most {most}; expectile lies between "
-                "0 and 1, temperature is at least 0, most above 0"
+                f"expectile is {expectile}, temperature {temperature} and most {most}; expectile lies "
+                "between 0 and 1, temperature is at least 0, most above 0"
             )
         self.expectile, self.temperature, self.most = expectile, temperature, most
 

@@ -46,7 +46,10 @@ class ReactivePolicy:
         found, single = as_batch(observation, self.spaces.observation, self.device)
         number = rows_of(found)
         if state is None:
-            state, episode_start = Streams.drawn(self.seed, number, self.device), np.ones(number, bool)
+            state, episode_start = (
+                Streams.drawn(self.seed, number, self.device),
+                np.ones(number, bool),
+            )
         if episode_start is not None:
             state.restart(np.atleast_1d(episode_start), seeds)
         features = self.model.act(each(lambda x: x[:, None], found))[:, 0]
