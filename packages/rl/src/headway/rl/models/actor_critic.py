@@ -66,8 +66,8 @@ def hidden(dim: int, depth: int) -> nn.Sequential:
 class ActorCritic(DecisionModel):
     """An actor of what is seen now, two critics, and slow copies of them.
 
-    ``headway.rl.tasks.OfflineActorCritic`` trains it. Its losses reach each its own part, so one optimiser takes the steps of all of them at once. Actions are
-    numbers; a batch has ``next_observations``.
+    ``headway.rl.tasks.OfflineActorCritic`` trains it. Its losses reach each its own part, so one optimiser
+    takes the steps of all of them at once. Actions are numbers; a batch has ``next_observations``.
 
     Args:
         dim: Width of all hidden layers.
@@ -203,6 +203,6 @@ class ActorCritic(DecisionModel):
             self._judge()
 
 
-def slow(module: nn.Module) -> nn.Module:
+def slow(module: nn.ModuleList) -> nn.ModuleList:
     """Returns a copy that no optimiser moves."""
     return copy.deepcopy(module).requires_grad_(False)

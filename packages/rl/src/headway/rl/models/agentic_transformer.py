@@ -32,13 +32,10 @@ class AgenticTransformer(TrajectoryModel):
     ``chain``. In play the policy carries the context over ``trials`` episodes of each environment, which
     then forgets and begins a new chain.
 
-    See ``TrajectoryModel`` for the other arguments.
-
     Args:
         trials: Episodes of a chain.
-        context_length: Steps of a whole chain.
-        max_timestep: Steps of the longest episode; later ones count as the last.
-        **trajectory: As of every ``TrajectoryModel``, but ``streaming``.
+        **trajectory: As of every ``TrajectoryModel``, but ``streaming``; ``context_length`` is that of a whole
+            chain, ``max_timestep`` that of an episode.
 
     Shape:
         observations, actions, returns_to_go, timesteps, mask: as of a ``TrajectoryModel``.
@@ -60,11 +57,9 @@ class AgenticTransformer(TrajectoryModel):
         self,
         *,
         trials: int = 4,
-        context_length: int = 80,
-        max_timestep: int = 1000,
         **trajectory: Passed[TrajectoryModelOptions],
     ) -> None:
-        super().__init__(context_length=context_length, max_timestep=max_timestep, **trajectory)
+        super().__init__(**trajectory)
         if trials < 1:
             raise UserError(f"trials is {trials}; a chain has at least 1 episode")
         if self.streaming:
