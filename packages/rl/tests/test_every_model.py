@@ -98,7 +98,9 @@ def looked(batch: int, number: int) -> tuple[Tensor, ...]:
 
 
 for kind in (models.ImplicitQLearning, models.TD3BC):
-    CASES[kind.__name__] = Case(make=lambda kind=kind: kind(**JUDGED), inputs=looked)
+    CASES[kind.__name__] = Case(
+        make=lambda kind=kind: kind(**JUDGED), inputs=looked, sizes=(5, 3, 8)
+    )
 
 
 def test_every_model_has_a_case() -> None:

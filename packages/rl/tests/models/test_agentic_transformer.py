@@ -126,12 +126,12 @@ def test_tries_of_a_chain_share_the_task_whatever_runs_beside_it() -> None:
     model.set_spaces(data.given_spaces.to_json())
     found = []
     for number in (1, 3):
-        envs, goals = make_vector(RING, number), []
+        envs, prizes = make_vector(RING, number), []
         reset = Ring.reset
 
-        def noted(self, reset=reset, goals=goals, **options):
+        def noted(self, reset=reset, prizes=prizes, **options):
             out = reset(self, **options)
-            goals.append(out[1]["goal"])
+            prizes.append(out[1]["prize"])
             return out
 
         with pytest.MonkeyPatch.context() as patch:
@@ -139,7 +139,7 @@ def test_tries_of_a_chain_share_the_task_whatever_runs_beside_it() -> None:
             episodes = evaluate(model, envs, target=1, episodes=9, seed=3, deterministic=False)
         found.append([one.total for one in episodes])
         if number == 1:
-            assert all(len(set(goals[k : k + 3])) == 1 for k in (0, 3, 6))
+            assert all(len(set(prizes[k : k + 3])) == 1 for k in (0, 3, 6))
     assert found[0] == found[1]
 
 
@@ -184,7 +184,7 @@ def test_later_tries_are_better_than_the_first(ascending: bool, seed: int, measu
         spaces=data.spaces.to_json(),
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
-    steps = 800
+    steps = 700
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, steps, pct_start=0.06)
     for _ in range(steps):
         rows = torch.randint(3000, (64,))

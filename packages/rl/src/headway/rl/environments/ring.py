@@ -13,7 +13,7 @@ class Ring(gymnasium.Env[NDArray[np.float32], np.int64]):
     """Doors in a ring, behind one of which lies a prize; nothing shows which.
 
     An episode opens one door. The reward is 1 at the prize and falls evenly to 0 on the other side of the
-    ring: so one try leaves two doors that may be right, two tries leave one. The prize follows from the seed:
+    ring: so one try leaves at most two doors that may be right. The prize follows from the seed:
     episodes from the same seed are tries at the same task. There is nothing to see: the observation is
     always 0; ``info`` has the prize.
 
@@ -27,7 +27,7 @@ class Ring(gymnasium.Env[NDArray[np.float32], np.int64]):
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
-    def __init__(self, *, doors: int = 6, render_mode: None = None) -> None:
+    def __init__(self, *, doors: int = 4, render_mode: None = None) -> None:
         if doors < 4 or doors % 2:
             raise UserError(f"doors is {doors}; it must be an even number from 4")
         self.doors = doors

@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from headway.core.errors import UserError
 from headway.core.layout import Layout
@@ -13,7 +12,7 @@ from headway.core.systems import system
 from headway.rl.batch import Batch
 from headway.rl.layers.observations import Observations
 from headway.rl.models.chain_policy import ChainPolicy
-from headway.rl.models.trajectory import TrajectoryModel, TrajectoryModelOptions
+from headway.rl.models.trajectory import TrajectoryModel, TrajectoryModelOptions, before
 
 
 @system(
@@ -34,8 +33,8 @@ class AgenticTransformer(TrajectoryModel):
 
     Args:
         trials: Episodes of a chain.
-        **trajectory: As of every ``TrajectoryModel``, but ``streaming``; ``context_length`` is that of a whole
-            chain, ``max_timestep`` that of an episode.
+        **trajectory: As of every ``TrajectoryModel``, but ``streaming``: ``context_length`` is that of
+            a whole chain, ``max_timestep`` that of an episode.
 
     Shape:
         observations, actions, returns_to_go, timesteps, mask: as of a ``TrajectoryModel``.
@@ -97,9 +96,9 @@ class AgenticTransformer(TrajectoryModel):
         )
         taken = self.actions.embed(actions)
         # At the first step of a chain nothing was done before.
-        before = F.pad(taken[:, :-1], (0, 0, 1, 0)) * (timesteps != 0)[..., None]
+        last = before(taken) * (timesteps != 0)[..., None]
         tokens = (
-            self.outcome_embedding(told[..., 1:]) + before,
+            self.outcome_embedding(told[..., 1:]) + last,
             self.return_embedding(told[..., :1]),
             self.observation_embedding(observations),
             taken,
@@ -144,5 +143,5 @@ class AgenticTransformer(TrajectoryModel):
 
 def _told(returns_to_go: Tensor, rewards: Tensor, completed: Tensor) -> Tensor:
     """Returns what is known at the beginning of each step, (B, T, 3): what came before it moves on by one."""
-    before = torch.stack([rewards, completed.to(rewards)], dim=-1)[:, :-1]
-    return torch.cat([returns_to_go[..., None], F.pad(before, (0, 0, 1, 0))], dim=-1)
+    brought = torch.stack([rewards, completed.to(rewards)], dim=-1)
+    return torch.cat([returns_to_go[..., None], before(brought)], dim=-1)

@@ -4,7 +4,6 @@ from functools import partial
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.feedforward import MLP
@@ -12,7 +11,7 @@ from headway.core.mixers import DiagonalStateSpace
 from headway.core.passed import Passed
 from headway.core.systems import system
 from headway.rl.layers.observations import Observations
-from headway.rl.models.trajectory import TrajectoryModel, TrajectorySizes
+from headway.rl.models.trajectory import TrajectoryModel, TrajectorySizes, before
 
 # As wide as the tokens: the gate of the mixer already mixes channels.
 NarrowMLP = partial(MLP, mlp_ratio=1.0)
@@ -67,7 +66,7 @@ class DecisionS4(TrajectoryModel):
     ) -> Tensor:
         """Returns the token of each step, (B, T, 1, dim)."""
         assert self.return_embedding is not None
-        taken = F.pad(self.actions.embed(actions)[:, :-1], (0, 0, 1, 0))
+        taken = before(self.actions.embed(actions))
         # At the first step of an episode nothing was done before.
         taken = taken * (timesteps > 0)[..., None]
         token = (

@@ -10,6 +10,7 @@ from headway.core.errors import UserError
 from headway.core.passed import Passed
 from headway.core.systems import system
 from headway.rl.batch import Batch
+from headway.rl.layers.actions import ScaledActions
 from headway.rl.layers.observations import Observations
 from headway.rl.models.actor_critic import ActorCritic, ActorCriticOptions, slow
 
@@ -75,8 +76,9 @@ class TD3BC(ActorCritic):
     @torch.no_grad()
     def _coming(self, following: Observations) -> Tensor:
         """Returns what the next observations are worth, by what the slow actor would do there."""
-        slow_embedding, slow_actor, slow_head = self.slow_actor
-        said = self.inside(slow_head.predict(slow_actor(slow_embedding(following))))
+        embedding, actor, head = self.slow_actor
+        assert isinstance(head, ScaledActions)
+        said = self.inside(head.predict(actor(embedding(following))))
         if self.training:
             noise = self.noise * torch.randn_like(said)
             said = (said + noise.clamp(-self.most_noise, self.most_noise)).clamp(-1, 1)
