@@ -166,7 +166,7 @@ def test_it_comes_back_from_its_folder_and_refuses_what_it_cannot_do(tmp_path) -
 @pytest.mark.learns
 @pytest.mark.parametrize("ascending", [True, False], ids=["chain of hindsight", "unsorted"])
 def test_later_tries_are_better_than_the_first(ascending: bool, seed: int, measured) -> None:
-    """Mean reward of the fourth try less that of the first, behind doors that nothing shows.
+    """Share of the fourth tries that find the prize less that of the first, behind doors that nothing shows.
 
     Worst of seeds 0 to 4: WORST; unsorted PLAIN.
     """
@@ -195,6 +195,7 @@ def test_later_tries_are_better_than_the_first(ascending: bool, seed: int, measu
         schedule.step()
     envs = make_vector(RING, 50)
     played = evaluate(model, envs, target=1, episodes=400, seed=1000, deterministic=False)
-    totals = np.array([one.total for one in played]).reshape(100, 4).mean(axis=0)
-    bound = {"above": 0.1} if ascending else {"below": 0.1}
-    measured("better by", totals[3] - totals[0], **bound)
+    totals = np.array([one.total for one in played]).reshape(100, 4)
+    found = (totals == 1).mean(axis=0)
+    bound = {"above": 0.15} if ascending else {"below": 0.15}
+    measured("more by", found[3] - found[0], **bound)
