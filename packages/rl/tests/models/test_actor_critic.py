@@ -167,7 +167,8 @@ def test_mixed_data_teach_more_than_cloning_them(
 ) -> None:
     """How much higher the return is than with the same actor without critics, which clones the data.
 
-    Returns of seed 0: IQL -0.78 where cloning has -3.42, TD3+BC -0.72 and -3.31. Least of seeds 0 to 4: LEAST.
+    Returns of seed 0: IQL -0.78 where cloning has -3.42, TD3+BC -0.72 and -3.31. Least difference of
+    seeds 0 to 4: IQL 2.18, TD3+BC 2.45.
     """
     found, cloned = learned(kind, seed, **options), learned(kind, seed, **plain)
     measured("better by", found - cloned, above=0.5)

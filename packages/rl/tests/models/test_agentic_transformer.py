@@ -168,7 +168,7 @@ def test_it_comes_back_from_its_folder_and_refuses_what_it_cannot_do(tmp_path) -
 def test_later_tries_are_better_than_the_first(ascending: bool, seed: int, measured) -> None:
     """Share of the fourth tries that find the prize less that of the first, behind doors that nothing shows.
 
-    Worst of seeds 0 to 4: WORST; unsorted PLAIN.
+    With a schedule like a cosine, seeds 0 to 4: .31, .56, .59, .54, .61; unsorted, seed 4: .03.
     """
     data = RingData(chain=Chain(ascending=ascending), data_seed=seed, val=0)
     data.setup()

@@ -87,7 +87,7 @@ def test_the_cue_is_known_at_the_end_of_a_corridor(
 ) -> None:
     """Share of right turns after 20 steps; half by chance, which is what filters of six steps know.
 
-    BOUNDS
+    Seeds 1 to 4: 1.0; short filters .41 to .59.
     """
     plain = partial(ConvolutionMixer, axes=1, window=6, causal=True)
     torch.manual_seed(seed)
