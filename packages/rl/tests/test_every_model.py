@@ -16,11 +16,19 @@ from headway.rl.models import (
     BehaviorTransformer,
     BehaviourCloning,
     DecisionConvFormer,
+    DecisionS4,
     DecisionTransformer,
     DiffusionPolicy,
 )
 
-KINDS = (BehaviorTransformer, BehaviourCloning, DecisionConvFormer, DecisionTransformer, RATE)
+KINDS = (
+    BehaviorTransformer,
+    BehaviourCloning,
+    DecisionConvFormer,
+    DecisionS4,
+    DecisionTransformer,
+    RATE,
+)
 
 SIZES = {
     "observation_dim": 4,
@@ -115,6 +123,30 @@ CASES["MazeTransformer with MLM-U"] = Case(
     inputs=maze_tokens(29, None),
     sizes=(5, 3, 8),
 )
+
+
+def tries(batch: int, number: int) -> tuple[Tensor, ...]:
+    observations, actions, rewards, times = steps(batch, number)
+    return observations, actions, rewards, times % 4, rewards, times % 4 == 3, times // 4
+
+
+CASES["AgenticTransformer"] = Case(
+    make=lambda: models.AgenticTransformer(**SIZES, trials=2, max_timestep=4),
+    inputs=tries,
+    sizes=(5, 3, 8),
+)
+
+JUDGED = {"observation_dim": 4, "action_dim": 2, "dim": 16}
+
+
+def looked(batch: int, number: int) -> tuple[Tensor, ...]:
+    return steps(batch, number)[:1]
+
+
+for kind in (models.ImplicitQLearning, models.TD3BC):
+    CASES[kind.__name__] = Case(
+        make=lambda kind=kind: kind(**JUDGED), inputs=looked, sizes=(5, 3, 8)
+    )
 
 
 def test_every_model_has_a_case() -> None:

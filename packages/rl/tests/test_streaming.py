@@ -9,6 +9,7 @@ import torch
 from headway.core.cache import KeyValueCache
 from headway.core.mixers import (
     ConvolutionMixer,
+    DiagonalStateSpace,
     FixedDecay,
     InterleavedConvolution,
     LegendreMemory,
@@ -32,6 +33,7 @@ MIXERS = {
     "linear": partial(LinearAttention, causal=True),
     "decay": partial(LinearAttention, causal=True, decay=FixedDecay, norm=RMSNorm),
     "scan": partial(SelectiveScan, states=4),
+    "s4d": partial(DiagonalStateSpace, states=4),
     "legendre": partial(LegendreMemory, order=4, window=6),
     "hybrid": [window, partial(SelectiveScan, states=4)],
 }

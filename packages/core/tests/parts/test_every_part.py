@@ -45,6 +45,7 @@ def memory(tokens: int) -> Layout:
 
 m, p = mixers, positions
 CASES: dict[str, tuple[Factory, Arrange]] = {
+    "DiagonalStateSpace": (partial(m.DiagonalStateSpace, states=4), sequence),
     "SelfAttention": (SelfAttention, sequence),
     "SelfAttention-causal": (partial(SelfAttention, causal=True), sequence),
     "SelfAttention-grouped": (partial(SelfAttention, causal=True, window=3, kv_heads=1), sequence),

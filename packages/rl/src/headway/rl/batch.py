@@ -24,6 +24,9 @@ class Batch(TypedDict):
         next_observations: What was seen after each action; only where the data module is asked for it.
         expert_actions: What somebody who knows the task would have done at each step, as ``actions``; only
             where the data have it.
+        trial: Which try of a chain each step belongs to, (B, T) int64; of chains alone.
+        completed: True at the last step of a try that has brought about what was asked for, (B, T); of chains
+            alone.
     """
 
     observations: Observations
@@ -37,6 +40,8 @@ class Batch(TypedDict):
     mask: Tensor
     next_observations: NotRequired[Observations]
     expert_actions: NotRequired[Tensor]
+    trial: NotRequired[Tensor]
+    completed: NotRequired[Tensor]
 
 
 def mean_of_steps(values: Tensor, mask: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from headway.core.mixers.kernelized.gated_linear import GatedLinearAttention
 from headway.core.mixers.kernelized.linear_attention import LinearAttention
 from headway.core.mixers.kernelized.normalized_linear import NormalizedLinearCrossAttention
 from headway.core.mixers.kernelized.nystrom_attention import NystromAttention
+from headway.core.mixers.recurrent.diagonal_state_space import DiagonalStateSpace
 from headway.core.mixers.recurrent.legendre_memory import LegendreMemory
 from headway.core.mixers.recurrent.selective_scan import SelectiveScan
 from headway.core.mixers.softmax.additive_attention import AdditiveAttention
@@ -41,6 +42,7 @@ __all__ = [
     "ConvolutionMixer",
     "CrossAttention",
     "DeformableAttention",
+    "DiagonalStateSpace",
     "EluPlusOne",
     "FactorizedAttention",
     "FeatureMap",

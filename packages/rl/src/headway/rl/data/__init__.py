@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from headway.core.lazy import lazily
 from headway.rl.batch import Batch
+from headway.rl.data.chains import Chain
 from headway.rl.data.hindsight import hindsight
 from headway.rl.data.sampling import BalancedReturns, Sampling, ShortFirst, UniformSteps
 from headway.rl.data.trajectory import Trajectory, checked
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from headway.rl.data.played import RandomPlay
     from headway.rl.data.reach_push import ReachPushData
     from headway.rl.data.recorded import RecordedTrajectories
+    from headway.rl.data.ring import RingData
     from headway.rl.data.scripted import ScriptedData
     from headway.rl.data.t_maze import TMazeData
     from headway.rl.data.two_way import TwoWayData
@@ -34,6 +36,7 @@ __all__ = [
     "Batch",
     "BootstrappedSearchData",
     "CartPoleData",
+    "Chain",
     "D4RLData",
     "InMemoryTrajectories",
     "KeyToDoorData",
@@ -45,6 +48,7 @@ __all__ = [
     "RandomPlay",
     "ReachPushData",
     "RecordedTrajectories",
+    "RingData",
     "Sampling",
     "ScriptedData",
     "ShortFirst",
@@ -74,6 +78,7 @@ __getattr__ = lazily(
         "PickledTrajectories": "pickled",
         "RandomPlay": "played",
         "RecordedTrajectories": "recorded",
+        "RingData": "ring",
         "TMazeData": "t_maze",
         "ReachPushData": "reach_push",
         "ScriptedData": "scripted",

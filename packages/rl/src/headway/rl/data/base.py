@@ -11,10 +11,11 @@ from headway.core.errors import UserError
 from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.core.training.splits import part_size
 from headway.rl.batch import Batch
+from headway.rl.data.chains import AllChains, Chain, DrawnChains
 from headway.rl.data.sampling import Sampling, UniformSteps
 from headway.rl.data.summary import check_alike, infer_spaces, statistics
 from headway.rl.data.trajectory import Trajectory, from_tensors, to_tensors
-from headway.rl.data.windows import AllWindows, DrawnWindows
+from headway.rl.data.windows import AllWindows, DrawnEpisodes, DrawnWindows
 from headway.rl.models import Statistics
 from headway.rl.spaces import Spaces
 
@@ -29,6 +30,7 @@ class DrawingOptions(LoaderOptions, total=False):
     split_seed: int
     next_observations: bool
     any_start: bool
+    chain: Chain | None
 
 
 class TrajectoryOptions(DrawingOptions, total=False):
@@ -54,6 +56,8 @@ class TrajectoryData(DataModule):
         next_observations: Whether a batch holds what was seen after each action, too.
         any_start: Whether stretches that are drawn may begin at any step of an episode, and are padded where
             it ends sooner: models that say several actions at once need those near its end.
+        chain: Makes one stretch of several trajectories of a task, each ``context_length`` steps; single ones
+            if None.
         **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
     """
 
@@ -70,6 +74,7 @@ class TrajectoryData(DataModule):
         split_seed: int = 0,
         next_observations: bool = False,
         any_start: bool = False,
+        chain: Chain | None = None,
         **loader: Passed[LoaderOptions],
     ) -> None:
         super().__init__(batch_size=batch_size, **loader)
@@ -82,6 +87,9 @@ class TrajectoryData(DataModule):
         self.top_fraction, self.return_scale = top_fraction, return_scale
         self.val, self.split_seed = val, split_seed
         self.next_observations, self.any_start = next_observations, any_start
+        if chain is not None and (next_observations or any_start):
+            raise UserError("chains have neither next_observations nor any_start; leave these out")
+        self.chain = chain
         self.parts: dict[str, list[Trajectory]] = {}
         self.added = 0  # of the trajectories that train, the last ones
 
@@ -115,15 +123,17 @@ class TrajectoryData(DataModule):
         # The best of the training part alone: what validates stays as it came.
         train = sorted(train, key=lambda one: -one.total)[:keep]
         self.parts = {"train": train, "val": val}
-        options = {"length": self.context_length, "next_observations": self.next_observations}
-        self.train_set = DrawnWindows(
-            train,
-            self.sampling,
-            number=self.number or -(-sum(map(len, train)) // self.context_length),
-            any_start=self.any_start,
-            **options,
-        )
-        self.val_set = AllWindows(val, **options) if val else None
+        number = self.number or -(-sum(map(len, train)) // self.context_length)
+        if self.chain is None:
+            options = {"length": self.context_length, "next_observations": self.next_observations}
+            self.train_set = DrawnWindows(
+                train, self.sampling, number=number, any_start=self.any_start, **options
+            )
+            self.val_set = AllWindows(val, **options) if val else None
+        else:
+            options = {"length": self.context_length, "chain": self.chain}
+            self.train_set = DrawnChains(train, self.sampling, number=number, **options)
+            self.val_set = AllChains(val, **options) if val else None
         self.predict_set = self.val_set
 
     def add(self, trajectories: Sequence[Trajectory], *, keep: int | None = None) -> None:
@@ -144,7 +154,7 @@ class TrajectoryData(DataModule):
         check_alike(found)
         self.parts["train"] = found if keep is None else found[-keep:]
         self.added = min(len(self.parts["train"]), self.added + len(trajectories))
-        assert isinstance(self.train_set, DrawnWindows)
+        assert isinstance(self.train_set, DrawnEpisodes)
         self.train_set.replace(self.parts["train"])
 
     def state_dict(self) -> dict[str, Any]:

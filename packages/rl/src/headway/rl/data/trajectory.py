@@ -49,6 +49,7 @@ class Trajectory:
         rewards: What followed each action, (T,) float32.
         terminated: Whether the episode ended by itself; otherwise it was cut off.
         expert_actions: What somebody who knows the task would have done at each step, as ``actions``.
+        task: Number of the task that was tried, where an environment has hidden ones.
     """
 
     observations: Columns
@@ -56,6 +57,7 @@ class Trajectory:
     rewards: NDArray[np.float32]
     terminated: bool = True
     expert_actions: NDArray[Any] | None = None
+    task: int = 0
 
     def __len__(self) -> int:
         return len(self.actions)

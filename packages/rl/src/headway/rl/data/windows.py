@@ -67,7 +67,47 @@ def _filled(part: NDArray[Any], length: int) -> Tensor:
     return torch.from_numpy(filled)
 
 
-class DrawnWindows(Dataset[Batch]):
+class DrawnEpisodes(Dataset[Batch]):
+    """What random stretches share: how likely each trajectory is drawn, in each epoch.
+
+    Args:
+        trajectories: The episodes.
+        sampling: How likely each is drawn.
+        length: Steps of a stretch.
+        number: Stretches of an epoch.
+    """
+
+    def __init__(
+        self, trajectories: Sequence[Trajectory], sampling: Sampling, *, length: int, number: int
+    ) -> None:
+        self.length, self.number = length, number
+        self.sampling, self.epoch = sampling, 0
+        self.replace(trajectories)
+
+    def replace(self, trajectories: Sequence[Trajectory]) -> None:
+        """Draws from other episodes from now on."""
+        self.trajectories = trajectories
+        self.totals = np.array([one.total for one in trajectories])
+        self.lengths = np.array([len(one) for one in trajectories])
+        self.weigh()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draws by the weights of an epoch of the training."""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.weigh()
+
+    def weigh(self) -> None:
+        """Asks how likely each episode is drawn now."""
+        weights = self.sampling.weights(self.totals, self.lengths, epoch=self.epoch)
+        self.weights = torch.from_numpy(np.asarray(weights, np.float64))
+        self.cumulated = self.weights.cumsum(0)
+
+    def __len__(self) -> int:
+        return self.number
+
+
+class DrawnWindows(DrawnEpisodes):
     """Random stretches: a trajectory by its weight, then one of its full stretches, all equally likely.
 
     A trajectory that is shorter than a stretch is taken whole. A policy always knows as much of its past
@@ -94,30 +134,8 @@ class DrawnWindows(Dataset[Batch]):
         next_observations: bool = False,
         any_start: bool = False,
     ) -> None:
-        self.length, self.number = length, number
+        super().__init__(trajectories, sampling, length=length, number=number)
         self.next_observations, self.any_start = next_observations, any_start
-        self.sampling, self.epoch = sampling, 0
-        self.replace(trajectories)
-
-    def replace(self, trajectories: Sequence[Trajectory]) -> None:
-        """Draws from other episodes from now on."""
-        self.trajectories = trajectories
-        self.totals = np.array([one.total for one in trajectories])
-        self.lengths = np.array([len(one) for one in trajectories])
-        self._weigh()
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draws by the weights of an epoch of the training."""
-        if epoch != self.epoch:
-            self.epoch = epoch
-            self._weigh()
-
-    def _weigh(self) -> None:
-        weights = self.sampling.weights(self.totals, self.lengths, epoch=self.epoch)
-        self.cumulated = torch.from_numpy(np.cumsum(weights))
-
-    def __len__(self) -> int:
-        return self.number
 
     def __getitem__(self, index: int) -> Batch:
         place = torch.rand((), dtype=torch.float64) * self.cumulated[-1]

@@ -9,6 +9,7 @@ from headway.rl.environments.making import check_drawn, make_vector, refuse_impo
 from headway.rl.environments.maze import MazeWalk, astar_move
 from headway.rl.environments.reach_push import ReachPush, ReachPushExpert
 from headway.rl.environments.reading import named, read_space, read_spaces
+from headway.rl.environments.ring import Ring
 from headway.rl.environments.t_maze import TMaze, right_way
 from headway.rl.environments.two_way import TwoWay, TwoWayExpert
 
@@ -19,6 +20,7 @@ CURVES = "headway/Curves-v0"
 KEY_TO_DOOR = "headway/KeyToDoor-v0"
 MAZE = "headway/Maze-v0"
 REACH_PUSH = "headway/ReachPush-v0"
+RING = "headway/Ring-v0"
 T_MAZE = "headway/TMaze-v0"
 TWO_WAY = "headway/TwoWay-v0"
 # Corridors that have names of their own, for programs that take a name and no arguments.
@@ -37,6 +39,7 @@ for _name, _where, _options in (
     (KEY_TO_DOOR, "key_to_door:KeyToDoor", {}),
     (MAZE, "maze:MazeWalk", {}),
     (REACH_PUSH, "reach_push:ReachPush", {}),
+    (RING, "ring:Ring", {}),
     (T_MAZE, "t_maze:TMaze", {}),
     (TWO_WAY, "two_way:TwoWay", {}),
     *((name, "maze:MazeWalk", options) for name, options in MAZES.items()),
@@ -54,6 +57,7 @@ __all__ = [
     "MAZE",
     "MAZES",
     "REACH_PUSH",
+    "RING",
     "TWO_WAY",
     "T_MAZE",
     "T_MAZES",
@@ -63,6 +67,7 @@ __all__ = [
     "MazeWalk",
     "ReachPush",
     "ReachPushExpert",
+    "Ring",
     "TMaze",
     "TwoWay",
     "TwoWayExpert",

@@ -51,7 +51,8 @@ def evaluate(
     Each environment plays a number of episodes that is fixed before, so short episodes are not counted
     more often than long ones; an episode depends on its own seed, in what is drawn as well, not on how many
     run beside it (of ``headway.rl.environments.make_vector``; environments that reset themselves choose their
-    seeds).
+    seeds). A policy with ``trials`` plays so many episodes as one chain: one after the other in the same
+    environment, from the same seed.
 
     Args:
         player: A model, which is put into evaluation mode for the play, or any policy: a planner, a script.
@@ -89,17 +90,17 @@ def _play(
     if policy.spaces is not None:
         envs = fitting(envs, policy.spaces)
     player, number = Player(envs), envs.num_envs
-    current = np.arange(number)  # the episode that each environment plays
-    observation = player.reset(seed + current)
+    trials = getattr(policy, "trials", 1)
+    current = trials * np.arange(number)  # the episode that each environment plays
+    seeds = seed + current // trials
+    observation = player.reset(seeds)
     state, start = None, np.ones(number, bool)
     totals, steps = np.zeros(number), np.zeros(number, int)
     found: list[Episode] = []
     while len(found) < episodes:
         if frame is not None:
             frame()
-        actions, state = policy.predict(
-            observation, state, start, deterministic, seeds=seed + current
-        )
+        actions, state = policy.predict(observation, state, start, deterministic, seeds=seeds)
         done = player.step(actions)
         policy.observe(state, done.rewards)
         totals += done.rewards
@@ -119,9 +120,11 @@ def _play(
         found += new
         if progress is not None:
             progress(len(new))
-        current[rows] += number
+        last = (current[rows] + 1) % trials == 0
+        current[rows] += np.where(last, 1 + trials * (number - 1), 1)
+        seeds = seed + current // trials
         totals[rows], steps[rows] = 0.0, 0
-        again = player.restart(ended, seed + current)
+        again = player.restart(ended, seeds)
         observation = observation if again is None else again
     return sorted(found)
 

@@ -2,15 +2,20 @@
 
 from headway.rl.models.act import ACT
 from headway.rl.models.acting import ActingModel
+from headway.rl.models.actor_critic import ActorCritic
+from headway.rl.models.agentic_transformer import AgenticTransformer
 from headway.rl.models.base import DecisionModel, Statistics
 from headway.rl.models.behavior_transformer import BehaviorTransformer
 from headway.rl.models.behaviour_cloning import BehaviourCloning
+from headway.rl.models.chain_policy import ChainPolicy, ChainState
 from headway.rl.models.chunk import ChunkModel
 from headway.rl.models.chunk_policy import ChunkPolicy, ChunkState
 from headway.rl.models.dart import DART
 from headway.rl.models.decision_convformer import DecisionConvFormer
+from headway.rl.models.decision_s4 import DecisionS4
 from headway.rl.models.decision_transformer import DecisionTransformer
 from headway.rl.models.diffusion_policy import DiffusionPolicy
+from headway.rl.models.implicit_q_learning import ImplicitQLearning
 from headway.rl.models.in_context_policy import InContextPolicy
 from headway.rl.models.maze_planner import MazePlanner
 from headway.rl.models.maze_transformer import MazeTransformer
@@ -20,26 +25,35 @@ from headway.rl.models.policy import Policy
 from headway.rl.models.pretrained import pretrained, trained_searchformer
 from headway.rl.models.pretrained_transformer import DecisionPretrainedTransformer
 from headway.rl.models.rate import RATE
+from headway.rl.models.reactive_policy import ReactivePolicy
 from headway.rl.models.scripted_policy import RandomPolicy, ScriptedPolicy
 from headway.rl.models.searchformer import Searchformer
 from headway.rl.models.sequence_policy import PolicyState, SequencePolicy
+from headway.rl.models.td3_bc import TD3BC
 from headway.rl.models.trajectory import TrajectoryModel
 
 __all__ = [
     "ACT",
     "DART",
     "RATE",
+    "TD3BC",
     "ActingModel",
+    "ActorCritic",
+    "AgenticTransformer",
     "BehaviorTransformer",
     "BehaviourCloning",
+    "ChainPolicy",
+    "ChainState",
     "ChunkModel",
     "ChunkPolicy",
     "ChunkState",
     "DecisionConvFormer",
     "DecisionModel",
     "DecisionPretrainedTransformer",
+    "DecisionS4",
     "DecisionTransformer",
     "DiffusionPolicy",
+    "ImplicitQLearning",
     "InContextPolicy",
     "MazePlanner",
     "MazeTransformer",
@@ -48,6 +62,7 @@ __all__ = [
     "Policy",
     "PolicyState",
     "RandomPolicy",
+    "ReactivePolicy",
     "ScriptedPolicy",
     "Searchformer",
     "SequencePolicy",
@@ -63,14 +78,18 @@ def list_models() -> list[str]:
     """Returns the names of the models."""
     return [
         "ACT",
+        "AgenticTransformer",
         "BehaviorTransformer",
         "BehaviourCloning",
         "DART",
         "DecisionConvFormer",
         "DecisionPretrainedTransformer",
+        "DecisionS4",
         "DecisionTransformer",
         "DiffusionPolicy",
+        "ImplicitQLearning",
         "MazeTransformer",
         "RATE",
         "Searchformer",
+        "TD3BC",
     ]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
@@ -205,6 +206,13 @@ class TrajectoryModel(DecisionModel):
     def policy(self, *, target_return: Any = 0.0, seed: int = 0) -> SequencePolicy:
         """Returns what acts with it; see ``DecisionModel``."""
         return SequencePolicy(self, target_return=target_return, seed=seed)
+
+
+def before(values: Tensor) -> Tensor:
+    """Returns what stood a step before, (B, T, ...), and zeros at the first step."""
+    first = torch.arange(values.shape[1], device=values.device) == 0
+    shape = (1, -1, *[1] * (values.ndim - 2))
+    return values.roll(1, dims=1).masked_fill(first.reshape(shape), 0.0)
 
 
 def hide(values: Any, hidden: Tensor) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Required
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -21,9 +21,8 @@ VALIDATION_SEED = 10**6
 
 
 class ImitationOptions(TrainingOptions, total=False):
-    """What an ``Imitation`` passes on."""
+    """What an ``Imitation`` passes on besides its ``backbone``."""
 
-    backbone: Required[nn.Module]
     targets: Sequence[float]
     episodes: int
     environments: int

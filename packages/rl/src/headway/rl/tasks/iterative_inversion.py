@@ -1,10 +1,9 @@
 """Learning to bring about what is wanted, from what came about."""
 
 from headway.core.systems import system
-from headway.core.training import Passed
 from headway.rl.data import Trajectory
 from headway.rl.data.hindsight import hindsight
-from headway.rl.tasks.trying import Trying, TryingOptions
+from headway.rl.tasks.trying import Trying
 
 
 @system(
@@ -24,8 +23,7 @@ class IterativeInversion(Trying):
     imitates the newest ``keep`` episodes. The data begin with random play (``headway.rl.data.RandomPlay``
     with ``relabel``), and rewards are not looked at.
 
-    Args:
-        **trying: As of ``Trying``: rollouts, noise, keep, backbone, targets, episodes, optimizer ...
+    See ``Trying`` for the arguments.
 
     Note:
         The authors embed a video of what is wanted by a VQ-VAE; here it is read as the space says (numbers or
@@ -34,9 +32,6 @@ class IterativeInversion(Trying):
     Source:
         Leibovich et al. 2022, https://arxiv.org/abs/2211.01724, algorithm 1.
     """
-
-    def __init__(self, **trying: Passed[TryingOptions]) -> None:
-        super().__init__(**trying)
 
     def relabel(self, played: Trajectory) -> Trajectory:
         """Returns an episode whose goal is what it has reached."""

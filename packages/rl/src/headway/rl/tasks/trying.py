@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from headway.core.errors import UserError
 from headway.core.training import Passed
@@ -16,14 +17,6 @@ from headway.rl.tasks.imitation import Imitation, ImitationOptions
 FIRST_SEED = 2 * 10**6
 
 
-class TryingOptions(ImitationOptions, total=False):
-    """What a task that tries passes on."""
-
-    rollouts: int
-    noise: float
-    keep: int
-
-
 class Trying(Imitation):
     """Plays before every epoch but the first, and trains on what it has played.
 
@@ -31,21 +24,23 @@ class Trying(Imitation):
     as chance (``headway.rl.data.RandomPlay``).
 
     Args:
+        backbone: A decision model.
         rollouts: Episodes before each epoch; 0 for none.
         noise: Of the actions that are tried, see ``NoisyPolicy``.
         keep: How many episodes are learned from, the newest.
-        **imitation: As of ``Imitation``: backbone, targets, episodes, environments, optimizer ...
+        **imitation: As of ``Imitation``: targets, episodes, environments, optimizer ...
     """
 
     def __init__(
         self,
         *,
+        backbone: nn.Module,
         rollouts: int = 100,
         noise: float = 0.3,
         keep: int = 1000,
         **imitation: Passed[ImitationOptions],
     ) -> None:
-        super().__init__(**imitation)
+        super().__init__(backbone=backbone, **imitation)
         if rollouts < 0 or keep < 2:
             raise UserError(
                 f"rollouts is {rollouts} and keep {keep}; they must be at least 0 and 2"
