@@ -71,6 +71,13 @@ CASES["DecisionPretrainedTransformer"] = Case(
 )
 
 
+CASES["BodyTransformer"] = Case(
+    make=lambda: models.BodyTransformer(body="HalfCheetah-v5", dim=16, depth=2, heads=2),
+    inputs=lambda batch, number: (torch.randn(batch, number, 17),),
+    sizes=(5, 3, 8),
+)
+
+
 def test_every_model_has_a_case() -> None:
     assert CASES.keys() >= set(models.list_models())
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from headway.rl.data.base import TrajectoryData
     from headway.rl.data.cart_pole import CartPoleData
     from headway.rl.data.d4rl import D4RLData
+    from headway.rl.data.half_cheetah import HalfCheetahData
     from headway.rl.data.in_memory import InMemoryTrajectories
     from headway.rl.data.key_to_door import KeyToDoorData
     from headway.rl.data.lerobot import LeRobotData
@@ -29,6 +30,7 @@ __all__ = [
     "Batch",
     "CartPoleData",
     "D4RLData",
+    "HalfCheetahData",
     "InMemoryTrajectories",
     "KeyToDoorData",
     "LeRobotData",
@@ -53,6 +55,7 @@ __getattr__ = lazily(
         "BanditData": "bandit",
         "CartPoleData": "cart_pole",
         "D4RLData": "d4rl",
+        "HalfCheetahData": "half_cheetah",
         "InMemoryTrajectories": "in_memory",
         "KeyToDoorData": "key_to_door",
         "LeRobotData": "lerobot",

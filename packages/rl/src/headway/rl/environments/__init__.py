@@ -2,6 +2,7 @@
 
 import gymnasium
 
+from headway.rl.environments.half_cheetah import HALF_CHEETAH, HalfCheetahGait
 from headway.rl.environments.key_to_door import KeyToDoor
 from headway.rl.environments.making import check_drawn, make_vector, refuse_import
 from headway.rl.environments.reach_push import ReachPush, ReachPushExpert
@@ -30,11 +31,13 @@ for _name, _where, _options in (
 
 __all__ = [
     "BANDIT",
+    "HALF_CHEETAH",
     "KEY_TO_DOOR",
     "REACH_PUSH",
     "TWO_WAY",
     "T_MAZE",
     "T_MAZES",
+    "HalfCheetahGait",
     "KeyToDoor",
     "ReachPush",
     "ReachPushExpert",

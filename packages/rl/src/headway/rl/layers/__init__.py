@@ -3,6 +3,7 @@
 from headway.rl.layers.actions import (
     ActionHead,
     BinsAndOffsets,
+    BodyActions,
     ContinuousActions,
     DenoisingActions,
     DiscreteActions,
@@ -12,6 +13,7 @@ from headway.rl.layers.actions import (
 )
 from headway.rl.layers.noising import DiffusionNoising, FlowNoising, Noising
 from headway.rl.layers.observations import (
+    BodyObservations,
     ChoiceObservations,
     DictObservations,
     ImageObservations,
@@ -25,6 +27,8 @@ from headway.rl.layers.streams import Streams
 __all__ = [
     "ActionHead",
     "BinsAndOffsets",
+    "BodyActions",
+    "BodyObservations",
     "ChoiceObservations",
     "ContinuousActions",
     "DenoisingActions",

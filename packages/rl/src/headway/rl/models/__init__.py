@@ -4,6 +4,7 @@ from headway.rl.models.act import ACT
 from headway.rl.models.base import DecisionModel, Statistics
 from headway.rl.models.behavior_transformer import BehaviorTransformer
 from headway.rl.models.behaviour_cloning import BehaviourCloning
+from headway.rl.models.body_transformer import BodyTransformer
 from headway.rl.models.chunk import ChunkModel
 from headway.rl.models.chunk_policy import ChunkPolicy, ChunkState
 from headway.rl.models.decision_convformer import DecisionConvFormer
@@ -23,6 +24,7 @@ __all__ = [
     "RATE",
     "BehaviorTransformer",
     "BehaviourCloning",
+    "BodyTransformer",
     "ChunkModel",
     "ChunkPolicy",
     "ChunkState",
@@ -50,6 +52,7 @@ def list_models() -> list[str]:
         "ACT",
         "BehaviorTransformer",
         "BehaviourCloning",
+        "BodyTransformer",
         "DecisionConvFormer",
         "DecisionPretrainedTransformer",
         "DecisionTransformer",

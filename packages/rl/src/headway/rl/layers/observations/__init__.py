@@ -8,12 +8,14 @@ from headway.rl.layers.observations.base import (
     each,
     rows_of,
 )
+from headway.rl.layers.observations.body import BodyObservations
 from headway.rl.layers.observations.choice import ChoiceObservations
 from headway.rl.layers.observations.image import ImageObservations
 from headway.rl.layers.observations.named import DictObservations, encoder_for
 from headway.rl.layers.observations.vector import VectorObservations
 
 __all__ = [
+    "BodyObservations",
     "ChoiceObservations",
     "DictObservations",
     "ImageObservations",
