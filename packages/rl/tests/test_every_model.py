@@ -18,6 +18,7 @@ from headway.rl.models import (
     DecisionTransformer,
     DiffusionPolicy,
 )
+from headway.rl.spaces import Box, Dict, Discrete, Spaces
 
 KINDS = (BehaviorTransformer, BehaviourCloning, DecisionConvFormer, DecisionTransformer, RATE)
 
@@ -74,6 +75,25 @@ CASES["DecisionPretrainedTransformer"] = Case(
 CASES["BodyTransformer"] = Case(
     make=lambda: models.BodyTransformer(body="HalfCheetah-v5", dim=16, depth=2, heads=2),
     inputs=lambda batch, number: (torch.randn(batch, number, 17),),
+    sizes=(5, 3, 8),
+)
+
+
+def kitchen(batch: int, number: int) -> tuple[dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(batch)
+    drawn = (torch.randn(batch, number, 4, 5, generator=generator) for _ in range(2))
+    return (dict(zip(("objects", "prompt"), drawn, strict=True)),)
+
+
+SCENE = Dict(parts={name: Box(shape=(4, 5)) for name in ("objects", "prompt")})
+CASES["TaskPlanner"] = Case(
+    make=lambda: models.TaskPlanner(
+        dim=16,
+        depth=1,
+        heads=2,
+        spaces=Spaces(observation=SCENE, action=Discrete(n=8)).to_json(),
+    ),
+    inputs=kitchen,
     sizes=(5, 3, 8),
 )
 

@@ -151,9 +151,7 @@ LIMBS, JOINTS = 7, [(0, 1), (1, 2), (0, 3), (3, 4), (0, 5), (5, 6)]
 
 
 def tree(joints: list[tuple[int, int]]) -> dict[str, Any]:
-    limbs = {
-        str(k): Limb(sensors=(2 * k, 2 * k + 1), motors=(k,)) for k in range(LIMBS)
-    }
+    limbs = {str(k): Limb(sensors=(2 * k, 2 * k + 1), motors=(k,)) for k in range(LIMBS)}
     return Body(limbs=limbs, joints=tuple((str(a), str(b)) for a, b in joints)).to_json()
 
 
@@ -194,4 +192,4 @@ def test_the_body_is_learned_from_few_demonstrations(kind: str, seed: int, measu
     with torch.no_grad():
         error = (model(batch["observations"]) - batch["actions"]).square().mean()
     share = (error / batch["actions"].var()).item()
-    measured("error", share, **{"below": 0.25} if kind == "the body" else {"above": 0.3})
+    measured("error", share, **{"below": 0.22} if kind == "the body" else {"above": 0.26})

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from headway.rl.data.base import TrajectoryData
     from headway.rl.data.cart_pole import CartPoleData
     from headway.rl.data.d4rl import D4RLData
+    from headway.rl.data.dishwasher import DishwasherData
     from headway.rl.data.half_cheetah import HalfCheetahData
     from headway.rl.data.in_memory import InMemoryTrajectories
     from headway.rl.data.key_to_door import KeyToDoorData
@@ -30,6 +31,7 @@ __all__ = [
     "Batch",
     "CartPoleData",
     "D4RLData",
+    "DishwasherData",
     "HalfCheetahData",
     "InMemoryTrajectories",
     "KeyToDoorData",
@@ -55,6 +57,7 @@ __getattr__ = lazily(
         "BanditData": "bandit",
         "CartPoleData": "cart_pole",
         "D4RLData": "d4rl",
+        "DishwasherData": "dishwasher",
         "HalfCheetahData": "half_cheetah",
         "InMemoryTrajectories": "in_memory",
         "KeyToDoorData": "key_to_door",

@@ -2,6 +2,7 @@
 
 import gymnasium
 
+from headway.rl.environments.dishwasher import Dishwasher, load_as_shown
 from headway.rl.environments.half_cheetah import HALF_CHEETAH, HalfCheetahGait
 from headway.rl.environments.key_to_door import KeyToDoor
 from headway.rl.environments.making import check_drawn, make_vector, refuse_import
@@ -11,6 +12,8 @@ from headway.rl.environments.t_maze import TMaze, right_way
 from headway.rl.environments.two_way import TwoWay, TwoWayExpert
 
 BANDIT = "headway/Bandit-v0"
+DISHWASHER = "headway/Dishwasher-v0"
+HELD_OUT_DISHES = "headway/HeldOutDishes-v0"
 KEY_TO_DOOR = "headway/KeyToDoor-v0"
 REACH_PUSH = "headway/ReachPush-v0"
 T_MAZE = "headway/TMaze-v0"
@@ -20,6 +23,8 @@ T_MAZES = {f"headway/TMaze{length}-v0": {"length": length} for length in (10, 20
 
 for _name, _where, _options in (
     (BANDIT, "bandit:Bandit", {}),
+    (DISHWASHER, "dishwasher:Dishwasher", {}),
+    (HELD_OUT_DISHES, "dishwasher:Dishwasher", {"preferences": "held out"}),
     (KEY_TO_DOOR, "key_to_door:KeyToDoor", {}),
     (REACH_PUSH, "reach_push:ReachPush", {}),
     (T_MAZE, "t_maze:TMaze", {}),
@@ -31,12 +36,15 @@ for _name, _where, _options in (
 
 __all__ = [
     "BANDIT",
+    "DISHWASHER",
     "HALF_CHEETAH",
+    "HELD_OUT_DISHES",
     "KEY_TO_DOOR",
     "REACH_PUSH",
     "TWO_WAY",
     "T_MAZE",
     "T_MAZES",
+    "Dishwasher",
     "HalfCheetahGait",
     "KeyToDoor",
     "ReachPush",
@@ -45,6 +53,7 @@ __all__ = [
     "TwoWay",
     "TwoWayExpert",
     "check_drawn",
+    "load_as_shown",
     "make_vector",
     "named",
     "read_space",

@@ -8,6 +8,7 @@ from headway.rl.layers.actions import (
     DenoisingActions,
     DiscreteActions,
     MultiDiscreteActions,
+    PointingActions,
     ScaledActions,
     actions_for,
 )
@@ -19,6 +20,7 @@ from headway.rl.layers.observations import (
     ImageObservations,
     Moments,
     ObservationEncoder,
+    SceneObservations,
     VectorObservations,
     encoder_for,
 )
@@ -41,7 +43,9 @@ __all__ = [
     "MultiDiscreteActions",
     "Noising",
     "ObservationEncoder",
+    "PointingActions",
     "ScaledActions",
+    "SceneObservations",
     "Streams",
     "VectorObservations",
     "actions_for",

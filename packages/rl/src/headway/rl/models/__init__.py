@@ -17,6 +17,7 @@ from headway.rl.models.pretrained_transformer import DecisionPretrainedTransform
 from headway.rl.models.rate import RATE
 from headway.rl.models.scripted_policy import RandomPolicy, ScriptedPolicy
 from headway.rl.models.sequence_policy import PolicyState, SequencePolicy
+from headway.rl.models.task_planner import TaskPlanner
 from headway.rl.models.trajectory import TrajectoryModel
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "ScriptedPolicy",
     "SequencePolicy",
     "Statistics",
+    "TaskPlanner",
     "TrajectoryModel",
     "list_models",
     "pretrained",
@@ -58,4 +60,5 @@ def list_models() -> list[str]:
         "DecisionTransformer",
         "DiffusionPolicy",
         "RATE",
+        "TaskPlanner",
     ]

@@ -31,7 +31,7 @@ class GraphAttention(TokenMixer):
         out_dropout: Probability of dropping an output channel in training.
 
     Shape:
-        x: (B, N, dim), N at most ``nodes``. bias, mask: broadcastable to (B, heads, N, N). Output: (B, N, dim).
+        x: (B, N, dim), N at most ``nodes``. bias, mask: broadcastable to (B, heads, N, N). Output: as x.
 
     Raises:
         UserError: If an edge names a node that there is not, or there are more tokens than nodes.

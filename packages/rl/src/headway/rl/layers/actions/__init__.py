@@ -7,6 +7,7 @@ from headway.rl.layers.actions.body import BodyActions
 from headway.rl.layers.actions.continuous import ContinuousActions, ScaledActions
 from headway.rl.layers.actions.denoising import DenoisingActions
 from headway.rl.layers.actions.discrete import DiscreteActions, MultiDiscreteActions
+from headway.rl.layers.actions.pointing import PointingActions
 from headway.rl.spaces import Space
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "DenoisingActions",
     "DiscreteActions",
     "MultiDiscreteActions",
+    "PointingActions",
     "ScaledActions",
     "actions_for",
 ]

@@ -73,8 +73,8 @@ class BodyActions(ContinuousActions):
         super().__init__(dim, space, bounded=bounded, error=error)
         if body is not None and body.motors != self.action_dim:
             raise UserError(
-                f"the body has {body.motors} motors, actions have {self.action_dim} numbers; give the body of "
-                "this environment"
+                f"the body has {body.motors} motors, actions have {self.action_dim} numbers; give the body "
+                "of this environment"
             )
         owners = [0] * self.action_dim
         for limb, one in enumerate(body.limbs.values() if body is not None else ()):

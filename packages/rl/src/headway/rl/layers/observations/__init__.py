@@ -12,6 +12,7 @@ from headway.rl.layers.observations.body import BodyObservations
 from headway.rl.layers.observations.choice import ChoiceObservations
 from headway.rl.layers.observations.image import ImageObservations
 from headway.rl.layers.observations.named import DictObservations, encoder_for
+from headway.rl.layers.observations.scene import SceneObservations
 from headway.rl.layers.observations.vector import VectorObservations
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ObservationEncoder",
     "ObservationFactory",
     "Observations",
+    "SceneObservations",
     "VectorObservations",
     "each",
     "encoder_for",

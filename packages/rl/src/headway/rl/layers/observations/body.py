@@ -73,8 +73,8 @@ class BodyObservations(VectorObservations):
         super().__init__(dim, space)
         if body is not None and body.sensors > self.size:
             raise UserError(
-                f"the body has sensors up to place {body.sensors - 1}, observations have {self.size} numbers; "
-                "give the body of this environment"
+                f"the body has sensors up to place {body.sensors - 1}, observations have {self.size} "
+                "numbers; give the body of this environment"
             )
         every = [tuple(range(self.size))]
         limbs = every if body is None else [one.sensors for one in body.limbs.values()]
