@@ -20,6 +20,7 @@ from headway.rl.models import (
     DecisionTransformer,
     DiffusionPolicy,
 )
+from headway.rl.spaces import Box, Dict, Discrete, Spaces
 
 KINDS = (
     BehaviorTransformer,
@@ -123,6 +124,11 @@ CASES["MazeTransformer with MLM-U"] = Case(
     inputs=maze_tokens(29, None),
     sizes=(5, 3, 8),
 )
+CASES["BodyTransformer"] = Case(
+    make=lambda: models.BodyTransformer(body="HalfCheetah-v5", dim=16, depth=2, heads=2),
+    inputs=lambda batch, number: (torch.randn(batch, number, 17),),
+    sizes=(5, 3, 8),
+)
 
 
 def tries(batch: int, number: int) -> tuple[Tensor, ...]:
@@ -147,6 +153,25 @@ for kind in (models.ImplicitQLearning, models.TD3BC):
     CASES[kind.__name__] = Case(
         make=lambda kind=kind: kind(**JUDGED), inputs=looked, sizes=(5, 3, 8)
     )
+
+
+def kitchen(batch: int, number: int) -> tuple[dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(batch)
+    drawn = (torch.randn(batch, number, 4, 5, generator=generator) for _ in range(2))
+    return (dict(zip(("objects", "prompt"), drawn, strict=True)),)
+
+
+SCENE = Dict(parts={name: Box(shape=(4, 5)) for name in ("objects", "prompt")})
+CASES["TaskPlanner"] = Case(
+    make=lambda: models.TaskPlanner(
+        dim=16,
+        depth=1,
+        heads=2,
+        spaces=Spaces(observation=SCENE, action=Discrete(n=8)).to_json(),
+    ),
+    inputs=kitchen,
+    sizes=(5, 3, 8),
+)
 
 
 def test_every_model_has_a_case() -> None:

@@ -15,6 +15,8 @@ from jsonargparse import ArgumentParser
 
 from headway.core.cli import main
 from headway.core.cli.parts import parts
+from headway.core.module import Module
+from headway.core.passed import Passed, arguments
 from headway.core.training import DataModule, LoaderOptions, Task, TrainingOptions
 
 TABLE = Path(__file__).with_name("arguments.tsv")
@@ -172,3 +174,33 @@ def test_callers_are_told_of_arguments_that_are_not_there() -> None:
 
     with pytest.raises(TypeError, match="wrokers"):
         Digits(wrokers=1)  # pyright: ignore[reportCallIssue]
+
+
+class OfBase(typing.TypedDict, total=False):
+    kept: int
+    decided: int
+
+
+class Some(typing.TypedDict, total=False):
+    kept: int
+
+
+class Base(Module):
+    def __init__(self, *, kept: int = 1, decided: int = 2) -> None:
+        super().__init__()
+
+
+class Middle(Base):
+    def __init__(self, *, own: int = 3, **rest: Passed[OfBase]) -> None:
+        super().__init__(**rest)
+
+
+class Top(Middle):
+    def __init__(self, **rest: Passed[Some]) -> None:
+        super().__init__(own=4, decided=5, **rest)
+
+
+def test_what_a_class_decides_for_its_base_is_not_among_its_arguments() -> None:
+    """Two bases up, too: a record with such an argument could not be read back."""
+    assert arguments(Top).keys() == {"kept"} == Top(kept=7).init_args.keys()
+    assert arguments(Middle).keys() == {"own", "kept", "decided"}

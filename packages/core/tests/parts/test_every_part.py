@@ -77,6 +77,10 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     "FourierMixer": (m.FourierMixer, sequence),
     "GatedConvolutionMixer": (partial(m.GatedConvolutionMixer, window=3), sequence),
     "GatedLinearAttention": (partial(m.GatedLinearAttention, expansion=2, waves=2), sequence),
+    "GraphAttention": (
+        partial(m.GraphAttention, nodes=20, edges=[(k, k + 1) for k in range(19)]),
+        sequence,
+    ),
     "InterleavedConvolution": (partial(m.InterleavedConvolution, window=4), sequence),
     "LegendreMemory": (partial(m.LegendreMemory, order=4, window=6), sequence),
     "LinearAttention": (m.LinearAttention, sequence),

@@ -48,7 +48,9 @@ def arguments(cls: type) -> dict[str, Argument]:
                 found.setdefault(parameter.name, (parameter, function))
         if options is None:
             break
-        names = frozenset(typing.get_type_hints(options))
+        hints = frozenset(typing.get_type_hints(options))
+        # What a base passes on reaches its own bases; no more of it can be given than was passed to it.
+        names = hints if names is None else names & hints
     return found
 
 

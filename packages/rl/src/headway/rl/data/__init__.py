@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from headway.rl.data.bootstrapped_search import BootstrappedSearchData
     from headway.rl.data.cart_pole import CartPoleData
     from headway.rl.data.d4rl import D4RLData
+    from headway.rl.data.dishwasher import DishwasherData
+    from headway.rl.data.half_cheetah import HalfCheetahData
     from headway.rl.data.in_memory import InMemoryTrajectories
     from headway.rl.data.key_to_door import KeyToDoorData
     from headway.rl.data.lerobot import LeRobotData
@@ -38,6 +40,8 @@ __all__ = [
     "CartPoleData",
     "Chain",
     "D4RLData",
+    "DishwasherData",
+    "HalfCheetahData",
     "InMemoryTrajectories",
     "KeyToDoorData",
     "LeRobotData",
@@ -69,6 +73,8 @@ __getattr__ = lazily(
         "BootstrappedSearchData": "bootstrapped_search",
         "CartPoleData": "cart_pole",
         "D4RLData": "d4rl",
+        "DishwasherData": "dishwasher",
+        "HalfCheetahData": "half_cheetah",
         "InMemoryTrajectories": "in_memory",
         "KeyToDoorData": "key_to_door",
         "LeRobotData": "lerobot",

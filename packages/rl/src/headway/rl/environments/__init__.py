@@ -4,6 +4,8 @@ import gymnasium
 
 from headway.rl.environments.catch import Catch
 from headway.rl.environments.curves import Curves
+from headway.rl.environments.dishwasher import Dishwasher, load_as_shown
+from headway.rl.environments.half_cheetah import HALF_CHEETAH, HalfCheetahGait
 from headway.rl.environments.key_to_door import KeyToDoor
 from headway.rl.environments.making import check_drawn, make_vector, refuse_import
 from headway.rl.environments.maze import MazeWalk, astar_move
@@ -17,6 +19,8 @@ BANDIT = "headway/Bandit-v0"
 CATCH = "headway/Catch-v0"
 CATCH_ONCE = "headway/CatchOnce-v0"
 CURVES = "headway/Curves-v0"
+DISHWASHER = "headway/Dishwasher-v0"
+HELD_OUT_DISHES = "headway/HeldOutDishes-v0"
 KEY_TO_DOOR = "headway/KeyToDoor-v0"
 MAZE = "headway/Maze-v0"
 REACH_PUSH = "headway/ReachPush-v0"
@@ -36,6 +40,8 @@ for _name, _where, _options in (
     (CATCH, "catch:Catch", {}),
     (CATCH_ONCE, "catch:Catch", {"shown": 1}),
     (CURVES, "curves:Curves", {}),
+    (DISHWASHER, "dishwasher:Dishwasher", {}),
+    (HELD_OUT_DISHES, "dishwasher:Dishwasher", {"preferences": "held out"}),
     (KEY_TO_DOOR, "key_to_door:KeyToDoor", {}),
     (MAZE, "maze:MazeWalk", {}),
     (REACH_PUSH, "reach_push:ReachPush", {}),
@@ -53,6 +59,9 @@ __all__ = [
     "CATCH",
     "CATCH_ONCE",
     "CURVES",
+    "DISHWASHER",
+    "HALF_CHEETAH",
+    "HELD_OUT_DISHES",
     "KEY_TO_DOOR",
     "MAZE",
     "MAZES",
@@ -63,6 +72,8 @@ __all__ = [
     "T_MAZES",
     "Catch",
     "Curves",
+    "Dishwasher",
+    "HalfCheetahGait",
     "KeyToDoor",
     "MazeWalk",
     "ReachPush",
@@ -73,6 +84,7 @@ __all__ = [
     "TwoWayExpert",
     "astar_move",
     "check_drawn",
+    "load_as_shown",
     "make_vector",
     "named",
     "read_space",

@@ -3,15 +3,18 @@
 from headway.rl.layers.actions import (
     ActionHead,
     BinsAndOffsets,
+    BodyActions,
     ContinuousActions,
     DenoisingActions,
     DiscreteActions,
     MultiDiscreteActions,
+    PointingActions,
     ScaledActions,
     actions_for,
 )
 from headway.rl.layers.noising import DiffusionNoising, FlowNoising, Noising
 from headway.rl.layers.observations import (
+    BodyObservations,
     CameraObservations,
     ChoiceObservations,
     DictObservations,
@@ -19,6 +22,7 @@ from headway.rl.layers.observations import (
     Moments,
     ObservationEncoder,
     PictureTokens,
+    SceneObservations,
     VectorObservations,
     encoder_for,
 )
@@ -28,6 +32,8 @@ from headway.rl.layers.streams import Streams
 __all__ = [
     "ActionHead",
     "BinsAndOffsets",
+    "BodyActions",
+    "BodyObservations",
     "CameraObservations",
     "ChoiceObservations",
     "ContinuousActions",
@@ -44,7 +50,9 @@ __all__ = [
     "ObservationEncoder",
     "PathObjective",
     "PictureTokens",
+    "PointingActions",
     "ScaledActions",
+    "SceneObservations",
     "Streams",
     "UniformMasking",
     "VectorObservations",

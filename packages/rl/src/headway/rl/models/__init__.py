@@ -7,6 +7,7 @@ from headway.rl.models.agentic_transformer import AgenticTransformer
 from headway.rl.models.base import DecisionModel, Statistics
 from headway.rl.models.behavior_transformer import BehaviorTransformer
 from headway.rl.models.behaviour_cloning import BehaviourCloning
+from headway.rl.models.body_transformer import BodyTransformer
 from headway.rl.models.chain_policy import ChainPolicy, ChainState
 from headway.rl.models.chunk import ChunkModel
 from headway.rl.models.chunk_policy import ChunkPolicy, ChunkState
@@ -29,6 +30,7 @@ from headway.rl.models.reactive_policy import ReactivePolicy
 from headway.rl.models.scripted_policy import RandomPolicy, ScriptedPolicy
 from headway.rl.models.searchformer import Searchformer
 from headway.rl.models.sequence_policy import PolicyState, SequencePolicy
+from headway.rl.models.task_planner import TaskPlanner
 from headway.rl.models.td3_bc import TD3BC
 from headway.rl.models.trajectory import TrajectoryModel
 
@@ -42,6 +44,7 @@ __all__ = [
     "AgenticTransformer",
     "BehaviorTransformer",
     "BehaviourCloning",
+    "BodyTransformer",
     "ChainPolicy",
     "ChainState",
     "ChunkModel",
@@ -67,6 +70,7 @@ __all__ = [
     "Searchformer",
     "SequencePolicy",
     "Statistics",
+    "TaskPlanner",
     "TrajectoryModel",
     "list_models",
     "pretrained",
@@ -82,6 +86,7 @@ def list_models() -> list[str]:
         "BehaviorTransformer",
         "BehaviourCloning",
         "DART",
+        "BodyTransformer",
         "DecisionConvFormer",
         "DecisionPretrainedTransformer",
         "DecisionS4",
@@ -92,4 +97,5 @@ def list_models() -> list[str]:
         "RATE",
         "Searchformer",
         "TD3BC",
+        "TaskPlanner",
     ]

@@ -3,19 +3,23 @@
 from headway.core.errors import UserError
 from headway.rl.layers.actions.base import ActionFactory, ActionHead
 from headway.rl.layers.actions.bins_and_offsets import BinsAndOffsets
+from headway.rl.layers.actions.body import BodyActions
 from headway.rl.layers.actions.continuous import ContinuousActions, ScaledActions
 from headway.rl.layers.actions.denoising import DenoisingActions
 from headway.rl.layers.actions.discrete import DiscreteActions, MultiDiscreteActions
+from headway.rl.layers.actions.pointing import PointingActions
 from headway.rl.spaces import Space
 
 __all__ = [
     "ActionFactory",
     "ActionHead",
     "BinsAndOffsets",
+    "BodyActions",
     "ContinuousActions",
     "DenoisingActions",
     "DiscreteActions",
     "MultiDiscreteActions",
+    "PointingActions",
     "ScaledActions",
     "actions_for",
 ]

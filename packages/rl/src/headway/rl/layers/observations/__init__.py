@@ -8,14 +8,17 @@ from headway.rl.layers.observations.base import (
     each,
     rows_of,
 )
+from headway.rl.layers.observations.body import BodyObservations
 from headway.rl.layers.observations.cameras import CameraObservations
 from headway.rl.layers.observations.choice import ChoiceObservations
 from headway.rl.layers.observations.image import ImageObservations
 from headway.rl.layers.observations.named import DictObservations, encoder_for
 from headway.rl.layers.observations.picture_tokens import PictureTokens
+from headway.rl.layers.observations.scene import SceneObservations
 from headway.rl.layers.observations.vector import VectorObservations
 
 __all__ = [
+    "BodyObservations",
     "CameraObservations",
     "ChoiceObservations",
     "DictObservations",
@@ -25,6 +28,7 @@ __all__ = [
     "ObservationFactory",
     "Observations",
     "PictureTokens",
+    "SceneObservations",
     "VectorObservations",
     "each",
     "encoder_for",
