@@ -154,7 +154,9 @@ def test_what_is_wanted_is_reached_by_iterating(rollouts: int, seed: int, measur
     model = BehaviourCloning(
         dim=48, depth=1, heads=2, context_length=32, max_timestep=32, dropout=0.0
     )
-    task = IterativeInversion(backbone=model, rollouts=rollouts, keep=300, optimizer=AdamW(lr=3e-3))
+    task = IterativeInversion(
+        backbone=model, rollouts=rollouts, keep=300, environments=40, optimizer=AdamW(lr=3e-3)
+    )
     data = RandomPlay(
         environment=CURVES,
         episodes=100,

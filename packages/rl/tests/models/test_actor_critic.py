@@ -1,4 +1,7 @@
-"""IQL and TD3+BC: each loss reaches its own part, and mixed data teach more than cloning them does."""
+"""IQL and TD3+BC: each loss reaches its own part, and mixed data teach more than cloning them does.
+
+Official code was not run.
+"""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 """The agentic transformer: chains of tries, play that goes on through them, and what sorted chains teach.
 
-No official code was to be had; nothing was compared.
+No official code was found; nothing was compared.
 """
 
 from typing import Any
@@ -164,7 +164,13 @@ def test_it_comes_back_from_its_folder_and_refuses_what_it_cannot_do(tmp_path) -
 
 
 @pytest.mark.learns
-@pytest.mark.parametrize("ascending", [True, False], ids=["chain of hindsight", "unsorted"])
+@pytest.mark.parametrize(
+    "ascending",
+    [
+        pytest.param(True, id="chain of hindsight"),
+        pytest.param(False, id="unsorted", marks=pytest.mark.slow),
+    ],
+)
 def test_later_tries_are_better_than_the_first(ascending: bool, seed: int, measured) -> None:
     """Share of the fourth tries that find the prize less that of the first, behind doors that nothing shows.
 

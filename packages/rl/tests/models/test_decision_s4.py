@@ -1,6 +1,6 @@
 """Decision S4: play as a recurrence, its cost, and what its states remember.
 
-No official code was to be had; nothing was compared.
+Official code was not looked for; nothing was compared.
 """
 
 from functools import partial

@@ -108,7 +108,7 @@ def test_it_comes_back_from_its_folder_and_refuses_to_be_without_memory(tmp_path
 
 
 @pytest.mark.learns
-@pytest.mark.parametrize("kind", [RATE, Forgetful])
+@pytest.mark.parametrize("kind", [RATE, pytest.param(Forgetful, marks=pytest.mark.slow)])
 def test_the_cue_is_carried_over_four_segments(kind, seed: int, measured) -> None:
     """Share of right turns 16 steps after the cue, with a context of 4; half by chance.
 
