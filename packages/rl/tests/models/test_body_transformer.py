@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
+from headway.core.cli.main import main
 from headway.core.errors import UserError
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.rl.bodies import KNOWN_BODIES, Body, Limb
@@ -197,3 +199,11 @@ def test_the_body_is_learned_from_few_demonstrations(kind: str, seed: int, measu
         error = (model(batch["observations"]) - batch["actions"]).square().mean()
     share = (error / batch["actions"].var()).item()
     measured("error", share, **{"below": 0.22} if kind == "the body" else {"above": 0.26})
+
+
+def test_no_body_is_said_on_the_command_line(capsys) -> None:
+    """A null within a class within a class, where a text might stand, too."""
+    words = ["fit", "-c", "rl/bot_half_cheetah", "--model.backbone.body", "null", "--print_config"]
+    assert main(words) == 0
+    said = yaml.safe_load(capsys.readouterr().out)
+    assert said["model"]["init_args"]["backbone"]["init_args"]["body"] is None

@@ -82,6 +82,19 @@ class RecipeParser(LightningArgumentParser):
         finally:
             cls._parts = None
 
+    def parse_args(self, args: Any = None, *rest: Any, **options: Any) -> Namespace:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Parses words; those of an argument within a class come as jsonargparse has put them together.
+
+        A null that has gone through a level of classes comes as ``None``, which an argument that may be a
+        text would take for one.
+        """
+        if isinstance(args, list):
+            args = [
+                word.removesuffix("=None") + "=null" if word.endswith("=None") else word
+                for word in args
+            ]
+        return super().parse_args(args, *rest, **options)
+
     def parse_object(self, *args: Any, **options: Any) -> Namespace:
         """Returns the arguments of a class, as the parser of that class reads them."""
         known = self._parts
