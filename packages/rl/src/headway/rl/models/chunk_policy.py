@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headway.rl.layers.observations import Observations, each, rows_of
+from headway.rl.layers.observations import Observations, each
 from headway.rl.layers.streams import Streams
-from headway.rl.models.seeing import as_batch, push
-from headway.rl.spaces import Spaces
+from headway.rl.models.model_policy import ModelPolicy
+from headway.rl.models.seeing import push
 
 if TYPE_CHECKING:
     from headway.rl.models.chunk import ChunkModel
@@ -38,7 +38,7 @@ class ChunkState:
     streams: Streams
 
 
-class ChunkPolicy:
+class ChunkPolicy(ModelPolicy[ChunkState]):
     """Carries out chunks of actions, each environment at its own place.
 
     Either some actions of a chunk are carried out before the next one is asked for, or one is asked for at
@@ -53,38 +53,13 @@ class ChunkPolicy:
         Zhao et al. 2023 (ACT), https://arxiv.org/abs/2304.13705, section 4.1.
     """
 
-    def __init__(self, model: "ChunkModel", *, seed: int = 0) -> None:
-        self.model, self.seed = model, seed
-        self.device = next(model.parameters()).device
+    model: "ChunkModel"
 
-    @property
-    def spaces(self) -> Spaces:
-        """What the model sees and does."""
-        return self.model.spaces
-
-    @torch.no_grad()
-    def predict(
-        self,
-        observation: Any,
-        state: ChunkState | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = True,
-        *,
-        seeds: NDArray[np.int64] | None = None,
-    ) -> tuple[NDArray, ChunkState]:
-        """Returns the actions and what must be given back at the next step; see ``Policy``."""
-        seen, single = as_batch(observation, self.spaces.observation, self.device)
-        batch = rows_of(seen)
-        start = np.zeros(batch, bool) if episode_start is None else np.atleast_1d(episode_start)
-        if state is None:
-            state, start = self._begin(batch), np.ones(batch, bool)
-        self._see(state, seen, start, seeds)
-        chosen = self._next(state) if self.model.ensemble is None else self._averaged(state)
-        out = chosen.cpu().numpy()
-        return (out[0] if single else out), state
-
-    def observe(self, state: ChunkState, reward: NDArray | float) -> None:
-        """Takes no notice of rewards."""
+    def _act(
+        self, state: ChunkState, seen: Observations, starts: NDArray[np.bool_], deterministic: bool
+    ) -> Tensor:
+        state.seen = _push(state.seen, seen, torch.as_tensor(starts, device=self.device))
+        return self._next(state) if self.model.ensemble is None else self._averaged(state)
 
     def fork(self, state: ChunkState, rows: NDArray[np.int64]) -> ChunkState:
         """Returns a copy of a state with the given rows in the given order, which goes its own way."""
@@ -108,16 +83,11 @@ class ChunkPolicy:
             streams=Streams.drawn(self.seed, batch, self.device),
         )
 
-    def _see(
-        self,
-        state: ChunkState,
-        seen: Observations,
-        starts: NDArray[np.bool_],
-        seeds: NDArray[np.int64] | None,
+    def _restart(
+        self, state: ChunkState, starts: NDArray[np.bool_], seeds: NDArray[np.int64] | None
     ) -> None:
         state.streams.restart(starts, seeds)
         rows = torch.as_tensor(starts, device=self.device)
-        state.seen = _push(state.seen, seen, rows)
         state.known = state.known.masked_fill(rows, 0)
         state.used = state.used.masked_fill(rows, 0)
 

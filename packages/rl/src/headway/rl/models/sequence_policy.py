@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,10 +12,9 @@ from torch import Tensor
 from headway.core.cache import CacheGroup
 from headway.core.errors import UserError
 from headway.core.layout import Layout
-from headway.rl.layers.observations import Observations, each, rows_of
+from headway.rl.layers.observations import Observations, each
 from headway.rl.layers.streams import Streams
-from headway.rl.models.seeing import as_batch
-from headway.rl.spaces import Spaces
+from headway.rl.models.model_policy import ModelPolicy
 
 if TYPE_CHECKING:
     from headway.rl.models.trajectory import TrajectoryModel
@@ -47,7 +46,7 @@ class PolicyState:
     memory: Tensor | None = None
 
 
-class SequencePolicy:
+class SequencePolicy(ModelPolicy[PolicyState]):
     """Chooses actions so that the return asked for comes about.
 
     As long as episodes are shorter than the context, a step costs the new tokens alone: the rest is in
@@ -70,42 +69,18 @@ class SequencePolicy:
     ) -> None:
         if not np.isfinite(target_return).all():
             raise UserError(f"the return that is asked for is {target_return}; it must be finite")
-        self.model = model
+        super().__init__(model, seed=seed)
         self.target_return = target_return
-        self.seed = seed
-        self.device = next(model.parameters()).device
 
-    @property
-    def spaces(self) -> Spaces:
-        """What the model sees and does."""
-        return self.model.spaces
-
-    @torch.no_grad()
-    def predict(
-        self,
-        observation: Any,
-        state: PolicyState | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = True,
-        *,
-        seeds: NDArray[np.int64] | None = None,
-    ) -> tuple[NDArray, PolicyState]:
-        """Returns the actions and what must be given back at the next step; see ``Policy``."""
-        seen, single = as_batch(observation, self.spaces.observation, self.device)
-        batch = rows_of(seen)
-        if state is None:
-            state = self._begin(batch)
-            episode_start = np.ones(batch, dtype=bool)
-        if episode_start is not None:
-            self._restart(state, np.atleast_1d(episode_start), seeds)
+    def _act(
+        self, state: PolicyState, seen: Observations, starts: NDArray[np.bool_], deterministic: bool
+    ) -> Tensor:
         new = self._enter(state, seen)
         state.time = state.time + 1
         features = self._features(state, new)
-        model = self.model
-        chosen = model.actions.sample(features, None if deterministic else state.streams)
-        state.taken = chosen
-        out = chosen.cpu().numpy()
-        return (out[0] if single else out), state
+        streams = None if deterministic else state.streams
+        state.taken = self.model.actions.sample(features, streams)
+        return state.taken
 
     def observe(self, state: PolicyState, reward: NDArray | float) -> None:
         """Takes the rewards of the last step off the return that is still to come."""
