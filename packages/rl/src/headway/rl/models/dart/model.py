@@ -25,8 +25,8 @@ from headway.rl.spaces import Box, Discrete, Space
     id=192,
     name="DART",
     paper="https://arxiv.org/abs/2406.01361",
-    claim="an actor that reads the discrete words of a world model learns in imagination alone; what it saw before "
-    "reaches it through a memory token, and without one not at all",
+    claim="an actor that reads the discrete words of a world model learns in imagination alone; what it saw "
+    "before reaches it through a memory token, and without one not at all",
     test="packages/rl/tests/models/test_dart.py",
 )
 class DART(DecisionModel):
