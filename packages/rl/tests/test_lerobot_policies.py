@@ -17,6 +17,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from headway.core.cli.main import main
 from headway.core.errors import UserError
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained, save_published
 from headway.rl.layers import CameraObservations
 from headway.rl.models import ACT, pretrained
@@ -93,6 +94,7 @@ def test_statistics_of_older_files_stand_among_the_tensors(folder: Path) -> None
 
 def test_it_is_written_as_lerobot_reads_it(folder: Path, tmp_path: Path) -> None:
     """Names and values of all tensors are those of the file that was read."""
+    check_round_trip(folder, tmp_path / "same")
     model = from_pretrained(folder)
     with torch.no_grad():
         model.queries.add_(1)

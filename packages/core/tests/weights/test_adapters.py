@@ -22,6 +22,7 @@ def test_an_adapter_knows_the_defaults_of_what_it_does_not_read(adapter) -> None
 ROUND_TRIPS = {
     "Hugging Face DETR": "vision/tests/models/test_detr.py",
     "Hugging Face Decision Transformer": "rl/tests/models/test_decision_transformer.py",
+    "LeRobot ACT": "rl/tests/test_lerobot_policies.py",
     "Hugging Face Llama": "molecules/tests/models/test_llama_parity.py",
     "Hugging Face PatchTST": "timeseries/tests/models/test_patchtst_transformers.py",
     "Hugging Face PoolFormer": "vision/tests/models/test_poolformer.py",
