@@ -12,7 +12,7 @@ from headway.core.errors import UserError
 from headway.rl.batch import Batch
 from headway.rl.data.sampling import Sampling
 from headway.rl.data.trajectory import Trajectory
-from headway.rl.data.windows import DrawnEpisodes, cut
+from headway.rl.data.windows import DrawnEpisodes, cut, drawn
 
 
 class Chain:
@@ -128,18 +128,13 @@ class DrawnChains(DrawnEpisodes):
         super().replace(trajectories)
 
     def __getitem__(self, index: int) -> Batch:
-        first = int(_draw(self.weights, 1))
+        first = self.draw()
         members = self.tasks.members[self.tasks.of[first]]
-        others = _draw(self.weights[torch.from_numpy(members)], self.chain.number - 1)
+        shares = self.weights[torch.from_numpy(members)].cumsum(0)
+        others = drawn(shares, self.chain.number - 1)
         chosen = [self.trajectories[k] for k in (first, *members[others.numpy()])]
         starts = [int(torch.randint(max(1, len(one) - self.length + 1), ())) for one in chosen]
         return self.chain.join(chosen, starts, self.length)
-
-
-def _draw(weights: Tensor, number: int) -> Tensor:
-    shares = weights.cumsum(0)
-    places = torch.rand(number, dtype=torch.float64) * shares[-1]
-    return torch.searchsorted(shares, places).clamp_max(len(weights) - 1)
 
 
 class AllChains(Dataset[Batch]):

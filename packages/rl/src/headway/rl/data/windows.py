@@ -103,8 +103,22 @@ class DrawnEpisodes(Dataset[Batch]):
         self.weights = torch.from_numpy(np.asarray(weights, np.float64))
         self.cumulated = self.weights.cumsum(0)
 
+    def draw(self) -> int:
+        """Returns the number of a trajectory, drawn by its weight."""
+        return int(drawn(self.cumulated, 1))
+
     def __len__(self) -> int:
         return self.number
+
+
+def drawn(cumulated: Tensor, number: int) -> Tensor:
+    """Returns places (number,), drawn by weights whose sums up to each of them are given.
+
+    Shape:
+        cumulated: (N,) float64.
+    """
+    places = torch.rand(number, dtype=torch.float64) * cumulated[-1]
+    return torch.searchsorted(cumulated, places).clamp_max(len(cumulated) - 1)
 
 
 class DrawnWindows(DrawnEpisodes):
@@ -138,9 +152,7 @@ class DrawnWindows(DrawnEpisodes):
         self.next_observations, self.any_start = next_observations, any_start
 
     def __getitem__(self, index: int) -> Batch:
-        place = torch.rand((), dtype=torch.float64) * self.cumulated[-1]
-        chosen = int(torch.searchsorted(self.cumulated, place))
-        trajectory = self.trajectories[min(chosen, len(self.trajectories) - 1)]
+        trajectory = self.trajectories[self.draw()]
         starts = len(trajectory)
         if not self.any_start:
             starts = max(1, starts - self.length + 1)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from headway.core.cache import CacheGroup
 from headway.core.layout import Layout
-from headway.rl.layers.observations import Observations, each, rows_of
+from headway.rl.layers.observations import Observations, each
 from headway.rl.layers.streams import Streams
-from headway.rl.models.seeing import as_batch, push
-from headway.rl.spaces import Spaces
+from headway.rl.models.model_policy import ModelPolicy
+from headway.rl.models.seeing import push
 
 if TYPE_CHECKING:
     from headway.rl.models.pretrained_transformer import DecisionPretrainedTransformer
@@ -46,7 +46,7 @@ class Tried:
     cache: CacheGroup | None
 
 
-class InContextPolicy:
+class InContextPolicy(ModelPolicy[Tried]):
     """Draws the action that is best for what is seen, by what the model has read of the task.
 
     An episode is a task: its transitions are read at every step, and forgotten when another begins. While the
@@ -58,44 +58,19 @@ class InContextPolicy:
         seed: Of the actions that are drawn, where ``predict`` is given no seeds.
     """
 
-    def __init__(self, model: "DecisionPretrainedTransformer", *, seed: int = 0) -> None:
-        self.model, self.seed = model, seed
-        self.device = model.return_scale.device
+    model: "DecisionPretrainedTransformer"
 
-    @property
-    def spaces(self) -> Spaces:
-        """What the model sees and does."""
-        return self.model.spaces
-
-    @torch.no_grad()
-    def predict(
-        self,
-        observation: Any,
-        state: Tried | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = True,
-        *,
-        seeds: NDArray[np.int64] | None = None,
-    ) -> tuple[NDArray[Any], Tried]:
-        """Returns the actions and what must be given back at the next step; see ``Policy``."""
-        found, single = as_batch(observation, self.spaces.observation, self.device)
-        seen = each(lambda x: x[:, None], found)
-        batch = rows_of(seen)
-        begins = np.ones(batch, bool) if episode_start is None else np.atleast_1d(episode_start)
-        if state is None:
-            state, begins = self._begin(seen, batch), np.ones(batch, bool)
-        else:
-            if episode_start is None:
-                begins = np.zeros(batch, bool)
-            self._add(state, seen)
-        state.streams.restart(begins, seeds)
-        rows = torch.as_tensor(begins, device=self.device)
+    def _act(
+        self, state: Tried, seen: Observations, starts: NDArray[np.bool_], deterministic: bool
+    ) -> Tensor:
+        self._add(state, each(lambda x: x[:, None], seen))
+        rows = torch.as_tensor(starts, device=self.device)
+        # What an episode was before is not read any more.
         state.count[rows] = 0
         features = self._read(state, rows)
         chosen = self.model.actions.sample(features, None if deterministic else state.streams)
         state.actions[:, -1] = chosen
-        out = chosen.cpu().numpy()
-        return (out[0] if single else out), state
+        return chosen
 
     def observe(self, state: Tried, reward: NDArray[Any] | float) -> None:
         """Notes the rewards of the last step."""
@@ -112,20 +87,25 @@ class InContextPolicy:
         parts = {name: each(lambda x: x[chosen], getattr(state, name)) for name in names}
         return replace(state, **parts, streams=state.streams.select(chosen.tolist()), cache=cache)
 
-    def _begin(self, seen: Observations, batch: int) -> Tried:
+    def _begin(self, batch: int) -> Tried:
         # One place more than is read: the last holds the step that has no reward yet.
         size = self.model.horizon + 1
         blank = self.model.observation_embedding.blank
         return Tried(
-            observations=push(blank(batch, size), each(lambda x: x[:, 0], seen)),
+            observations=blank(batch, size),
             actions=self.model.actions.blank(batch, size),
             rewards=torch.zeros(batch, size, device=self.device),
             following=blank(batch, size),
             count=torch.zeros(batch, dtype=torch.int64, device=self.device),
-            seen=seen,
+            seen=blank(batch, 1),
             streams=Streams.drawn(self.seed, batch, self.device),
             cache=None,
         )
+
+    def _restart(
+        self, state: Tried, starts: NDArray[np.bool_], seeds: NDArray[np.int64] | None
+    ) -> None:
+        state.streams.restart(starts, seeds)
 
     def _add(self, state: Tried, seen: Observations) -> None:
         """Ends the last step with what it led to, and begins the next."""

@@ -2,16 +2,16 @@
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from headway.rl.layers.observations import Observations
 from headway.rl.layers.streams import Streams
 from headway.rl.mazes import Maze
-from headway.rl.models.seeing import as_batch
-from headway.rl.spaces import Spaces
+from headway.rl.models.model_policy import ModelPolicy
 
 if TYPE_CHECKING:
     from headway.rl.models.maze_planner import MazePlanner
@@ -30,7 +30,7 @@ class Plans:
     streams: Streams
 
 
-class PlanPolicy:
+class PlanPolicy(ModelPolicy[Plans]):
     """Plans once for each episode, all that begin together in one batch, and then follows.
 
     Where there is no plan, or it leads through a wall, the agent goes up.
@@ -40,51 +40,33 @@ class PlanPolicy:
         seed: Of plans that are drawn, where ``predict`` is given no seeds.
     """
 
-    def __init__(self, model: "MazePlanner", *, seed: int = 0) -> None:
-        self.model, self.seed = model, seed
-
-    @property
-    def spaces(self) -> Spaces:
-        """What the model sees and does."""
-        return self.model.spaces
-
-    def predict(
-        self,
-        observation: Any,
-        state: Plans | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = True,
-        *,
-        seeds: NDArray[np.int64] | None = None,
-    ) -> tuple[NDArray[Any], Plans]:
-        """Returns the actions and what must be given back at the next step; see ``Policy``."""
-        found, single = as_batch(observation, self.spaces.observation)
-        assert isinstance(found, torch.Tensor)
-        if state is None:
-            state = Plans([[] for _ in found], Streams.drawn(self.seed, len(found)))
-            begins = np.ones(len(found), bool)
-        elif episode_start is None:
-            begins = np.zeros(len(found), bool)
-        else:
-            begins = np.atleast_1d(episode_start)
-        state.streams.restart(begins, seeds)
-        rows = np.flatnonzero(begins).tolist()
-        if rows:
-            mazes = [Maze.of_planes(found[row].numpy()) for row in rows]
-            drawn = None if deterministic else self._generators(state.streams.of(rows))
-            for row, maze, plan in zip(rows, mazes, self.model.plan(mazes, drawn), strict=True):
-                state.actions[row] = actions_of(maze, plan or [])
-        out = np.array([actions.pop(0) if actions else 0 for actions in state.actions])
-        return (out[0] if single else out), state
-
-    def observe(self, state: Plans, reward: NDArray[Any] | float) -> None:
-        """Does nothing: a plan does not change."""
+    model: "MazePlanner"
 
     def fork(self, state: Plans, rows: NDArray[np.int64]) -> Plans:
         """Returns a copy of a state with the given rows in the given order, which goes its own way."""
         chosen = list(map(int, rows))
         actions = [copy.copy(state.actions[row]) for row in chosen]
         return Plans(actions, state.streams.select(chosen))
+
+    def _begin(self, batch: int) -> Plans:
+        return Plans([[] for _ in range(batch)], Streams.drawn(self.seed, batch))
+
+    def _restart(
+        self, state: Plans, starts: NDArray[np.bool_], seeds: NDArray[np.int64] | None
+    ) -> None:
+        state.streams.restart(starts, seeds)
+
+    def _act(
+        self, state: Plans, seen: Observations, starts: NDArray[np.bool_], deterministic: bool
+    ) -> torch.Tensor:
+        assert isinstance(seen, torch.Tensor)
+        rows = np.flatnonzero(starts).tolist()
+        if rows:
+            mazes = [Maze.of_planes(seen[row].cpu().numpy()) for row in rows]
+            drawn = None if deterministic else self._generators(state.streams.of(rows))
+            for row, maze, plan in zip(rows, mazes, self.model.plan(mazes, drawn), strict=True):
+                state.actions[row] = actions_of(maze, plan or [])
+        return torch.tensor([actions.pop(0) if actions else 0 for actions in state.actions])
 
     @staticmethod
     def _generators(streams: Streams) -> list[torch.Generator]:

@@ -6,6 +6,7 @@ import numpy as np
 from torch import nn
 
 from headway.core.errors import UserError
+from headway.core.module import evaluating
 from headway.core.training import Passed
 from headway.rl.data import Trajectory, TrajectoryData
 from headway.rl.data.collecting import record, trajectory
@@ -64,14 +65,15 @@ class Trying(Imitation):
         if not isinstance(data, TrajectoryData):
             raise UserError("rollouts need a data module of trajectories; set rollouts to 0")
         envs = make_vector(self.environment("rollouts"), min(self.environments, self.rollouts))
-        was_training = self.model.training
         try:
-            policy = NoisyPolicy(self.model.eval().policy(), noise=self.noise)
-            first = FIRST_SEED + epoch * self.rollouts
-            found = record(policy, envs, episodes=self.rollouts, seed=first, deterministic=False)
+            with evaluating(self.model):
+                policy = NoisyPolicy(self.model.policy(), noise=self.noise)
+                first = FIRST_SEED + epoch * self.rollouts
+                found = record(
+                    policy, envs, episodes=self.rollouts, seed=first, deterministic=False
+                )
         finally:
             envs.close()
-            self.model.train(was_training)
         tried = [trajectory(one, data.spaces) for one in found]
         reached = float(np.mean([one.total for one in tried]))
         self.log("train_return", reached, prog_bar=True)

@@ -199,7 +199,7 @@ class LeRobotACT:
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names."""
         seen = getattr(model, "observation_embedding", None)
-        inner = "vectors" if isinstance(seen, CameraObservations) else "parts"
+        inner = "vectors.parts" if isinstance(seen, CameraObservations) else "parts"
         return _table(f"observation_embedding.{inner}")
 
 

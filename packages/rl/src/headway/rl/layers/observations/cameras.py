@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from headway.core.backbones import FrozenBatchNorm, ResNet
 from headway.core.errors import UserError
+from headway.core.layout import Layout
+from headway.core.positions import NormalizedSinusoidalPosition
 from headway.rl.layers.observations.base import Moments, ObservationEncoder, Observations
-from headway.rl.layers.observations.named import encoder_for
+from headway.rl.layers.observations.named import DictObservations
 from headway.rl.spaces import Box, Dict, Space
 
 # Of ImageNet, between 0 and 1.
@@ -63,11 +65,8 @@ class CameraObservations(ObservationEncoder):
                 f"cameras are pictures (height, width, 3), and dim a multiple of 4; got {space} and {dim}"
             )
         self.cameras = tuple(cameras)
-        # A name of a module has no dot.
-        self.keys = {name: name.replace(".", "/") for name in space.parts if name not in cameras}
-        self.vectors = nn.ModuleDict(
-            {key: encoder_for(dim, space.parts[name]) for name, key in self.keys.items()}
-        )
+        others = {name: part for name, part in space.parts.items() if name not in cameras}
+        self.vectors = DictObservations(dim, Dict(parts=others)) if others else None
         widths = [64 * 2**stage for stage in range(len(depths))]
         norm: Any = FrozenBatchNorm if frozen else nn.BatchNorm2d
         self.backbone = ResNet(depths=depths, widths=widths, bottleneck=False, norm=norm)
@@ -75,16 +74,15 @@ class CameraObservations(ObservationEncoder):
         self.register_buffer("means", torch.tensor(MEAN).repeat(len(cameras), 1))
         self.register_buffer("stds", torch.tensor(STD).repeat(len(cameras), 1))
         stride = 4 * 2 ** (len(depths) - 1)
-        maps = [
-            grid_positions(-(-part.shape[0] // stride), -(-part.shape[1] // stride), dim)
-            for part in cameras.values()
-        ]
+        place = NormalizedSinusoidalPosition(dim)
+        grids = [tuple(-(-side // stride) for side in part.shape[:2]) for part in cameras.values()]
+        maps = [place(Layout(grid=grid), math.prod(grid))[0] for grid in grids]
         self.register_buffer("positions", torch.cat(maps), persistent=False)
 
     @property
     def learned_positions(self) -> int:
         """Numbers have no positions of their own."""
-        return len(self.keys)
+        return 0 if self.vectors is None else self.vectors.learned_positions
 
     def fixed_positions(self) -> Tensor:
         """Returns those of the places of all maps, (N, dim)."""
@@ -97,14 +95,12 @@ class CameraObservations(ObservationEncoder):
     def tokens(self, observations: Observations) -> Tensor:
         """Returns the tokens of the parts that are no pictures, and those of the maps, (B, T, N, dim)."""
         assert isinstance(observations, Mapping)
-        missing = [name for name in (*self.keys, *self.cameras) if name not in observations]
+        missing = [name for name in self.cameras if name not in observations]
         if missing:
             raise UserError(f"the observation {missing[0]!r} is missing; got {list(observations)}")
-        tokens = [
-            self.vectors[key](observations[name])[:, :, None] for name, key in self.keys.items()
-        ]
-        for number, name in enumerate(self.cameras):
-            tokens.append(self._map(observations[name], number))
+        tokens = [self._map(observations[name], n) for n, name in enumerate(self.cameras)]
+        if self.vectors is not None:
+            tokens.insert(0, self.vectors.tokens(observations))
         return torch.cat(tokens, dim=2)
 
     def _map(self, pictures: Tensor, number: int) -> Tensor:
@@ -116,46 +112,23 @@ class CameraObservations(ObservationEncoder):
     def set_moments(self, moments: Moments | Mapping[str, Moments]) -> None:
         """Takes those of the numbers; pictures have those of ImageNet."""
         assert isinstance(moments, Mapping)
-        for name, key in self.keys.items():
-            if name in moments:
-                self._vector(key).set_moments(moments[name])
+        if self.vectors is not None:
+            own = {name: one for name, one in moments.items() if name not in self.cameras}
+            self.vectors.set_moments(own)
 
     @property
     def has_moments(self) -> bool:
         """Whether all numbers have them."""
-        return all(self._vector(key).has_moments for key in self.keys.values())
+        return self.vectors is None or self.vectors.has_moments
 
     def blank(self, *shape: int) -> Observations:
         """Returns zeros, and black pictures."""
         assert isinstance(self.space, Dict)
-        found: dict[str, Any] = {
-            name: self._vector(key).blank(*shape) for name, key in self.keys.items()
-        }
+        found: dict[str, Any] = {}
+        if self.vectors is not None:
+            found.update(self.vectors.blank(*shape))  # pyright: ignore[reportArgumentType, reportCallIssue]
         for name in self.cameras:
             part = self.space.parts[name]
             assert isinstance(part, Box)
             found[name] = torch.zeros(*shape, *part.shape, dtype=torch.uint8, device=self.device)
         return found
-
-    def _vector(self, key: str) -> ObservationEncoder:
-        part = self.vectors[key]
-        assert isinstance(part, ObservationEncoder)
-        return part
-
-
-def grid_positions(height: int, width: int, dim: int) -> Tensor:
-    """Returns sines and cosines of the places of a map, rows first, (height * width, dim).
-
-    Both axes go from just above 0 to 2 pi; half of the channels say the row, the others the column.
-    """
-    half = dim // 2
-    rates = 10000 ** (2 * (torch.arange(half) // 2) / half)
-
-    def along(number: int) -> Tensor:
-        steps = torch.arange(1, number + 1) / (number + 1e-6) * 2 * math.pi
-        angles = steps[:, None] / rates
-        return torch.stack([angles[:, 0::2].sin(), angles[:, 1::2].cos()], dim=-1).flatten(1)
-
-    rows, columns = along(height), along(width)
-    both = [rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)]
-    return torch.cat(both, dim=-1).flatten(0, 1)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headway.core.errors import UserError
+from headway.core.module import evaluating
 from headway.core.passed import Passed
 from headway.core.systems import system
 from headway.rl.batch import Batch, mean_of_steps
@@ -161,12 +162,8 @@ class DART(DecisionModel):
         real = min(self.real_steps, codes.shape[1])
         rows = (batch["lengths"] >= real).nonzero()[:, 0].repeat(self.imagined)
         steps = min(self.max_timestep, max(real, codes.shape[1]))
-        was_training = self.training
-        # Neither dropout nor the vocabulary moves in imagination.
-        episodes = imagine(
-            self.eval(), codes[rows, :real], batch["actions"][rows, : real - 1], steps
-        )
-        self.train(was_training)
+        with evaluating(self):
+            episodes = imagine(self, codes[rows, :real], batch["actions"][rows, : real - 1], steps)
         logits, values = self._read(episodes)
         returns = lambda_returns(
             episodes.rewards,
