@@ -1,13 +1,14 @@
-"""Offline data of a MuJoCo body, made by soft actor-critic: medium and medium-replay.
+"""Offline data of a MuJoCo body, made by soft actor-critic: medium, medium-replay and mixed.
 
     MINARI_DATASETS_PATH=DIR python tools/data/sac.py --env Hopper-v5 --out runs/sac
 
 SAC (stable-baselines3, its own settings but for the first random steps) learns for `--steps` steps and is
 kept every tenth of them. "Medium" is the first policy kept whose mean return of 20 episodes is at least a
-third of that of the last. Two data sets of Minari come of it: `headway/<body>/medium-sac-v0`, episodes in
-which the medium policy draws its actions, `--recorded` steps; and `headway/<body>/medium-replay-sac-v0`,
-all episodes that SAC has played until then. Returns, and the hash of each file, go to `<out>/<body>.json`.
-None of this is D4RL.
+third of that of the last. Three data sets of Minari come of it: `headway/<body>/medium-sac-v0`, episodes
+in which the medium policy draws its actions, `--recorded` steps; `headway/<body>/medium-replay-sac-v0`,
+all episodes that SAC has played until then; and `headway/<body>/mixed-sac-v0`, in which every policy that
+was kept plays a tenth of the steps. Returns, and the hash of each file, go to `<out>/<body>.json`. None
+of this is D4RL.
 
 From stable-baselines3 2.9, one thread.
 """
@@ -32,7 +33,8 @@ from headway.rl.environments import make_vector
 from headway.rl.verbs.collect import free_name
 
 # Seeds of the episodes that judge, and of those that are recorded.
-JUDGED, RECORDED = 10**6, 2 * 10**6
+JUDGED, RECORDED, MIXED = 10**6, 2 * 10**6, 3 * 10**6
+KINDS = ("medium", "medium-replay", "mixed")
 
 
 class Learned:
@@ -119,6 +121,27 @@ def judge(learner: Any, env: str, episodes: int) -> list[Recording]:
         envs.close()
 
 
+def drawn(policy: Path, env: str, steps: int, *, seed: int, first: int) -> list[Recording]:
+    """Returns episodes in which a policy that was kept draws its actions.
+
+    Args:
+        policy: File of stable-baselines3.
+        env: Name of the environment.
+        steps: About how many, in whole episodes.
+        seed: Of the actions.
+        first: Seed of the first episode.
+    """
+    learner = SAC.load(policy, device="cpu")
+    learner.set_random_seed(seed)
+    found: list[Recording] = []
+    envs = make_vector(env, 1)
+    while sum(len(one.rewards) for one in found) < steps:
+        one = first + len(found)
+        found += record(Learned(learner), envs, episodes=1, seed=one, deterministic=False)
+    envs.close()
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--env", default="Hopper-v5", help="Hopper-v5, HalfCheetah-v5, Walker2d-v5")
@@ -135,7 +158,7 @@ def main() -> None:
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     body = args.env.rsplit("-v", 1)[0].lower()
-    names = {kind: f"headway/{body}/{kind}-sac-v0" for kind in ("medium", "medium-replay")}
+    names = {kind: f"headway/{body}/{kind}-sac-v0" for kind in KINDS}
     folders = {kind: free_name(name, overwrite=False) for kind, name in names.items()}
 
     env = Recorded(gymnasium.make(args.env))
@@ -145,15 +168,20 @@ def main() -> None:
     least = keeping.kept[-1]["return"] / 3
     medium = next(one for one in keeping.kept if one["return"] >= least)
 
-    learner = SAC.load(args.out / f"sac_{medium['steps']}.zip", device="cpu")
-    learner.set_random_seed(args.seed)
-    found: list[Recording] = []
-    envs = make_vector(args.env, 1)
-    while sum(len(one.rewards) for one in found) < args.recorded:
-        seed = RECORDED + len(found)
-        found += record(Learned(learner), envs, episodes=1, seed=seed, deterministic=False)
-    envs.close()
-    sets = {"medium": found, "medium-replay": env.episodes[: medium["episodes"]]}
+    def policy(steps: int) -> Path:
+        return args.out / f"sac_{steps}.zip"
+
+    options = {"env": args.env, "seed": args.seed}
+    found = drawn(policy(medium["steps"]), steps=args.recorded, first=RECORDED, **options)
+    mixed: list[Recording] = []
+    for one in keeping.kept:
+        steps = args.recorded // len(keeping.kept)
+        mixed += drawn(policy(one["steps"]), steps=steps, first=MIXED + len(mixed), **options)
+    sets = {
+        "medium": found,
+        "medium-replay": env.episodes[: medium["episodes"]],
+        "mixed": mixed,
+    }
     facts: dict[str, Any] = {
         "environment": args.env,
         "seed": args.seed,
@@ -162,20 +190,26 @@ def main() -> None:
         "cpu_seconds": round(time.process_time()),
     }
     for kind, episodes in sets.items():
-        said = f"SAC of stable-baselines3, seed {args.seed}, {medium['steps']} steps ({kind})"
+        until = keeping.kept[-1] if kind == "mixed" else medium
+        said = f"SAC of stable-baselines3, seed {args.seed}, {until['steps']} steps ({kind})"
         write_minari(names[kind], episodes, args.env, description=said, author="SAC")
-        file = next(Path(folders[kind]).rglob("*.hdf5"))
-        totals = np.array([one.total for one in episodes])
-        facts[names[kind]] = {
-            "episodes": len(episodes),
-            "steps": sum(len(one.rewards) for one in episodes),
-            "returns": dict(zip(("least", "median", "mean", "most"), summary(totals), strict=True)),
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-            "bytes": os.path.getsize(file),
-        }
+        facts[names[kind]] = about(Path(folders[kind]), episodes)
     text = json.dumps(facts, indent=2)
     (args.out / f"{body}.json").write_text(text + "\n")
     print(text)
+
+
+def about(folder: Path, episodes: list[Recording]) -> dict[str, Any]:
+    """Returns what a data set holds, and the hash of its file."""
+    file = next(folder.rglob("*.hdf5"))
+    totals = np.array([one.total for one in episodes])
+    return {
+        "episodes": len(episodes),
+        "steps": sum(len(one.rewards) for one in episodes),
+        "returns": dict(zip(("least", "median", "mean", "most"), summary(totals), strict=True)),
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "bytes": os.path.getsize(file),
+    }
 
 
 def summary(totals: NDArray[Any]) -> list[float]:

@@ -1,10 +1,11 @@
 """Methods of offline reinforcement learning on the same data: one table of returns.
 
-    MINARI_DATASETS_PATH=DIR python tools/studies/offline_rl.py --data headway/hopper/medium-sac-v0 --out runs/hopper
+    export MINARI_DATASETS_PATH=DIR
+    python tools/studies/offline_rl.py --data headway/hopper/medium-sac-v0 --out runs/hopper
 
 Each method is a recipe of headway, trained by `headway fit` for the same number of updates, and played by
-`headway rollout --last`. The target is fixed beforehand: the highest return of the training data. What has been
-trained and played is not done again, so that a study which was stopped goes on where it was.
+`headway rollout --last`. The target is fixed beforehand: the highest return of the training data. What has
+been trained and played is not done again, so that a study which was stopped goes on where it was.
 
 Decision transformers and cloning take short training with a rate of 1e-3 after a tenth of the updates, in
 batches of `--batch-size` stretches; the controls (IQL, TD3+BC) keep the settings of their recipes.
