@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from headway.rl.data.base import TrajectoryData
     from headway.rl.data.bootstrapped_search import BootstrappedSearchData
     from headway.rl.data.cart_pole import CartPoleData
+    from headway.rl.data.crossing import CrossingData
     from headway.rl.data.d4rl import D4RLData
     from headway.rl.data.dishwasher import DishwasherData
     from headway.rl.data.half_cheetah import HalfCheetahData
@@ -39,6 +40,7 @@ __all__ = [
     "BootstrappedSearchData",
     "CartPoleData",
     "Chain",
+    "CrossingData",
     "D4RLData",
     "DishwasherData",
     "HalfCheetahData",
@@ -72,6 +74,7 @@ __getattr__ = lazily(
         "BanditData": "bandit",
         "BootstrappedSearchData": "bootstrapped_search",
         "CartPoleData": "cart_pole",
+        "CrossingData": "crossing",
         "D4RLData": "d4rl",
         "DishwasherData": "dishwasher",
         "HalfCheetahData": "half_cheetah",

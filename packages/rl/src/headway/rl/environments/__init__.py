@@ -3,6 +3,7 @@
 import gymnasium
 
 from headway.rl.environments.catch import Catch
+from headway.rl.environments.crossing import Crossing, CrossingExpert
 from headway.rl.environments.curves import Curves
 from headway.rl.environments.dishwasher import Dishwasher, load_as_shown
 from headway.rl.environments.half_cheetah import HALF_CHEETAH, HalfCheetahGait
@@ -18,6 +19,7 @@ from headway.rl.environments.two_way import TwoWay, TwoWayExpert
 BANDIT = "headway/Bandit-v0"
 CATCH = "headway/Catch-v0"
 CATCH_ONCE = "headway/CatchOnce-v0"
+CROSSING = "headway/Crossing-v0"
 CURVES = "headway/Curves-v0"
 DISHWASHER = "headway/Dishwasher-v0"
 HELD_OUT_DISHES = "headway/HeldOutDishes-v0"
@@ -39,6 +41,7 @@ for _name, _where, _options in (
     (BANDIT, "bandit:Bandit", {}),
     (CATCH, "catch:Catch", {}),
     (CATCH_ONCE, "catch:Catch", {"shown": 1}),
+    (CROSSING, "crossing:Crossing", {}),
     (CURVES, "curves:Curves", {}),
     (DISHWASHER, "dishwasher:Dishwasher", {}),
     (HELD_OUT_DISHES, "dishwasher:Dishwasher", {"preferences": "held out"}),
@@ -58,6 +61,7 @@ __all__ = [
     "BANDIT",
     "CATCH",
     "CATCH_ONCE",
+    "CROSSING",
     "CURVES",
     "DISHWASHER",
     "HALF_CHEETAH",
@@ -71,6 +75,8 @@ __all__ = [
     "T_MAZE",
     "T_MAZES",
     "Catch",
+    "Crossing",
+    "CrossingExpert",
     "Curves",
     "Dishwasher",
     "HalfCheetahGait",

@@ -21,6 +21,7 @@ from headway.rl.models.in_context_policy import InContextPolicy
 from headway.rl.models.maze_planner import MazePlanner
 from headway.rl.models.maze_transformer import MazeTransformer
 from headway.rl.models.noisy_policy import NoisyPolicy
+from headway.rl.models.online_decision_transformer import OnlineDecisionTransformer
 from headway.rl.models.plan_policy import PlanPolicy
 from headway.rl.models.policy import Policy
 from headway.rl.models.pretrained import pretrained, trained_searchformer
@@ -61,6 +62,7 @@ __all__ = [
     "MazePlanner",
     "MazeTransformer",
     "NoisyPolicy",
+    "OnlineDecisionTransformer",
     "PlanPolicy",
     "Policy",
     "PolicyState",
@@ -94,6 +96,7 @@ def list_models() -> list[str]:
         "DiffusionPolicy",
         "ImplicitQLearning",
         "MazeTransformer",
+        "OnlineDecisionTransformer",
         "RATE",
         "Searchformer",
         "TD3BC",

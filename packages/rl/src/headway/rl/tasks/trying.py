@@ -27,7 +27,8 @@ class Trying(Imitation):
     Args:
         backbone: A decision model.
         rollouts: Episodes before each epoch; 0 for none.
-        noise: Of the actions that are tried, see ``NoisyPolicy``.
+        noise: Of the actions that are tried, see ``NoisyPolicy``; 0 where the model's own actions are drawn.
+        tried_target: Return that is asked for in tries, of models that read one.
         keep: How many episodes are learned from, the newest.
         **imitation: As of ``Imitation``: targets, episodes, environments, optimizer ...
     """
@@ -38,6 +39,7 @@ class Trying(Imitation):
         backbone: nn.Module,
         rollouts: int = 100,
         noise: float = 0.3,
+        tried_target: float = 0.0,
         keep: int = 1000,
         **imitation: Passed[ImitationOptions],
     ) -> None:
@@ -47,6 +49,7 @@ class Trying(Imitation):
                 f"rollouts is {rollouts} and keep {keep}; they must be at least 0 and 2"
             )
         self.rollouts, self.noise, self.keep = rollouts, noise, keep
+        self.tried_target = tried_target
         self.tried = 0  # the last epoch before which it has tried
 
     def relabel(self, played: Trajectory) -> Trajectory:
@@ -67,7 +70,8 @@ class Trying(Imitation):
         envs = make_vector(self.environment("rollouts"), min(self.environments, self.rollouts))
         try:
             with evaluating(self.model):
-                policy = NoisyPolicy(self.model.policy(), noise=self.noise)
+                policy = self.model.policy(target_return=self.tried_target)
+                policy = NoisyPolicy(policy, noise=self.noise)
                 first = FIRST_SEED + epoch * self.rollouts
                 found = record(
                     policy, envs, episodes=self.rollouts, seed=first, deterministic=False

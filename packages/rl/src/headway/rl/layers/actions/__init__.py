@@ -7,6 +7,7 @@ from headway.rl.layers.actions.body import BodyActions
 from headway.rl.layers.actions.continuous import ContinuousActions, ScaledActions
 from headway.rl.layers.actions.denoising import DenoisingActions
 from headway.rl.layers.actions.discrete import DiscreteActions, MultiDiscreteActions
+from headway.rl.layers.actions.gaussian import GaussianActions
 from headway.rl.layers.actions.pointing import PointingActions
 from headway.rl.spaces import Space
 
@@ -18,10 +19,12 @@ __all__ = [
     "ContinuousActions",
     "DenoisingActions",
     "DiscreteActions",
+    "GaussianActions",
     "MultiDiscreteActions",
     "PointingActions",
     "ScaledActions",
     "actions_for",
+    "drawn_for",
 ]
 
 
@@ -36,3 +39,15 @@ def actions_for(dim: int, space: Space | int) -> ActionHead:
         if isinstance(space, (*head.knows, int)):
             return head(dim, space)
     raise UserError(f"no head knows actions of {space}")
+
+
+def drawn_for(dim: int, space: Space | int) -> ActionHead:
+    """Builds the head of a space whose actions can be drawn: Gaussians of numbers, shares of choices.
+
+    Args:
+        dim: Channels of a token.
+        space: The space; a number stands for so many continuous numbers.
+    """
+    if isinstance(space, (*GaussianActions.knows, int)):
+        return GaussianActions(dim, space)
+    return actions_for(dim, space)
