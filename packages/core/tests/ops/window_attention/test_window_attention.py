@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.flop_counter import FlopCounterMode
 
 from headway.core.errors import UserError
@@ -185,7 +186,7 @@ def test_flops_are_counted() -> None:
 
 
 @pytest.mark.parametrize("backend", ["auto", pytest.param("native", marks=needs_compiler)])
-def test_compiled_it_is_one_graph_with_equal_gradients(backend: str) -> None:
+def test_compiled_it_is_one_graph_for_two_batches_with_equal_gradients(backend: str) -> None:
     torch.compiler.reset()
     projected, options = call("padded-shifted")
     projected, padding, table = (
@@ -196,17 +197,22 @@ def test_compiled_it_is_one_graph_with_equal_gradients(backend: str) -> None:
         more = {"padding": padding, "table": table, "backend": backend}
         return window_attention(projected, **{**options, **more})
 
-    compiled = torch.compile(run, fullgraph=True, backend="aot_eager", dynamic=True)
-    leaves = [projected, padding, table]
-    found, wanted = compiled(*leaves), run(*leaves)
-    torch.testing.assert_close(found, wanted)
-    grad = torch.randn_like(wanted)
-    for one, other in zip(
-        torch.autograd.grad(found, leaves, grad),
-        torch.autograd.grad(wanted, leaves, grad),
-        strict=True,
-    ):
-        torch.testing.assert_close(one, other)
+    graphs = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(run, fullgraph=True, backend=graphs)
+    for times in (1, 2):
+        rows = projected.detach().repeat(times, 1, 1).requires_grad_()
+        torch._dynamo.mark_dynamic(rows, 0)
+        leaves = [rows, padding, table]
+        found, wanted = compiled(*leaves), run(*leaves)
+        torch.testing.assert_close(found, wanted)
+        grad = torch.randn_like(wanted)
+        for one, other in zip(
+            torch.autograd.grad(found, leaves, grad),
+            torch.autograd.grad(wanted, leaves, grad),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other)
+    assert graphs.frame_count == 1
 
 
 REFUSED = {
