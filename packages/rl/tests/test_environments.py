@@ -1,17 +1,30 @@
 """The environments that headway brings along, and the scripts that play them."""
 
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from headway.rl.data import ReachPushData, TwoWayData
-from headway.rl.environments import KEY_TO_DOOR, REACH_PUSH, TWO_WAY, ReachPush, TwoWay
+from headway.core.errors import UserError
+from headway.rl.data import BabyAIData, CrossingData, ReachPushData, TwoWayData
+from headway.rl.environments import (
+    CROSSING,
+    KEY_TO_DOOR,
+    REACH_PUSH,
+    TWO_WAY,
+    Crossing,
+    ReachPush,
+    TwoWay,
+    make_vector,
+)
+from headway.rl.environments.babyai import WORDS, words_of
 from headway.rl.environments.reach_push import BLOCK, overlap
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:gymnasium")
-@pytest.mark.parametrize("name", [KEY_TO_DOOR, REACH_PUSH, TWO_WAY])
+@pytest.mark.parametrize("name", [CROSSING, KEY_TO_DOOR, REACH_PUSH, TWO_WAY])
 def test_an_environment_is_one_of_gymnasium_and_draws_itself(name: str) -> None:
     env = gymnasium.make(name, render_mode="rgb_array")
     check_env(env.unwrapped)
@@ -60,3 +73,37 @@ def test_a_block_moves_away_from_the_hand_and_covers_its_target() -> None:
     assert total == pytest.approx(1.0)
     assert said["coverage"] == 1.0
     assert seen[3] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_of_two_paths_that_cross_one_is_paid() -> None:
+    played = CrossingData(episodes=100).load()
+    for one in played:
+        low, ends_low = one.observations[0, 1] < 0, one.observations[-1, 1] < 0
+        assert low != ends_low  # straight on
+        assert one.total == float(not low)
+    assert 0.35 < np.mean([one.total for one in played]) < 0.65
+    with pytest.raises(UserError, match="start is 'left'; it is low, high or both"):
+        Crossing(start="left")
+
+
+def test_the_missions_of_babyai_are_words_and_its_bot_does_them() -> None:
+    pytest.importorskip("minigrid")
+    played = BabyAIData(level="GoToLocal", episodes=12).load()
+    assert {one.total for one in played} == {1.0}
+    missions = {tuple(one.observations["mission"][0]) for one in played}
+    assert len(missions) > 3
+    assert {WORDS[row[0]] for row in missions} == {"go"}
+    first, again = (BabyAIData(episodes=3, data_seed=4).load() for _ in range(2))
+    for one, same in zip(first, again, strict=True):
+        assert np.array_equal(one.observations["cells"], same.observations["cells"])
+    assert WORDS[words_of("go to the red ball")[3]] == "red"
+    with pytest.raises(UserError, match="the mission 'put the ball next to the key' is no such"):
+        words_of("put the ball next to the key")
+
+
+def test_without_minigrid_it_says_what_to_install(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "minigrid", None)
+    with pytest.raises(UserError, match="pip install minigrid"):
+        make_vector("headway/GoToLocal-v0", 1)
+    with pytest.raises(UserError, match="pip install minigrid"):
+        BabyAIData(episodes=2).load()

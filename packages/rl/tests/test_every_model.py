@@ -19,6 +19,7 @@ from headway.rl.models import (
     DecisionS4,
     DecisionTransformer,
     DiffusionPolicy,
+    OnlineDecisionTransformer,
 )
 from headway.rl.spaces import Box, Dict, Discrete, Spaces
 
@@ -28,6 +29,7 @@ KINDS = (
     DecisionConvFormer,
     DecisionS4,
     DecisionTransformer,
+    OnlineDecisionTransformer,
     RATE,
 )
 

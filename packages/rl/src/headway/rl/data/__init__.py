@@ -10,6 +10,7 @@ from headway.rl.data.sampling import BalancedReturns, Sampling, ShortFirst, Unif
 from headway.rl.data.trajectory import Trajectory, checked
 
 if TYPE_CHECKING:
+    from headway.rl.data.babyai import BabyAIData
     from headway.rl.data.bandit import BanditData
     from headway.rl.data.base import TrajectoryData
     from headway.rl.data.bootstrapped_search import BootstrappedSearchData
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from headway.rl.data.two_way import TwoWayData
 
 __all__ = [
+    "BabyAIData",
     "BalancedReturns",
     "BanditData",
     "Batch",
@@ -71,6 +73,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
+        "BabyAIData": "babyai",
         "BanditData": "bandit",
         "BootstrappedSearchData": "bootstrapped_search",
         "CartPoleData": "cart_pole",

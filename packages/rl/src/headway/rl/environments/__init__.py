@@ -2,6 +2,7 @@
 
 import gymnasium
 
+from headway.rl.environments.babyai import BabyAI
 from headway.rl.environments.catch import Catch
 from headway.rl.environments.crossing import Crossing, CrossingExpert
 from headway.rl.environments.curves import Curves
@@ -16,6 +17,8 @@ from headway.rl.environments.ring import Ring
 from headway.rl.environments.t_maze import TMaze, right_way
 from headway.rl.environments.two_way import TwoWay, TwoWayExpert
 
+# Their environments are headway/<level>-v0; they need minigrid.
+BABYAI_LEVELS = ("GoToRedBallGrey", "GoToLocal")
 BANDIT = "headway/Bandit-v0"
 CATCH = "headway/Catch-v0"
 CATCH_ONCE = "headway/CatchOnce-v0"
@@ -38,6 +41,7 @@ MAZES = {
 }
 
 for _name, _where, _options in (
+    *((f"headway/{level}-v0", "babyai:BabyAI", {"level": level}) for level in BABYAI_LEVELS),
     (BANDIT, "bandit:Bandit", {}),
     (CATCH, "catch:Catch", {}),
     (CATCH_ONCE, "catch:Catch", {"shown": 1}),
@@ -58,6 +62,7 @@ for _name, _where, _options in (
         gymnasium.register(_name, entry_point=f"headway.rl.environments.{_where}", kwargs=_options)
 
 __all__ = [
+    "BABYAI_LEVELS",
     "BANDIT",
     "CATCH",
     "CATCH_ONCE",
@@ -74,6 +79,7 @@ __all__ = [
     "TWO_WAY",
     "T_MAZE",
     "T_MAZES",
+    "BabyAI",
     "Catch",
     "Crossing",
     "CrossingExpert",

@@ -108,7 +108,7 @@ class DecisionModel(ActingModel):
         seen: Space = given.observation if given else self.unseen
         if given is None and observation_dim is not None:
             seen = Box(shape=(observation_dim,))
-        self.observation_embedding: ObservationEncoder = self._observations(dim, seen)
+        self.observation_embedding: ObservationEncoder = self._encoder(seen)
         number = UNKNOWN if action_dim is None else action_dim
         self.actions: ActionHead = self._actions(dim, given.action if given else number)
         self.register_buffer("return_scale", torch.ones(()))
@@ -199,9 +199,18 @@ class DecisionModel(ActingModel):
         """Starts anew for another number of actions, keeping the rest."""
         self._act(type(self.actions).space_of(action_dim))
 
+    def _encoder(self, space: Space) -> ObservationEncoder:
+        try:
+            return self._observations(self.dim, space)
+        except UserError:
+            if not self.inferred["observation"]:
+                raise
+            # It may read what the data will say, and not what stands in for it.
+            return encoder_for(self.dim, space)
+
     def _observe(self, space: Space) -> None:
         # The same kind and size with other bounds is the same layer.
-        if form(space) != form(self.spaces.observation):
+        if self.inferred["observation"] or form(space) != form(self.spaces.observation):
             made = self._observations(self.dim, space)
             self.observation_embedding = made.to(self.return_scale.device, self.return_scale.dtype)
         self.observation_embedding.space = space

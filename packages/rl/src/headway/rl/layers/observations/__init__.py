@@ -11,6 +11,7 @@ from headway.rl.layers.observations.base import (
 from headway.rl.layers.observations.body import BodyObservations
 from headway.rl.layers.observations.cameras import CameraObservations
 from headway.rl.layers.observations.choice import ChoiceObservations
+from headway.rl.layers.observations.grid import GridObservations
 from headway.rl.layers.observations.image import ImageObservations
 from headway.rl.layers.observations.named import DictObservations, encoder_for
 from headway.rl.layers.observations.picture_tokens import PictureTokens
@@ -22,6 +23,7 @@ __all__ = [
     "CameraObservations",
     "ChoiceObservations",
     "DictObservations",
+    "GridObservations",
     "ImageObservations",
     "Moments",
     "ObservationEncoder",
