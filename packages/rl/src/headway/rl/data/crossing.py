@@ -8,7 +8,7 @@ from headway.rl.environments import CROSSING, Crossing, CrossingExpert
 
 
 class CrossingData(ScriptedData):
-    """Episodes in ``headway/Crossing-v0`` from both starts, straight through the middle to the corner opposite.
+    """Episodes in ``headway/Crossing-v0`` from both starts, straight on to the corner opposite.
 
     Those from above are paid, those from below are not. The environment starts below: to be paid there, the
     first half of one path must be joined with the second half of the other ("stitching").

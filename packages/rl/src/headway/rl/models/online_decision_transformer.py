@@ -11,8 +11,8 @@ from headway.rl.models.decision_transformer import DecisionTransformer
     id=None,
     name="Online Decision Transformer",
     paper="https://arxiv.org/abs/2202.05607",
-    claim="after learning from data, tries of its own, with the returns that they have brought, teach it more "
-    "than the data did; its actions are drawn, with an entropy that is kept up",
+    claim="after learning from data, tries of its own, with the returns that they have brought, teach it "
+    "more than the data did; its actions are drawn, with an entropy that is kept up",
     test="packages/rl/tests/models/test_online_decision_transformer.py",
 )
 class OnlineDecisionTransformer(DecisionTransformer):

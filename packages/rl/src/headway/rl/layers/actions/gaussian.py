@@ -20,7 +20,7 @@ EDGE = 1e-3
 
 
 class GaussianActions(ScaledActions):
-    """A Gaussian of each number, squashed into the bounds by tanh, whose entropy is kept from falling too low.
+    """A Gaussian of each number, squashed into the bounds by tanh, whose entropy is kept up.
 
     The loss is the negative log-likelihood of the actions of the data, less ``temperature * entropy``; the
     temperature is learned, and rises while the entropy is below ``entropy``. What is sure of itself too early

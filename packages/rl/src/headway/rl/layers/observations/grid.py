@@ -39,7 +39,8 @@ class GridObservations(ObservationEncoder):
         assert isinstance(space, Box)
         if len(space.shape) != 3 or space.shape[-1] != len(choices):
             raise UserError(
-                f"a map has height, width and one channel for each of the choices {list(choices)}, got {space}"
+                f"a map has height, width and one channel for each of the choices {list(choices)}, "
+                f"got {space}"
             )
         self.choices = tuple(choices)
         self.table = nn.Embedding(sum(self.choices), width)
