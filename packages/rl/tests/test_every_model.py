@@ -9,7 +9,7 @@ from torch import Tensor
 
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.rl import models
-from headway.rl.layers import UniformMasking
+from headway.rl.layers import AutoregressiveValues, UniformMasking
 from headway.rl.models import (
     ACT,
     RATE,
@@ -153,6 +153,14 @@ for kind in (models.ImplicitQLearning, models.TD3BC):
     CASES[kind.__name__] = Case(
         make=lambda kind=kind: kind(**JUDGED), inputs=looked, sizes=(5, 3, 8)
     )
+
+
+CASES["QTransformer"] = Case(
+    make=lambda: models.QTransformer(**SIZES, actions=partial(AutoregressiveValues, bins=5)),
+    inputs=steps,
+    sizes=(5, 3, 8),
+    narrow=False,  # the best bin is another where two are nearly as good
+)
 
 
 def kitchen(batch: int, number: int) -> tuple[dict[str, Tensor]]:

@@ -13,6 +13,7 @@ from headway.rl.environments.reach_push import ReachPush, ReachPushExpert
 from headway.rl.environments.reading import named, read_space, read_spaces
 from headway.rl.environments.ring import Ring
 from headway.rl.environments.t_maze import TMaze, right_way
+from headway.rl.environments.tandem import ClumsyCarrier, Tandem
 from headway.rl.environments.two_way import TwoWay, TwoWayExpert
 
 BANDIT = "headway/Bandit-v0"
@@ -25,6 +26,7 @@ KEY_TO_DOOR = "headway/KeyToDoor-v0"
 MAZE = "headway/Maze-v0"
 REACH_PUSH = "headway/ReachPush-v0"
 RING = "headway/Ring-v0"
+TANDEM = "headway/Tandem-v0"
 T_MAZE = "headway/TMaze-v0"
 TWO_WAY = "headway/TwoWay-v0"
 # Corridors that have names of their own, for programs that take a name and no arguments.
@@ -47,6 +49,7 @@ for _name, _where, _options in (
     (REACH_PUSH, "reach_push:ReachPush", {}),
     (RING, "ring:Ring", {}),
     (T_MAZE, "t_maze:TMaze", {}),
+    (TANDEM, "tandem:Tandem", {}),
     (TWO_WAY, "two_way:TwoWay", {}),
     *((name, "maze:MazeWalk", options) for name, options in MAZES.items()),
     *((name, "t_maze:TMaze", options) for name, options in T_MAZES.items()),
@@ -67,10 +70,12 @@ __all__ = [
     "MAZES",
     "REACH_PUSH",
     "RING",
+    "TANDEM",
     "TWO_WAY",
     "T_MAZE",
     "T_MAZES",
     "Catch",
+    "ClumsyCarrier",
     "Curves",
     "Dishwasher",
     "HalfCheetahGait",
@@ -80,6 +85,7 @@ __all__ = [
     "ReachPushExpert",
     "Ring",
     "TMaze",
+    "Tandem",
     "TwoWay",
     "TwoWayExpert",
     "astar_move",

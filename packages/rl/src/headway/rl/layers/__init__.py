@@ -2,6 +2,7 @@
 
 from headway.rl.layers.actions import (
     ActionHead,
+    AutoregressiveValues,
     BinsAndOffsets,
     BodyActions,
     ContinuousActions,
@@ -28,14 +29,17 @@ from headway.rl.layers.observations import (
 )
 from headway.rl.layers.path_objectives import NextToken, PathObjective, UniformMasking
 from headway.rl.layers.streams import Streams
+from headway.rl.layers.tokens import ChoiceTokens, QuantileTokens, Tokens, UniformTokens
 
 __all__ = [
     "ActionHead",
+    "AutoregressiveValues",
     "BinsAndOffsets",
     "BodyActions",
     "BodyObservations",
     "CameraObservations",
     "ChoiceObservations",
+    "ChoiceTokens",
     "ContinuousActions",
     "DenoisingActions",
     "DictObservations",
@@ -51,10 +55,13 @@ __all__ = [
     "PathObjective",
     "PictureTokens",
     "PointingActions",
+    "QuantileTokens",
     "ScaledActions",
     "SceneObservations",
     "Streams",
+    "Tokens",
     "UniformMasking",
+    "UniformTokens",
     "VectorObservations",
     "actions_for",
     "encoder_for",

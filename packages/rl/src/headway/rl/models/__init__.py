@@ -25,6 +25,7 @@ from headway.rl.models.plan_policy import PlanPolicy
 from headway.rl.models.policy import Policy
 from headway.rl.models.pretrained import pretrained, trained_searchformer
 from headway.rl.models.pretrained_transformer import DecisionPretrainedTransformer
+from headway.rl.models.q_transformer import QTransformer
 from headway.rl.models.rate import RATE
 from headway.rl.models.reactive_policy import ReactivePolicy
 from headway.rl.models.scripted_policy import RandomPolicy, ScriptedPolicy
@@ -64,6 +65,7 @@ __all__ = [
     "PlanPolicy",
     "Policy",
     "PolicyState",
+    "QTransformer",
     "RandomPolicy",
     "ReactivePolicy",
     "ScriptedPolicy",
@@ -94,6 +96,7 @@ def list_models() -> list[str]:
         "DiffusionPolicy",
         "ImplicitQLearning",
         "MazeTransformer",
+        "QTransformer",
         "RATE",
         "Searchformer",
         "TD3BC",

@@ -8,11 +8,13 @@ from headway.rl.layers.actions.continuous import ContinuousActions, ScaledAction
 from headway.rl.layers.actions.denoising import DenoisingActions
 from headway.rl.layers.actions.discrete import DiscreteActions, MultiDiscreteActions
 from headway.rl.layers.actions.pointing import PointingActions
+from headway.rl.layers.actions.values import AutoregressiveValues
 from headway.rl.spaces import Space
 
 __all__ = [
     "ActionFactory",
     "ActionHead",
+    "AutoregressiveValues",
     "BinsAndOffsets",
     "BodyActions",
     "ContinuousActions",
