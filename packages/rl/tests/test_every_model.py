@@ -9,7 +9,13 @@ from torch import Tensor
 
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.rl import models
-from headway.rl.layers import AutoregressiveValues, UniformMasking
+from headway.rl.layers import (
+    AutoregressiveValues,
+    TokenActions,
+    TokenObservations,
+    UniformMasking,
+    UniformTokens,
+)
 from headway.rl.models import (
     ACT,
     RATE,
@@ -160,6 +166,23 @@ CASES["QTransformer"] = Case(
     inputs=steps,
     sizes=(5, 3, 8),
     narrow=False,  # the best bin is another where two are nearly as good
+)
+
+
+CASES["TDM"] = Case(
+    make=lambda: models.TDM(
+        observation_dim=4,
+        action_dim=2,
+        dim=16,
+        depth=1,
+        heads=2,
+        context_length=9,
+        observations=partial(TokenObservations, tokens=partial(UniformTokens, bins=5)),
+        actions=partial(TokenActions, tokens=partial(UniformTokens, bins=5)),
+    ),
+    inputs=lambda batch, number: steps(batch, number)[:3],
+    sizes=(5, 3, 8),
+    narrow=False,  # a number at the edge of its bin belongs to the next one
 )
 
 

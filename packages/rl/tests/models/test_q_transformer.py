@@ -165,7 +165,7 @@ def test_padding_is_not_learned_from_and_the_copy_learns_nothing_itself(kind: st
         batch[name][~batch["mask"]] = 7.0
     batch["actions"][~batch["mask"]] = 99
     torch.testing.assert_close(model.loss(batch)["loss"], wanted)
-    fast, copied = model.judge.head.weight, model.slow.judge.head.weight
+    fast, copied = model.judge.table.head.weight, model.slow.judge.table.head.weight
     with torch.no_grad():
         fast.add_(1.0)
     model.follow()

@@ -11,6 +11,7 @@ from headway.rl.layers.actions import (
     MultiDiscreteActions,
     PointingActions,
     ScaledActions,
+    TokenActions,
     actions_for,
 )
 from headway.rl.layers.noising import DiffusionNoising, FlowNoising, Noising
@@ -24,6 +25,7 @@ from headway.rl.layers.observations import (
     ObservationEncoder,
     PictureTokens,
     SceneObservations,
+    TokenObservations,
     VectorObservations,
     encoder_for,
 )
@@ -59,6 +61,8 @@ __all__ = [
     "ScaledActions",
     "SceneObservations",
     "Streams",
+    "TokenActions",
+    "TokenObservations",
     "Tokens",
     "UniformMasking",
     "UniformTokens",

@@ -33,13 +33,16 @@ from headway.rl.models.searchformer import Searchformer
 from headway.rl.models.sequence_policy import PolicyState, SequencePolicy
 from headway.rl.models.task_planner import TaskPlanner
 from headway.rl.models.td3_bc import TD3BC
+from headway.rl.models.tdm import MPPI, TDM, CrossEntropy, Planner, PlanningPolicy, RandomShooting
 from headway.rl.models.trajectory import TrajectoryModel
 
 __all__ = [
     "ACT",
     "DART",
+    "MPPI",
     "RATE",
     "TD3BC",
+    "TDM",
     "ActingModel",
     "ActorCritic",
     "AgenticTransformer",
@@ -51,6 +54,7 @@ __all__ = [
     "ChunkModel",
     "ChunkPolicy",
     "ChunkState",
+    "CrossEntropy",
     "DecisionConvFormer",
     "DecisionModel",
     "DecisionPretrainedTransformer",
@@ -63,10 +67,13 @@ __all__ = [
     "MazeTransformer",
     "NoisyPolicy",
     "PlanPolicy",
+    "Planner",
+    "PlanningPolicy",
     "Policy",
     "PolicyState",
     "QTransformer",
     "RandomPolicy",
+    "RandomShooting",
     "ReactivePolicy",
     "ScriptedPolicy",
     "Searchformer",
@@ -100,5 +107,6 @@ def list_models() -> list[str]:
         "RATE",
         "Searchformer",
         "TD3BC",
+        "TDM",
         "TaskPlanner",
     ]

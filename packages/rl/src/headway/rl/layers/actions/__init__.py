@@ -8,6 +8,7 @@ from headway.rl.layers.actions.continuous import ContinuousActions, ScaledAction
 from headway.rl.layers.actions.denoising import DenoisingActions
 from headway.rl.layers.actions.discrete import DiscreteActions, MultiDiscreteActions
 from headway.rl.layers.actions.pointing import PointingActions
+from headway.rl.layers.actions.tokenised import TokenActions
 from headway.rl.layers.actions.values import AutoregressiveValues
 from headway.rl.spaces import Space
 
@@ -23,6 +24,7 @@ __all__ = [
     "MultiDiscreteActions",
     "PointingActions",
     "ScaledActions",
+    "TokenActions",
     "actions_for",
 ]
 

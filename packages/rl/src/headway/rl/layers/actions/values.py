@@ -1,6 +1,6 @@
 """What actions are worth, number by number."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +12,7 @@ from headway.core.init import init_transformer_
 from headway.core.stacks import Decoder
 from headway.rl.layers.actions.base import ActionHead
 from headway.rl.layers.streams import Streams
+from headway.rl.layers.token_table import TokenTable
 from headway.rl.layers.tokens import UniformTokens, tokens_for
 from headway.rl.spaces import Box, Discrete, MultiDiscrete, Space
 
@@ -54,11 +55,9 @@ class AutoregressiveValues(ActionHead):
         self.tokens = tokens_for(self.space, lambda box: UniformTokens(box, bins=bins))
         self.sizes = self.tokens.sizes
         self.autoregressive = autoregressive
-        self.embedding = nn.Embedding(sum(self.sizes), dim)
-        self.places = nn.Parameter(0.02 * torch.randn(len(self.sizes), dim))
+        self.table = TokenTable(dim, self.sizes)
         self.decoder = Decoder(dim, depth, heads)
         init_transformer_(self.decoder)
-        self.head = nn.Linear(dim, sum(self.sizes))
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Where choices start, and what bounds numbers have, is said once for both.
@@ -81,12 +80,11 @@ class AutoregressiveValues(ActionHead):
             Of each number, (..., how many tokens it has).
         """
         number = chosen.shape[-1] + 1
-        x = features[..., None, :] + self.places[:number]
+        x = features[..., None, :] + self.table.places[:number]
         if self.autoregressive and number > 1:
-            x = x + F.pad(self._embedded(chosen), (0, 0, 1, 0))
+            x = x + F.pad(self.table.embed(chosen), (0, 0, 1, 0))
         known = self.decoder(x.reshape(-1, number, self.dim))[0].reshape(x.shape)
-        weights, biases = self.head.weight.split(self.sizes), self.head.bias.split(self.sizes)
-        return [F.linear(known[..., k, :], weights[k], biases[k]) for k in range(number)]
+        return [self.table.logits(known[..., k, :], k) for k in range(number)]
 
     def best(self, features: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Returns the tokens of the best action, number by number, (..., N), and all values on the way."""
@@ -99,7 +97,7 @@ class AutoregressiveValues(ActionHead):
 
     def embed(self, actions: Tensor) -> Tensor:
         """Returns the tokens."""
-        return self._embedded(self.encode(actions)).sum(dim=-2)
+        return self.table.embed(self.encode(actions)).sum(dim=-2)
 
     def predict(self, features: Tensor) -> Tensor:
         """Returns the best actions; of choices, what they are worth, given the best ones before them."""
@@ -128,12 +126,6 @@ class AutoregressiveValues(ActionHead):
         """Takes the bounds of numbers."""
         self.tokens.prepare(actions)
 
-    def _embedded(self, chosen: Tensor) -> Tensor:
-        """Returns the embeddings of tokens of the first numbers, (..., K, dim)."""
-        return self.embedding(chosen + self._starts[: chosen.shape[-1]].to(chosen.device))
-
-    @property
-    def _starts(self) -> Tensor:
-        """Place of the first token of each number among those of all."""
-        sizes: Sequence[int] = (0, *self.sizes[:-1])
-        return torch.tensor(sizes).cumsum(0)
+    def get_classifier(self) -> nn.Module:
+        """Returns the layer that answers."""
+        return self.table.head
