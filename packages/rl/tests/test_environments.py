@@ -5,9 +5,21 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from headway.core.errors import UserError
 from headway.rl.data import ReachPushData, TwoWayData
-from headway.rl.environments import KEY_TO_DOOR, REACH_PUSH, TWO_WAY, ReachPush, TwoWay
+from headway.rl.environments import (
+    KEY_TO_DOOR,
+    REACH_PUSH,
+    SLED,
+    TANDEM,
+    TWO_WAY,
+    ReachPush,
+    Sled,
+    Tandem,
+    TwoWay,
+)
 from headway.rl.environments.reach_push import BLOCK, overlap
+from headway.rl.environments.sled import BODIES
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:gymnasium")
@@ -60,3 +72,33 @@ def test_a_block_moves_away_from_the_hand_and_covers_its_target() -> None:
     assert total == pytest.approx(1.0)
     assert said["coverage"] == 1.0
     assert seen[3] == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", [SLED, TANDEM])
+def test_an_environment_without_pictures_is_one_of_gymnasium(name: str) -> None:
+    check_env(gymnasium.make(name).unwrapped, skip_render_check=True)
+
+
+def test_arms_that_agree_carry_the_tray_and_others_tip_it_over() -> None:
+    env = Tandem()
+    ground, _ = env.reset(seed=0)
+    total, ended, steps = 0.0, False, 0
+    while not ended:
+        ground, reward, ended, _, _ = env.step(np.array([4, (4 + ground) % 6]))
+        total, steps = total + reward, steps + 1
+    assert (steps, total) == (5, pytest.approx(5 / 6))
+    for left, off in ((4, 1), (5, 0)):
+        ground, _ = env.reset(seed=1)
+        assert env.step(np.array([left, (left + ground + off) % 6]))[1:3] == (0.0, True)
+
+
+def test_a_sled_moves_as_its_engines_do_and_those_held_out_are_others() -> None:
+    env = Sled(bodies="one")
+    for seed in range(5):
+        (event, place), _ = env.reset(seed=seed)
+        assert event == 0
+        (event, there), *_ = env.step(np.int64(1))
+        assert (event - 1 - 7, there) == (there - place + 3, min(place + BODIES["one"][0][1], 12))
+    assert not set(BODIES["many"]) & set(BODIES["held out"])
+    with pytest.raises(UserError, match="bodies is 'none'"):
+        Sled(bodies="none")  # type: ignore[arg-type]
