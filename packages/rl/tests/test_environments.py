@@ -13,14 +13,19 @@ from headway.rl.environments import (
     CROSSING,
     KEY_TO_DOOR,
     REACH_PUSH,
+    SLED,
+    TANDEM,
     TWO_WAY,
     Crossing,
     ReachPush,
+    Sled,
+    Tandem,
     TwoWay,
     make_vector,
 )
 from headway.rl.environments.babyai import WORDS, words_of
 from headway.rl.environments.reach_push import BLOCK, overlap
+from headway.rl.environments.sled import BODIES
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:gymnasium")
@@ -107,3 +112,33 @@ def test_without_minigrid_it_says_what_to_install(monkeypatch) -> None:
         make_vector("headway/GoToLocal-v0", 1)
     with pytest.raises(UserError, match="pip install minigrid"):
         BabyAIData(episodes=2).load()
+
+
+@pytest.mark.parametrize("name", [SLED, TANDEM])
+def test_an_environment_without_pictures_is_one_of_gymnasium(name: str) -> None:
+    check_env(gymnasium.make(name).unwrapped, skip_render_check=True)
+
+
+def test_arms_that_agree_carry_the_tray_and_others_tip_it_over() -> None:
+    env = Tandem()
+    ground, _ = env.reset(seed=0)
+    total, ended, steps = 0.0, False, 0
+    while not ended:
+        ground, reward, ended, _, _ = env.step(np.array([4, (4 + ground) % 6]))
+        total, steps = total + reward, steps + 1
+    assert (steps, total) == (5, pytest.approx(5 / 6))
+    for left, off in ((4, 1), (5, 0)):
+        ground, _ = env.reset(seed=1)
+        assert env.step(np.array([left, (left + ground + off) % 6]))[1:3] == (0.0, True)
+
+
+def test_a_sled_moves_as_its_engines_do_and_those_held_out_are_others() -> None:
+    env = Sled(bodies="one")
+    for seed in range(5):
+        (event, place), _ = env.reset(seed=seed)
+        assert event == 0
+        (event, there), *_ = env.step(np.int64(1))
+        assert (event - 1 - 7, there) == (there - place + 3, min(place + BODIES["one"][0][1], 12))
+    assert not set(BODIES["many"]) & set(BODIES["held out"])
+    with pytest.raises(UserError, match="bodies is 'none'"):
+        Sled(bodies="none")  # type: ignore[arg-type]

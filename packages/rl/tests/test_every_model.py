@@ -9,7 +9,13 @@ from torch import Tensor
 
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.rl import models
-from headway.rl.layers import UniformMasking
+from headway.rl.layers import (
+    AutoregressiveValues,
+    TokenActions,
+    TokenObservations,
+    UniformMasking,
+    UniformTokens,
+)
 from headway.rl.models import (
     ACT,
     RATE,
@@ -155,6 +161,31 @@ for kind in (models.ImplicitQLearning, models.TD3BC):
     CASES[kind.__name__] = Case(
         make=lambda kind=kind: kind(**JUDGED), inputs=looked, sizes=(5, 3, 8)
     )
+
+
+CASES["QTransformer"] = Case(
+    make=lambda: models.QTransformer(**SIZES, actions=partial(AutoregressiveValues, bins=5)),
+    inputs=steps,
+    sizes=(5, 3, 8),
+    narrow=False,  # the best bin is another where two are nearly as good
+)
+
+
+CASES["TDM"] = Case(
+    make=lambda: models.TDM(
+        observation_dim=4,
+        action_dim=2,
+        dim=16,
+        depth=1,
+        heads=2,
+        context_length=9,
+        observations=partial(TokenObservations, tokens=partial(UniformTokens, bins=5)),
+        actions=partial(TokenActions, tokens=partial(UniformTokens, bins=5)),
+    ),
+    inputs=lambda batch, number: steps(batch, number)[:3],
+    sizes=(5, 3, 8),
+    narrow=False,  # a number at the edge of its bin belongs to the next one
+)
 
 
 def kitchen(batch: int, number: int) -> tuple[dict[str, Tensor]]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from headway.rl.data.ring import RingData
     from headway.rl.data.scripted import ScriptedData
     from headway.rl.data.t_maze import TMazeData
+    from headway.rl.data.tandem import TandemData
     from headway.rl.data.two_way import TwoWayData
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "ScriptedData",
     "ShortFirst",
     "TMazeData",
+    "TandemData",
     "Trajectory",
     "TrajectoryData",
     "TwoWayData",
@@ -94,6 +96,7 @@ __getattr__ = lazily(
         "TMazeData": "t_maze",
         "ReachPushData": "reach_push",
         "ScriptedData": "scripted",
+        "TandemData": "tandem",
         "TrajectoryData": "base",
         "TwoWayData": "two_way",
     },

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ class DrawingOptions(LoaderOptions, total=False):
     split_seed: int
     next_observations: bool
     any_start: bool
+    discount: float
     chain: Chain | None
 
 
@@ -56,6 +58,7 @@ class TrajectoryData(DataModule):
         next_observations: Whether a batch holds what was seen after each action, too.
         any_start: Whether stretches that are drawn may begin at any step of an episode, and are padded where
             it ends sooner: models that say several actions at once need those near its end.
+        discount: Of later rewards in what is still to come.
         chain: Makes one stretch of several trajectories of a task, each ``context_length`` steps; single ones
             if None.
         **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
@@ -74,6 +77,7 @@ class TrajectoryData(DataModule):
         split_seed: int = 0,
         next_observations: bool = False,
         any_start: bool = False,
+        discount: float = 1.0,
         chain: Chain | None = None,
         **loader: Passed[LoaderOptions],
     ) -> None:
@@ -89,7 +93,11 @@ class TrajectoryData(DataModule):
         self.next_observations, self.any_start = next_observations, any_start
         if chain is not None and (next_observations or any_start):
             raise UserError("chains have neither next_observations nor any_start; leave these out")
-        self.chain = chain
+        if not 0 < discount <= 1 or (chain is not None and discount < 1):
+            raise UserError(
+                f"discount is {discount}; it must lie above 0 and be at most 1, and be 1 with a chain"
+            )
+        self.discount, self.chain = discount, chain
         self.parts: dict[str, list[Trajectory]] = {}
         self.added = 0  # of the trajectories that train, the last ones
 
@@ -111,7 +119,7 @@ class TrajectoryData(DataModule):
         """Loads, checks and splits the trajectories."""
         if self.parts:
             return
-        found = list(self.load())
+        found = self._discounted(self.load())
         if len(found) < 2:
             raise UserError(f"there are {len(found)} trajectories; at least 2 are needed")
         check_alike(found)
@@ -150,7 +158,7 @@ class TrajectoryData(DataModule):
             raise UserError(
                 f"workers is {self.workers}; episodes are added while it trains: set it to 0"
             )
-        found = [*self.parts["train"], *trajectories]
+        found = [*self.parts["train"], *self._discounted(trajectories)]
         check_alike(found)
         self.parts["train"] = found if keep is None else found[-keep:]
         self.added = min(len(self.parts["train"]), self.added + len(trajectories))
@@ -171,6 +179,11 @@ class TrajectoryData(DataModule):
             train = self.parts["train"]
             self.parts["train"] = train[len(train) - state_dict["loaded"] :]
             self.add([from_tensors(one) for one in state_dict["added"]])
+
+    def _discounted(self, trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+        if self.discount == 1:
+            return list(trajectories)
+        return [replace(one, discount=self.discount) for one in trajectories]
 
     @property
     def spaces(self) -> Spaces:

@@ -1,6 +1,7 @@
 """What trajectories say about spaces and sizes."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +13,8 @@ from headway.rl.layers.observations import Moments
 from headway.rl.models import Statistics
 from headway.rl.spaces import Box, Dict, Discrete, Leaf, MultiDiscrete, Space, Spaces
 
-# More actions say nothing new about bounds or clusters.
-MAX_ACTIONS = 100_000
+# More actions, rewards or observations say nothing new about bounds or clusters.
+MAX_ROWS = 100_000
 
 
 def infer_spaces(trajectories: Sequence[Trajectory]) -> Spaces:
@@ -97,7 +98,14 @@ def statistics(
         observations=moments if isinstance(space, Dict) else moments.get("", empty),
         actions=torch.from_numpy(some_actions(trajectories)),
         return_scale=return_scale,
+        rewards=torch.from_numpy(_thinned([one.rewards for one in trajectories])),
+        seen=_seen(trajectories) if isinstance(space, Box) and not space.is_image else None,
     )
+
+
+def _seen(trajectories: Sequence[Trajectory]) -> torch.Tensor:
+    parts = [columns(one.observations)[""] for one in trajectories]
+    return torch.from_numpy(_thinned(parts).astype(np.float32))
 
 
 def _moments(parts: Sequence[Column]) -> Moments:
@@ -118,8 +126,15 @@ def _moments(parts: Sequence[Column]) -> Moments:
 
 def some_actions(trajectories: Sequence[Trajectory]) -> NDArray[np.generic]:
     """Returns all actions, or so many of them, evenly drawn, that more say nothing new."""
-    taken = np.concatenate([one.actions for one in trajectories])
-    if taken.dtype.kind == "f":
-        taken = taken.astype(np.float32)
-    step = -(-len(taken) // MAX_ACTIONS)
-    return taken[::step]
+    taken = _thinned([one.actions for one in trajectories])
+    return taken.astype(np.float32) if taken.dtype.kind == "f" else taken
+
+
+def _thinned(parts: Sequence[Column]) -> NDArray[Any]:
+    """Returns all rows, or so many of them, evenly drawn, that more say nothing new."""
+    step = -(-sum(part.shape[0] for part in parts) // MAX_ROWS)
+    rows, skipped = [], 0
+    for part in parts:
+        rows.append(part[:][skipped::step])
+        skipped = (skipped - part.shape[0]) % step
+    return np.concatenate(rows)

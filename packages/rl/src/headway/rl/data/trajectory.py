@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,6 +51,7 @@ class Trajectory:
         terminated: Whether the episode ended by itself; otherwise it was cut off.
         expert_actions: What somebody who knows the task would have done at each step, as ``actions``.
         task: Number of the task that was tried, where an environment has hidden ones.
+        discount: Of later rewards in ``returns_to_go``.
     """
 
     observations: Columns
@@ -58,6 +60,7 @@ class Trajectory:
     terminated: bool = True
     expert_actions: NDArray[Any] | None = None
     task: int = 0
+    discount: float = 1.0
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -65,6 +68,11 @@ class Trajectory:
     @cached_property
     def returns_to_go(self) -> NDArray[np.float32]:
         """What is still to come at each step, (T,)."""
+        if self.discount != 1:
+            coming = accumulate(
+                self.rewards[::-1].tolist(), lambda later, now: now + self.discount * later
+            )
+            return np.array(list(coming)[::-1], np.float32)
         return np.cumsum(self.rewards[::-1], dtype=np.float64)[::-1].astype(np.float32)
 
     @property

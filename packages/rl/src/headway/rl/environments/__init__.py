@@ -14,7 +14,9 @@ from headway.rl.environments.maze import MazeWalk, astar_move
 from headway.rl.environments.reach_push import ReachPush, ReachPushExpert
 from headway.rl.environments.reading import named, read_space, read_spaces
 from headway.rl.environments.ring import Ring
+from headway.rl.environments.sled import Sled
 from headway.rl.environments.t_maze import TMaze, right_way
+from headway.rl.environments.tandem import ClumsyCarrier, Tandem
 from headway.rl.environments.two_way import TwoWay, TwoWayExpert
 
 # Their environments are headway/<level>-v0; they need minigrid.
@@ -30,6 +32,10 @@ KEY_TO_DOOR = "headway/KeyToDoor-v0"
 MAZE = "headway/Maze-v0"
 REACH_PUSH = "headway/ReachPush-v0"
 RING = "headway/Ring-v0"
+SLED = "headway/Sled-v0"
+HELD_OUT_SLED = "headway/HeldOutSled-v0"
+ONE_SLED = "headway/OneSled-v0"
+TANDEM = "headway/Tandem-v0"
 T_MAZE = "headway/TMaze-v0"
 TWO_WAY = "headway/TwoWay-v0"
 # Corridors that have names of their own, for programs that take a name and no arguments.
@@ -54,6 +60,10 @@ for _name, _where, _options in (
     (REACH_PUSH, "reach_push:ReachPush", {}),
     (RING, "ring:Ring", {}),
     (T_MAZE, "t_maze:TMaze", {}),
+    (SLED, "sled:Sled", {}),
+    (HELD_OUT_SLED, "sled:Sled", {"bodies": "held out"}),
+    (ONE_SLED, "sled:Sled", {"bodies": "one"}),
+    (TANDEM, "tandem:Tandem", {}),
     (TWO_WAY, "two_way:TwoWay", {}),
     *((name, "maze:MazeWalk", options) for name, options in MAZES.items()),
     *((name, "t_maze:TMaze", options) for name, options in T_MAZES.items()),
@@ -71,11 +81,15 @@ __all__ = [
     "DISHWASHER",
     "HALF_CHEETAH",
     "HELD_OUT_DISHES",
+    "HELD_OUT_SLED",
     "KEY_TO_DOOR",
     "MAZE",
     "MAZES",
+    "ONE_SLED",
     "REACH_PUSH",
     "RING",
+    "SLED",
+    "TANDEM",
     "TWO_WAY",
     "T_MAZE",
     "T_MAZES",
@@ -83,6 +97,7 @@ __all__ = [
     "Catch",
     "Crossing",
     "CrossingExpert",
+    "ClumsyCarrier",
     "Curves",
     "Dishwasher",
     "HalfCheetahGait",
@@ -91,7 +106,9 @@ __all__ = [
     "ReachPush",
     "ReachPushExpert",
     "Ring",
+    "Sled",
     "TMaze",
+    "Tandem",
     "TwoWay",
     "TwoWayExpert",
     "astar_move",

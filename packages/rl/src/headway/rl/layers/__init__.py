@@ -2,6 +2,7 @@
 
 from headway.rl.layers.actions import (
     ActionHead,
+    AutoregressiveValues,
     BinsAndOffsets,
     BodyActions,
     ContinuousActions,
@@ -11,6 +12,7 @@ from headway.rl.layers.actions import (
     MultiDiscreteActions,
     PointingActions,
     ScaledActions,
+    TokenActions,
     actions_for,
 )
 from headway.rl.layers.noising import DiffusionNoising, FlowNoising, Noising
@@ -25,19 +27,23 @@ from headway.rl.layers.observations import (
     ObservationEncoder,
     PictureTokens,
     SceneObservations,
+    TokenObservations,
     VectorObservations,
     encoder_for,
 )
 from headway.rl.layers.path_objectives import NextToken, PathObjective, UniformMasking
 from headway.rl.layers.streams import Streams
+from headway.rl.layers.tokens import ChoiceTokens, QuantileTokens, Tokens, UniformTokens
 
 __all__ = [
     "ActionHead",
+    "AutoregressiveValues",
     "BinsAndOffsets",
     "BodyActions",
     "BodyObservations",
     "CameraObservations",
     "ChoiceObservations",
+    "ChoiceTokens",
     "ContinuousActions",
     "DenoisingActions",
     "DictObservations",
@@ -55,10 +61,15 @@ __all__ = [
     "PathObjective",
     "PictureTokens",
     "PointingActions",
+    "QuantileTokens",
     "ScaledActions",
     "SceneObservations",
     "Streams",
+    "TokenActions",
+    "TokenObservations",
+    "Tokens",
     "UniformMasking",
+    "UniformTokens",
     "VectorObservations",
     "actions_for",
     "encoder_for",

@@ -26,6 +26,7 @@ from headway.rl.models.plan_policy import PlanPolicy
 from headway.rl.models.policy import Policy
 from headway.rl.models.pretrained import pretrained, trained_searchformer
 from headway.rl.models.pretrained_transformer import DecisionPretrainedTransformer
+from headway.rl.models.q_transformer import QTransformer
 from headway.rl.models.rate import RATE
 from headway.rl.models.reactive_policy import ReactivePolicy
 from headway.rl.models.scripted_policy import RandomPolicy, ScriptedPolicy
@@ -33,13 +34,16 @@ from headway.rl.models.searchformer import Searchformer
 from headway.rl.models.sequence_policy import PolicyState, SequencePolicy
 from headway.rl.models.task_planner import TaskPlanner
 from headway.rl.models.td3_bc import TD3BC
+from headway.rl.models.tdm import MPPI, TDM, CrossEntropy, Planner, PlanningPolicy, RandomShooting
 from headway.rl.models.trajectory import TrajectoryModel
 
 __all__ = [
     "ACT",
     "DART",
+    "MPPI",
     "RATE",
     "TD3BC",
+    "TDM",
     "ActingModel",
     "ActorCritic",
     "AgenticTransformer",
@@ -51,6 +55,7 @@ __all__ = [
     "ChunkModel",
     "ChunkPolicy",
     "ChunkState",
+    "CrossEntropy",
     "DecisionConvFormer",
     "DecisionModel",
     "DecisionPretrainedTransformer",
@@ -64,9 +69,13 @@ __all__ = [
     "NoisyPolicy",
     "OnlineDecisionTransformer",
     "PlanPolicy",
+    "Planner",
+    "PlanningPolicy",
     "Policy",
     "PolicyState",
+    "QTransformer",
     "RandomPolicy",
+    "RandomShooting",
     "ReactivePolicy",
     "ScriptedPolicy",
     "Searchformer",
@@ -97,8 +106,10 @@ def list_models() -> list[str]:
         "ImplicitQLearning",
         "MazeTransformer",
         "OnlineDecisionTransformer",
+        "QTransformer",
         "RATE",
         "Searchformer",
         "TD3BC",
+        "TDM",
         "TaskPlanner",
     ]

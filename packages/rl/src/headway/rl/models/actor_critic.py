@@ -1,6 +1,5 @@
 """What models share that learn how good actions are: an actor, two critics, copies that follow them."""
 
-import copy
 from abc import abstractmethod
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from headway.rl.batch import Batch, mean_of_steps
 from headway.rl.layers.actions import ScaledActions
 from headway.rl.layers.observations import ObservationEncoder, Observations
 from headway.rl.models.base import DecisionModel, DecisionOptions, Statistics, form
+from headway.rl.models.judging import Judging, check_following, slow
 from headway.rl.models.reactive_policy import ReactivePolicy
 from headway.rl.spaces import Space
 
@@ -63,7 +63,7 @@ def hidden(dim: int, depth: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class ActorCritic(DecisionModel):
+class ActorCritic(Judging, DecisionModel):
     """An actor of what is seen now, two critics, and slow copies of them.
 
     ``headway.rl.tasks.OfflineActorCritic`` trains it. Its losses reach each its own part, so one optimiser
@@ -97,10 +97,8 @@ class ActorCritic(DecisionModel):
         super().__init__(dim, **decision)
         if depth < 1:
             raise UserError(f"depth is {depth}; it must be at least 1")
-        for name, value in (("discount", discount), ("target_rate", target_rate)):
-            if not 0 < value <= 1:
-                raise UserError(f"{name} is {value}; it must lie above 0 and be at most 1")
-        self.depth, self.discount, self.target_rate = depth, discount, target_rate
+        self.depth = depth
+        self._judge_by(discount=discount, target_rate=target_rate)
         self._check(self.actions.space)
         self.actor = hidden(dim, depth)
         self._judge()
@@ -123,21 +121,11 @@ class ActorCritic(DecisionModel):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the sum of the mean losses of the parts as ``loss``, and each of them."""
-        if "next_observations" not in batch:
-            raise UserError(
-                f"a batch has no next_observations, which {type(self).__name__} learns from; set the data's "
-                "next_observations to true"
-            )
+        check_following(self, batch)
         means = {
             name: mean_of_steps(value, batch["mask"]) for name, value in self.losses(batch).items()
         }
         return {"loss": torch.stack(list(means.values())).sum(), **means}
-
-    def follow(self) -> None:
-        """Moves the copies towards what they follow: after each step of the optimiser."""
-        for copied, followed in self.followed():
-            for slow, fast in zip(copied.parameters(), followed.parameters(), strict=True):
-                slow.data.lerp_(fast.data, self.target_rate)
 
     def followed(self) -> list[tuple[nn.Module, nn.Module]]:
         """Returns the copies, and what they follow."""
@@ -201,8 +189,3 @@ class ActorCritic(DecisionModel):
         self._check(space)
         if other:
             self._judge()
-
-
-def slow(module: nn.ModuleList) -> nn.ModuleList:
-    """Returns a copy that no optimiser moves."""
-    return copy.deepcopy(module).requires_grad_(False)

@@ -33,11 +33,15 @@ class Statistics:
         observations: Mean and deviation, of each named part where there are several.
         actions: Many actions, (N, *one action).
         return_scale: What returns are divided by.
+        rewards: Many rewards, (N,); None if nobody says them.
+        seen: Many observations, (N, *shape), where they are numbers of no picture; None of others.
     """
 
     observations: Moments | Mapping[str, Moments]
     actions: Tensor
     return_scale: float
+    rewards: Tensor | None = None
+    seen: Tensor | None = None
 
 
 class DecisionOptions(TypedDict, total=False):

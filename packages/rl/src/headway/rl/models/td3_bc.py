@@ -12,7 +12,8 @@ from headway.core.systems import system
 from headway.rl.batch import Batch
 from headway.rl.layers.actions import ScaledActions
 from headway.rl.layers.observations import Observations
-from headway.rl.models.actor_critic import ActorCritic, ActorCriticOptions, slow
+from headway.rl.models.actor_critic import ActorCritic, ActorCriticOptions
+from headway.rl.models.judging import slow
 
 
 @system(

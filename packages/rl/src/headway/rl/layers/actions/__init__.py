@@ -9,11 +9,14 @@ from headway.rl.layers.actions.denoising import DenoisingActions
 from headway.rl.layers.actions.discrete import DiscreteActions, MultiDiscreteActions
 from headway.rl.layers.actions.gaussian import GaussianActions
 from headway.rl.layers.actions.pointing import PointingActions
+from headway.rl.layers.actions.tokenised import TokenActions
+from headway.rl.layers.actions.values import AutoregressiveValues
 from headway.rl.spaces import Space
 
 __all__ = [
     "ActionFactory",
     "ActionHead",
+    "AutoregressiveValues",
     "BinsAndOffsets",
     "BodyActions",
     "ContinuousActions",
@@ -23,6 +26,7 @@ __all__ = [
     "MultiDiscreteActions",
     "PointingActions",
     "ScaledActions",
+    "TokenActions",
     "actions_for",
     "drawn_for",
 ]

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from headway.core.errors import UserError
 from headway.rl.layers.actions.base import ActionHead
 from headway.rl.layers.streams import Streams
-from headway.rl.spaces import Bounds, Box, Space
+from headway.rl.layers.tokens import bounds_of
+from headway.rl.spaces import Box, Space
 
 Scaling = Literal["bounds", "statistics"]
 
@@ -81,25 +82,15 @@ class ScaledActions(ActionHead):
         self.high.copy_(high)
 
     def prepare(self, actions: Tensor) -> None:
-        """Takes the bounds of the space, or of the training data and a tenth of their distance beyond them.
-
-        Nothing is learned well at the very edge; a number that never moves gets bounds around it.
-        """
+        """Takes the bounds of the space, or those of the training data with a margin."""
         seen = actions.reshape(len(actions), -1).double()
         if self.scaling == "statistics":
             mean, std = seen.mean(dim=0), seen.std(dim=0, correction=0)
             std = torch.where(std < 1e-6, 1.0, std)
             self.set_bounds((mean - std).float(), (mean + std).float())
             return
-        low, high = seen.amin(dim=0), seen.amax(dim=0)
-        margin = torch.where(high > low, (high - low) / 10, high.abs().clamp_min(1.0))
-        low, high = low - margin, high + margin
         assert isinstance(self.space, Box)
-        least, most = (known(bound, low) for bound in (self.space.low, self.space.high))
-        given = least.isfinite() & most.isfinite() & (least < most)
-        self.set_bounds(
-            torch.where(given, least, low).float(), torch.where(given, most, high).float()
-        )
+        self.set_bounds(*bounds_of(self.space, seen))
 
     def blank(self, *shape: int) -> Tensor:
         """Returns zeros."""
@@ -169,15 +160,3 @@ class ContinuousActions(ScaledActions):
     def _inside(self, features: Tensor) -> Tensor:
         out = self.head(features)
         return out.tanh() if self.bounded else out
-
-
-def known(bounds: Bounds, like: Tensor) -> Tensor:
-    """Returns bounds of a space as a tensor of the shape of another; infinity where there is none.
-
-    Args:
-        bounds: One for all numbers, one for each, or None.
-        like: Gives shape, type and device.
-    """
-    if bounds is None or isinstance(bounds, (int, float)):
-        return torch.full_like(like, float("inf") if bounds is None else float(bounds))
-    return like.new_tensor([float("inf") if one is None else one for one in bounds])

@@ -16,6 +16,7 @@ from headway.rl.layers.observations.image import ImageObservations
 from headway.rl.layers.observations.named import DictObservations, encoder_for
 from headway.rl.layers.observations.picture_tokens import PictureTokens
 from headway.rl.layers.observations.scene import SceneObservations
+from headway.rl.layers.observations.tokenised import TokenObservations
 from headway.rl.layers.observations.vector import VectorObservations
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Observations",
     "PictureTokens",
     "SceneObservations",
+    "TokenObservations",
     "VectorObservations",
     "each",
     "encoder_for",
