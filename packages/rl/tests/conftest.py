@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from headway.rl.data import TrajectoryData
-from headway.rl.environments import KeyToDoor
+from headway.rl.environments import TWO_WAY, KeyToDoor, make_vector
+from headway.rl.metrics import evaluate
 from headway.rl.models import DecisionModel
 
 
@@ -33,6 +34,30 @@ def train() -> Callable[..., None]:
         model.eval()
 
     return run
+
+
+@pytest.fixture
+def ways() -> Callable[..., tuple[float, float, list]]:
+    """Plays in the plane with a disc: shares of episodes that went over and under it to the goal, all totals."""
+
+    def play(
+        model: DecisionModel, episodes: int, environments: int = 32
+    ) -> tuple[float, float, list]:
+        envs, taken = make_vector(TWO_WAY, environments), []
+        step = envs.step
+
+        def noting(actions):
+            out = step(actions)
+            ended = out[2] | out[3]
+            taken.extend((out[4]["way"] * out[4]["success"])[ended].tolist())
+            return out
+
+        envs.step = noting
+        found = evaluate(model, envs, episodes=episodes, deterministic=False)
+        played = taken[:episodes]
+        return played.count(1) / len(played), played.count(-1) / len(played), found
+
+    return play
 
 
 @pytest.fixture

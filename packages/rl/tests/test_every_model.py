@@ -19,6 +19,7 @@ from headway.rl.models import (
     DecisionS4,
     DecisionTransformer,
     DiffusionPolicy,
+    VQBeT,
 )
 from headway.rl.spaces import Box, Dict, Discrete, Spaces
 
@@ -70,6 +71,7 @@ CASES["ACT"] = Case(make=lambda: ACT(style_depth=1, **CHUNKS), inputs=partial(se
 CASES["DiffusionPolicy"] = Case(
     make=lambda: DiffusionPolicy(**CHUNKS, taken=3), inputs=partial(seen, 2)
 )
+CASES["VQBeT"] = Case(make=lambda: VQBeT(**CHUNKS, history=3), inputs=partial(seen, 3))
 
 
 def pictures(batch: int, number: int) -> tuple[Tensor, ...]:

@@ -33,6 +33,7 @@ from headway.rl.models.sequence_policy import PolicyState, SequencePolicy
 from headway.rl.models.task_planner import TaskPlanner
 from headway.rl.models.td3_bc import TD3BC
 from headway.rl.models.trajectory import TrajectoryModel
+from headway.rl.models.vq_bet import VQBeT
 
 __all__ = [
     "ACT",
@@ -72,6 +73,7 @@ __all__ = [
     "Statistics",
     "TaskPlanner",
     "TrajectoryModel",
+    "VQBeT",
     "list_models",
     "pretrained",
     "trained_searchformer",
@@ -98,4 +100,5 @@ def list_models() -> list[str]:
         "Searchformer",
         "TD3BC",
         "TaskPlanner",
+        "VQBeT",
     ]

@@ -82,31 +82,44 @@ class ChunkModel(DecisionModel):
             Output: (B, horizon, *shape).
         """
 
-    def chunk(self, batch: Batch) -> Chunk:
-        """Returns observations and actions of stretches.
+    @property
+    def stretch(self) -> int:
+        """Steps of a stretch that it reads."""
+        return self.history + self.horizon - 1
 
-        Where a stretch begins an episode, any of its first ``history`` observations may be the present one,
-        by chance in training; the first in evaluation.
+    def present(self, batch: Batch) -> Tensor:
+        """Returns which step of each stretch is the present one, (B,).
+
+        Where a stretch begins an episode, any of its first ``history`` observations may be, by chance in
+        training; the first in evaluation.
 
         Raises:
             UserError: If stretches are too short.
         """
-        steps, needed = batch["mask"].shape[1], self.history + self.horizon - 1
-        if steps < needed:
+        steps = batch["mask"].shape[1]
+        if steps < self.stretch:
             raise UserError(
-                f"stretches have {steps} steps, the model reads {needed}; set the data's context_length to "
-                f"{needed}"
+                f"stretches have {steps} steps, the model reads {self.stretch}; set the data's "
+                f"context_length to {self.stretch}"
             )
-        actions = batch["actions"]
-        number, device = len(actions), actions.device
+        number, device = len(batch["mask"]), batch["mask"].device
         present = torch.full((number,), self.history - 1, device=device)
         if self.history > 1:
             drawn = torch.randint(self.history, (number,), device=device)
             first = drawn if self.training else torch.zeros_like(drawn)
             first = torch.minimum(first, batch["lengths"] - 1)
             present = torch.where(batch["timesteps"][:, 0] == 0, first, present)
-        present = torch.minimum(present, batch["lengths"] - 1)
-        rows = torch.arange(number, device=device)[:, None]
+        return torch.minimum(present, batch["lengths"] - 1)
+
+    def chunk(self, batch: Batch) -> Chunk:
+        """Returns observations and actions of stretches, from the present step of each on.
+
+        Raises:
+            UserError: If stretches are too short.
+        """
+        present = self.present(batch)
+        actions, device = batch["actions"], present.device
+        rows = torch.arange(len(present), device=device)[:, None]
         past = present[:, None] + torch.arange(1 - self.history, 1, device=device)
         coming = present[:, None] + torch.arange(self.horizon, device=device)
         mask = batch["mask"][rows, coming]

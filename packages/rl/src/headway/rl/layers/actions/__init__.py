@@ -4,6 +4,7 @@ from headway.core.errors import UserError
 from headway.rl.layers.actions.base import ActionFactory, ActionHead
 from headway.rl.layers.actions.bins_and_offsets import BinsAndOffsets
 from headway.rl.layers.actions.body import BodyActions
+from headway.rl.layers.actions.codes_and_offsets import CodesAndOffsets
 from headway.rl.layers.actions.continuous import ContinuousActions, ScaledActions
 from headway.rl.layers.actions.denoising import DenoisingActions
 from headway.rl.layers.actions.discrete import DiscreteActions, MultiDiscreteActions
@@ -15,6 +16,7 @@ __all__ = [
     "ActionHead",
     "BinsAndOffsets",
     "BodyActions",
+    "CodesAndOffsets",
     "ContinuousActions",
     "DenoisingActions",
     "DiscreteActions",
