@@ -16,6 +16,7 @@ from headway.rl.models.decision_convformer import DecisionConvFormer
 from headway.rl.models.decision_s4 import DecisionS4
 from headway.rl.models.decision_transformer import DecisionTransformer
 from headway.rl.models.diffusion_policy import DiffusionPolicy
+from headway.rl.models.diffusion_unet import DiffusionUNet
 from headway.rl.models.implicit_q_learning import ImplicitQLearning
 from headway.rl.models.in_context_policy import InContextPolicy
 from headway.rl.models.maze_planner import MazePlanner
@@ -57,6 +58,7 @@ __all__ = [
     "DecisionS4",
     "DecisionTransformer",
     "DiffusionPolicy",
+    "DiffusionUNet",
     "ImplicitQLearning",
     "InContextPolicy",
     "MazePlanner",
@@ -94,6 +96,7 @@ def list_models() -> list[str]:
         "DecisionS4",
         "DecisionTransformer",
         "DiffusionPolicy",
+        "DiffusionUNet",
         "ImplicitQLearning",
         "MazeTransformer",
         "RATE",

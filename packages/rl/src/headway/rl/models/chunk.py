@@ -118,15 +118,36 @@ class ChunkModel(DecisionModel):
             UserError: If stretches are too short.
         """
         present = self.present(batch)
-        actions, device = batch["actions"], present.device
-        rows = torch.arange(len(present), device=device)[:, None]
-        past = present[:, None] + torch.arange(1 - self.history, 1, device=device)
-        coming = present[:, None] + torch.arange(self.horizon, device=device)
-        mask = batch["mask"][rows, coming]
-        taken = actions[rows, coming]
-        hidden = ~mask.reshape(*mask.shape, *[1] * (taken.ndim - 2))
-        seen = each(lambda x: x[rows, past.clamp_min(0)], batch["observations"])
-        return Chunk(seen, taken.masked_fill(hidden, 0), mask)
+        coming = present[:, None] + torch.arange(self.horizon, device=present.device)
+        actions, mask = self.done(batch, coming)
+        hidden = ~mask.reshape(*mask.shape, *[1] * (actions.ndim - 2))
+        return Chunk(self.seen(batch, present), actions.masked_fill(hidden, 0), mask)
+
+    def seen(self, batch: Batch, present: Tensor) -> Observations:
+        """Returns the last observations, (B, history, *shape); the first stands in for those before it.
+
+        Args:
+            batch: The stretches.
+            present: Which step is the present one, (B,).
+        """
+        past = present[:, None] + torch.arange(1 - self.history, 1, device=present.device)
+        rows = torch.arange(len(past), device=past.device)[:, None]
+        return each(lambda x: x[rows, past.clamp_min(0)], batch["observations"])
+
+    def done(self, batch: Batch, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns actions, (B, ..., *shape), and which of them are real, (B, ...).
+
+        Before and behind what is known stands the nearest action.
+
+        Args:
+            batch: The stretches.
+            steps: Which, (B, ...).
+        """
+        ones = [1] * (steps.ndim - 1)
+        last = (batch["lengths"] - 1).reshape(-1, *ones)
+        rows = torch.arange(len(steps), device=steps.device).reshape(-1, *ones)
+        held = torch.minimum(steps.clamp_min(0), last)
+        return batch["actions"][rows, held], (steps >= 0) & (steps <= last)
 
     def policy(self, *, target_return: Any = 0.0, seed: int = 0) -> ChunkPolicy:
         """Returns what acts with it; see ``DecisionModel``."""

@@ -19,7 +19,7 @@ from headway.core.stacks.decoder import CausalSelfAttention
 from headway.core.systems import system
 from headway.rl.batch import Batch
 from headway.rl.layers.actions import CodesAndOffsets
-from headway.rl.layers.observations import Observations, each, rows_of
+from headway.rl.layers.observations import Observations
 from headway.rl.layers.streams import Streams
 from headway.rl.models.base import DecisionOptions
 from headway.rl.models.chunk import ChunkModel
@@ -166,20 +166,15 @@ class VQBeT(ChunkModel):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the loss of the present stage and its parts; of both stages in evaluation."""
-        present, last = self.present(batch), batch["lengths"][:, None] - 1
+        present = self.present(batch)
         device = present.device
         starts = present[:, None] + torch.arange(1 - self.history, 1 + self.ahead, device=device)
-        rows = torch.arange(len(present), device=device)[:, None]
-        # Before the beginning the first observation stands in: nobody acted then.
-        real = (starts >= 0) & (starts <= last)
         steps = starts[..., None] + torch.arange(self.horizon, device=device)
-        held = torch.minimum(steps.clamp_min(0), last[..., None])
-        chunks = batch["actions"][rows[..., None], held]
-        mask = steps <= last[..., None]
-        past = starts[:, : self.history].clamp_min(0)
-        seen = each(lambda x: x[rows, past], batch["observations"])
+        chunks, mask = self.done(batch, steps)
+        # Before the beginning the first observation stands in: nobody acted then.
+        real = mask[..., 0]
         if self.training and not bool(self.head.settled):
-            features = self.query.new_zeros(rows_of(seen), real.shape[1], 0)
+            features = self.query.new_zeros(*real.shape, 0)
         else:
-            features = self.see(seen)
+            features = self.see(self.seen(batch, present))
         return self.head.chunk_losses(features[real], chunks[real], mask[real])

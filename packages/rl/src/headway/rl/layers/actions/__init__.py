@@ -8,7 +8,9 @@ from headway.rl.layers.actions.codes_and_offsets import CodesAndOffsets
 from headway.rl.layers.actions.continuous import ContinuousActions, ScaledActions
 from headway.rl.layers.actions.denoising import DenoisingActions
 from headway.rl.layers.actions.discrete import DiscreteActions, MultiDiscreteActions
+from headway.rl.layers.actions.noised import NoisedActions
 from headway.rl.layers.actions.pointing import PointingActions
+from headway.rl.layers.actions.unet import UNetActions
 from headway.rl.spaces import Space
 
 __all__ = [
@@ -21,8 +23,10 @@ __all__ = [
     "DenoisingActions",
     "DiscreteActions",
     "MultiDiscreteActions",
+    "NoisedActions",
     "PointingActions",
     "ScaledActions",
+    "UNetActions",
     "actions_for",
 ]
 
