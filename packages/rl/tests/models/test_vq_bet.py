@@ -1,7 +1,7 @@
 """VQ-BeT: words of a learned vocabulary of chunks, with offsets.
 
-That its answers and losses are those of lerobot's with copied weights stands in test_lerobot_vq_bet.py. The authors'
-code (github.com/jayLEE0301/vq_bet_official) was not run.
+That its answers are those of lerobot's with copied weights stands in test_lerobot_chunks.py. The authors' code
+(github.com/jayLEE0301/vq_bet_official) was not run.
 """
 
 from functools import partial
