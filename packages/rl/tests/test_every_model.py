@@ -19,6 +19,7 @@ from headway.rl.models import (
     DecisionS4,
     DecisionTransformer,
     DiffusionPolicy,
+    DiffusionUNet,
     VQBeT,
 )
 from headway.rl.spaces import Box, Dict, Discrete, Spaces
@@ -70,6 +71,12 @@ def seen(history: int, batch: int, number: int) -> tuple[Tensor, ...]:
 CASES["ACT"] = Case(make=lambda: ACT(style_depth=1, **CHUNKS), inputs=partial(seen, 1))
 CASES["DiffusionPolicy"] = Case(
     make=lambda: DiffusionPolicy(**CHUNKS, taken=3), inputs=partial(seen, 2)
+)
+CASES["DiffusionUNet"] = Case(
+    make=lambda: DiffusionUNet(
+        observation_dim=4, action_dim=2, dim=16, widths=(16, 32), horizon=5, taken=3
+    ),
+    inputs=partial(seen, 2),
 )
 CASES["VQBeT"] = Case(make=lambda: VQBeT(**CHUNKS, history=3), inputs=partial(seen, 3))
 

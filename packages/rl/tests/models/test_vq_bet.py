@@ -129,7 +129,9 @@ def test_what_pads_changes_nothing_even_as_nan(settled: bool) -> None:
         torch.manual_seed(0)
         model = small()
         model.head.settled.fill_(settled)
-        given = given | {n: given[n].masked_fill(hidden, filled) for n in ("actions", "observations")}
+        given = given | {
+            n: given[n].masked_fill(hidden, filled) for n in ("actions", "observations")
+        }
         torch.manual_seed(1)
         loss = model.loss(given)["loss"]
         loss.backward()

@@ -23,7 +23,7 @@ class ResidualQuantizer(Module):
         quantizer: Builds a vocabulary, ``(dim, words=)``.
 
     Shape:
-        x: (..., dim). Output: ``Quantized`` with codes (..., levels); its loss is the sum of those of the levels.
+        x: (..., dim). Output: ``Quantized`` with codes (..., levels) and the sum of the losses.
 
     Raises:
         UserError: If there are no levels.

@@ -21,8 +21,8 @@ class SpatialSoftmax(Module):
         UserError: If there are none.
 
     Source:
-        Finn et al. 2015, https://arxiv.org/abs/1509.06113, section V; with a convolution as in Mandlekar et al.
-        2021, https://arxiv.org/abs/2108.03298.
+        Finn et al. 2015, https://arxiv.org/abs/1509.06113, section V; with a convolution as in Mandlekar
+        et al. 2021, https://arxiv.org/abs/2108.03298.
     """
 
     def __init__(self, channels: int, *, keypoints: int = 32) -> None:

@@ -28,10 +28,10 @@ VIEWS = ("image", "video")
 class LeRobotData(RecordedTrajectories):
     """Demonstrations in the format of LeRobot, of versions 2 and 3: a folder with ``meta`` and ``data``.
 
-    Observations are the numbers under ``observation.``, and the cameras that are asked for: one of them alone, or
-    several by name. Pictures (with Pillow) and films (with PyAV) are read where they are wanted, as bytes with
-    channels last. Rewards are ``next.reward``, zero where there are none; an episode has ended by itself where
-    ``next.done`` says so.
+    Observations are the numbers under ``observation.``, and the cameras that are asked for: one of them
+    alone, or several by name. Pictures (with Pillow) and films (with PyAV) are read where they are wanted, as
+    bytes with channels last. Rewards are ``next.reward``, zero where there are none; an episode has ended by
+    itself where ``next.done`` says so.
 
     Args:
         path: The folder, or its ``meta/info.json``.
@@ -117,7 +117,8 @@ class LeRobotData(RecordedTrajectories):
                 if len(rows):
                     number = int(numbers[rows[0]])
                     seen = {
-                        name: partial(self._view, name, file, groups, number) for name in self._views
+                        name: partial(self._view, name, file, groups, number)
+                        for name in self._views
                     }
                     name = f"{self.path}, episode {number}"
                     part = slice(int(rows[0]), int(rows[-1]) + 1)

@@ -17,7 +17,7 @@ KEPT = 8
 
 
 class PictureColumn:
-    """Pictures in a table of parquet, as Hugging Face datasets store them: packed bytes, or the name of a file.
+    """Pictures in a table of parquet, as Hugging Face datasets store them: packed, or the name of a file.
 
     Args:
         path: The table.

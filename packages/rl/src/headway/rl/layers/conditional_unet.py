@@ -24,7 +24,8 @@ class ConditionalUNet(Module):
         scale: Whether the condition chooses a gain of each channel, or a bias alone (FiLM).
 
     Shape:
-        x: (B, N, channels), N a multiple of ``factor``. step: (B,). condition: (B, condition_dim). Output: as x.
+        x: (B, N, channels), N a multiple of ``factor``. step: (B,). condition: (B, condition_dim).
+        Output: as x.
 
     Raises:
         UserError: If sizes do not go together.
@@ -138,5 +139,7 @@ class ResidualConvolutions(nn.Module):
 def convolution(before: int, after: int, kernel: int, groups: int) -> nn.Sequential:
     """Returns a convolution that keeps the number of steps, a group norm and Mish."""
     return nn.Sequential(
-        nn.Conv1d(before, after, kernel, padding=kernel // 2), nn.GroupNorm(groups, after), nn.Mish()
+        nn.Conv1d(before, after, kernel, padding=kernel // 2),
+        nn.GroupNorm(groups, after),
+        nn.Mish(),
     )

@@ -24,16 +24,17 @@ from headway.rl.spaces import Space
     id=None,
     name="Diffusion Policy",
     paper="https://arxiv.org/abs/2303.04137",
-    claim="chunks of actions out of noise by convolutions: all ways of demonstrations are kept, where a squared "
-    "error takes their mean; equal to lerobot's with copied weights",
-    test="packages/rl/tests/models/test_diffusion_unet.py",
+    claim="chunks of actions out of noise by convolutions: all ways of demonstrations are kept, where a "
+    "squared error takes their mean; equal to lerobot's with copied weights",
+    test="packages/rl/tests/models/test_diffusion_policy.py",
 )
 class DiffusionUNet(ChunkModel):
     """A U-Net over the steps of a chunk takes noise off actions; what was seen modulates its channels.
 
-    The last observations are made one row of numbers (``JoinedObservations``), which with the step of the noise
-    chooses gain and bias of each channel (FiLM). Noise is taken off the actions of the history, too: the chunk
-    begins with that of the first observation, and what is carried out is what comes from the present one on.
+    The last observations are made one row of numbers (``JoinedObservations``), which with the step of the
+    noise chooses gain and bias of each channel (FiLM). Noise is taken off the actions of the history, too:
+    the chunk begins with that of the first observation, and what is carried out is what comes from the
+    present one on.
 
     Args:
         dim: Channels of the step of the noise, and of a token where ``observations`` makes tokens.
@@ -50,7 +51,8 @@ class DiffusionUNet(ChunkModel):
             (``UNetActions`` of the arguments above if None; it is told how long the row is).
 
     Shape:
-        observations: (B, history, *shape), or several such by name. Output: (B, horizon, *shape of an action).
+        observations: (B, history, *shape), or several such by name. Output: (B, horizon, *shape of an
+        action).
 
     Raises:
         UserError: If a chunk cannot be halved as often as there are levels.

@@ -37,8 +37,8 @@ from headway.rl.spaces import Space
 class VQBeT(ChunkModel):
     """Predicts a distribution over words of chunks of actions, from the last observations.
 
-    First an autoencoder makes a vocabulary of chunks (see ``CodesAndOffsets``, whose ``autoencoder_steps`` say
-    how long); then a causal decoder learns the words. After the parts of each observation stands a query, and
+    First an autoencoder makes a vocabulary of chunks (see ``CodesAndOffsets``, whose ``autoencoder_steps``
+    say how long); then a causal decoder learns the words. After the parts of each observation stands a query, and
     the last observation is followed by ``ahead`` more: each asks for the chunk that begins at its step, so
     that the past and what comes later teach, too. In play the chunk of the present step is carried out.
 
@@ -60,7 +60,8 @@ class VQBeT(ChunkModel):
             (``CodesAndOffsets`` if None; it is told the horizon).
 
     Shape:
-        observations: (B, history, *shape), or several such by name. Output: (B, horizon, *shape of an action).
+        observations: (B, history, *shape), or several such by name. Output: (B, horizon, *shape of an
+        action).
 
     Raises:
         UserError: If ``actions`` says no words of chunks, or there are more tokens than positions.

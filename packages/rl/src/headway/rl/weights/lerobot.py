@@ -1,4 +1,4 @@
-"""What folders of LeRobot say of any policy: spaces, statistics, and how observations and actions are normalised."""
+"""What folders of LeRobot say of any policy: spaces, statistics, and what is normalised how."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

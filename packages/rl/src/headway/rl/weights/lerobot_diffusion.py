@@ -84,10 +84,10 @@ def _table(separate: bool) -> Table:
 
 
 class LeRobotDiffusion:
-    """Recognises ``type: diffusion`` in config.json, of folders before and after processors had files of their own.
+    """Recognises ``type: diffusion`` in config.json, of folders with files of processors and older ones.
 
-    Observations have the names of ``LeRobotData``; pictures are bytes with channels last. Noise is taken off as
-    by a DDPM, in all steps or in evenly spaced ones; folders with another sampler are refused.
+    Observations have the names of ``LeRobotData``; pictures are bytes with channels last. Noise is taken
+    off as by a DDPM, in all steps or in evenly spaced ones; folders with another sampler are refused.
     """
 
     name = "LeRobot Diffusion Policy"

@@ -125,7 +125,7 @@ def _table(sequential: bool) -> Table:
 
 
 class LeRobotVQBeT:
-    """Recognises ``type: vqbet`` in config.json, of folders before and after processors had files of their own.
+    """Recognises ``type: vqbet`` in config.json, of folders with files of processors and older ones.
 
     Observations have the names of ``LeRobotData``; pictures are bytes with channels last. There words that
     nobody has ever chosen can be chosen; here they are none (``VectorQuantizer``), which matters to what is
@@ -151,7 +151,9 @@ class LeRobotVQBeT:
         dim = config.get("gpt_input_dim", 512)
         said = config.get("gpt_output_dim", 512)
         if said != dim:
-            raise UserError(f"gpt_input_dim is {dim} and gpt_output_dim {said}; equal ones are known")
+            raise UserError(
+                f"gpt_input_dim is {dim} and gpt_output_dim {said}; equal ones are known"
+            )
         dropout = float(config.get("dropout", 0.1))
         weights = [
             float(config.get(f"{level}_code_loss_weight", plain))

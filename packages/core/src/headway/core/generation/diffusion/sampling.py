@@ -39,8 +39,8 @@ def sample(
         steps: How many steps are made, evenly spaced; all if None.
         eta: How much fresh noise enters: 1 as in DDPM, 0 none (DDIM).
         limit: Largest absolute value of the data, to which predictions are cut; None for none.
-        spacing: Which steps are made where not all are: ``trailing`` begins at the last one, ``leading`` ends at
-            the first one.
+        spacing: Which steps are made where not all are: ``trailing`` begins at the last one, ``leading``
+            ends at the first one.
         condition: Holds on to what is known of the data.
         generator: Of the noise.
         draw: Gives noise of the shape, where items have randomness of their own; by the generator if None.

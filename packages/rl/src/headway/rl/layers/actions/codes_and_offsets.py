@@ -86,7 +86,11 @@ class CodesAndOffsets(ScaledActions):
             )
         self.horizon, self.words, self.levels = horizon, words, levels
         self.autoencoder_steps, self.commitment = autoencoder_steps, commitment
-        self.focus, self.code_weights, self.offset_weight = focus, tuple(code_weights), offset_weight
+        self.focus, self.code_weights, self.offset_weight = (
+            focus,
+            tuple(code_weights),
+            offset_weight,
+        )
         self.temperature, self.sequential = temperature, sequential
         size = horizon * self.action_dim
         self.encoder = _layers(size, hidden_dim, code_dim)
@@ -243,7 +247,11 @@ class CodesAndOffsets(ScaledActions):
 
 def _layers(dim: int, hidden: int, out: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, out)
+        nn.Linear(dim, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, out),
     )
 
 

@@ -55,7 +55,9 @@ class CameraObservations(Eyes):
         self.projection = nn.Conv2d(widths[-1], dim, 1)
         stride = 4 * 2 ** (len(depths) - 1)
         place = NormalizedSinusoidalPosition(dim)
-        grids = [tuple(-(-side // stride) for side in part.shape[:2]) for part in self.views.values()]
+        grids = [
+            tuple(-(-side // stride) for side in part.shape[:2]) for part in self.views.values()
+        ]
         maps = [place(Layout(grid=grid), math.prod(grid))[0] for grid in grids]
         self.register_buffer("positions", torch.cat(maps), persistent=False)
 

@@ -41,9 +41,7 @@ class Eyes(ObservationEncoder):
     means: Tensor
     stds: Tensor
 
-    def __init__(
-        self, dim: int, space: Space, *, other: ObservationFactory | None = None
-    ) -> None:
+    def __init__(self, dim: int, space: Space, *, other: ObservationFactory | None = None) -> None:
         super().__init__(dim, space)
         assert isinstance(space, Dict)
         self.views = {

@@ -18,7 +18,7 @@ class JoinedObservations(Eyes):
 
     Args:
         dim: Not read: the row is as long as it is (``width``).
-        space: A ``Dict`` of numbers and of pictures of bytes (height, width, 3); its order is that of the row.
+        space: A ``Dict`` of numbers and of pictures of bytes (height, width, 3), in the order of the row.
         eye: Builds what reads pictures.
         separate: Whether each camera has one of its own, or all share one.
 

@@ -27,8 +27,8 @@ class CameraKeypoints(Module):
         depths: Blocks of each stage of the network; (2, 2, 2, 2) is ResNet-18.
         norm: Builds the norms of the network, ``(dim)``; group norm may learn from few demonstrations.
         resize: Height and width that pictures are brought to; as they are if None.
-        crop: Height and width that are cut out then: at random in training, from the middle otherwise; nothing
-            if None.
+        crop: Height and width that are cut out then: at random in training, from the middle otherwise;
+            nothing if None.
 
     Shape:
         pictures: (..., 3, H, W). Output: (..., 2 * keypoints).
