@@ -4,8 +4,7 @@ Weights are a formula of name and place, so that only names, shapes and answers 
 with random weights and statistics: VQ-BeT with a camera of 48 x 56 (ResNet-18, two blocks, all words at once and one
 after the other), the likeliest words: chunks differ by 2e-6 and 3e-6 of 1 to 2, the loss of the words (all at once) by
 1e-5 of 4. Diffusion: with a camera in 10 of 20 steps, with two cameras of their own networks and without gains, and
-with vectors alone, the same noise in both: chunks differ by 6e-7 to
-9e-6 of 3.
+with vectors alone, the same noise in both: chunks differ by 6e-7 to 9e-6 of 3.
 """
 
 import json

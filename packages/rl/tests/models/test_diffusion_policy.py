@@ -12,7 +12,6 @@ import torch
 
 from headway.core.errors import UserError
 from headway.core.weights import from_pretrained, save_pretrained
-from headway.rl.data import InMemoryTrajectories, checked
 from headway.rl.environments import REACH_PUSH, make_vector
 from headway.rl.layers import (
     ContinuousActions,
@@ -148,24 +147,6 @@ def test_it_lies_in_a_folder_with_its_bounds(tmp_path: Path) -> None:
     assert torch.equal(again.plan(seen, Streams([1, 2])), model.plan(seen, Streams([1, 2])))
 
 
-def two_choices(seed: int) -> InMemoryTrajectories:
-    """Always the same is seen; in half of the episodes all actions are about 1, in half about -1."""
-    random = np.random.default_rng(seed)
-    episodes = []
-    for number in range(200):
-        side = 1 if number % 2 else -1
-        actions = side + 0.05 * random.standard_normal((8, 1))
-        episodes.append(
-            checked(
-                f"episode {number}",
-                observations=np.ones((8, 1), np.float32),
-                actions=actions.astype(np.float32),
-                rewards=np.zeros(8),
-            )
-        )
-    return InMemoryTrajectories(episodes, context_length=4, batch_size=64, number=64)
-
-
 MODELS = {
     "diffusion": lambda: DiffusionPolicy(dim=32, depth=2, heads=2, horizon=4, taken=4, history=1),
     "flow": lambda: DiffusionPolicy(
@@ -189,7 +170,7 @@ MODELS = {
 @pytest.mark.learns
 @pytest.mark.parametrize("name", MODELS)
 def test_whole_chunks_of_either_kind_are_drawn_where_a_squared_error_takes_their_mean(
-    name: str, seed: int, measured, train
+    name: str, seed: int, measured, train, two_choices
 ) -> None:
     """Seed 0 was tried, about 12 CPU-seconds for each model."""
     torch.manual_seed(seed)

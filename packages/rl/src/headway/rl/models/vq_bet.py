@@ -38,9 +38,10 @@ class VQBeT(ChunkModel):
     """Predicts a distribution over words of chunks of actions, from the last observations.
 
     First an autoencoder makes a vocabulary of chunks (see ``CodesAndOffsets``, whose ``autoencoder_steps``
-    say how long); then a causal decoder learns the words. After the parts of each observation stands a query, and
-    the last observation is followed by ``ahead`` more: each asks for the chunk that begins at its step, so
-    that the past and what comes later teach, too. In play the chunk of the present step is carried out.
+    say how long); then a causal decoder learns the words. After the parts of each observation stands a
+    query, and the last observation is followed by ``ahead`` more: each asks for the chunk that begins at its
+    step, so that the past and what comes later teach, too. In play the chunk of the present step is carried
+    out.
 
     Args:
         dim: Channels of an observation's token and of what the words are read from.
