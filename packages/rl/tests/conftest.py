@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from headway.rl.data import TrajectoryData
-from headway.rl.environments import KeyToDoor
+from headway.rl.data import InMemoryTrajectories, TrajectoryData, checked
+from headway.rl.environments import TWO_WAY, KeyToDoor, make_vector
+from headway.rl.metrics import evaluate
 from headway.rl.models import DecisionModel
 
 
@@ -33,6 +34,54 @@ def train() -> Callable[..., None]:
         model.eval()
 
     return run
+
+
+@pytest.fixture
+def ways() -> Callable[..., tuple[float, float, list]]:
+    """Plays in the plane with a disc: shares of episodes that went over and under it to the goal, all totals."""
+
+    def play(
+        model: DecisionModel, episodes: int, environments: int = 32
+    ) -> tuple[float, float, list]:
+        envs, taken = make_vector(TWO_WAY, environments), []
+        step = envs.step
+
+        def noting(actions):
+            out = step(actions)
+            ended = out[2] | out[3]
+            taken.extend((out[4]["way"] * out[4]["success"])[ended].tolist())
+            return out
+
+        envs.step = noting
+        found = evaluate(model, envs, episodes=episodes, deterministic=False)
+        played = taken[:episodes]
+        return played.count(1) / len(played), played.count(-1) / len(played), found
+
+    return play
+
+
+@pytest.fixture
+def two_choices() -> Callable[[int], InMemoryTrajectories]:
+    """Makes episodes in each of which all actions are alike, and of two kinds."""
+
+    def make(seed: int) -> InMemoryTrajectories:
+        """Always the same is seen; in half of the episodes all actions are about 1, in half about -1."""
+        random = np.random.default_rng(seed)
+        episodes = []
+        for number in range(200):
+            side = 1 if number % 2 else -1
+            actions = side + 0.05 * random.standard_normal((8, 1))
+            episodes.append(
+                checked(
+                    f"episode {number}",
+                    observations=np.ones((8, 1), np.float32),
+                    actions=actions.astype(np.float32),
+                    rewards=np.zeros(8),
+                )
+            )
+        return InMemoryTrajectories(episodes, context_length=4, batch_size=64, number=64)
+
+    return make
 
 
 @pytest.fixture

@@ -25,7 +25,9 @@ from headway.rl.models import (
     DecisionS4,
     DecisionTransformer,
     DiffusionPolicy,
+    DiffusionUNet,
     OnlineDecisionTransformer,
+    VQBeT,
 )
 from headway.rl.spaces import Box, Dict, Discrete, Spaces
 
@@ -78,6 +80,13 @@ CASES["ACT"] = Case(make=lambda: ACT(style_depth=1, **CHUNKS), inputs=partial(se
 CASES["DiffusionPolicy"] = Case(
     make=lambda: DiffusionPolicy(**CHUNKS, taken=3), inputs=partial(seen, 2)
 )
+CASES["DiffusionUNet"] = Case(
+    make=lambda: DiffusionUNet(
+        observation_dim=4, action_dim=2, dim=16, widths=(16, 32), horizon=5, taken=3
+    ),
+    inputs=partial(seen, 2),
+)
+CASES["VQBeT"] = Case(make=lambda: VQBeT(**CHUNKS, history=3), inputs=partial(seen, 3))
 
 
 def pictures(batch: int, number: int) -> tuple[Tensor, ...]:

@@ -15,11 +15,9 @@ from torch.nn import functional as F
 from headway.core.errors import UserError
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.rl.data import TwoWayData
-from headway.rl.environments import TWO_WAY, make_vector
 from headway.rl.layers import BinsAndOffsets, ContinuousActions, Streams
 from headway.rl.layers.clusters import k_means
-from headway.rl.metrics import evaluate
-from headway.rl.models import BehaviorTransformer, DecisionModel, SequencePolicy
+from headway.rl.models import BehaviorTransformer, SequencePolicy
 
 
 def head(bins: int = 5, **options) -> BinsAndOffsets:
@@ -118,24 +116,7 @@ def test_a_rollout_with_a_cache_equals_the_full_pass_past_the_end_of_the_context
         start = np.array([step == 8, step == 3])
 
 
-def ways(model: DecisionModel, episodes: int, environments: int = 32) -> tuple[float, float, list]:
-    """Returns shares of episodes that went over and under the disc to the goal, and all totals."""
-    envs, taken = make_vector(TWO_WAY, environments), []
-    step = envs.step
-
-    def noting(actions):
-        out = step(actions)
-        ended = out[2] | out[3]
-        taken.extend((out[4]["way"] * out[4]["success"])[ended].tolist())
-        return out
-
-    envs.step = noting
-    found = evaluate(model, envs, episodes=episodes, deterministic=False)
-    played = taken[:episodes]
-    return played.count(1) / len(played), played.count(-1) / len(played), found
-
-
-def test_what_is_drawn_does_not_depend_on_the_number_of_environments() -> None:
+def test_what_is_drawn_does_not_depend_on_the_number_of_environments(ways) -> None:
     model = BehaviorTransformer(observation_dim=2, action_dim=2, dim=16, depth=1, max_timestep=50)
     model.actions.prepare(torch.rand(100, 2) * 2 - 1)
     found = [ways(model, 6, number)[2] for number in (1, 4)]
@@ -149,7 +130,7 @@ HEADS = {"clusters": BinsAndOffsets, "squared error": ContinuousActions}
 @pytest.mark.learns
 @pytest.mark.parametrize("name", HEADS)
 def test_both_ways_are_kept_where_a_squared_error_takes_their_mean(
-    name: str, seed: int, measured, train
+    name: str, seed: int, measured, train, ways
 ) -> None:
     """Seed 0: clusters reach the goal in 0.89 of the episodes, 0.40 by the rarer way, a squared error in 0.46.
 

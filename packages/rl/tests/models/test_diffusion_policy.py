@@ -1,6 +1,7 @@
-"""DiT policy: chunks of actions out of noise, by diffusion or flow matching.
+"""Diffusion policies: chunks of actions out of noise, by diffusion or flow matching, with blocks or convolutions.
 
-The authors' code (github.com/sudeepdasari/dit-policy) could not be had, so nothing was compared with it.
+The authors' code of the DiT policy (github.com/sudeepdasari/dit-policy) could not be had, so nothing was compared with
+it; that answers of the U-Net are those of lerobot's stands in test_lerobot_chunks.py.
 """
 
 from pathlib import Path
@@ -11,7 +12,6 @@ import torch
 
 from headway.core.errors import UserError
 from headway.core.weights import from_pretrained, save_pretrained
-from headway.rl.data import InMemoryTrajectories, checked
 from headway.rl.environments import REACH_PUSH, make_vector
 from headway.rl.layers import (
     ContinuousActions,
@@ -21,7 +21,7 @@ from headway.rl.layers import (
     Streams,
 )
 from headway.rl.metrics import evaluate
-from headway.rl.models import ACT, BehaviourCloning, DiffusionPolicy
+from headway.rl.models import ACT, BehaviourCloning, DiffusionPolicy, DiffusionUNet
 
 NOISINGS = {"diffusion": DiffusionNoising, "flow": FlowNoising}
 
@@ -67,9 +67,16 @@ def test_an_exact_model_leads_from_noise_to_the_actions(name: str) -> None:
         NOISINGS[name](steps=0)
 
 
+def convolutions(**options) -> DiffusionUNet:
+    torch.manual_seed(0)
+    sizes = {"observation_dim": 3, "action_dim": 2, "dim": 8, "widths": (8, 16), "horizon": 5}
+    return DiffusionUNet(**{"taken": 3, "groups": 4, **sizes, **options}).eval()
+
+
+@pytest.mark.parametrize("make", [small, convolutions])
 @pytest.mark.parametrize("name", NOISINGS)
-def test_what_pads_a_chunk_changes_nothing_even_as_nan(name: str) -> None:
-    model = small(noising=NOISINGS[name]).train()
+def test_what_pads_a_chunk_changes_nothing_even_as_nan(name: str, make) -> None:
+    model = make(noising=NOISINGS[name]).train()
     given, found = batch(), []
     for filled in (0.0, float("nan")):
         torch.manual_seed(0)
@@ -101,6 +108,22 @@ def test_a_chunk_begins_with_the_action_of_the_present_observation() -> None:
     assert starts == {False, True}
 
 
+def test_convolutions_take_noise_off_the_past_too_and_answer_from_the_present_on() -> None:
+    model, given = convolutions(), batch()
+    seen = given["observations"][:, :2]
+    chunk = model.plan(seen, Streams([3, 4, 5, 6]))
+    assert chunk.shape == (4, 5, 2)
+    whole = model.head.generate([model.see(seen)], 6, Streams([3, 4, 5, 6]))
+    assert torch.equal(chunk, whole[:, 1:])
+    torch.testing.assert_close(model.plan(seen[1:2], Streams([4])), chunk[1:2])
+    model.set_observation_dim(7)
+    assert model(torch.randn(2, 2, 7)).shape == (2, 5, 2)
+    with pytest.raises(UserError, match="must be a multiple of 2, for 2 widths"):
+        convolutions(horizon=4)
+    with pytest.raises(UserError, match="multiples of 4 groups"):
+        convolutions(widths=(6, 8))
+
+
 def test_what_is_drawn_depends_on_neither_the_number_of_environments_nor_their_order() -> None:
     model = small(observation_dim=6)
     found = []
@@ -124,29 +147,12 @@ def test_it_lies_in_a_folder_with_its_bounds(tmp_path: Path) -> None:
     assert torch.equal(again.plan(seen, Streams([1, 2])), model.plan(seen, Streams([1, 2])))
 
 
-def two_choices(seed: int) -> InMemoryTrajectories:
-    """Always the same is seen; in half of the episodes all actions are about 1, in half about -1."""
-    random = np.random.default_rng(seed)
-    episodes = []
-    for number in range(200):
-        side = 1 if number % 2 else -1
-        actions = side + 0.05 * random.standard_normal((8, 1))
-        episodes.append(
-            checked(
-                f"episode {number}",
-                observations=np.ones((8, 1), np.float32),
-                actions=actions.astype(np.float32),
-                rewards=np.zeros(8),
-            )
-        )
-    return InMemoryTrajectories(episodes, context_length=4, batch_size=64, number=64)
-
-
 MODELS = {
     "diffusion": lambda: DiffusionPolicy(dim=32, depth=2, heads=2, horizon=4, taken=4, history=1),
     "flow": lambda: DiffusionPolicy(
         dim=32, depth=2, heads=2, horizon=4, taken=4, history=1, noising=FlowNoising
     ),
+    "convolutions": lambda: DiffusionUNet(dim=16, widths=(32, 64), horizon=4, taken=4, history=1),
     "squared error": lambda: ACT(
         dim=32,
         depth=1,
@@ -164,7 +170,7 @@ MODELS = {
 @pytest.mark.learns
 @pytest.mark.parametrize("name", MODELS)
 def test_whole_chunks_of_either_kind_are_drawn_where_a_squared_error_takes_their_mean(
-    name: str, seed: int, measured, train
+    name: str, seed: int, measured, train, two_choices
 ) -> None:
     """Seed 0 was tried, about 12 CPU-seconds for each model."""
     torch.manual_seed(seed)

@@ -5,7 +5,12 @@ from headway.core.plugins import Domain, Verb
 domain = Domain(
     name="rl",
     help="Decision transformers and behaviour cloning on recorded trajectories.",
-    adapters=("headway.rl.weights.hugging_face:adapter", "headway.rl.weights.lerobot:adapter"),
+    adapters=(
+        "headway.rl.weights.hugging_face:adapter",
+        "headway.rl.weights.lerobot_act:adapter",
+        "headway.rl.weights.lerobot_diffusion:adapter",
+        "headway.rl.weights.lerobot_vq_bet:adapter",
+    ),
     models=("headway.rl.models:list_models",),
     requires=("lightning", "gymnasium"),
     verbs={

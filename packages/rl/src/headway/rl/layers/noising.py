@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,6 +65,9 @@ class DiffusionNoising(Noising):
         steps: Steps of the sampler, evenly spaced.
         eta: How much fresh noise enters: 0 none (DDIM), 1 as in DDPM.
         limit: Largest absolute value of scaled actions, to which predictions are cut; None for none.
+        spacing: Which steps the sampler makes; see ``headway.core.generation.diffusion.sample``.
+        ticks: What the model is told of a time from 0 to 1 is so many times that; with as many as the process
+            has steps, their numbers.
 
     Raises:
         UserError: If there are fewer steps in the process.
@@ -81,12 +84,16 @@ class DiffusionNoising(Noising):
         steps: int = 10,
         eta: float = 0.0,
         limit: float | None = 1.0,
+        spacing: Literal["trailing", "leading"] = "trailing",
+        ticks: int = TICKS,
     ) -> None:
         super().__init__()
         self.process = process()
         if not 1 <= steps <= self.process.steps:
             raise UserError(f"steps is {steps}; this diffusion has 1 to {self.process.steps}")
         self.steps, self.eta, self.limit = steps, eta, limit
+        self.spacing: Literal["trailing", "leading"] = spacing
+        self.ticks = ticks
 
     def example(self, actions: Tensor) -> Example:
         """Returns actions after a random step, and the noise in them."""
@@ -116,12 +123,13 @@ class DiffusionNoising(Noising):
             steps=self.steps,
             eta=self.eta,
             limit=self.limit,
+            spacing=self.spacing,
             draw=draw,
             device=start.device,
         ).to(start)
 
     def _told(self, step: Tensor) -> Tensor:
-        return step * (TICKS / self.process.steps)
+        return step * (self.ticks / self.process.steps)
 
 
 class FlowNoising(Noising):

@@ -16,6 +16,7 @@ from headway.rl.models.decision_convformer import DecisionConvFormer
 from headway.rl.models.decision_s4 import DecisionS4
 from headway.rl.models.decision_transformer import DecisionTransformer
 from headway.rl.models.diffusion_policy import DiffusionPolicy
+from headway.rl.models.diffusion_unet import DiffusionUNet
 from headway.rl.models.implicit_q_learning import ImplicitQLearning
 from headway.rl.models.in_context_policy import InContextPolicy
 from headway.rl.models.maze_planner import MazePlanner
@@ -36,6 +37,7 @@ from headway.rl.models.task_planner import TaskPlanner
 from headway.rl.models.td3_bc import TD3BC
 from headway.rl.models.tdm import MPPI, TDM, CrossEntropy, Planner, PlanningPolicy, RandomShooting
 from headway.rl.models.trajectory import TrajectoryModel
+from headway.rl.models.vq_bet import VQBeT
 
 __all__ = [
     "ACT",
@@ -62,6 +64,7 @@ __all__ = [
     "DecisionS4",
     "DecisionTransformer",
     "DiffusionPolicy",
+    "DiffusionUNet",
     "ImplicitQLearning",
     "InContextPolicy",
     "MazePlanner",
@@ -83,6 +86,7 @@ __all__ = [
     "Statistics",
     "TaskPlanner",
     "TrajectoryModel",
+    "VQBeT",
     "list_models",
     "pretrained",
     "trained_searchformer",
@@ -103,6 +107,7 @@ def list_models() -> list[str]:
         "DecisionS4",
         "DecisionTransformer",
         "DiffusionPolicy",
+        "DiffusionUNet",
         "ImplicitQLearning",
         "MazeTransformer",
         "OnlineDecisionTransformer",
@@ -112,4 +117,5 @@ def list_models() -> list[str]:
         "TD3BC",
         "TDM",
         "TaskPlanner",
+        "VQBeT",
     ]

@@ -82,38 +82,72 @@ class ChunkModel(DecisionModel):
             Output: (B, horizon, *shape).
         """
 
-    def chunk(self, batch: Batch) -> Chunk:
-        """Returns observations and actions of stretches.
+    @property
+    def stretch(self) -> int:
+        """Steps of a stretch that it reads."""
+        return self.history + self.horizon - 1
 
-        Where a stretch begins an episode, any of its first ``history`` observations may be the present one,
-        by chance in training; the first in evaluation.
+    def present(self, batch: Batch) -> Tensor:
+        """Returns which step of each stretch is the present one, (B,).
+
+        Where a stretch begins an episode, any of its first ``history`` observations may be, by chance in
+        training; the first in evaluation.
 
         Raises:
             UserError: If stretches are too short.
         """
-        steps, needed = batch["mask"].shape[1], self.history + self.horizon - 1
-        if steps < needed:
+        steps = batch["mask"].shape[1]
+        if steps < self.stretch:
             raise UserError(
-                f"stretches have {steps} steps, the model reads {needed}; set the data's context_length to "
-                f"{needed}"
+                f"stretches have {steps} steps, the model reads {self.stretch}; set the data's "
+                f"context_length to {self.stretch}"
             )
-        actions = batch["actions"]
-        number, device = len(actions), actions.device
+        number, device = len(batch["mask"]), batch["mask"].device
         present = torch.full((number,), self.history - 1, device=device)
         if self.history > 1:
             drawn = torch.randint(self.history, (number,), device=device)
             first = drawn if self.training else torch.zeros_like(drawn)
             first = torch.minimum(first, batch["lengths"] - 1)
             present = torch.where(batch["timesteps"][:, 0] == 0, first, present)
-        present = torch.minimum(present, batch["lengths"] - 1)
-        rows = torch.arange(number, device=device)[:, None]
-        past = present[:, None] + torch.arange(1 - self.history, 1, device=device)
-        coming = present[:, None] + torch.arange(self.horizon, device=device)
-        mask = batch["mask"][rows, coming]
-        taken = actions[rows, coming]
-        hidden = ~mask.reshape(*mask.shape, *[1] * (taken.ndim - 2))
-        seen = each(lambda x: x[rows, past.clamp_min(0)], batch["observations"])
-        return Chunk(seen, taken.masked_fill(hidden, 0), mask)
+        return torch.minimum(present, batch["lengths"] - 1)
+
+    def chunk(self, batch: Batch) -> Chunk:
+        """Returns observations and actions of stretches, from the present step of each on.
+
+        Raises:
+            UserError: If stretches are too short.
+        """
+        present = self.present(batch)
+        coming = present[:, None] + torch.arange(self.horizon, device=present.device)
+        actions, mask = self.done(batch, coming)
+        hidden = ~mask.reshape(*mask.shape, *[1] * (actions.ndim - 2))
+        return Chunk(self.seen(batch, present), actions.masked_fill(hidden, 0), mask)
+
+    def seen(self, batch: Batch, present: Tensor) -> Observations:
+        """Returns the last observations, (B, history, *shape); the first stands in for those before it.
+
+        Args:
+            batch: The stretches.
+            present: Which step is the present one, (B,).
+        """
+        past = present[:, None] + torch.arange(1 - self.history, 1, device=present.device)
+        rows = torch.arange(len(past), device=past.device)[:, None]
+        return each(lambda x: x[rows, past.clamp_min(0)], batch["observations"])
+
+    def done(self, batch: Batch, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns actions, (B, ..., *shape), and which of them are real, (B, ...).
+
+        Before and behind what is known stands the nearest action.
+
+        Args:
+            batch: The stretches.
+            steps: Which, (B, ...).
+        """
+        ones = [1] * (steps.ndim - 1)
+        last = (batch["lengths"] - 1).reshape(-1, *ones)
+        rows = torch.arange(len(steps), device=steps.device).reshape(-1, *ones)
+        held = torch.minimum(steps.clamp_min(0), last)
+        return batch["actions"][rows, held], (steps >= 0) & (steps <= last)
 
     def policy(self, *, target_return: Any = 0.0, seed: int = 0) -> ChunkPolicy:
         """Returns what acts with it; see ``DecisionModel``."""

@@ -1,23 +1,21 @@
-"""Reading policies of LeRobot: action chunking with transformers."""
+"""What folders of LeRobot say of any policy: spaces, statistics, and what is normalised how."""
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from headway.core.errors import InputError, UserError
-from headway.core.feedforward import GELU, MLP
 from headway.core.reading import check_file, read_json
 from headway.core.weights.checkpoint import Checkpoint, read_tensors
-from headway.core.weights.table import Reshaped, Rule, Table, combine, drop, own, rename, under
-from headway.rl.layers import CameraObservations, ContinuousActions, Moments
-from headway.rl.models.act import ACT
+from headway.core.weights.table import Reshaped
+from headway.rl.layers import Moments, ScaledActions
+from headway.rl.layers.observations import ObservationEncoder
+from headway.rl.layers.observations.eyes import Eyes
 from headway.rl.spaces import Box, Dict, Leaf, Spaces
 
-ACTIVATIONS: dict[str, Any] = {"relu": nn.ReLU, "gelu": GELU}
 # Blocks of each stage of the networks that look.
 DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 STATE, ENVIRONMENT, IMAGES = (
@@ -26,190 +24,49 @@ STATE, ENVIRONMENT, IMAGES = (
     "observation.images.",
 )
 PROCESSOR = "policy_preprocessor.json"
-# What config.json may say that is not read here, and the only value that is known of each.
-FIXED = {
-    "pre_norm": False,
-    "use_vae": True,
-    "replace_final_stride_with_dilation": False,
-    "n_obs_steps": 1,
-}
-# How features are normalised where the file does not say.
-MODES = {"VISUAL": "MEAN_STD", "STATE": "MEAN_STD", "ACTION": "MEAN_STD"}
 # How it was trained and where it lies.
 HARMLESS = (
     *("device", "use_amp", "use_peft", "push_to_hub", "repo_id", "private", "tags", "license"),
     *("pretrained_path", "pretrained_backbone_weights", "type", "optimizer_lr"),
-    *("optimizer_weight_decay", "optimizer_lr_backbone"),
+    *("optimizer_weight_decay", "optimizer_lr_backbone", "optimizer_betas", "optimizer_eps"),
+    *("scheduler_name", "scheduler_warmup_steps", "drop_n_last_frames"),
 )
-_ROW = Reshaped(lambda value: value[0], lambda value: value[None])
+ROW = Reshaped(lambda value: value[0], lambda value: value[None])
 
 
-def _attention(ours: str, theirs: str) -> list[Rule]:
-    """Returns the rules of torch's attention, whose three projections are one."""
-
-    def split(value: Tensor) -> tuple[Tensor, Tensor]:
-        return value[: 2 * len(value) // 3], value[2 * len(value) // 3 :]
-
-    def both(first: Tensor, last: Tensor) -> Tensor:
-        return torch.cat([first, last])
-
-    return [
-        *(
-            combine(
-                [f"{ours}qk.{part}", f"{ours}v.{part}"],
-                [f"{theirs}in_proj_{part}"],
-                read=split,
-                write=both,
-            )
-            for part in ("weight", "bias")
-        ),
-        rename(f"{ours}projection.*", f"{theirs}out_proj.*"),
-    ]
-
-
-def _cross(ours: str, theirs: str) -> list[Rule]:
-    return [
-        *(
-            combine(
-                [f"{ours}q.{part}", f"{ours}k.{part}", f"{ours}v.{part}"],
-                [f"{theirs}in_proj_{part}"],
-                read=lambda value: tuple(value.chunk(3)),
-                write=lambda *parts: torch.cat(parts),
-            )
-            for part in ("weight", "bias")
-        ),
-        rename(f"{ours}projection.*", f"{theirs}out_proj.*"),
-    ]
-
-
-def _blocks(ours: str, theirs: str, *, decoder: bool = False) -> list[Rule]:
-    cross = [
-        *_cross("cross.function.", "multihead_attn."),
-        rename("cross.norm.*", "norm2.*"),
-    ]
-    return under(
-        f"{ours}.blocks.{{n}}.",
-        f"model.{theirs}.layers.{{n}}.",
-        *_attention("mixer.function.", "self_attn."),
-        rename("mixer.norm.*", "norm1.*"),
-        *(cross if decoder else []),
-        rename("feedforward.norm.*", "norm3.*" if decoder else "norm2.*"),
-        rename("feedforward.function.fc{k}.*", "linear{k}.*"),
-    )
-
-
-def _table(front: str) -> Table:
-    """Returns the names.
+def is_policy(checkpoint: Checkpoint, kind: str, key: str) -> bool:
+    """Whether config.json is that of a kind of policy.
 
     Args:
-        front: Of what reads numbers: beside cameras they stand elsewhere than alone.
+        checkpoint: What was opened.
+        kind: The type that it names.
+        key: What such a configuration always says.
     """
-    return Table(
-        # A table of sines, counters, and the statistics of older files, which ``build`` reads.
-        drop("model.vae_encoder_pos_enc", "normalize_*", "unnormalize_*", "*num_batches_tracked"),
-        rename("class_token", "model.vae_encoder_cls_embed.weight", form=_ROW),
-        rename(
-            "style_observations.parts.state.linear.*", "model.vae_encoder_robot_state_input_proj.*"
-        ),
-        rename("actions.embedding.*", "model.vae_encoder_action_input_proj.*"),
-        rename("style_statistics.*", "model.vae_encoder_latent_output_proj.*"),
-        rename("style_embedding.*", "model.encoder_latent_input_proj.*"),
-        rename("places", "model.encoder_1d_feature_pos_embed.weight"),
-        rename("queries", "model.decoder_pos_embed.weight"),
-        rename("actions.head.*", "model.action_head.*"),
-        rename("observation_embedding.backbone.*", "model.backbone.*"),
-        rename("observation_embedding.projection.*", "model.encoder_img_feat_input_proj.*"),
-        rename(f"{front}.state.linear.*", "model.encoder_robot_state_input_proj.*"),
-        rename(f"{front}.environment_state.linear.*", "model.encoder_env_state_input_proj.*"),
-        _blocks("style_encoder", "vae_encoder"),
-        _blocks("encoder", "encoder"),
-        _blocks("decoder", "decoder", decoder=True),
-        rename("decoder.norm.*", "model.decoder.norm.*"),
-        own("actions.low", "actions.high", f"{front}.*.mean", f"{front}.*.std"),
-        own("style_observations.parts.*.mean", "style_observations.parts.*.std"),
-        own("observation_embedding.means", "observation_embedding.stds", "return_scale"),
-    )
+    config = checkpoint.config
+    return config is not None and config.get("type") == kind and key in config
 
 
-class LeRobotACT:
-    """Recognises ``type: act`` in config.json, of folders before and after processors had files of their own.
+def companions(checkpoint: Checkpoint) -> list[str]:
+    """Returns the names of the files of statistics."""
+    return [] if not (checkpoint.folder / PROCESSOR).exists() else _steps(checkpoint)
 
-    Observations have the names of ``LeRobotData``: ``state``, ``environment_state``, ``images.<camera>``;
-    pictures are bytes with channels last. What normalises is read from ``policy_preprocessor.json`` and its
-    steps, or from the tensors of older files.
+
+def spaces_of(
+    config: Mapping[str, Any], source: str, order: Sequence[str] = (STATE, ENVIRONMENT, IMAGES)
+) -> Spaces:
+    """Returns what config.json says is seen and done.
+
+    Args:
+        config: The configuration.
+        source: Where it stands, for errors.
+        order: Of the parts; cameras have one beginning in common.
+
+    Raises:
+        InputError: If it says nothing of it, or something that is not known.
     """
-
-    name = "LeRobot ACT"
-    defaults: ClassVar[dict[str, Any]] = FIXED
-    harmless: ClassVar[tuple[str, ...]] = HARMLESS
-
-    def recognises(self, checkpoint: Checkpoint) -> bool:
-        """Whether config.json is that of ACT."""
-        config = checkpoint.config
-        return config is not None and config.get("type") == "act" and "chunk_size" in config
-
-    def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
-        """Builds the model that config.json describes, with the statistics of its processors."""
-        config = checkpoint.config or {}
-        activation = config.get("feedforward_activation", "relu")
-        network = config.get("vision_backbone", "resnet18")
-        if activation not in ACTIVATIONS:
-            raise UserError(
-                f"the activation {activation!r} is not known; known: {', '.join(ACTIVATIONS)}"
-            )
-        spaces = _spaces(config, checkpoint.source)
-        dim = config.get("dim_model", 512)
-        assert isinstance(spaces.observation, Dict)
-        observations: Any = None
-        if any(name.startswith("images.") for name in spaces.observation.parts):
-            if network not in DEPTHS:
-                raise UserError(f"vision_backbone is {network!r}; known: {', '.join(DEPTHS)}")
-            observations = partial(CameraObservations, depths=DEPTHS[network])
-        model = ACT(
-            spaces=spaces.to_json(),
-            observations=observations,
-            actions=partial(
-                ContinuousActions, bounded=False, scaling="statistics", error="absolute"
-            ),
-            dim=dim,
-            depth=config.get("n_encoder_layers", 4),
-            decoder_depth=config.get("n_decoder_layers", 1),
-            style_depth=config.get("n_vae_encoder_layers", 4),
-            heads=config.get("n_heads", 8),
-            horizon=config.get("chunk_size", 100),
-            taken=config.get("n_action_steps", 100),
-            ensemble=config.get("temporal_ensemble_coeff"),
-            style_dim=config.get("latent_dim", 32),
-            style_parts=("state",),
-            style_weight=config.get("kl_weight", 10.0),
-            feedforward=partial(
-                MLP,
-                hidden_dim=config.get("dim_feedforward", 3200),
-                activation=ACTIVATIONS[activation],
-            ),
-            dropout=config.get("dropout", 0.1),
-        )
-        _normalise(model, _statistics(checkpoint), config.get("normalization_mapping", MODES))
-        return model
-
-    def companions(self, checkpoint: Checkpoint) -> list[str]:
-        """Returns the names of the files of statistics."""
-        return [] if not (checkpoint.folder / PROCESSOR).exists() else _steps(checkpoint)
-
-    def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
-        """Returns the names."""
-        seen = getattr(model, "observation_embedding", None)
-        inner = "vectors.parts" if isinstance(seen, CameraObservations) else "parts"
-        return _table(f"observation_embedding.{inner}")
-
-
-def _spaces(config: Mapping[str, Any], source: str) -> Spaces:
-    """Returns what config.json says is seen and done, numbers first."""
     inputs, outputs = config.get("input_features") or {}, config.get("output_features") or {}
     parts: dict[str, Leaf] = {}
-    for name in (STATE, ENVIRONMENT, *(name for name in inputs if name.startswith(IMAGES))):
-        if name not in inputs:
-            continue
+    for name in (name for front in order for name in inputs if name.startswith(front)):
         shape = _shape(inputs[name], name, source)
         key = name.removeprefix("observation.")
         if name.startswith(IMAGES):
@@ -239,7 +96,7 @@ def _shape(feature: Any, name: str, source: str) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _statistics(checkpoint: Checkpoint) -> dict[str, Tensor]:
+def statistics_of(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """Returns mean, std, min and max by the name of the feature, as ``observation.state.mean``."""
     found: dict[str, Tensor] = {}
     if (checkpoint.folder / PROCESSOR).exists():
@@ -280,11 +137,26 @@ def _dotted(feature: str) -> str:
     return feature
 
 
-def _normalise(model: ACT, found: Mapping[str, Tensor], modes: Mapping[str, str]) -> None:
-    """Gives a model the statistics of each feature, by the mode of its kind, if that has one."""
-    seen = model.observation_embedding
+def normalise(
+    seen: ObservationEncoder,
+    head: ScaledActions,
+    checkpoint: Checkpoint,
+    modes: Mapping[str, str],
+) -> dict[str, Moments]:
+    """Gives encoder and head the statistics of each feature, by the mode of its kind, if that has one.
+
+    Args:
+        seen: What reads observations.
+        head: What says actions.
+        checkpoint: What was opened.
+        modes: How features are normalised by kind.
+
+    Returns:
+        Those of the numbers that are seen.
+    """
     assert isinstance(seen.space, Dict)
-    cameras = getattr(seen, "cameras", ())
+    found = statistics_of(checkpoint)
+    cameras = seen.cameras if isinstance(seen, Eyes) else ()
     numbers = [name for name in seen.space.parts if name not in cameras]
     kinds = {name: "ENV" if name == "environment_state" else "STATE" for name in numbers}
     moments = {
@@ -292,18 +164,15 @@ def _normalise(model: ACT, found: Mapping[str, Tensor], modes: Mapping[str, str]
         for name in numbers
     }
     seen.set_moments(moments)
-    if model.style_observations is not None:
-        model.style_observations.set_moments({"state": moments["state"]})
     for number, name in enumerate(cameras):
-        one = _moments(found, f"observation.{name}", modes.get("VISUAL", "IDENTITY"))
-        assert isinstance(seen, CameraObservations)
-        seen.means[number] = one.mean.flatten()
-        seen.stds[number] = one.std.flatten()
+        assert isinstance(seen, Eyes)
+        seen.set_pictures(
+            number, *_moments(found, f"observation.{name}", modes.get("VISUAL", "IDENTITY"))
+        )
     one = _moments(found, "action", modes.get("ACTION", "IDENTITY"))
-    head = model.actions
-    assert isinstance(head, ContinuousActions)
     mean, std = (value.expand(head.action_dim) for value in one)
     head.set_bounds(mean - std, mean + std)
+    return moments
 
 
 def _moments(found: Mapping[str, Tensor], name: str, mode: str) -> Moments:
@@ -323,6 +192,3 @@ def _moments(found: Mapping[str, Tensor], name: str, mode: str) -> Moments:
     if mode == "MEAN_STD":
         return Moments(first, second)
     return Moments((first + second) / 2, (second - first) / 2)
-
-
-adapter = LeRobotACT()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ def sample(
     steps: int | None = None,
     eta: float = 1.0,
     limit: float | None = 1.0,
+    spacing: Literal["trailing", "leading"] = "trailing",
     condition: Reconstruction | None = None,
     generator: torch.Generator | None = None,
     draw: Callable[[], Tensor] | None = None,
@@ -37,6 +39,8 @@ def sample(
         steps: How many steps are made, evenly spaced; all if None.
         eta: How much fresh noise enters: 1 as in DDPM, 0 none (DDIM).
         limit: Largest absolute value of the data, to which predictions are cut; None for none.
+        spacing: Which steps are made where not all are: ``trailing`` begins at the last one, ``leading``
+            ends at the first one.
         condition: Holds on to what is known of the data.
         generator: Of the noise.
         draw: Gives noise of the shape, where items have randomness of their own; by the generator if None.
@@ -47,13 +51,17 @@ def sample(
         Output: ``shape``.
 
     Raises:
-        UserError: If there are fewer steps in the process, or ``eta`` is not between 0 and 1.
+        UserError: If there are fewer steps in the process, ``eta`` is not between 0 and 1, or the spacing is
+            another.
     """
     steps = process.steps if steps is None else steps
     if not 1 <= steps <= process.steps:
         raise UserError(f"steps is {steps}; this diffusion has 1 to {process.steps}")
     if not 0 <= eta <= 1:
         raise UserError(f"eta is {eta}; it lies between 0 (no fresh noise) and 1")
+
+    if spacing not in ("trailing", "leading"):
+        raise UserError(f"spacing is {spacing!r}; it is trailing or leading")
 
     def randn() -> Tensor:
         return torch.randn(tuple(shape), generator=generator, dtype=dtype, device=device)
@@ -64,7 +72,10 @@ def sample(
         start = denoiser(x, step)
         return start if limit is None else start.clamp(-limit, limit)
 
-    places = torch.linspace(-1, process.steps - 1, steps + 1).round().long().tolist()[::-1]
+    if spacing == "trailing":
+        places = torch.linspace(-1, process.steps - 1, steps + 1).round().long().tolist()[::-1]
+    else:
+        places = [n * (process.steps // steps) for n in reversed(range(steps))] + [-1]
     x = draw()
     for place, following in pairwise(places):
         step = torch.full((shape[0],), place, dtype=torch.long, device=device)

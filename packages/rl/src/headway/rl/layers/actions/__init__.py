@@ -4,12 +4,15 @@ from headway.core.errors import UserError
 from headway.rl.layers.actions.base import ActionFactory, ActionHead
 from headway.rl.layers.actions.bins_and_offsets import BinsAndOffsets
 from headway.rl.layers.actions.body import BodyActions
+from headway.rl.layers.actions.codes_and_offsets import CodesAndOffsets
 from headway.rl.layers.actions.continuous import ContinuousActions, ScaledActions
 from headway.rl.layers.actions.denoising import DenoisingActions
 from headway.rl.layers.actions.discrete import DiscreteActions, MultiDiscreteActions
 from headway.rl.layers.actions.gaussian import GaussianActions
+from headway.rl.layers.actions.noised import NoisedActions
 from headway.rl.layers.actions.pointing import PointingActions
 from headway.rl.layers.actions.tokenised import TokenActions
+from headway.rl.layers.actions.unet import UNetActions
 from headway.rl.layers.actions.values import AutoregressiveValues
 from headway.rl.spaces import Space
 
@@ -19,14 +22,17 @@ __all__ = [
     "AutoregressiveValues",
     "BinsAndOffsets",
     "BodyActions",
+    "CodesAndOffsets",
     "ContinuousActions",
     "DenoisingActions",
     "DiscreteActions",
     "GaussianActions",
     "MultiDiscreteActions",
+    "NoisedActions",
     "PointingActions",
     "ScaledActions",
     "TokenActions",
+    "UNetActions",
     "actions_for",
     "drawn_for",
 ]

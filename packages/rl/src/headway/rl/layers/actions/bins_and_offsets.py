@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from headway.core.errors import UserError
 from headway.rl.layers.actions.continuous import ScaledActions, Scaling
 from headway.rl.layers.clusters import k_means
+from headway.rl.layers.focal import focal_loss
 from headway.rl.layers.streams import Streams
 from headway.rl.spaces import Space
 
@@ -89,8 +90,7 @@ class BinsAndOffsets(ScaledActions):
     def loss(self, features: Tensor, batch: Mapping[str, Any]) -> Tensor:
         """Returns the focal loss of the cluster and the weighted squared error of the offset, (B, T)."""
         wanted = self.bin_of(batch["actions"])
-        likely = self.head(features).log_softmax(dim=-1).gather(-1, wanted[..., None])[..., 0]
-        focal = -((1 - likely.exp()) ** self.focus) * likely
+        focal = focal_loss(self.head(features), wanted, self.focus)
         error = self._at(features, wanted) - self.scaled(batch["actions"])
         return focal + self.offset_weight * error.square().mean(dim=-1)
 

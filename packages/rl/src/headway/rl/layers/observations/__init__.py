@@ -13,20 +13,26 @@ from headway.rl.layers.observations.cameras import CameraObservations
 from headway.rl.layers.observations.choice import ChoiceObservations
 from headway.rl.layers.observations.grid import GridObservations
 from headway.rl.layers.observations.image import ImageObservations
+from headway.rl.layers.observations.joined import JoinedObservations, joined
+from headway.rl.layers.observations.keypoints import CameraKeypoints, KeypointObservations
 from headway.rl.layers.observations.named import DictObservations, encoder_for
 from headway.rl.layers.observations.picture_tokens import PictureTokens
 from headway.rl.layers.observations.scene import SceneObservations
 from headway.rl.layers.observations.tokenised import TokenObservations
-from headway.rl.layers.observations.vector import VectorObservations
+from headway.rl.layers.observations.vector import Numbers, VectorObservations
 
 __all__ = [
     "BodyObservations",
+    "CameraKeypoints",
     "CameraObservations",
     "ChoiceObservations",
     "DictObservations",
     "GridObservations",
     "ImageObservations",
+    "JoinedObservations",
+    "KeypointObservations",
     "Moments",
+    "Numbers",
     "ObservationEncoder",
     "ObservationFactory",
     "Observations",
@@ -36,5 +42,6 @@ __all__ = [
     "VectorObservations",
     "each",
     "encoder_for",
+    "joined",
     "rows_of",
 ]

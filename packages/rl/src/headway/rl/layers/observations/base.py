@@ -1,5 +1,6 @@
 """How observations enter a model."""
 
+import itertools
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -68,6 +69,11 @@ class ObservationEncoder(Module):
         return self(observations)[:, :, None]
 
     @property
+    def width(self) -> int:
+        """Channels of what ``forward`` says; those of a token, where it makes one."""
+        return self.dim
+
+    @property
     def learned_positions(self) -> int:
         """How many of the first tokens of ``tokens`` have no position of their own."""
         return 1
@@ -91,7 +97,7 @@ class ObservationEncoder(Module):
     @property
     def device(self) -> torch.device:
         """Where its weights are."""
-        return next(self.parameters()).device
+        return next(itertools.chain(self.parameters(), self.buffers())).device
 
 
 ObservationFactory = Callable[[int, Any], ObservationEncoder]

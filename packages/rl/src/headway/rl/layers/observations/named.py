@@ -59,12 +59,20 @@ class DictObservations(ObservationEncoder):
 
     def tokens(self, observations: Observations) -> Tensor:
         """Returns the token of each part, in the order of the space, (B, T, parts, dim)."""
+        return torch.stack(list(self.each(observations).values()), dim=2)
+
+    def each(self, observations: Observations) -> dict[str, Tensor]:
+        """Returns what each part says, (B, T, its width)."""
         assert isinstance(observations, Mapping)
         missing = [name for name in self.keys if name not in observations]
         if missing:
             raise UserError(f"the observation {missing[0]!r} is missing; got {list(observations)}")
-        tokens = [self.parts[key](observations[name]) for name, key in self.keys.items()]
-        return torch.stack(tokens, dim=2)
+        return {name: self.parts[key](observations[name]) for name, key in self.keys.items()}
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of what each part says."""
+        return [self._part(name).width for name in self.keys]
 
     @property
     def learned_positions(self) -> int:

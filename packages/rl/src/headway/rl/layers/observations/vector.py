@@ -11,15 +11,15 @@ from headway.rl.layers.observations.base import Moments, ObservationEncoder, Obs
 from headway.rl.spaces import Box, Space
 
 
-class VectorObservations(ObservationEncoder):
-    """Numbers in units of the training data, through one linear layer.
+class Numbers(ObservationEncoder):
+    """Numbers in units of the training data, as they are.
 
     Args:
-        dim: Channels of a token.
+        dim: Not read.
         space: A ``Box`` of any shape; it is made flat.
 
     Shape:
-        Observations: (B, T, *shape) of any type. Output: (B, T, dim).
+        Observations: (B, T, *shape) of any type. Output: (B, T, size).
     """
 
     reads: ClassVar[tuple[type[Any], ...]] = (Box,)
@@ -33,7 +33,6 @@ class VectorObservations(ObservationEncoder):
             raise UserError(f"observations have {space.size} numbers; at least 1 is needed")
         self.size = space.size
         self.axes = len(space.shape)
-        self.linear = nn.Linear(self.size, dim)
         self.register_buffer("mean", torch.zeros(self.size))
         self.register_buffer("std", torch.ones(self.size))
 
@@ -43,10 +42,15 @@ class VectorObservations(ObservationEncoder):
         flat = observations.reshape(*shape, self.size)
         return (flat - self.mean) / self.std
 
+    @property
+    def width(self) -> int:
+        """As many as there are."""
+        return self.size
+
     def forward(self, observations: Observations) -> Tensor:
-        """Returns the tokens."""
+        """Returns the numbers."""
         assert isinstance(observations, Tensor)
-        return self.linear(self.normalise(observations))
+        return self.normalise(observations)
 
     def set_moments(self, moments: Moments | Mapping[str, Moments]) -> None:
         """Takes mean and deviation of the training data."""
@@ -58,3 +62,29 @@ class VectorObservations(ObservationEncoder):
     def has_moments(self) -> bool:
         """Whether mean and deviation were ever set."""
         return not bool((self.mean == 0).all() & (self.std == 1).all())
+
+
+class VectorObservations(Numbers):
+    """Numbers in units of the training data, through one linear layer.
+
+    Args:
+        dim: Channels of a token.
+        space: A ``Box`` of any shape; it is made flat.
+
+    Shape:
+        Observations: (B, T, *shape) of any type. Output: (B, T, dim).
+    """
+
+    def __init__(self, dim: int, space: Space) -> None:
+        super().__init__(dim, space)
+        self.linear = nn.Linear(self.size, dim)
+
+    @property
+    def width(self) -> int:
+        """Channels of a token."""
+        return self.dim
+
+    def forward(self, observations: Observations) -> Tensor:
+        """Returns the tokens."""
+        assert isinstance(observations, Tensor)
+        return self.linear(self.normalise(observations))
