@@ -1,6 +1,7 @@
 """The decoder as a language model: its context, its memory in generation, its grown vocabulary."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,15 +9,18 @@ import torch
 from headway.core.errors import UserError
 from headway.core.generation import Sampling, beam_search
 from headway.core.language import (
+    GPT2,
     SPECIALS,
     DecoderLanguageModel,
     GPTNeoX,
     Llama,
     Mistral,
     NumberedTokens,
+    Qwen2,
 )
 from headway.core.mixers import CrossAttention, LinearAttention, SelfAttention
 from headway.core.positions import PositionTable, Rotary
+from headway.core.testing.models import Case, check_copies
 from headway.core.weights import from_pretrained, save_pretrained
 
 VOCABULARY = (*SPECIALS, *"abcdefghij")
@@ -192,3 +196,19 @@ def test_a_vocabulary_grows_and_the_model_comes_back(tmp_path) -> None:
 def test_bad_lengths() -> None:
     with pytest.raises(UserError, match="max_length is 1"):
         Llama(max_length=1)
+
+
+PRESETS = {"Llama": Llama, "Mistral": Mistral, "Qwen2": Qwen2, "GPT2": GPT2, "GPTNeoX": GPTNeoX}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_copies_of_a_preset_answer_as_it_does(name: str, tmp_path: Path) -> None:
+    def make() -> DecoderLanguageModel:
+        tokenizer = NumberedTokens(vocabulary=VOCABULARY)
+        return PRESETS[name](tokenizer=tokenizer, dim=32, depth=2, heads=2, max_length=24)
+
+    def tokens(batch: int, length: int) -> tuple[torch.Tensor]:
+        generator = torch.Generator().manual_seed(length)
+        return (torch.randint(0, 13, (batch, length), generator=generator),)
+
+    check_copies(Case(make=make, inputs=tokens, sizes=(9,)), tmp_path)

@@ -108,9 +108,14 @@ class SubwordTokenizer(Tokenizer):
             )
         content = json.loads(self.definition)
         flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+        # The library counts on from the last token of the file, so rows without one are named, too.
+        first = len(file_vocabulary(self.definition))
         content["added_tokens"] = [
             *(content.get("added_tokens") or []),
-            *({"id": own + k, "content": one, **flags} for k, one in enumerate(vocabulary[own:])),
+            *(
+                {"id": place, "content": vocabulary[place], **flags}
+                for place in range(first, len(vocabulary))
+            ),
         ]
         changes = {"definition": json.dumps(content), "size": len(vocabulary)}
         return type(self)(**{**self.init_args, **changes})
