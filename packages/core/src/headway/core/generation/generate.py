@@ -15,6 +15,7 @@ from headway.core.generation.written import Written
 from headway.core.module import evaluating
 
 DROP_BELOW = 0.75
+WAIT_FOR = 16
 
 
 class CausalModel(Protocol):
@@ -114,12 +115,16 @@ class Prompts:
         """Returns the conditions of some prompts."""
         return {name: value[rows] for name, value in self.conditions.items()}
 
+    def are_read(self, model: CausalModel) -> bool:
+        """Whether there is something in front of the last token of some prompt."""
+        return self.longest > 1 or bool(self.conditions and hasattr(model, "read"))
+
     def read(self, model: CausalModel, rows: Tensor, cache: Cache) -> None:
         """Takes prompts into an empty cache, in one pass, but for the last token of each."""
         longest = int(self.lengths[rows].max()) - 1
         read = getattr(model, "read", None)
         if longest == 0 and (read is None or not self.conditions):
-            return
+            return  # the last token goes through the same step as those of the other rows
         even = self.shortest == self.longest
         (model if read is None else read)(
             self.tokens[rows, :longest],
@@ -146,7 +151,7 @@ def generate(
 ) -> Generated:
     """Continues each prompt until the end token or ``max_length``.
 
-    A prompt costs one pass. A row that has ended is given the next prompt at once, so the batch stays full;
+    A prompt costs one pass. A row that has ended is soon given the next prompt, so the batch stays full;
     when no prompt is left, free rows are dropped, many at a time. Every prompt that was begun is finished
     and returned in its place, so short sequences are not preferred. Each sequence has random numbers of its
     own: what it draws depends on the seed and on its place among the prompts, not on ``batch_size`` and not
@@ -186,6 +191,8 @@ def generate(
     finished = torch.zeros(count, dtype=torch.bool, device=device)
 
     rows = min(batch_size, count)
+    # A pass for a single prompt costs as much as one for a few, so some rows wait for each other.
+    enough = max(1, rows // WAIT_FOR) if given.are_read(model) else 1
     # Rows that all began together end before their cache does; others have to be begun anew.
     together = rows == count and given.shortest == longest
     with evaluating(model) if isinstance(model, nn.Module) else nullcontext():
@@ -213,20 +220,25 @@ def generate(
                 continue
             if progress is not None:
                 progress(len(free))
-            taken = free[: min(len(free), count - begun)]
-            fresh = torch.arange(begun, begun + len(taken), device=device)
-            running[taken] = fresh
-            busy[free[len(taken) :]] = False
+            busy[free] = False
+            waiting = (~busy).nonzero()[:, 0]
+            ready = len(waiting) >= enough or len(waiting) == len(busy)
+            taken = waiting[: count - begun] if ready else waiting[:0]
             if not together:
                 for one in remembered:
-                    one.reset(free)
+                    one.reset(torch.cat([free, taken]))
             if len(taken):
+                fresh = torch.arange(begun, begun + len(taken), device=device)
+                running[taken], busy[taken] = fresh, True
                 begun += len(taken)
                 for name, value in given.told(fresh).items():
                     told[name][taken] = value
-                _begin(model, given, fresh, taken, cache)
+                if given.are_read(model):
+                    part = model.init_cache(len(taken), given.longest)
+                    given.read(model, fresh, part)
+                    cache.put(taken, part)
             # Dropping rows copies the cache, so a quarter of them is dropped at a time.
-            if busy.sum() <= DROP_BELOW * len(busy):
+            if begun == count and busy.sum() <= DROP_BELOW * len(busy):
                 keep = busy.nonzero()[:, 0]
                 running, busy = running[keep], busy[keep]
                 told = {name: value[keep] for name, value in told.items()}
@@ -234,12 +246,3 @@ def generate(
                     one.select(keep)
     longest = int(lengths.max())
     return Generated(tokens[:, :longest], lengths, gained[:, :longest], finished)
-
-
-def _begin(model: CausalModel, given: Prompts, fresh: Tensor, rows: Tensor, cache: Cache) -> None:
-    """Reads further prompts by themselves and puts what was read into the rows of a cache."""
-    if given.longest == 1 and not (given.conditions and hasattr(model, "read")):
-        return
-    part = model.init_cache(len(rows), given.longest)
-    given.read(model, fresh, part)
-    cache.put(rows, part)

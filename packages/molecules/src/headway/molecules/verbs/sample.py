@@ -98,15 +98,15 @@ def read_reference(args: argparse.Namespace, counts: Counts) -> set[str]:
     """Returns the canonical SMILES of the reference, written by the RDKit of today."""
     known: set[str] = set()
     file = find_file(args.reference)
-    rows = list(read_records(file))
-    for row in with_progress(rows, "reading"):
-        found = canonical(row.smiles)
+    records = list(read_records(file))
+    for record in with_progress(records, "reading"):
+        found = canonical(record.smiles)
         if found is not None:
             known.add(found)
             continue
-        name = f"{file.name}, row {row.number}"
+        name = f"{file.name}, row {record.row}"
         try:
-            checked(row.smiles, name)
+            checked(record.smiles, name)
         except InputError as error:
             counts.refuse(error, args.on_invalid)
     return known
