@@ -70,7 +70,8 @@ def as_transformers(model: Llama) -> Any:
 
 def contestants(model: Llama, count: int, batch_size: int) -> dict[str, Callable[[], float]]:
     """Returns what generates ``count`` molecules and says how long they are on average."""
-    other = as_transformers(model)
+    other, begin = as_transformers(model), model.tokenizer.start
+    assert begin is not None
 
     def headway() -> float:
         found = model.generate([model.tokenizer.prompt("")] * count, batch_size=batch_size)
@@ -80,7 +81,7 @@ def contestants(model: Llama, count: int, batch_size: int) -> dict[str, Callable
         def generate() -> float:
             total = 0
             for first in range(0, count, batch_size):
-                start = torch.full((min(batch_size, count - first), 1), model.tokenizer.start)
+                start = torch.full((min(batch_size, count - first), 1), begin)
                 found = other.generate(
                     start,
                     attention_mask=torch.ones_like(start),

@@ -31,7 +31,7 @@ class Cache(ABC):
     def select(self, rows: Tensor) -> None:
         """Keeps the given rows in the given order (beam search, finished rows dropped)."""
 
-    def put(self, rows: Tensor, other: Self) -> None:
+    def put(self, rows: Tensor, other: Any) -> None:
         """Takes the rows of another cache of the same parts in the place of its own.
 
         Args:

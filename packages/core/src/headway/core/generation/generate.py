@@ -30,15 +30,11 @@ class CausalModel(Protocol):
         """Returns an empty cache."""
         ...
 
-    def __call__(
-        self,
-        tokens: Tensor,
-        *,
-        lengths: Tensor | None = None,
-        cache: Cache | None = None,
-        **conditions: Any,
-    ) -> Tensor:
-        """Returns the logits (B, T, V) of what follows each token (B, T)."""
+    def __call__(self, *tokens: Any, **told: Any) -> Tensor:
+        """Returns the logits (B, T, V) of what follows each token (B, T).
+
+        It is called as ``model(tokens, cache=, **conditions)``, for prompts with ``lengths=`` besides.
+        """
         ...
 
 

@@ -2,7 +2,7 @@
 
 from headway.core.language.decoder import DecoderLanguageModel, DecoderOptions
 from headway.core.language.model import LanguageModel
-from headway.core.language.presets import GPT2, GPTNeoX, Llama, Mistral, Qwen2
+from headway.core.language.presets import GPT2, GPTNeoX, Llama, LlamaOptions, Mistral, Qwen2
 from headway.core.language.subwords import SubwordTokenizer
 from headway.core.language.tokenizer import SPECIALS, NumberedTokens, Tokenizer
 
@@ -14,6 +14,7 @@ __all__ = [
     "GPTNeoX",
     "LanguageModel",
     "Llama",
+    "LlamaOptions",
     "Mistral",
     "NumberedTokens",
     "Qwen2",

@@ -1,7 +1,7 @@
 """The causal decoder as a language model, made of parts."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -25,20 +25,14 @@ from headway.core.stacks.stack import BlockFactory
 
 
 class DecoderOptions(TypedDict, total=False):
-    """What every decoder language model with parts of its own passes on."""
+    """What every decoder language model with parts of its own passes on; it adds the parts of others."""
 
     tokenizer: Tokenizer | None
     dim: int
     depth: int
     heads: int
     max_length: int
-    mixer: MixerFactories
     cross: MixerFactory | None
-    feedforward: FeedForwardFactory
-    norm: Callable[[int], nn.Module]
-    block: BlockFactory
-    position: Callable[[int, int], PositionTable] | None
-    tied: bool
     dropout: float
     drop_path: float
 
@@ -49,7 +43,7 @@ class DecoderLanguageModel(LanguageModel):
     Llama, GPT-2, Mistral, Qwen2 and GPT-NeoX are such models with parts of their own.
 
     Args:
-        tokenizer: What the tokens mean; numbers without a meaning if None.
+        tokenizer: What the tokens mean; ``usual_tokenizer`` if None.
         dim: Channels of a token.
         depth: Number of blocks.
         heads: Heads of the mixers.
@@ -66,6 +60,9 @@ class DecoderLanguageModel(LanguageModel):
         dropout: Probability of dropping a channel of an embedded token in training.
         drop_path: Rate of stochastic depth of the last block.
 
+    Attributes:
+        usual_tokenizer: Made where none is given: numbers without a meaning, in a domain what its texts are.
+
     Shape:
         tokens: (B, T) int64. context: (B, M, C). Output: logits (B, T, V) of the token that follows each.
 
@@ -73,6 +70,8 @@ class DecoderLanguageModel(LanguageModel):
         Radford et al. 2018, https://cdn.openai.com/research-covers/language-unsupervised/language_understanding_paper.pdf,
         section 3.1.
     """
+
+    usual_tokenizer: ClassVar[type[Tokenizer]] = NumberedTokens
 
     def __init__(
         self,
@@ -92,7 +91,7 @@ class DecoderLanguageModel(LanguageModel):
         dropout: float = 0.0,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__(NumberedTokens() if tokenizer is None else tokenizer, max_length)
+        super().__init__(self.usual_tokenizer() if tokenizer is None else tokenizer, max_length)
         self.tied = tied
         self.embedding = nn.Embedding(len(self.tokenizer), dim)
         self.position = position(dim, max_length) if position is not None else None

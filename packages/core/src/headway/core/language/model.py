@@ -31,7 +31,9 @@ class LanguageModel(Module):
         super().__init__()
         if max_length < 2:
             raise UserError(f"max_length is {max_length}; a text needs at least 2 tokens")
-        self.tokenizer, self.max_length = tokenizer, max_length
+        # What follows from a default is written down, too.
+        self.tokenizer = self.init_args["tokenizer"] = tokenizer
+        self.max_length = max_length
 
     @abstractmethod
     def score(self, tokens: Tensor, *, lengths: Tensor | None = None, **conditions: Any) -> Tensor:

@@ -27,6 +27,31 @@ TanhMLP = partial(MLP, activation=partial(GELU, approximate="tanh"))
 TwoNormsBlock = partial(ParallelBlock, shared_norm=False)
 
 
+class _BesideLlama(DecoderOptions, total=False):
+    block: BlockFactory
+    position: Callable[[int, int], PositionTable] | None
+    tied: bool
+
+
+class LlamaOptions(_BesideLlama, total=False):
+    """What every Llama with another mixer passes on."""
+
+    feedforward: FeedForwardFactory
+    norm: Callable[[int], nn.Module]
+
+
+class _BesideGPT2(DecoderOptions, total=False):
+    norm: Callable[[int], nn.Module]
+    block: BlockFactory
+    tied: bool
+
+
+class _BesideGPTNeoX(DecoderOptions, total=False):
+    feedforward: FeedForwardFactory
+    norm: Callable[[int], nn.Module]
+    position: Callable[[int, int], PositionTable] | None
+
+
 @system(
     id=None,
     name="Llama",
@@ -53,7 +78,7 @@ class Llama(DecoderLanguageModel):
         mixer: MixerFactories = RotaryAttention,
         feedforward: FeedForwardFactory = SwiGLU,
         norm: Callable[[int], nn.Module] = RMSNorm,
-        **options: Passed[DecoderOptions],
+        **options: Passed[_BesideLlama],
     ) -> None:
         super().__init__(mixer=mixer, feedforward=feedforward, norm=norm, **options)
 
@@ -70,7 +95,7 @@ class Mistral(Llama):
     """
 
     def __init__(
-        self, *, mixer: MixerFactories = WindowedAttention, **options: Passed[DecoderOptions]
+        self, *, mixer: MixerFactories = WindowedAttention, **options: Passed[LlamaOptions]
     ) -> None:
         super().__init__(mixer=mixer, **options)
 
@@ -87,7 +112,7 @@ class Qwen2(Llama):
     """
 
     def __init__(
-        self, *, mixer: MixerFactories = BiasedAttention, **options: Passed[DecoderOptions]
+        self, *, mixer: MixerFactories = BiasedAttention, **options: Passed[LlamaOptions]
     ) -> None:
         super().__init__(mixer=mixer, **options)
 
@@ -112,7 +137,7 @@ class GPT2(DecoderLanguageModel):
         mixer: MixerFactories = CausalSelfAttention,
         feedforward: FeedForwardFactory = TanhMLP,
         position: Callable[[int, int], PositionTable] | None = PositionTable,
-        **options: Passed[DecoderOptions],
+        **options: Passed[_BesideGPT2],
     ) -> None:
         super().__init__(mixer=mixer, feedforward=feedforward, position=position, **options)
 
@@ -136,6 +161,6 @@ class GPTNeoX(DecoderLanguageModel):
         mixer: MixerFactories = PartlyRotaryAttention,
         block: BlockFactory = TwoNormsBlock,
         tied: bool = False,
-        **options: Passed[DecoderOptions],
+        **options: Passed[_BesideGPTNeoX],
     ) -> None:
         super().__init__(mixer=mixer, block=block, tied=tied, **options)

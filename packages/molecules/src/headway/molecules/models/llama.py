@@ -1,11 +1,10 @@
 """The Llama decoder as a language model of molecules."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from headway.core import language
-from headway.core.language import DecoderOptions, Tokenizer
-from headway.core.passed import Passed
+from headway.core.language import Tokenizer
 from headway.molecules.notation import SmilesTokenizer
 
 # What an earlier release had as arguments of the model itself.
@@ -17,16 +16,9 @@ class Llama(language.Llama):
 
     Other decoders (``headway.core.language``: GPT2, Mistral, Qwen2, GPTNeoX, or parts of your own) take the
     same tokenizers.
-
-    Args:
-        tokenizer: What the tokens mean; ``SmilesTokenizer`` if None.
-        **options: As of every ``DecoderLanguageModel``.
     """
 
-    def __init__(
-        self, *, tokenizer: Tokenizer | None = None, **options: Passed[DecoderOptions]
-    ) -> None:
-        super().__init__(tokenizer=SmilesTokenizer() if tokenizer is None else tokenizer, **options)
+    usual_tokenizer: ClassVar[type[Tokenizer]] = SmilesTokenizer
 
     @classmethod
     def arguments_today(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
