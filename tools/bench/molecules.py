@@ -17,8 +17,8 @@ import torch
 import transformers
 from torch import Tensor
 
+from headway.core.language import Llama
 from headway.core.weights import from_pretrained
-from headway.molecules.models import Llama
 
 
 def as_transformers(model: Llama) -> Any:
@@ -35,9 +35,9 @@ def as_transformers(model: Llama) -> Any:
         num_key_value_heads=mixer.kv_heads,
         max_position_embeddings=model.max_length,
         tie_word_embeddings=model.tied,
-        pad_token_id=model.padding,
-        bos_token_id=model.start,
-        eos_token_id=model.end,
+        pad_token_id=model.tokenizer.padding,
+        bos_token_id=model.tokenizer.start,
+        eos_token_id=model.tokenizer.end,
     )
     other: Any = transformers.LlamaForCausalLM(config).eval()
     state: dict[str, Tensor] = {
@@ -48,7 +48,7 @@ def as_transformers(model: Llama) -> Any:
     for place, ours in enumerate(blocks):
         stem = f"model.layers.{place}"
         attention, gated = ours.mixer.function, ours.feedforward.function
-        parts = attention.qkv.weight.split(attention.sizes)
+        parts = attention.qkv.weight.split(attention.section_widths)
         for name, part in zip("qkv", parts, strict=True):
             state[f"{stem}.self_attn.{name}_proj.weight"] = part
         state[f"{stem}.self_attn.o_proj.weight"] = attention.projection.weight
@@ -70,17 +70,18 @@ def as_transformers(model: Llama) -> Any:
 
 def contestants(model: Llama, count: int, batch_size: int) -> dict[str, Callable[[], float]]:
     """Returns what generates ``count`` molecules and says how long they are on average."""
-    other = as_transformers(model)
+    other, begin = as_transformers(model), model.tokenizer.start
+    assert begin is not None
 
     def headway() -> float:
-        found = model.generate([[model.start]] * count, batch_size=batch_size)
+        found = model.generate([model.tokenizer.prompt("")] * count, batch_size=batch_size)
         return found.lengths.float().mean().item()
 
     def peer(**options: Any) -> Callable[[], float]:
         def generate() -> float:
             total = 0
             for first in range(0, count, batch_size):
-                start = torch.full((min(batch_size, count - first), 1), model.start)
+                start = torch.full((min(batch_size, count - first), 1), begin)
                 found = other.generate(
                     start,
                     attention_mask=torch.ones_like(start),
@@ -89,7 +90,7 @@ def contestants(model: Llama, count: int, batch_size: int) -> dict[str, Callable
                     max_length=model.max_length,
                     **options,
                 )
-                total += int((found != model.padding).sum())
+                total += int((found != model.tokenizer.padding).sum())
             return total / count
 
         return generate

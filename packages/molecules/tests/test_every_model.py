@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from headway.core.language import SPECIALS
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.molecules import models
 from headway.molecules.models import Llama
-from headway.molecules.models.llama import SPECIALS
+from headway.molecules.notation import SmilesTokenizer
 
 
 def tokens(batch: int, length: int) -> tuple[Tensor]:
@@ -18,7 +19,13 @@ def tokens(batch: int, length: int) -> tuple[Tensor]:
 
 
 def llama() -> Llama:
-    return Llama(vocabulary=(*SPECIALS, *"CNO"), dim=16, depth=2, heads=2, max_length=24)
+    return Llama(
+        tokenizer=SmilesTokenizer(vocabulary=(*SPECIALS, *"CNO")),
+        dim=16,
+        depth=2,
+        heads=2,
+        max_length=24,
+    )
 
 
 CASES = {"Llama": Case(make=llama, inputs=tokens, sizes=(9, 4, 20))}

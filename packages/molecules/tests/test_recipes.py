@@ -69,10 +69,43 @@ def test_a_recipe_trains_and_its_run_samples(
     assert main(["fit", "-c", f"molecules/{recipe}", *QUICK, *words]) == 0
     run = tmp_path / "runs" / "molecules" / recipe / "1"
     config = json.loads((run / "model" / "config.json").read_text())
-    assert {"C", "Cl", "Br", "c"} <= set(config["init_args"]["vocabulary"])
+    tokenizer = config["init_args"]["tokenizer"]
+    assert tokenizer["class_path"] == "headway.molecules.notation.SmilesTokenizer"
+    assert {"C", "Cl", "Br", "c"} <= set(tokenizer["init_args"]["vocabulary"])
     assert main(["validate", "-m", str(run)]) == 0
     capsys.readouterr()
     check_sampling(run, tmp_path, capsys)
+
+
+@pytest.mark.parametrize("kind", ["selfies", "gpt2"])
+def test_other_notations_and_decoders_from_yaml(
+    kind: str, tmp_path: Path, table: str, capsys
+) -> None:
+    if kind == "selfies":
+        pytest.importorskip("selfies")
+    config = tmp_path / "other.yaml"
+    model, notation = {
+        "selfies": ("headway.molecules.models.Llama", "SelfiesTokenizer"),
+        "gpt2": ("headway.core.language.GPT2", "SmilesTokenizer"),
+    }[kind]
+    config.write_text(
+        f"model:\n  init_args:\n    backbone:\n      class_path: {model}\n      init_args:\n"
+        f"        tokenizer: {{class_path: headway.molecules.notation.{notation}}}\n"
+    )
+    words = ["fit", "-c", "molecules/llama_nci", "-c", str(config), *QUICK, *SMALL]
+    words += ["--data.path", table, "--data.val", "6", "--data.batch_size", "8"]
+    assert main([*words, "--data.max_length", "40", "--data.randomize", "false"]) == 0
+    run = tmp_path / "runs" / "other" / "1"
+    saved = json.loads((run / "model" / "config.json").read_text())
+    assert saved["init_args"]["tokenizer"]["class_path"].endswith(notation)
+    capsys.readouterr()
+    words = ["sample", "-m", str(run), "-n", "20", "-o", str(tmp_path / "o.csv"), "--json"]
+    assert main([*words, "--device", "cpu"]) in (0, 1)
+    said = json.loads(capsys.readouterr().out)
+    assert said["generated"] == 20
+    if kind == "selfies":
+        empty = [r["smiles"] for r in csv.DictReader((tmp_path / "o.csv").open())].count("")
+        assert said["validity"] == pytest.approx(1 - empty / 20)
 
 
 @pytest.mark.parametrize("start", ["published", "own"])

@@ -5,17 +5,19 @@ import torch
 
 from headway.core.errors import UserError
 from headway.core.explain import gradient_relevance, token_relevance
+from headway.core.language import SPECIALS
 from headway.core.reduction import MostSimilar, Neighbours, merge_tokens, unmerge_model
 from headway.core.testing.tools import check_adapters, check_lora, token_slopes
 from headway.molecules.models import Llama
-from headway.molecules.models.llama import SPECIALS
+from headway.molecules.notation import SmilesTokenizer
 
 TOKENS = torch.randint(3, 13, (2, 9), generator=torch.Generator().manual_seed(1))
 
 
 def llama() -> Llama:
     torch.manual_seed(0)
-    model = Llama(vocabulary=(*SPECIALS, *"CNOcn()=12"), dim=16, depth=2, heads=2, max_length=24)
+    tokenizer = SmilesTokenizer(vocabulary=(*SPECIALS, *"CNOcn()=12"))
+    model = Llama(tokenizer=tokenizer, dim=16, depth=2, heads=2, max_length=24)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))

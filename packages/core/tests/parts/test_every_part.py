@@ -52,6 +52,10 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     "SelfAttention-chunks": (partial(SelfAttention, chunks=(4, 1), window=(5, None)), sequence),
     "SelfAttention-norm": (partial(SelfAttention, norm=RMSNorm), sequence),
     "Rotary": (partial(SelfAttention, causal=True, position=p.Rotary), sequence),
+    "Rotary-share": (
+        partial(SelfAttention, causal=True, position=partial(p.Rotary, share=0.5)),
+        sequence,
+    ),
     "Rotary-picture": (partial(SelfAttention, position=partial(p.Rotary, axes=2)), picture),
     "ALiBi": (partial(SelfAttention, causal=True, position=p.ALiBi), sequence),
     "RelativeBias": (partial(SelfAttention, position=partial(p.RelativeBias, grid=(4,))), sequence),
@@ -116,7 +120,9 @@ EMBEDDINGS: dict[str, tuple[Callable[[], nn.Module], Arrange]] = {
     "SinusoidalPosition": (lambda: p.SinusoidalPosition(DIM), sequence),
     "NormalizedSinusoidalPosition": (lambda: p.NormalizedSinusoidalPosition(DIM), picture),
 }
-ABSTRACT = {"TokenMixer", "FeatureMap", "Position"}
+# Reads places, not a layout: tried with its models in tests/language/test_decoder.py.
+OF_MODELS = {"PositionTable"}
+ABSTRACT = {"TokenMixer", "FeatureMap", "Position", *OF_MODELS}
 every = pytest.mark.parametrize("name", CASES)
 SLOW = [pytest.mark.slow]
 # Graphs take most of the time: one of each class in `make test`, its variants in `make test-all`.

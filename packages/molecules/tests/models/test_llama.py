@@ -1,11 +1,15 @@
+import json
 from functools import partial
 
 import pytest
 import torch
 
 from headway.core.blocks import ParallelBlock
-from headway.core.errors import UserError
+from headway.core.cli.config import load_recipe
+from headway.core.errors import InputError, UserError
 from headway.core.generation import Sampling
+from headway.core.language import GPT2, SPECIALS, NumberedTokens
+from headway.core.language.presets import RotaryAttention
 from headway.core.mixers import (
     ConvolutionMixer,
     FourierMixer,
@@ -17,8 +21,9 @@ from headway.core.positions import ALiBi, Rotary
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.core.weights.config import build as build_from
 from headway.core.weights.config import describe
-from headway.molecules.models import Llama
-from headway.molecules.models.llama import SPECIALS, RotaryAttention
+from headway.molecules.chemistry import canonical
+from headway.molecules.models import Llama, pretrained
+from headway.molecules.notation import SelfiesTokenizer, SmilesTokenizer
 
 VOCABULARY = (*SPECIALS, *"CNOcn()=12")
 MIXERS = {
@@ -37,7 +42,13 @@ MIXERS = {
 def build(mixer=RotaryAttention, **options) -> Llama:
     torch.manual_seed(0)
     model = Llama(
-        vocabulary=VOCABULARY, dim=16, depth=2, heads=2, max_length=24, mixer=mixer, **options
+        tokenizer=SmilesTokenizer(vocabulary=VOCABULARY),
+        dim=16,
+        depth=2,
+        heads=2,
+        max_length=24,
+        mixer=mixer,
+        **options,
     )
     with torch.no_grad():
         model.embedding.weight.normal_(std=0.5)
@@ -120,19 +131,6 @@ def test_it_compiles_whole_and_exports_with_any_batch_and_length() -> None:
     torch.testing.assert_close(exported(other), model(other))
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"vocabulary": ("a", "b", "a")}, "names 'a' twice"),
-        ({"vocabulary": ("a", "b")}, "begin it with <pad>, <bos>, <eos>"),
-        ({"max_length": 1}, "max_length is 1"),
-    ],
-)
-def test_bad_arguments(options: dict, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        Llama(dim=8, depth=1, heads=2, **options)
-
-
 def test_sampling_depends_on_the_seed_alone() -> None:
     model = build()
     runs = [
@@ -151,3 +149,61 @@ def test_a_checkpoint_that_names_no_parts_has_the_default_ones() -> None:
     other = build_from(old)
     assert describe(other) == describe(model)
     other.load_state_dict(model.state_dict())
+
+
+def test_a_model_of_an_earlier_release_has_the_tokenizer_of_smiles(tmp_path) -> None:
+    model = build()
+    save_pretrained(model, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    args = config["init_args"]
+    # What such a file had in the place of a tokenizer; a mixer of its own module was elsewhere, too.
+    assert args.pop("tokenizer")["class_path"] == "headway.molecules.notation.SmilesTokenizer"
+    del args["cross"], args["position"]
+    args |= {"vocabulary": list(VOCABULARY), "padding": 0, "start": 1, "end": 2}
+    args["mixer"]["class_path"] = "headway.core.mixers.self_attention.SelfAttention"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    again = from_pretrained(tmp_path).eval()
+    assert isinstance(again.tokenizer, SmilesTokenizer)
+    assert again.vocabulary == VOCABULARY
+    tokens = torch.randint(13, (2, 5))
+    assert torch.equal(again(tokens), model(tokens))
+    # The config.yaml of a run reads the same.
+    told = load_recipe(json.dumps({"class_path": config["class_path"], "init_args": args}))
+    assert told["init_args"]["tokenizer"]["init_args"]["vocabulary"] == list(VOCABULARY)
+    assert "vocabulary" not in told["init_args"]
+
+
+def test_a_bare_list_of_atoms_is_read_as_smiles(tmp_path) -> None:
+    names = [f"<{place}>" for place in range(5)] + ["C", "N", "[nH]", "Cl"]
+    model = GPT2(tokenizer=NumberedTokens(vocabulary=names), dim=8, depth=1, heads=1)
+    save_pretrained(model, tmp_path)
+    kept = pretrained(str(tmp_path), max_length=20)
+    assert isinstance(kept.tokenizer, SmilesTokenizer)
+    assert kept.max_length == 20
+    assert kept.tokenizer.encode("CClN") == [1, 5, 8, 6, 2]
+    fresh = pretrained(str(tmp_path), vocabulary="replace")
+    assert fresh.vocabulary == ("<0>", "<1>", "<2>")
+    pieces = NumberedTokens(vocabulary=[*names, "c1ccccc1"])
+    save_pretrained(GPT2(tokenizer=pieces, dim=8, depth=1, heads=1), tmp_path / "pieces")
+    assert isinstance(pretrained(str(tmp_path / "pieces")).tokenizer, NumberedTokens)
+
+
+def test_whatever_a_model_of_selfies_writes_is_a_molecule(tmp_path) -> None:
+    pytest.importorskip("selfies")
+    empty = SelfiesTokenizer()
+    rows = ["CC(=O)Oc1ccccc1C(=O)O", "C[C@@H](N)C(=O)O", "ClCCBr", "C#N"]
+    known = sorted({token for row in rows for token in empty.split(row)})
+    tokenizer = empty.extended(known)
+    for row in rows:
+        assert canonical(tokenizer.decode(tokenizer.encode(row))) == canonical(row)
+    with pytest.raises(InputError, match="row 4: .* does not know: .*I"):
+        tokenizer.encode("CI", "row 4")
+    with pytest.raises(InputError, match="row 5: 'C1CC' "):
+        tokenizer.encode("C1CC", "row 5")
+    model = Llama(tokenizer=tokenizer, dim=16, depth=1, heads=2, max_length=24)
+    save_pretrained(model, tmp_path)
+    again = from_pretrained(tmp_path).eval()
+    found = again.generate([[1]] * 30, generator=torch.Generator().manual_seed(0))
+    smiles = [again.tokenizer.decode(row) for row in found.tokens.tolist()]
+    assert all(text == "" or canonical(text) is not None for text in smiles)
+    assert sum(map(bool, smiles)) > 10

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -30,6 +30,18 @@ class Cache(ABC):
     @abstractmethod
     def select(self, rows: Tensor) -> None:
         """Keeps the given rows in the given order (beam search, finished rows dropped)."""
+
+    def put(self, rows: Tensor, other: Any) -> None:
+        """Takes the rows of another cache of the same parts in the place of its own.
+
+        Args:
+            rows: Where they go, indices.
+            other: As many rows.
+
+        Raises:
+            CacheError: If this kind of cache cannot.
+        """
+        raise CacheError(f"{type(self).__name__} cannot take rows of another cache")
 
     def rewind(self, lengths: Tensor) -> None:
         """Goes back to an earlier length of each row.
@@ -177,6 +189,21 @@ class KeyValueCache(Cache):
         self.keys, self.values = self.keys[rows], self.values[rows]
         self.lengths, self.start = self.lengths[rows], self.start[rows]
 
+    def put(self, rows: Tensor, other: Self) -> None:
+        """Takes the rows of another cache in the place of its own.
+
+        Raises:
+            CacheError: If they hold more than there is room for, where attention reaches back without limit.
+        """
+        if other._filled > self.max_length:
+            other._make_room(0)
+        kept = min(other._filled, self.max_length)
+        self.keys[rows, :, :kept] = other.keys[:, :, :kept].to(self.keys.dtype)
+        self.values[rows, :, :kept] = other.values[:, :, :kept].to(self.values.dtype)
+        self.lengths, self.start = self.lengths.clone(), self.start.clone()
+        self.lengths[rows], self.start[rows] = other.lengths, other.start
+        self._filled, self._even = max(self._filled, kept), False
+
     def rewind(self, lengths: Tensor) -> None:
         """Goes back to an earlier length of each row.
 
@@ -198,30 +225,54 @@ class KeyValueCache(Cache):
 
 
 class CrossCache(Cache):
-    """Keys and values of a memory that does not grow: filled at the first step, read afterwards."""
+    """Keys and values of a memory that does not grow: filled at the first step, read afterwards.
+
+    Attributes:
+        stale: Rows whose memory was forgotten and is to be filled, (B,) bool; None if there are none.
+    """
 
     def __init__(self, batch: int, device: torch.device | None = None) -> None:
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
+        self.stale: Tensor | None = None
         self.lengths = torch.zeros(batch, dtype=torch.int64, device=device)
 
-    def store(self, keys: Tensor, values: Tensor) -> None:
-        """Keeps the projected memory."""
-        self.keys, self.values = keys, values
+    def store(self, keys: Tensor, values: Tensor, rows: Tensor | None = None) -> None:
+        """Keeps the projected memory of all rows, or of some (indices)."""
+        if rows is None:
+            self.keys, self.values = keys, values
+        elif self.keys is not None and self.values is not None:
+            self.keys, self.values = self.keys.clone(), self.values.clone()
+            self.keys[rows], self.values[rows] = keys, values
+        self.stale = None
 
     def reset(self, rows: Tensor | None = None) -> None:
-        """Forgets the memory; a memory is shared by all steps, so single rows cannot be forgotten."""
-        if rows is not None:
-            raise CacheError(
-                "the memory of cross-attention cannot be reset row by row; reset it whole"
-            )
-        self.keys = self.values = None
+        """Forgets the memory, or that of the given rows, which is then filled anew at the next step."""
+        if rows is None:
+            self.keys = self.values = self.stale = None
+            return
+        stale = (
+            torch.zeros_like(self.lengths, dtype=torch.bool) if self.stale is None else self.stale
+        )
+        self.stale = stale.clone()
+        self.stale[rows] = True
 
     def select(self, rows: Tensor) -> None:
         """Keeps the given rows in the given order."""
         if self.keys is not None and self.values is not None:
             self.keys, self.values = self.keys[rows], self.values[rows]
+        self.stale = None if self.stale is None else self.stale[rows]
         self.lengths = self.lengths[rows]
+
+    def put(self, rows: Tensor, other: Self) -> None:
+        """Takes the rows of another cache in the place of its own; what that has not filled stays to be."""
+        self.reset(rows)
+        stale = self.stale
+        if self.keys is None or other.keys is None or other.values is None or stale is None:
+            return
+        self.store(other.keys, other.values, rows)
+        stale[rows] = False
+        self.stale = stale if bool(stale.any()) else None
 
     def rewind(self, lengths: Tensor) -> None:
         """Does nothing: the memory does not depend on how many tokens were decoded."""
@@ -245,6 +296,12 @@ class RecurrentCache(Cache):
     def select(self, rows: Tensor) -> None:
         """Keeps the given rows in the given order."""
         self.state, self.lengths = self.state[rows], self.lengths[rows]
+
+    def put(self, rows: Tensor, other: Self) -> None:
+        """Takes the rows of another cache in the place of its own."""
+        self.state, self.lengths = self.state.clone(), self.lengths.clone()
+        self.state[rows] = other.state.to(self.state.dtype)
+        self.lengths[rows] = other.lengths
 
     def snapshot(self) -> tuple[Tensor, Tensor]:
         """Returns a copy of the state for ``restore``."""
@@ -286,6 +343,11 @@ class CacheGroup(Cache):
         """Keeps the given rows in every member."""
         for cache in self:
             cache.select(rows)
+
+    def put(self, rows: Tensor, other: Self) -> None:
+        """Takes the rows of every member."""
+        for name, cache in self.caches.items():
+            cache.put(rows, other.caches[name])
 
     def rewind(self, lengths: Tensor) -> None:
         """Rewinds every member."""

@@ -91,6 +91,15 @@ class Module(nn.Module):
         module.__dict__["init_args"] = record
         return module
 
+    @classmethod
+    def arguments_today(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns arguments that an earlier release wrote into a configuration as those of today.
+
+        Args:
+            arguments: As they stand there: parts are class paths and their arguments.
+        """
+        return dict(arguments)
+
     def constants(self) -> dict[str, Tensor]:
         """Returns the tensors that follow from the arguments, by name; computed on the CPU."""
         return {}

@@ -199,14 +199,19 @@ def read_yaml(path: str | os.PathLike[str], what: str = "file") -> Any:
 
 
 def read_table(
-    path: str | os.PathLike[str], what: str = "table", *, delimiter: str | None = None
+    path: str | os.PathLike[str],
+    what: str = "table",
+    *,
+    delimiter: str | None = None,
+    header: bool = True,
 ) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Yields line number and cells by column of each row; packed files are unpacked on the way.
 
     Args:
         path: Rows under a header; empty lines are left out.
         what: What it is, for messages.
-        delimiter: What separates cells; the one of ``, ; tab |`` that the header has most of if None.
+        delimiter: What separates cells; the one of ``, ; tab |`` that the first row has most of if None.
+        header: Whether the first row names the columns; they are called 1, 2, and so on otherwise.
 
     Raises:
         InputError: If the file cannot be read, has no header or a column twice, or a row has more
@@ -231,18 +236,21 @@ def read_table(
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
     rows = csv.reader(numbered(), delimiter=delimiter)
     try:
-        header = [name.strip() for name in next(rows)]
-        twice = next((name for name in header if header.count(name) > 1), None)
+        top = next(rows)
+        names = [name.strip() for name in top] if header else [str(k + 1) for k in range(len(top))]
+        if not header:
+            yield first[0], dict(zip(names, top, strict=True))
+        twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise InputError(str(path), f"has the column {twice!r} twice")
         for row in rows:
             if not any(cell.strip() for cell in row):
                 continue
-            if len(row) > len(header):
+            if len(row) > len(names):
                 raise InputError(
-                    f"{path}:{last}", f"has {len(row)} cells under {len(header)} columns"
+                    f"{path}:{last}", f"has {len(row)} cells under {len(names)} columns"
                 )
-            yield last, dict(zip(header, row, strict=False))
+            yield last, dict(zip(names, row, strict=False))
     except csv.Error as error:
         raise InputError(f"{path}:{last}", f"is no row of a table ({error})") from None
 

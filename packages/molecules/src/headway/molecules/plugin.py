@@ -4,8 +4,8 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="molecules",
-    help="Generation of molecules with a Llama over SMILES.",
-    adapters=("headway.molecules.weights.hugging_face:adapter",),
+    help="Generation of molecules with language models over SMILES or SELFIES.",
+    adapters=("headway.core.weights.language:adapters",),
     models=("headway.molecules.models:list_models",),
     requires=("lightning", "rdkit"),
     verbs={

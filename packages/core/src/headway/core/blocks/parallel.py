@@ -1,4 +1,4 @@
-"""A block whose mixer and feed-forward read the same norm at the same time."""
+"""A block whose mixer and feed-forward read the same tokens at the same time."""
 
 from typing import cast
 
@@ -19,7 +19,7 @@ from headway.core.taps import tap
 
 
 class ParallelBlock(Sublayer):
-    """``x + mixer(norm(x)) + feedforward(norm(x))`` with one norm for both.
+    """``x + mixer(norm(x)) + feedforward(norm(x))`` with one norm for both, or one for each.
 
     Args:
         dim: Channels of a token.
@@ -29,12 +29,14 @@ class ParallelBlock(Sublayer):
         norm: Builds the norm, ``(dim)``.
         layer_scale: Where a learned scale of each branch starts; none if None.
         drop_path: Probability of dropping both branches of an item in training.
+        shared_norm: Whether mixer and feed-forward read the same norm (GPT-NeoX: each its own).
 
     Shape:
         x: (B, N, dim). Output: (B, N, dim) and the layout.
 
     Source:
-        Wang and Komatsuzaki 2021 (GPT-J); Dehghani et al. 2023, https://arxiv.org/abs/2302.05442.
+        Wang and Komatsuzaki 2021 (GPT-J); Dehghani et al. 2023, https://arxiv.org/abs/2302.05442; a norm for
+        each: Black et al. 2022, https://arxiv.org/abs/2204.06745, section 2.1.
     """
 
     def __init__(
@@ -47,9 +49,11 @@ class ParallelBlock(Sublayer):
         norm: NormFactory = LayerNorm,
         layer_scale: float | None = None,
         drop_path: float = 0.0,
+        shared_norm: bool = True,
     ) -> None:
         super().__init__()
         self.norm = norm(dim)
+        self.feedforward_norm = None if shared_norm else norm(dim)
         self.mixer = mixer(dim, heads)
         self.feedforward = feedforward(dim)
         scales = [
@@ -78,6 +82,8 @@ class ParallelBlock(Sublayer):
             )
         else:
             mixed = self.mixer(normed, layout, bias=bias, mask=mask, cache=own)
+        if self.feedforward_norm is not None:
+            normed = self.feedforward_norm(x)
         fed = self.feedforward(normed, layout)
         if self.mixer_scale is not None and self.feedforward_scale is not None:
             mixed, fed = self.mixer_scale(mixed), self.feedforward_scale(fed)

@@ -23,7 +23,7 @@ from headway.core.files import atomic_write
 from headway.core.moves import moved
 from headway.core.training import DataModule, Task
 from headway.core.training.checkpoint_io import use_atomic_checkpoints
-from headway.core.weights.config import find_class, without_empty_parts, write_argument
+from headway.core.weights.config import arguments_today, find_class, write_argument
 
 DEFAULTS: dict[str, Any] = {
     # One process on the best device; more devices are asked for by trainer.devices.
@@ -42,20 +42,18 @@ def load_recipe(text: str) -> Any:
 
 def _today(value: Any) -> Any:
     if isinstance(value, dict):
-        return _with_default_parts({key: _today(item) for key, item in value.items()})
+        return _with_arguments_of_today({key: _today(item) for key, item in value.items()})
     if isinstance(value, list):
         return [_today(item) for item in value]
     return moved(value) if isinstance(value, str) and value.startswith("headway.") else value
 
 
-def _with_default_parts(value: dict[str, Any]) -> dict[str, Any]:
+def _with_arguments_of_today(value: dict[str, Any]) -> dict[str, Any]:
     path, args = value.get("class_path"), value.get("init_args")
     if not isinstance(path, str) or not path.startswith("headway.") or not isinstance(args, dict):
         return value
-    if None not in args.values():
-        return value
     try:
-        return {**value, "init_args": without_empty_parts(find_class(value, ()), args)}
+        return {**value, "init_args": arguments_today(find_class(value, ()), args)}
     except UserError:  # the parser says what is wrong with the class
         return value
 

@@ -1,6 +1,20 @@
 """Decoding: what turns the logits of a model into sequences."""
 
+from headway.core.generation.beams import Beams, beam_search
 from headway.core.generation.generate import CausalModel, Generated, generate
-from headway.core.generation.sampling import Sampling
+from headway.core.generation.sampling import Processor, Sampling, Temperature, TopK, TopP
+from headway.core.generation.written import Written
 
-__all__ = ["CausalModel", "Generated", "Sampling", "generate"]
+__all__ = [
+    "Beams",
+    "CausalModel",
+    "Generated",
+    "Processor",
+    "Sampling",
+    "Temperature",
+    "TopK",
+    "TopP",
+    "Written",
+    "beam_search",
+    "generate",
+]

@@ -12,12 +12,14 @@ from headway.core.positions.relative_sinusoidal import RelativeSinusoidal
 from headway.core.positions.relative_vectors import RelativeVectors
 from headway.core.positions.rotary import Rotary
 from headway.core.positions.sinusoidal import NormalizedSinusoidalPosition, SinusoidalPosition
+from headway.core.positions.table import PositionTable
 
 __all__ = [
     "ALiBi",
     "LearnedPosition",
     "NormalizedSinusoidalPosition",
     "Position",
+    "PositionTable",
     "RelativeBias",
     "RelativeSinusoidal",
     "RelativeVectors",

@@ -31,9 +31,10 @@ class Rotary(Position):
         theta: Base of the wavelengths, which run from 2 pi to 2 pi theta.
         pairing: ``"half"`` pairs channel i with i + n/2 (Llama in transformers), ``"interleaved"`` pairs
             2i with 2i + 1 (the paper). A permutation of the channels: it matters for weights only.
+        share: Share of the channels of a head that turn, from the first on (GPT-NeoX: a quarter).
 
     Raises:
-        UserError: If ``head_dim`` cannot be split into pairs for every axis.
+        UserError: If the channels that turn cannot be split into pairs for every axis.
 
     Source:
         Su et al. 2021, https://arxiv.org/abs/2104.09864, eq. 34.
@@ -49,18 +50,23 @@ class Rotary(Position):
         axes: int = 1,
         theta: float = 10000.0,
         pairing: Literal["half", "interleaved"] = "half",
+        share: float = 1.0,
     ) -> None:
         super().__init__()
-        if head_dim % (2 * axes):
+        if not 0 < share <= 1:
+            raise UserError(f"share is {share}; it lies between 0 and 1")
+        turning = int(head_dim * share)
+        if turning % (2 * axes) or not turning:
             raise UserError(
-                f"head_dim {head_dim} cannot be split into pairs for {axes} axes; "
+                f"{turning} of the head_dim {head_dim} cannot be split into pairs for {axes} axes; "
                 f"use a multiple of {2 * axes}"
             )
         if pairing not in ("half", "interleaved"):
             raise UserError(f"pairing is 'half' or 'interleaved', got {pairing!r}")
         self.axes = axes
         self.pairing = pairing
-        self.width, self.theta = head_dim // axes, theta
+        self.width, self.theta = turning // axes, theta
+        self.turning, self.head_dim = turning, head_dim
         self.register_constants()
 
     def constants(self) -> dict[str, Tensor]:
@@ -77,6 +83,12 @@ class Rotary(Position):
         # float32: bf16 angles lose the order of positions beyond a few hundred tokens.
         angles = positions.float()[..., None] * self.frequencies.float()  # (B, N, axes, pairs)
         cos, sin = angles.cos()[:, None], angles.sin()[:, None]
+        if self.turning < self.head_dim:
+            turning, rest = x.split([self.turning, self.head_dim - self.turning], dim=-1)
+            return torch.cat([self._turned(turning, cos, sin), rest], dim=-1)
+        return self._turned(x, cos, sin)
+
+    def _turned(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         parts = wide.unflatten(-1, (self.axes, -1))  # (B, H, N, axes, 2 pairs)
         if self.pairing == "half":

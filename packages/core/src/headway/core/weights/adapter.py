@@ -49,5 +49,10 @@ def adapters() -> list[Adapter]:
         for path in domain.adapters:
             module, _, name = path.partition(":")
             named = getattr(importlib.import_module(module), name)
-            found += named if isinstance(named, tuple) else (named,)
+            # Several domains may name the same ones.
+            found += [
+                one
+                for one in (named if isinstance(named, tuple) else (named,))
+                if not any(one is other for other in found)
+            ]
     return found

@@ -151,22 +151,26 @@ def find_class(config: Mapping[str, Any], allow: Collection[str]) -> type:
 def _with_hints(cls: type, args: Any) -> list[tuple[tuple[str, Any], Any]]:
     if not isinstance(args, Mapping):
         raise UserError(f"init_args of {cls.__name__} must be a mapping, got {type(args).__name__}")
-    known = arguments(cls)
+    args, known = arguments_today(cls, args), arguments(cls)
     unknown = [name for name in args if name not in known]
     if unknown:
         raise UserError(f"{class_path(cls)} does not take {', '.join(unknown)}")
-    args, hints = without_empty_parts(cls, args), _hints(cls)
+    hints = _hints(cls)
     for name, value in args.items():
         if name in hints and not _has_objects(value):
             check_fits(value, hints[name], f"{cls.__name__}: {name}")
     return [((name, value), hints.get(name)) for name, value in args.items()]
 
 
-def without_empty_parts(cls: type, args: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns arguments without those that are None where a part must stand: the default part stands there.
+def arguments_today(cls: type, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns arguments that an earlier release wrote as those of today.
 
-    Configurations of earlier releases have None for parts whose default is a class today.
+    What is None where a part must stand is left out: the default part stands there. The rest a class says
+    itself (``Module.arguments_today``).
     """
+    args = cls.arguments_today(args) if issubclass(cls, Module) else dict(args)
+    if None not in args.values():
+        return args
     hints = _hints(cls)
     return {
         name: value

@@ -1,23 +1,28 @@
-"""Data of molecules: tables of SMILES, their tokens, what RDKit says about them."""
+"""Data of molecules: files of many kinds, records, splits."""
 
 from typing import TYPE_CHECKING
 
 from headway.core.lazy import lazily
+from headway.molecules.data.readers import read_records
+from headway.molecules.data.records import Record
 from headway.molecules.data.shipped import find_file, moses_file, nci_file
-from headway.molecules.data.tokenizer import SmilesTokenizer
-from headway.molecules.notation import split_smiles
+from headway.molecules.data.splits import RandomSplit, ScaffoldSplit, Split, TimeSplit
 
 if TYPE_CHECKING:
     from headway.molecules.data.smiles_file import Molecules, SmilesFile
 
 __all__ = [
     "Molecules",
+    "RandomSplit",
+    "Record",
+    "ScaffoldSplit",
     "SmilesFile",
-    "SmilesTokenizer",
+    "Split",
+    "TimeSplit",
     "find_file",
     "moses_file",
     "nci_file",
-    "split_smiles",
+    "read_records",
 ]
 
 # They need Lightning, which loads when one of them does.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,36 +11,38 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from headway.core.errors import InputError, UserError
+from headway.core.language import LanguageModel, Tokenizer
 from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.core.training.buckets import LengthBuckets
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.core.training.splits import part_size
 from headway.molecules.chemistry import checked, molecule, random_smiles
-from headway.molecules.data.reading import read_smiles
+from headway.molecules.data.readers import read_records
+from headway.molecules.data.records import Record
 from headway.molecules.data.shipped import find_file
-from headway.molecules.data.tokenizer import SmilesTokenizer
-from headway.molecules.notation import split_smiles
+from headway.molecules.data.splits import RandomSplit, Split
+from headway.molecules.notation import SmilesTokenizer
 
 
 class Molecules(Dataset[Tensor]):
     """Token numbers of molecules.
 
     Args:
-        smiles: The molecules.
+        records: The molecules.
         tokenizer: Turns them into numbers.
         randomize: Whether each item is drawn from the many SMILES of its molecule.
     """
 
     def __init__(
-        self, smiles: Sequence[str], tokenizer: SmilesTokenizer, *, randomize: bool = False
+        self, records: Sequence[Record], tokenizer: Tokenizer, *, randomize: bool = False
     ) -> None:
-        self.smiles, self.tokenizer, self.randomize = smiles, tokenizer, randomize
+        self.records, self.tokenizer, self.randomize = records, tokenizer, randomize
 
     def __len__(self) -> int:
-        return len(self.smiles)
+        return len(self.records)
 
     def __getitem__(self, index: int) -> Tensor:
-        smiles = self.smiles[index]
+        smiles = self.records[index].smiles
         found = molecule(smiles) if self.randomize else None
         if found is not None:
             try:
@@ -51,20 +53,38 @@ class Molecules(Dataset[Tensor]):
         return torch.tensor(self.tokenizer.encode(smiles))
 
 
+class Usable(NamedTuple):
+    """A molecule that can be learned from.
+
+    Args:
+        record: What the file says.
+        tokens: How it is cut, start and end left out.
+        common: What all ways to write it have in common.
+    """
+
+    record: Record
+    tokens: list[str]
+    common: str
+
+
 class SmilesFile(DataModule):
-    """Molecules of a ``.smi``, ``.txt`` or ``.csv`` file, split at random.
+    """Molecules of a ``.smi``, ``.csv``, ``.tsv``, ``.sdf`` or ``.parquet`` file, split into parts.
 
     A molecule that stands in the file several times is on one side of the split, however it is written (as
     far as ``check`` lets RDKit see it).
 
-    The vocabulary of the model grows by the tokens of the file when training starts.
+    They are cut into tokens as the model does it. Its vocabulary grows by the tokens of the file when
+    training starts; where it is one of pieces (``tokenizer.json``), which cannot, molecules beyond it are
+    invalid.
 
     Args:
         path: The file, or ``.gz`` of it; or ``moses`` or ``nci`` for what packages bring along.
-        column: Column of a table; the one called smiles if None.
+        column: Column of a table, or its number where there is no header; the one called smiles if None.
+        id_column: Column of the names; the one called id or name if None.
         batch_size: Molecules of a batch; batches hold molecules of about equal length.
         val: Share or number of the molecules that validate.
         test: Share or number of the molecules that test.
+        split: How the parts are chosen: ``ScaffoldSplit``, ``TimeSplit``; by chance if None.
         split_seed: Of the splits and of ``limit``.
         limit: Most molecules that are used, drawn at random from the file; all if None.
         max_length: Most tokens of a molecule, start and end included; longer ones are invalid.
@@ -83,9 +103,11 @@ class SmilesFile(DataModule):
         *,
         path: str,
         column: str | None = None,
+        id_column: str | None = None,
         batch_size: int = 64,
         val: int | float = 0.05,
         test: int | float = 0,
+        split: Split | None = None,
         split_seed: int = 0,
         limit: int | None = None,
         max_length: int = 128,
@@ -97,34 +119,40 @@ class SmilesFile(DataModule):
         super().__init__(batch_size=batch_size, **loader)
         if limit is not None and limit < 2:
             raise UserError(f"limit is {limit}; at least 2 molecules are needed")
-        self.path, self.column = path, column
+        self.path, self.column, self.id_column = path, column, id_column
+        self.split = split if split is not None else RandomSplit()
         self.val, self.test, self.split_seed, self.limit = val, test, split_seed, limit
         self.max_length, self.randomize, self.check = max_length, randomize, check
         self.invalid = InvalidItems(on_invalid, "molecules")
-        self.splits: dict[str, list[str]] = {}
+        self.tokenizer: Tokenizer = SmilesTokenizer()
+        self.splits: dict[str, list[Record]] = {}
         self.tokens: tuple[str, ...] = ()
         self.lengths: list[int] = []
 
     def setup(self, stage: str | None = None) -> None:
         """Reads, checks and splits the molecules."""
         if not self.splits:
+            task = getattr(self.trainer, "lightning_module", None)
+            model = getattr(task, "backbone", None)
+            self.tokenizer = model.tokenizer if isinstance(model, LanguageModel) else self.tokenizer
             self._read()
 
-    def use(self, tokenizer: SmilesTokenizer) -> None:
-        """Encodes the molecules with the vocabulary of a model."""
-        for split, smiles in self.splits.items():
-            if smiles:
+    def use(self, tokenizer: Tokenizer) -> None:
+        """Encodes the molecules with the tokenizer of a model, which may have grown since they were read."""
+        self.tokenizer = tokenizer
+        for split, records in self.splits.items():
+            if records:
                 randomize = self.randomize and split == "train"
-                data = Molecules(smiles, tokenizer, randomize=randomize)
+                data = Molecules(records, tokenizer, randomize=randomize)
                 setattr(self, f"{split}_set", data)
         self.predict_set = self.test_set or self.val_set
 
-    @staticmethod
-    def collate(items: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Returns token numbers, right-padded by the end token, and lengths."""
+    def collate(self, items: list[Tensor]) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Returns token numbers, right-padded, and lengths."""
         lengths = torch.tensor([len(item) for item in items])
-        end = int(items[0][-1])
-        padded = torch.nn.utils.rnn.pad_sequence(items, batch_first=True, padding_value=end)
+        padded = torch.nn.utils.rnn.pad_sequence(
+            items, batch_first=True, padding_value=self.tokenizer.filling
+        )
         return padded, lengths
 
     def train_batches(self, order: Sampler[int]) -> Iterable[list[int]]:
@@ -139,49 +167,56 @@ class SmilesFile(DataModule):
 
     def _read(self) -> None:
         path = find_file(self.path)
-        rows = list(read_smiles(path, self.column))
-        order = np.random.Generator(np.random.PCG64([self.split_seed, len(rows)]))
-        kept: list[tuple[str, int]] = []
-        same: dict[str, str] = {}  # each way to write a molecule, and what they have in common
-        known: set[str] = set()
+        records = list(read_records(path, self.column, id_column=self.id_column))
+        draws = np.random.Generator(np.random.PCG64([self.split_seed, len(records)]))
+        kept: list[Usable] = []
         # Bad rows are reported in the order of the file, whatever the split.
-        chosen = sorted(order.permutation(len(rows))[: self.limit].tolist())
+        chosen = sorted(draws.permutation(len(records))[: self.limit].tolist())
         for place in chosen:
-            row = rows[place]
-            name = f"{path.name}, row {row.number}"
+            record = records[place]
             try:
-                tokens, same[row.smiles] = self._tokens(row.smiles, name)
+                kept.append(self._usable(record, f"{path.name}, row {record.row}"))
             except InputError as error:
                 self.invalid.add(error)
-                continue
-            known.update(tokens)
-            kept.append((row.smiles, len(tokens) + 2))
         self.invalid.log(len(chosen))
         if len(kept) < 2:
             raise UserError(f"{path} has {len(kept)} usable molecules; at least 2 are needed")
+        parts = self._parts(kept, path.name, draws)
+        if not parts["train"]:
+            raise UserError(
+                f"{path} has too few different molecules for val {self.val} and test {self.test}: none is "
+                "left to train on"
+            )
+        self.splits = {name: [one.record for one in part] for name, part in parts.items()}
+        frame = len(self.tokenizer.encode(""))
+        self.lengths = [len(one.tokens) + frame for one in parts["train"]]
+        self.tokens = tuple(sorted({token for one in kept for token in one.tokens}))
+
+    def _parts(
+        self, kept: list[Usable], file: str, draws: np.random.Generator
+    ) -> dict[str, list[Usable]]:
         test = part_size(self.test, len(kept), "test", "molecules")
         val = part_size(self.val, len(kept) - test, "val", "molecules")
-        shuffled = [kept[place] for place in order.permutation(len(kept)).tolist()]
-        parts: dict[str, list[tuple[str, int]]] = {"test": [], "val": [], "train": []}
+        records = [one.record for one in kept]
+        groups = self.split.groups(records) or [one.common for one in kept]
+        parts: dict[str, list[Usable]] = {"test": [], "val": [], "train": []}
         home: dict[str, str] = {}
-        for place, (smiles, length) in enumerate(shuffled):
-            split = "test" if place < test else "val" if place < test + val else "train"
+        for number, place in enumerate(self.split.order(records, file, draws)):
+            name = "test" if number < test else "val" if number < test + val else "train"
             # A molecule that is there twice, however written, goes where the first of the two went.
-            parts[home.setdefault(same[smiles], split)].append((smiles, length))
-        if not parts["train"]:
-            raise UserError(f"{path} has {len(home)} different molecules, none is left to train on")
-        self.splits = {name: [smiles for smiles, _ in part] for name, part in parts.items()}
-        self.lengths = [length for _, length in parts["train"]]
-        self.tokens = tuple(sorted(known))
+            parts[home.setdefault(groups[place], name)].append(kept[place])
+        return parts
 
-    def _tokens(self, smiles: str, name: str) -> tuple[list[str], str]:
+    def _usable(self, record: Record, name: str) -> Usable:
         """Returns the tokens of a molecule, and what all ways to write it have in common."""
-        tokens = split_smiles(smiles, name)
-        common = Chem.MolToSmiles(checked(smiles, name)) if self.check else smiles
-        if len(tokens) + 2 > self.max_length:
+        tokens = self.tokenizer.split(record.smiles, name)
+        common = Chem.MolToSmiles(checked(record.smiles, name)) if self.check else record.smiles
+        if not self.tokenizer.grows:
+            self.tokenizer.encode(record.smiles, name)
+        length = len(tokens) + len(self.tokenizer.encode(""))
+        if length > self.max_length:
             raise InputError(
                 name,
-                f"{len(tokens) + 2} tokens with start and end are more than max_length "
-                f"{self.max_length}",
+                f"{length} tokens with start and end are more than max_length {self.max_length}",
             )
-        return tokens, common
+        return Usable(record, tokens, common)

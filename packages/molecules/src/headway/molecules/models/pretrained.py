@@ -2,8 +2,10 @@
 
 from typing import Literal
 
+from headway.core.errors import UserError
+from headway.core.language import LanguageModel
 from headway.core.weights.pretrained import from_pretrained
-from headway.molecules.models.llama import Llama
+from headway.molecules.notation import smiles_tokenizer
 
 
 def pretrained(
@@ -11,7 +13,7 @@ def pretrained(
     *,
     vocabulary: Literal["extend", "replace"] = "extend",
     max_length: int | None = None,
-) -> Llama:
+) -> LanguageModel:
     """Loads a language model of molecules for fine-tuning; this is what recipes name.
 
     Args:
@@ -19,12 +21,17 @@ def pretrained(
         vocabulary: ``extend`` keeps the tokens of the checkpoint, and training adds those of the data;
             ``replace`` keeps the special tokens alone, for checkpoints of another notation.
         max_length: Most tokens of a molecule; as published if None.
+
+    Raises:
+        UserError: If the source holds no language model.
     """
     model = from_pretrained(source)
-    assert isinstance(model, Llama)
+    if not isinstance(model, LanguageModel):
+        raise UserError(f"{source} holds a {type(model).__name__}, which is no language model")
     if vocabulary == "replace":
-        last = max(model.padding, model.start, model.end)
+        last = max(model.tokenizer.specials(), default=-1)
         model.set_vocabulary(model.vocabulary[: last + 1])
+    model.set_tokenizer(smiles_tokenizer(model.tokenizer))
     if max_length is not None:
         model.set_max_length(max_length)
     return model

@@ -1,15 +1,14 @@
 """Training of a language model of molecules."""
 
 import logging
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from headway.core.errors import UserError
+from headway.core.language import LanguageModel
 from headway.core.training import Passed, Task, TrainingOptions
-from headway.molecules.data import SmilesFile, SmilesTokenizer
+from headway.molecules.data import SmilesFile
 from headway.molecules.figures import save_grid
 from headway.molecules.metrics import Quality, measure
 
@@ -18,7 +17,7 @@ SHOWN = 20
 
 
 class LanguageModeling(Task):
-    """Trains ``backbone(tokens) -> logits`` to say the next token of a molecule.
+    """Trains a language model to say the next token of a molecule.
 
     It logs ``train_loss`` and ``loss`` of ``val`` and ``test`` (nats per token), and of molecules that
     are generated after each validation ``validity`` and ``uniqueness``. The run's ``pictures`` folder
@@ -28,7 +27,7 @@ class LanguageModeling(Task):
     length of the molecules that it generates.
 
     Args:
-        backbone: A language model with a ``vocabulary``.
+        backbone: A ``LanguageModel``.
         samples: Molecules generated after each validation; 0 for none.
         **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
 
@@ -39,7 +38,7 @@ class LanguageModeling(Task):
     def __init__(
         self,
         *,
-        backbone: nn.Module,
+        backbone: LanguageModel,
         samples: int = 200,
         **training: Passed[TrainingOptions],
     ) -> None:
@@ -50,8 +49,9 @@ class LanguageModeling(Task):
         self.generated: Quality | None = None
 
     @property
-    def model(self) -> Any:
+    def model(self) -> LanguageModel:
         """The language model."""
+        assert isinstance(self.backbone, LanguageModel)
         return self.backbone
 
     def setup(self, stage: str) -> None:
@@ -61,7 +61,7 @@ class LanguageModeling(Task):
         if not isinstance(data, SmilesFile):
             return
         model = self.model
-        new = [token for token in data.tokens if token not in set(model.vocabulary)]
+        new = model.tokenizer.lacking(data.tokens)
         if new:
             log.info("the vocabulary grows by %d tokens: %s", len(new), " ".join(new))
             model.set_vocabulary((*model.vocabulary, *new))
@@ -69,7 +69,7 @@ class LanguageModeling(Task):
         if longest > model.max_length:
             log.info("molecules may now have %d tokens instead of %d", longest, model.max_length)
             model.set_max_length(longest)
-        data.use(SmilesTokenizer(model.vocabulary, start=model.start, end=model.end))
+        data.use(model.tokenizer)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Returns the loss per token."""
@@ -90,7 +90,7 @@ class LanguageModeling(Task):
     def predict_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Returns the log-likelihood of each molecule, (B,)."""
         tokens, lengths = batch
-        return -self._nats(tokens, lengths).sum(dim=1)
+        return self.model.score(tokens, lengths=lengths).sum(dim=1)
 
     def on_validation_epoch_end(self) -> None:
         """Generates molecules and says what they are worth."""
@@ -98,9 +98,8 @@ class LanguageModeling(Task):
             return
         model = self.model
         generator = torch.Generator(self.device).manual_seed(0)
-        found = model.generate([[model.start]] * self.samples, generator=generator)
-        tokenizer = SmilesTokenizer(model.vocabulary, start=model.start, end=model.end)
-        quality = measure([tokenizer.decode(row) for row in found.tokens.tolist()])
+        found = model.generate([model.tokenizer.prompt("")] * self.samples, generator=generator)
+        quality = measure([model.tokenizer.decode(row) for row in found.tokens.tolist()])
         self.generated = quality
         self.log("val_validity", quality.validity, prog_bar=True)
         self.log("val_uniqueness", quality.uniqueness)
@@ -117,12 +116,4 @@ class LanguageModeling(Task):
     def _loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, int]:
         tokens, lengths = batch
         count = lengths.sum() - len(lengths)
-        return self._nats(tokens, lengths).sum() / count, int(count)
-
-    def _nats(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Returns the loss of each token behind the first, 0 for padding, (B, T - 1)."""
-        # A causal model never sees the padding on the right, and is faster without its lengths.
-        logits = self.model(tokens[:, :-1])
-        nats = F.cross_entropy(logits.transpose(1, 2).float(), tokens[:, 1:], reduction="none")
-        positions = torch.arange(nats.shape[1], device=nats.device)
-        return nats.masked_fill(positions >= lengths[:, None] - 1, 0.0)
+        return -self.model.score(tokens, lengths=lengths).sum() / count, int(count)

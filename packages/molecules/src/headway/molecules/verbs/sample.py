@@ -15,12 +15,12 @@ from headway.core.cli.options import check_positive, check_seed
 from headway.core.cli.progress import progress_bar, with_progress
 from headway.core.errors import InputError
 from headway.core.generation import Generated, Sampling
+from headway.core.language import LanguageModel
 from headway.molecules.chemistry import canonical, checked
-from headway.molecules.data.reading import read_smiles
+from headway.molecules.data.readers import read_records
 from headway.molecules.data.shipped import find_file
-from headway.molecules.data.tokenizer import SmilesTokenizer
 from headway.molecules.metrics import Quality, measure
-from headway.molecules.models import Llama
+from headway.molecules.notation import smiles_tokenizer
 
 COLUMNS = ("smiles", "nll", "valid", "canonical_smiles")
 
@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference",
         metavar="FILE",
-        help="training molecules (.smi, .csv, .gz, moses, nci), for the novelty",
+        help="training molecules (.smi, .csv, .sdf, .parquet, .gz, moses, nci), for the novelty",
     )
 
 
@@ -51,12 +51,12 @@ def run(args: argparse.Namespace) -> int:
     job = Job(args, "sample from", items="reference molecules", extra=["grid"])
     sampling = Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
     reference = None if args.reference is None else read_reference(args, job.counts)
-    model, tokenizer = load(args.checkpoint, args.device)
-    prompt = tokenizer.encode(args.prefix, "--prefix")[:-1]
+    model = load(args.checkpoint, args.device)
+    prompt = model.tokenizer.prompt(args.prefix, "--prefix")
     start, clock = time.monotonic(), time.process_time()
     found = sample(model, [prompt] * args.count, sampling, args.seed, args.batch_size)
     seconds, cpu = time.monotonic() - start, time.process_time() - clock
-    smiles = [tokenizer.decode(row) for row in found.tokens.tolist()]
+    smiles = [model.tokenizer.decode(row) for row in found.tokens.tolist()]
     quality = measure(smiles, reference)
     job.table(COLUMNS, rows(smiles, found, quality))
     if args.grid is not None:
@@ -72,18 +72,18 @@ def run(args: argparse.Namespace) -> int:
     return 0 if quality.validity else 1
 
 
-def load(source: str, device: str | None) -> tuple[Llama, SmilesTokenizer]:
-    """Returns a model ready to generate, and the tokenizer that belongs to it."""
-    model, _ = load_model(source, device, Llama, "which generates no molecules")
-    return model, SmilesTokenizer(model.vocabulary, start=model.start, end=model.end)
+def load(source: str, device: str | None) -> LanguageModel:
+    """Returns a model ready to generate."""
+    model, _ = load_model(source, device, LanguageModel, "which generates no molecules")
+    model.set_tokenizer(smiles_tokenizer(model.tokenizer))
+    return model
 
 
 def sample(
-    model: Llama, prompts: list[list[int]], sampling: Sampling, seed: int, batch_size: int
+    model: LanguageModel, prompts: list[list[int]], sampling: Sampling, seed: int, batch_size: int
 ) -> Generated:
     """Generates with a bar of what has ended."""
-    place = model.embedding.weight.device
-    generator = torch.Generator(place).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     with progress_bar("generating", total=len(prompts)) as advance:
         return model.generate(
             prompts,
@@ -98,15 +98,15 @@ def read_reference(args: argparse.Namespace, counts: Counts) -> set[str]:
     """Returns the canonical SMILES of the reference, written by the RDKit of today."""
     known: set[str] = set()
     file = find_file(args.reference)
-    rows = list(read_smiles(file))
-    for row in with_progress(rows, "reading"):
-        found = canonical(row.smiles)
+    records = list(read_records(file))
+    for record in with_progress(records, "reading"):
+        found = canonical(record.smiles)
         if found is not None:
             known.add(found)
             continue
-        name = f"{file.name}, row {row.number}"
+        name = f"{file.name}, row {record.row}"
         try:
-            checked(row.smiles, name)
+            checked(record.smiles, name)
         except InputError as error:
             counts.refuse(error, args.on_invalid)
     return known

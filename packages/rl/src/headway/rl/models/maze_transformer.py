@@ -11,6 +11,7 @@ from headway.core.blocks.residual import NormFactory
 from headway.core.cache import Cache, CacheGroup
 from headway.core.feedforward import SwiGLU
 from headway.core.generation import Sampling, generate
+from headway.core.generation.draws import row_keys, uniform
 from headway.core.init import init_transformer_
 from headway.core.layout import Layout
 from headway.core.module import evaluating
@@ -84,20 +85,28 @@ class MazeTransformer(MazePlanner):
         init_transformer_(self.stack)
 
     def forward(
-        self, tokens: Tensor, hidden: Tensor | None = None, *, cache: Cache | None = None
+        self,
+        tokens: Tensor,
+        hidden: Tensor | None = None,
+        *,
+        lengths: Tensor | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
         """Returns the logits.
 
         Args:
             tokens: Right-padded.
             hidden: True where a token is one that nobody but itself may look at, (B, T).
+            lengths: Real tokens of each row, where a cache has to know.
             cache: What the rows have seen before; from ``init_cache``.
         """
         mask = None
         if hidden is not None:
             itself = torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device)
             mask = (~hidden[:, None, :] | itself)[:, None]
-        layout = None if self.objective.causal else Layout(lengths=(tokens != PADDING).sum(dim=1))
+        if not self.objective.causal:
+            lengths = (tokens != PADDING).sum(dim=1)
+        layout = None if lengths is None else Layout(lengths=lengths)
         x, _ = self.stack(self.embedding(tokens), layout, mask=mask, cache=cache)
         return self.embedding.logits(x)
 
@@ -164,13 +173,14 @@ class MazeTransformer(MazePlanner):
     ) -> list[Written]:
         """Asks for the next token of each path as the only one that is hidden, until all have ended."""
         rows, running = [list(prompt) for prompt in prompts], list(range(len(prompts)))
-        for _ in range(self.max_length):
+        keys = row_keys(len(prompts), drawn)
+        for step in range(self.max_length):
             device = self.embedding.row.weight.device
             tokens = padded([[*rows[row], MASK] for row in running], PADDING, device)
             last = torch.tensor([len(rows[row]) for row in running], device=device)
             logits = self(tokens, tokens == MASK)[torch.arange(len(running)), last]
-            own = None if drawn is None else [drawn[row] for row in running]
-            said = sampling(logits, own).tolist()
+            numbers = uniform(keys[running], torch.tensor(step)).to(device)
+            said = sampling(logits, numbers).tolist()
             for row, token in zip(running, said, strict=True):
                 rows[row].append(token)
             running = [

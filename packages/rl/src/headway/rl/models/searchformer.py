@@ -139,13 +139,8 @@ class Searchformer(MazePlanner):
             prompts = padded(rows, PADDING, self.embedding.row.weight.device)
             with evaluating(self):
                 context, layout = self.read(prompts)
-                assert layout.lengths is not None
                 writer = SearchWriter(
-                    self.decoder,
-                    embed=self.embedding,
-                    logits=self.embedding.logits,
-                    context=context,
-                    lengths=layout.lengths,
+                    self.decoder, embed=self.embedding, logits=self.embedding.logits
                 )
                 made = generate(
                     writer,
@@ -157,6 +152,7 @@ class Searchformer(MazePlanner):
                     padding=PADDING,
                     generator=None if generators is None else list(generators[part]),
                     device=prompts.device,
+                    conditions={"context": context, "context_lengths": layout.lengths},
                 )
             lengths = made.lengths.tolist()
             found += [

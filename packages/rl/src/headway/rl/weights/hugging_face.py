@@ -5,22 +5,15 @@ from typing import Any
 
 from torch import nn
 
-from headway.core.errors import UserError
-from headway.core.feedforward import GELU, MLP
+from headway.core.feedforward import MLP
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.weights.checkpoint import Checkpoint
-from headway.core.weights.table import TRANSPOSED, Table, combine, drop, own, rename, under
+from headway.core.weights.language.gpt2 import ATTENTION, BLOCK, activation
+from headway.core.weights.table import Table, combine, drop, own, rename, under
 from headway.rl.layers import ContinuousActions
 from headway.rl.models.decision_transformer import DecisionTransformer
 
-ACTIVATIONS: dict[str, Any] = {
-    "relu": nn.ReLU,
-    "gelu": GELU,
-    "gelu_new": partial(GELU, approximate="tanh"),
-    "silu": nn.SiLU,
-    "tanh": nn.Tanh,
-}
 # Of transformers' DecisionTransformerConfig, for what is not read here.
 DEFAULTS = {
     "vocab_size": 1,
@@ -29,9 +22,7 @@ DEFAULTS = {
     "eos_token_id": 50256,
     "add_cross_attention": False,
     "is_encoder_decoder": False,
-    "reorder_and_upcast_attn": False,
-    "scale_attn_weights": True,
-    "scale_attn_by_inverse_layer_idx": False,
+    **ATTENTION,
 }
 _RULES = (
     rename("timestep_embedding.*", "embed_timestep.*"),
@@ -41,18 +32,7 @@ _RULES = (
     rename("actions.head.*", "predict_action.0.*"),
     rename("norm.*", "embed_ln.*"),
     rename("decoder.norm.*", "encoder.ln_f.*"),
-    under(
-        "decoder.blocks.{n}.",
-        "encoder.h.{n}.",
-        # Causal masks, which old versions saved.
-        drop("attn.bias", "attn.masked_bias"),
-        rename("mixer.norm.*", "ln_1.*"),
-        rename("feedforward.norm.*", "ln_2.*"),
-        rename("mixer.function.qkv.*", "attn.c_attn.*", form=TRANSPOSED),
-        rename("mixer.function.projection.*", "attn.c_proj.*", form=TRANSPOSED),
-        rename("feedforward.function.fc1.*", "mlp.c_fc.*", form=TRANSPOSED),
-        rename("feedforward.function.fc2.*", "mlp.c_proj.*", form=TRANSPOSED),
-    ),
+    under("decoder.blocks.{n}.", "encoder.h.{n}.", *BLOCK),
     # The word table that GPT-2 brings along, and two heads that no loss ever reached.
     drop("encoder.wte.*", "predict_state.*", "predict_return.*"),
     own(
@@ -84,10 +64,6 @@ class HuggingFaceDecisionTransformer:
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
         """Builds the model that config.json describes."""
         config = checkpoint.config or {}
-        activation = config.get("activation_function", "relu")
-        if activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise UserError(f"the activation {activation!r} is not known; known: {known}")
         dim = config.get("hidden_size", 128)
         dropout = {name: float(config.get(f"{name}_pdrop", 0.1)) for name in ("attn", "resid")}
         return DecisionTransformer(
@@ -107,7 +83,7 @@ class HuggingFaceDecisionTransformer:
             feedforward=partial(
                 MLP,
                 hidden_dim=config.get("n_inner") or 4 * dim,
-                activation=ACTIVATIONS[activation],
+                activation=activation(config.get("activation_function", "relu")),
             ),
             norm=partial(LayerNorm, eps=float(config.get("layer_norm_epsilon", 1e-5))),
             # The norm of the tokens has torch's own epsilon there, whatever the file says.

@@ -64,16 +64,23 @@ class CrossAttention(TokenMixer):
         self.out_dropout = Dropout(out_dropout)
 
     def _memory(self, context: Tensor | None, cache: Cache | None) -> tuple[Tensor, Tensor]:
+        stale = None
         if isinstance(cache, CrossCache) and cache.keys is not None and cache.values is not None:
-            return cache.keys, cache.values
+            if cache.stale is None:
+                return cache.keys, cache.values
+            stale = cache.stale.nonzero()[:, 0]
         if context is None:
             raise UserError("CrossAttention needs context=, the sequence to attend to")
-        key, value = split_heads(self.head_dim, *self.kv(context).chunk(2, dim=-1))
+        seen = context if stale is None else context[stale]
+        key, value = split_heads(self.head_dim, *self.kv(seen).chunk(2, dim=-1))
         if self.key_norm is not None:
             key = self.key_norm(key)
-        if isinstance(cache, CrossCache):
-            cache.store(key, value)
-        return key, value
+        if not isinstance(cache, CrossCache):
+            return key, value
+        cache.store(key, value, stale)
+        assert cache.keys is not None
+        assert cache.values is not None
+        return cache.keys, cache.values
 
     def mix(
         self,

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable
 
-from headway.core.errors import InputError, UserError
+from headway.core.errors import InputError
+from headway.core.language import Tokenizer
 
 # A bracket atom is one token, so are two-letter halogens and ring numbers of two digits.
 _PATTERN = re.compile(
@@ -13,27 +14,39 @@ _PATTERN = re.compile(
 MAX_CHARACTERS = 10_000
 
 
-def refuse_pieces(vocabulary: Iterable[str], source: str) -> None:
-    """Raises if a vocabulary has tokens that stand for several atoms, or for no part of a SMILES.
-
-    Molecules are cut atom by atom here: such tokens would never be used, and others in their place.
+class SmilesTokenizer(Tokenizer):
+    """Cuts a SMILES into atoms, bonds, branches and rings.
 
     Args:
-        vocabulary: The tokens; those in angle brackets and single bracket atoms are special ones or fine.
-        source: Named in the message.
+        vocabulary: As of every ``Tokenizer``.
+        padding: As of every ``Tokenizer``.
+        start: As of every ``Tokenizer``.
+        end: As of every ``Tokenizer``.
+        unknown: As of every ``Tokenizer``.
+        mask: As of every ``Tokenizer``.
 
-    Raises:
-        UserError: It names the first such token.
+    Source:
+        Schwaller et al. 2019, https://arxiv.org/abs/1811.02633.
     """
-    for token in vocabulary:
-        if token.startswith("<") and token.endswith(">"):
-            continue
-        pieces = _PATTERN.findall(token)
-        if pieces != [token]:
-            raise UserError(
-                f"{source} has a vocabulary of pieces such as {token!r}; molecules are cut atom by atom, so "
-                "only vocabularies of atoms, bonds, branches and rings are read"
-            )
+
+    def split(self, text: str, name: str = "SMILES") -> list[str]:
+        """Returns the atoms, bonds, branches and rings."""
+        return split_smiles(text, name)
+
+
+def is_atomic(token: str) -> bool:
+    """Whether a token is one atom, bond, branch or ring."""
+    return _PATTERN.fullmatch(token) is not None
+
+
+def first_piece(vocabulary: Iterable[str]) -> str | None:
+    """Returns the first token that stands for several atoms, or for no part of a SMILES; None if none does.
+
+    Args:
+        vocabulary: The tokens; those in angle brackets are special ones.
+    """
+    special = re.compile("<.*>")
+    return next((x for x in vocabulary if not special.fullmatch(x) and not is_atomic(x)), None)
 
 
 def split_smiles(smiles: str, name: str) -> list[str]:

@@ -1,0 +1,17 @@
+"""Language models of transformers: formats that any domain may register in its plugin."""
+
+from headway.core.weights.language.gpt2 import HuggingFaceGPT2
+from headway.core.weights.language.gpt_neox import HuggingFaceGPTNeoX
+from headway.core.weights.language.llama import (
+    HuggingFaceLlama,
+    HuggingFaceMistral,
+    HuggingFaceQwen2,
+)
+
+adapters = (
+    HuggingFaceLlama(),
+    HuggingFaceMistral(),
+    HuggingFaceQwen2(),
+    HuggingFaceGPT2(),
+    HuggingFaceGPTNeoX(),
+)

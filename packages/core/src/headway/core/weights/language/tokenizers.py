@@ -1,0 +1,87 @@
+"""The tokenizer that lies beside published weights."""
+
+import json
+from typing import Any
+
+from headway.core.errors import UserError
+from headway.core.language import NumberedTokens, SubwordTokenizer, Tokenizer
+from headway.core.language.subwords import numbered
+from headway.core.reading import parse_json, read_json, read_text
+from headway.core.weights.checkpoint import Checkpoint
+
+_MASKS = ("<mask>", "[MASK]", "<|mask|>")
+
+
+def read_tokenizer(checkpoint: Checkpoint, size: int, **usual: int | None) -> Tokenizer:
+    """Returns the tokenizer of a folder: ``tokenizer.json``, the names of ``vocab.json``, or numbers.
+
+    Args:
+        checkpoint: The folder.
+        size: Rows of the embedding.
+        **usual: What the published class takes where config.json names no ``bos_token_id``,
+            ``eos_token_id`` and ``pad_token_id``.
+
+    Raises:
+        UserError: If a file is damaged, or the only one is of sentencepiece.
+    """
+    folder, config = checkpoint.folder, checkpoint.config or {}
+    specials = {
+        name: _special(config.get(key, usual.get(key)), size)
+        for name, key in (
+            ("padding", "pad_token_id"),
+            ("start", "bos_token_id"),
+            ("end", "eos_token_id"),
+        )
+    }
+    file = folder / "tokenizer.json"
+    if file.is_file():
+        content = parse_json(read_text(file), str(file))
+        definition = json.dumps(content)
+        model = content.get("model") if isinstance(content, dict) else None
+        if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict | list):
+            raise UserError(f"{file} is damaged: its vocabulary is no mapping")
+        if not isinstance(model.get("type"), str):  # a list of names, no way to cut texts
+            names = numbered({place: token for token, place in dict(model["vocab"]).items()}, size)
+            return NumberedTokens(vocabulary=names, **specials)
+        vocabulary = SubwordTokenizer(definition=definition, size=size).vocabulary
+        unknown = model.get("unk_token")
+        marks = [vocabulary.index(mask) for mask in _MASKS if mask in vocabulary]
+        return SubwordTokenizer(
+            definition=definition,
+            size=size,
+            unknown=vocabulary.index(unknown) if unknown in vocabulary else None,
+            mask=marks[0] if marks else None,
+            **specials,
+        )
+    places: dict[Any, Any] = {}
+    if (folder / "vocab.json").is_file():
+        places = {place: token for token, place in read_json(folder / "vocab.json").items()}
+    elif (folder / "tokenizer.model").is_file():
+        raise UserError(
+            f"{folder} brings a tokenizer of sentencepiece (tokenizer.model); save it with transformers as "
+            "tokenizer.json"
+        )
+    return NumberedTokens(vocabulary=numbered(places, size), **specials)
+
+
+def written_tokenizer(checkpoint: Checkpoint, tokenizer: Tokenizer) -> dict[str, dict[str, Any]]:
+    """Returns the file that a tokenizer with other tokens than those of a checkpoint is written to.
+
+    Args:
+        checkpoint: What the model was made of.
+        tokenizer: That of the model.
+    """
+    if isinstance(tokenizer, SubwordTokenizer):
+        return {"tokenizer.json": json.loads(tokenizer.definition)}
+    places = {token: place for place, token in enumerate(tokenizer.vocabulary)}
+    file = checkpoint.folder / "tokenizer.json"
+    if file.is_file():  # it is read before vocab.json
+        content = json.loads(read_text(file))
+        return {"tokenizer.json": {**content, "model": {**content["model"], "vocab": places}}}
+    return {"vocab.json": places}
+
+
+def _special(value: Any, size: int) -> int | None:
+    # Chat models end in several ways; the first is the end of the text.
+    value = value[0] if isinstance(value, list) and value else value
+    return value if isinstance(value, int) and 0 <= value < size else None

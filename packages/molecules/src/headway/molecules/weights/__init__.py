@@ -1,1 +1,0 @@
-"""Published weights that the molecules domain reads."""
