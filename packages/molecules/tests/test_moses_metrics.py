@@ -10,7 +10,6 @@ import math
 import pickle
 import shutil
 import zipfile
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -60,11 +59,9 @@ def test_a_molecule_is_described_as_rdkit_says() -> None:
     assert aspirin.scaffold is None  # one ring
     found = Chem.MolFromSmiles("c1ccc(CCN2CCOC2)cc1")
     assert scaffold(found) == "c1ccc(CCN2CCOC2)cc1"
-    assert (
-        Counter(fragments(Chem.MolFromSmiles(DRUGS[3])))
-        == Counter({"[1*]C(C)=O": 1, "[16*]c1ccc(O)cc1": 1, "[5*]N[5*]": 1})
-        or len(fragments(Chem.MolFromSmiles(DRUGS[3]))) > 1
-    )
+    paracetamol = fragments(Chem.MolFromSmiles(DRUGS[3]))
+    assert sorted(paracetamol) == ["[16*]c1ccc(O)cc1", "[1*]C(C)=O", "[5*]N[5*]"]
+    assert fragments(Chem.MolFromSmiles("CCO")) == ("CCO",)
     # However it is written.
     assert describe(["OC(=O)c1ccccc1OC(C)=O"])[0] == aspirin
 
@@ -115,7 +112,7 @@ def test_each_metric_is_of_what_it_says() -> None:
     )
     assert said["QED"] == pytest.approx(wanted)
     same = moses_metrics(DRUGS, {"Test": reference})
-    assert same["SNN/Test"] == same["Frag/Test"] == pytest.approx(1.0)
+    assert (same["SNN/Test"], same["Frag/Test"]) == pytest.approx((1.0, 1.0))
     assert same["logP"] == same["weight"] == 0.0
 
 
