@@ -226,7 +226,7 @@ def test_original_batches_are_read_and_nothing_else_is_unpickled(tmp_path: Path)
             module.test_set.arrays.images, torch.from_numpy(pixels.reshape(-1, 3, 32, 32))
         )
     evil = pickle.dumps(print)
-    with pytest.raises(UserError, match=r"asks for builtins\.print"):
+    with pytest.raises(UserError, match=r"names builtins\.print"):
         ready(CIFAR10(path=str(archive(tmp_path / "c.tar.gz", [evil] * 3))))
 
 

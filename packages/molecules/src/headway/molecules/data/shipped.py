@@ -9,10 +9,10 @@ from rdkit import RDConfig
 from headway.core.errors import UserError
 
 
-def moses_file(split: str = "train") -> Path:
-    """Returns the file of a split of MOSES: ``train``, ``test`` or ``test_scaffolds``.
+def moses_folder() -> Path:
+    """Returns the folder of the package of MOSES.
 
-    The package is not imported: it does not run with current versions of RDKit and pandas.
+    It is not imported: it does not run with current versions of RDKit and pandas.
 
     Raises:
         UserError: If it is not installed.
@@ -21,10 +21,25 @@ def moses_file(split: str = "train") -> Path:
         Polykovskiy et al. 2018, https://arxiv.org/abs/1811.12823.
     """
     found = importlib.util.find_spec("moses")
-    place = Path(found.origin).parent if found is not None and found.origin else None
-    file = None if place is None else place / "dataset" / "data" / f"{split}.csv.gz"
-    if file is None or not file.is_file():
+    if found is None or not found.origin:
         raise UserError("MOSES is not installed: pip install --no-deps molsets")
+    return Path(found.origin).parent
+
+
+def has_moses() -> bool:
+    """Whether the package of MOSES is installed."""
+    return importlib.util.find_spec("moses") is not None
+
+
+def moses_file(split: str = "train") -> Path:
+    """Returns the file of a split of MOSES: ``train``, ``test`` or ``test_scaffolds``.
+
+    Raises:
+        UserError: If it is not installed.
+    """
+    file = moses_folder() / "dataset" / "data" / f"{split}.csv.gz"
+    if not file.is_file():
+        raise UserError(f"there is no {file}: pip install --no-deps molsets")
     return file
 
 

@@ -1,7 +1,6 @@
 """The pickled trajectories of the decision transformer's authors, read without running what is in them."""
 
 import io
-import pickle
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -10,21 +9,12 @@ import numpy as np
 
 from headway.core.errors import InputError, one_line
 from headway.core.reading import check_file
+from headway.core.unpickling import ArraysOnly
 from headway.rl.data.recorded import Reader, RecordedTrajectories
 from headway.rl.data.trajectory import Trajectory, checked
 
 KEYS = ("observations", "actions", "rewards")
 ENDS = ("terminals", "dones")
-# What arrays of numpy consist of, in both spellings that numpy has had; all else is refused.
-ALLOWED = {
-    (module, name)
-    for root in ("numpy.core", "numpy._core")
-    for module, name in (
-        (f"{root}.multiarray", "_reconstruct"),
-        (f"{root}.multiarray", "scalar"),
-        (f"{root}.numeric", "_frombuffer"),
-    )
-} | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
 
 
 class PickledTrajectories(RecordedTrajectories):
@@ -69,21 +59,10 @@ def _episode(name: str, episode: Any) -> Trajectory:
 def _unpickled(path: str) -> Any:
     file = check_file(path, "pickle of trajectories")
     try:
-        return _Arrays(io.BytesIO(file.read_bytes())).load()
+        return ArraysOnly(io.BytesIO(file.read_bytes())).load()
     except InputError:
         raise
     except Exception as error:
         # A damaged pickle raises anything.
         reason = f"{type(error).__name__}: {one_line(error)[:160]}"
         raise InputError(path, f"is no pickle of arrays ({reason})") from None
-
-
-class _Arrays(pickle.Unpickler):
-    """Makes arrays of numpy and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(
-                f"it names {module}.{name}, which is never imported; write arrays alone"
-            )
-        return super().find_class(module, name)

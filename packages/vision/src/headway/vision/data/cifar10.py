@@ -1,6 +1,5 @@
 """CIFAR-10 from class folders, archives of them, or the original batches."""
 
-import codecs
 import io
 import pickle
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ import torch
 from headway.core.errors import UserError
 from headway.core.training import Passed
 from headway.core.training.invalid import InvalidItems, OnInvalid
+from headway.core.unpickling import ArraysOnly
 from headway.vision.data.arrays import LabelledArrays
 from headway.vision.data.cache import cache_entry, fingerprint
 from headway.vision.data.class_folders import check_classes, find_images, find_root
@@ -150,7 +150,7 @@ def _batch(data: bytes, name: str) -> tuple[Any, Any]:
             records = np.frombuffer(data, np.uint8).reshape(-1, 1 + 3 * SIZE * SIZE)
             labels, pixels = records[:, 0], records[:, 1:]
         else:
-            content = _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
+            content = ArraysOnly(io.BytesIO(data), encoding="bytes").load()
             labels, pixels = content[b"labels"], content[b"data"]
         images = np.array(pixels, dtype=np.uint8).reshape(-1, 3, SIZE, SIZE)
         return images, np.array(labels, dtype=np.int64)
@@ -158,20 +158,3 @@ def _batch(data: bytes, name: str) -> tuple[Any, Any]:
         raise UserError(
             f"{name} is not a CIFAR-10 batch ({error}); fetch the archive again"
         ) from None
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles arrays and nothing that could run code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        rebuild = np.empty(0).__reduce__()[0]
-        allowed = {
-            ("numpy.core.multiarray", "_reconstruct"): rebuild,
-            ("numpy._core.multiarray", "_reconstruct"): rebuild,
-            ("_codecs", "encode"): codecs.encode,
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-        }
-        if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return allowed[module, name]
