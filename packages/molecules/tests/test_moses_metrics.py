@@ -18,7 +18,6 @@ from rdkit.Chem import rdFingerprintGenerator
 from scipy.stats import wasserstein_distance
 
 from headway.core.errors import InputError, UserError
-from headway.molecules.data.shipped import has_moses, moses_file, moses_folder, nci_file
 from headway.molecules.metrics.moses import describe, moses_metrics, moses_reference, reference_of
 from headway.molecules.metrics.moses import reference as reference_module
 from headway.molecules.metrics.moses.description import fragments, scaffold, unpacked
@@ -28,6 +27,7 @@ from headway.molecules.metrics.moses.similarity import (
     internal_diversity,
     nearest_similarity,
 )
+from headway.molecules.shipped import has_moses, moses_file, moses_folder, nci_file
 
 needs_moses = pytest.mark.skipif(not has_moses(), reason="molsets is not installed")
 DRUGS = [

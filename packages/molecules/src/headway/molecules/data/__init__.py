@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from headway.core.lazy import lazily
 from headway.molecules.data.readers import read_records
 from headway.molecules.data.records import Record
-from headway.molecules.data.shipped import find_file, moses_file, nci_file
 from headway.molecules.data.splits import RandomSplit, ScaffoldSplit, Split, TimeSplit
+from headway.molecules.shipped import find_file, moses_file, nci_file
 
 if TYPE_CHECKING:
     from headway.molecules.data.smiles_file import Molecules, SmilesFile

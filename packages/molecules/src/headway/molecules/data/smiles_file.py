@@ -19,9 +19,9 @@ from headway.core.training.splits import part_size
 from headway.molecules.chemistry import checked, molecule, random_smiles
 from headway.molecules.data.readers import read_records
 from headway.molecules.data.records import Record
-from headway.molecules.data.shipped import find_file
 from headway.molecules.data.splits import RandomSplit, Split
 from headway.molecules.notation import SmilesTokenizer
+from headway.molecules.shipped import find_file
 
 
 class Molecules(Dataset[Tensor]):

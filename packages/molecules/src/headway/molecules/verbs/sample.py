@@ -18,9 +18,9 @@ from headway.core.generation import Generated, Sampling
 from headway.core.language import LanguageModel
 from headway.molecules.chemistry import canonical, checked
 from headway.molecules.data.readers import read_records
-from headway.molecules.data.shipped import find_file
 from headway.molecules.metrics import Quality, measure
 from headway.molecules.notation import smiles_tokenizer
+from headway.molecules.shipped import find_file
 
 COLUMNS = ("smiles", "nll", "valid", "canonical_smiles")
 

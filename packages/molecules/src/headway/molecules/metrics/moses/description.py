@@ -13,9 +13,9 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from headway.core.errors import UserError
 from headway.molecules.chemistry import molecule
-from headway.molecules.data.shipped import has_moses
 from headway.molecules.metrics.moses.filters import passes
 from headway.molecules.properties import PROPERTIES
+from headway.molecules.shipped import has_moses
 
 RADIUS, BITS = 2, 1024
 # A scaffold counts if it has at least so many rings.

@@ -7,7 +7,7 @@ from rdkit import Chem
 
 from headway.core.errors import UserError
 from headway.core.reading import read_table
-from headway.molecules.data.shipped import moses_folder
+from headway.molecules.shipped import moses_folder
 
 ATOMS = frozenset({"C", "N", "S", "O", "F", "Cl", "Br", "H"})
 # Atoms of a ring, at most.

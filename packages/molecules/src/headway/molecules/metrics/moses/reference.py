@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from headway.core.errors import InputError, UserError, one_line
 from headway.core.unpickling import ArraysOnly
-from headway.molecules.data.shipped import moses_folder
 from headway.molecules.metrics.moses.chemnet import Moments, chemnet_moments
 from headway.molecules.metrics.moses.description import COMPARED, Description, unpacked
+from headway.molecules.shipped import moses_folder
 
 Split = Literal["test", "test_scaffolds"]
 # Of molsets 0.3.1: what is in these files is known, and other files are not opened.
