@@ -1,6 +1,7 @@
 """Pictures and films of cameras that stay in their files until they are wanted."""
 
 import bisect
+import importlib
 import functools
 import io
 import os
@@ -53,7 +54,7 @@ class PictureColumn:
         number = bisect.bisect_right(self.groups, row) - 1
         try:
             group = _group(str(self.path), self.name, number, os.getpid())
-            stored = group[row - self.groups[number]].as_py()
+            stored: Any = group[row - self.groups[number]].as_py()
             # Some write the bytes themselves.
             stored = stored if isinstance(stored, dict) else {"bytes": stored}
             packed = stored.get("bytes")
@@ -132,10 +133,9 @@ def film_reader() -> Any:
         UserError: If it is not there.
     """
     try:
-        import av
+        return importlib.import_module("av")
     except ImportError:
         raise UserError("films of cameras need PyAV: pip install av") from None
-    return av
 
 
 def _frames(path: Path, times: NDArray[np.floating]) -> NDArray[Any]:

@@ -24,7 +24,7 @@ CELL = (11, 6, 4)
 ACTIONS = 7
 
 
-class BabyAI(gymnasium.Env[dict[str, Any], int]):
+class BabyAI(gymnasium.Env[dict[str, Any], np.int64]):
     """A room of BabyAI, seen by who stands in it, and a mission in words.
 
     The observation has the 7 x 7 cells in front of the agent (``cells``: kind, colour and state of each), the
@@ -67,7 +67,9 @@ class BabyAI(gymnasium.Env[dict[str, Any], int]):
             observation, _ = self.room.reset(seed=seed, options=options)
         return self._read(observation), {"success": False}
 
-    def step(self, action: int) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+    def step(
+        self, action: np.int64 | int
+    ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Acts."""
         observation, reward, ended, truncated, _ = self.room.step(int(action))
         done = float(reward) > 0
@@ -122,5 +124,6 @@ class BabyAIBot:
 
     def __call__(self, observation: Any) -> int:
         """Returns the action at a moment; it sees more than the observation."""
-        self.last = int(self.planner.replan(self.last))
+        chosen: Any = self.planner.replan(self.last)
+        self.last = int(chosen)
         return self.last
