@@ -6,6 +6,7 @@ With molsets 0.3.1 and RDKit 2026.09 fingerprints of its test set are equal to t
 
 import csv
 import gzip
+import json
 import math
 import pickle
 import shutil
@@ -17,6 +18,7 @@ from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 from scipy.stats import wasserstein_distance
 
+from headway.core.cli.main import main
 from headway.core.errors import InputError, UserError
 from headway.molecules.metrics.moses import describe, moses_metrics, moses_reference, reference_of
 from headway.molecules.metrics.moses import reference as reference_module
@@ -217,3 +219,24 @@ def test_the_published_row_of_the_training_set() -> None:
     }
     for name, (wanted, tolerance) in published.items():
         assert said[name] == pytest.approx(wanted, abs=tolerance), name
+
+
+def test_the_verb_writes_a_row_for_each_and_compares(tmp_path, capsys) -> None:
+    path, out = tmp_path / "mine.smi", tmp_path / "scores.csv"
+    path.write_text("\n".join([*(f"{text} name{n}" for n, text in enumerate(DRUGS)), "C1CC wrong"]))
+    words = ["score-molecules", str(path), "--no-fcd", "-o", str(out)]
+    assert main([*words, "--reference", str(path), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["valid"] == pytest.approx(0.8)
+    assert (said["SNN/Test"], said["logP"]) == (pytest.approx(1.0), 0.0)
+    assert "FCD/Test" not in said
+    rows = list(csv.DictReader(out.open()))
+    assert [row["valid"] for row in rows] == ["1", "1", "1", "1", "0"]
+    assert (rows[0]["id"], rows[4]["canonical_smiles"]) == ("name0", "")
+    assert float(rows[0]["weight"]) == pytest.approx(180.16, abs=0.01)
+    assert main([*words, "--overwrite", "--on-invalid", "skip"]) == 0
+    assert len(list(csv.DictReader(out.open()))) == 4
+    path.write_text("no\nnor\n")
+    assert main([*words, "--overwrite"]) == 1
+    assert main([*words, "--overwrite", "--moses", "--reference", "nci"]) == 2
+    assert "two references; give one" in capsys.readouterr().err

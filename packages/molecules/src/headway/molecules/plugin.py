@@ -12,5 +12,9 @@ domain = Domain(
         "sample": Verb(
             module="headway.molecules.verbs.sample", help="generate molecules and draw them"
         ),
+        "score-molecules": Verb(
+            module="headway.molecules.verbs.score_molecules",
+            help="properties of molecules, and the metrics of MOSES",
+        ),
     },
 )
