@@ -1,8 +1,8 @@
 """Pictures and films of cameras that stay in their files until they are wanted."""
 
 import bisect
-import importlib
 import functools
+import importlib
 import io
 import os
 from pathlib import Path
