@@ -244,7 +244,11 @@ WAYS: dict[str, Any] = {
 def test_it_does_better_than_the_data_where_numbers_must_agree(
     way: str, seed: int, measured
 ) -> None:
-    """Mean return, where the best possible is .83, the data have .17 and the best of their 600 episodes .73."""
+    """Mean return, where .83 is possible, the data have .17 and the best of their 600 episodes about .7.
+
+    Seeds 0 to 4: .65, .49, .63, .56, .48; numbers judged each by itself .06, .20, .09, .02, .23. What the first
+    action promises beyond what came: at most .01; with unseen actions left alone .8 to 1.6.
+    """
     data = TandemData(
         episodes=600, data_seed=seed, batch_size=64, val=0, next_observations=True, discount=0.98
     )
@@ -279,6 +283,6 @@ def test_it_does_better_than_the_data_where_numbers_must_agree(
         measured("promised beyond what came", promised - mean, above=0.3)
     elif way == "whole":
         measured("promised beyond what came", promised - mean, below=0.2)
-        measured("return", mean, above=0.45)
+        measured("return", mean, above=0.38)
     else:
-        measured("return", mean, below=0.35)
+        measured("return", mean, below=0.32)

@@ -258,7 +258,10 @@ def test_wrong_use_is_named() -> None:
 def test_who_knows_many_bodies_plans_with_one_never_seen(
     environment: str, seed: int, measured
 ) -> None:
-    """Mean return with sleds that were held out, of at most 12; random actions have about 3."""
+    """Mean return with sleds that were held out, of at most 12; random actions have about 3.
+
+    Seeds 0 to 4: 6.2, 6.2, 6.2, 6.6 and 7.1. Of one sled after 300 updates, seeds 0 to 2: 3.4, 3.2, 3.7.
+    """
     data = RandomPlay(
         environment=environment,
         episodes=800,
