@@ -45,7 +45,10 @@ def written(name: str, there: Path) -> Path:
     listed = json.loads((there / "tensors.json").read_text())
     state = {}
     for key, (number, dtype, shape) in listed.items():
-        value = weight(number, dtype, shape) * (0.05 if ".final_conv.1." in key else 1)
+        value = weight(number, dtype, shape)
+        if ".final_conv.1." in key:
+            # Little is said of the noise, so that actions are not cut to their bounds.
+            value = 0.05 * value
         gain = key.endswith("cluster_size") or (len(shape) == 1 and key.endswith("weight"))
         state[key] = 1 + 3 * value if gain and number is not None else value
     save_file(state, there / "model.safetensors")
