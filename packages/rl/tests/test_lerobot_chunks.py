@@ -28,9 +28,10 @@ KINDS = {"lerobot_vq_bet": VQBeT, "lerobot_diffusion": DiffusionUNet}
 
 
 def weight(number: int | None, dtype: str, shape: list[int]) -> torch.Tensor:
-    """The tensor of a place in the sorted list of names; ones and masks where it has no number."""
+    """The tensor of a place in the sorted list of names; zeros where it has no number."""
     if number is None:
-        return torch.ones(shape, dtype=getattr(torch, dtype))
+        made = torch.ones if dtype == "bool" else torch.zeros
+        return made(shape, dtype=getattr(torch, dtype))
     size = int(np.prod(shape))
     x = (torch.arange(size) * 1103515245 + 12345 + number * 7919) & 0x7FFFFFFF
     x = ((x ^ (x >> 13)) * 1103515245) & 0x7FFFFFFF
