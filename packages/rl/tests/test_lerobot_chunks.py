@@ -28,9 +28,10 @@ KINDS = {"lerobot_vq_bet": VQBeT, "lerobot_diffusion": DiffusionUNet}
 
 
 def weight(number: int | None, dtype: str, shape: list[int]) -> torch.Tensor:
-    """The tensor of a place in the sorted list of names; ones and masks where it has no number."""
+    """The tensor of a place in the sorted list of names; zeros where it has no number."""
     if number is None:
-        return torch.ones(shape, dtype=getattr(torch, dtype))
+        made = torch.ones if dtype == "bool" else torch.zeros
+        return made(shape, dtype=getattr(torch, dtype))
     size = int(np.prod(shape))
     x = (torch.arange(size) * 1103515245 + 12345 + number * 7919) & 0x7FFFFFFF
     x = ((x ^ (x >> 13)) * 1103515245) & 0x7FFFFFFF
@@ -45,7 +46,10 @@ def written(name: str, there: Path) -> Path:
     listed = json.loads((there / "tensors.json").read_text())
     state = {}
     for key, (number, dtype, shape) in listed.items():
-        value = weight(number, dtype, shape) * (0.05 if ".final_conv.1." in key else 1)
+        value = weight(number, dtype, shape)
+        if ".final_conv.1." in key:
+            # Little is said of the noise, so that actions are not cut to their bounds.
+            value = 0.05 * value
         gain = key.endswith("cluster_size") or (len(shape) == 1 and key.endswith("weight"))
         state[key] = 1 + 3 * value if gain and number is not None else value
     save_file(state, there / "model.safetensors")

@@ -251,7 +251,7 @@ def test_whole_chunks_of_either_kind_are_drawn_where_a_squared_error_takes_their
         history=1,
         ahead=0,
         dropout=0.0,
-        actions=partial(HEADS[name], autoencoder_steps=100),
+        actions=partial(HEADS[name], autoencoder_steps=100, temperature=1.0),
     )
     train(model, two_choices(seed), steps=250, rate=2e-3)
     with torch.no_grad():

@@ -19,7 +19,7 @@ from headway.core.weights.table import (
     under,
 )
 from headway.rl.layers import CameraKeypoints, CodesAndOffsets, KeypointObservations
-from headway.rl.layers.observations.keypoints import groups_of_16
+from headway.rl.layers.observations.keypoints import GroupsOf16
 from headway.rl.models.vq_bet import VQBeT
 from headway.rl.spaces import Dict
 from headway.rl.weights.lerobot import (
@@ -64,7 +64,7 @@ def eye_of(config: Any) -> partial[CameraKeypoints]:
         CameraKeypoints,
         depths=DEPTHS[network],
         keypoints=config.get("spatial_softmax_num_keypoints", 32),
-        norm=groups_of_16 if grouped else nn.BatchNorm2d,
+        norm=GroupsOf16 if grouped else nn.BatchNorm2d,
     )
 
 

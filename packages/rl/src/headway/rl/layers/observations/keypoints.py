@@ -14,9 +14,15 @@ from headway.rl.layers.observations.eyes import Eyes
 from headway.rl.spaces import Space
 
 
-def groups_of_16(dim: int) -> nn.Module:
-    """Builds a group norm of groups of sixteen channels."""
-    return nn.GroupNorm(dim // 16, dim)
+class GroupsOf16(nn.GroupNorm):
+    """A group norm of groups of sixteen channels.
+
+    Args:
+        dim: Channels.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim // 16, dim)
 
 
 class CameraKeypoints(Module):
@@ -42,7 +48,7 @@ class CameraKeypoints(Module):
         *,
         keypoints: int = 32,
         depths: Sequence[int] = (2, 2, 2, 2),
-        norm: Callable[[int], nn.Module] = groups_of_16,
+        norm: Callable[[int], nn.Module] = GroupsOf16,
         resize: Sequence[int] | None = None,
         crop: Sequence[int] | None = None,
     ) -> None:
