@@ -8,11 +8,12 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from headway.core.errors import UserError
-from headway.rl.data import BabyAIData, CrossingData, ReachPushData, TwoWayData
+from headway.rl.data import BabyAIData, CrossingData, ReachPushData, RearrangeData, TwoWayData
 from headway.rl.environments import (
     CROSSING,
     KEY_TO_DOOR,
     REACH_PUSH,
+    REARRANGE,
     SLED,
     TANDEM,
     TWO_WAY,
@@ -29,7 +30,7 @@ from headway.rl.environments.sled import BODIES
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:gymnasium")
-@pytest.mark.parametrize("name", [CROSSING, KEY_TO_DOOR, REACH_PUSH, TWO_WAY])
+@pytest.mark.parametrize("name", [CROSSING, KEY_TO_DOOR, REACH_PUSH, REARRANGE, TWO_WAY])
 def test_an_environment_is_one_of_gymnasium_and_draws_itself(name: str) -> None:
     env = gymnasium.make(name, render_mode="rgb_array")
     check_env(env.unwrapped)
@@ -40,7 +41,7 @@ def test_an_environment_is_one_of_gymnasium_and_draws_itself(name: str) -> None:
     assert picture.std() > 0
 
 
-@pytest.mark.parametrize("kind", [TwoWayData, ReachPushData])
+@pytest.mark.parametrize("kind", [TwoWayData, ReachPushData, RearrangeData])
 def test_a_script_succeeds_and_depends_on_its_seed_alone(kind) -> None:
     first, again, other = (kind(episodes=60, data_seed=seed).load() for seed in (0, 0, 1))
     assert min(one.total for one in first) > 0.99

@@ -27,6 +27,7 @@ from headway.rl.models import (
     DiffusionPolicy,
     DiffusionUNet,
     OnlineDecisionTransformer,
+    SkillTransformer,
     VQBeT,
 )
 from headway.rl.spaces import Box, Dict, Discrete, Spaces
@@ -39,6 +40,7 @@ KINDS = (
     DecisionTransformer,
     OnlineDecisionTransformer,
     RATE,
+    SkillTransformer,
 )
 
 SIZES = {

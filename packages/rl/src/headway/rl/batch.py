@@ -24,6 +24,7 @@ class Batch(TypedDict):
         next_observations: What was seen after each action; only where the data module is asked for it.
         expert_actions: What somebody who knows the task would have done at each step, as ``actions``; only
             where the data have it.
+        skills: Number of the skill that each step is part of, (B, T) int64; only where the data say it.
         trial: Which try of a chain each step belongs to, (B, T) int64; of chains alone.
         completed: True at the last step of a try that has brought about what was asked for, (B, T); of chains
             alone.
@@ -40,6 +41,7 @@ class Batch(TypedDict):
     mask: Tensor
     next_observations: NotRequired[Observations]
     expert_actions: NotRequired[Tensor]
+    skills: NotRequired[Tensor]
     trial: NotRequired[Tensor]
     completed: NotRequired[Tensor]
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from headway.rl.data.pickled import PickledTrajectories
     from headway.rl.data.played import RandomPlay
     from headway.rl.data.reach_push import ReachPushData
+    from headway.rl.data.rearrange import RearrangeData
     from headway.rl.data.recorded import RecordedTrajectories
     from headway.rl.data.ring import RingData
     from headway.rl.data.scripted import ScriptedData
@@ -56,6 +57,7 @@ __all__ = [
     "PickledTrajectories",
     "RandomPlay",
     "ReachPushData",
+    "RearrangeData",
     "RecordedTrajectories",
     "RingData",
     "Sampling",
@@ -91,6 +93,7 @@ __getattr__ = lazily(
         "MinariData": "minari",
         "PickledTrajectories": "pickled",
         "RandomPlay": "played",
+        "RearrangeData": "rearrange",
         "RecordedTrajectories": "recorded",
         "RingData": "ring",
         "TMazeData": "t_maze",

@@ -63,6 +63,10 @@ class ScriptedData(TrajectoryData):
     def script(self, random: np.random.Generator) -> Script:
         """Returns what plays one episode."""
 
+    def labelled(self, episode: Trajectory, script: Script) -> Trajectory:
+        """Returns an episode with what the script that has played it says about it: nothing of most."""
+        return episode
+
     @property
     def given_spaces(self) -> Spaces:
         """Those of the environment."""
@@ -76,5 +80,6 @@ class ScriptedData(TrajectoryData):
         found = []
         for _ in with_progress(range(self.episodes), "playing"):
             seed = int(random.integers(2**31))
-            found.append(play_episode(env, self.script(random), seed=seed))
+            script = self.script(random)
+            found.append(self.labelled(play_episode(env, script, seed=seed), script))
         return found

@@ -36,7 +36,7 @@ class Stored(Protocol):
 # Rows in memory or in a file; one for each step.
 Column = NDArray[Any] | Stored
 Columns = Column | Mapping[str, Column]
-_PARTS = ("observations", "actions", "rewards", "expert_actions")
+_PARTS = ("observations", "actions", "rewards", "expert_actions", "skills")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ class Trajectory:
         rewards: What followed each action, (T,) float32.
         terminated: Whether the episode ended by itself; otherwise it was cut off.
         expert_actions: What somebody who knows the task would have done at each step, as ``actions``.
+        skills: Number of the skill that each step is part of, (T,) int64, where somebody has said it.
         task: Number of the task that was tried, where an environment has hidden ones.
         discount: Of later rewards in ``returns_to_go``.
     """
@@ -59,6 +60,7 @@ class Trajectory:
     rewards: NDArray[np.float32]
     terminated: bool = True
     expert_actions: NDArray[Any] | None = None
+    skills: NDArray[np.int64] | None = None
     task: int = 0
     discount: float = 1.0
 

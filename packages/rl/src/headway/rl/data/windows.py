@@ -54,6 +54,8 @@ def cut(
     }
     if trajectory.expert_actions is not None:
         window["expert_actions"] = padded(trajectory.expert_actions)
+    if trajectory.skills is not None:
+        window["skills"] = padded(trajectory.skills)
     if next_observations:
         window["next_observations"] = each(following, trajectory.observations)
     return window

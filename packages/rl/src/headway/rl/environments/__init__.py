@@ -13,6 +13,7 @@ from headway.rl.environments.making import check_drawn, make_vector, refuse_impo
 from headway.rl.environments.maze import MazeWalk, astar_move
 from headway.rl.environments.reach_push import ReachPush, ReachPushExpert
 from headway.rl.environments.reading import named, read_space, read_spaces
+from headway.rl.environments.rearrange import Rearrange, RearrangeExpert
 from headway.rl.environments.ring import Ring
 from headway.rl.environments.sled import Sled
 from headway.rl.environments.t_maze import TMaze, right_way
@@ -27,10 +28,12 @@ CATCH_ONCE = "headway/CatchOnce-v0"
 CROSSING = "headway/Crossing-v0"
 CURVES = "headway/Curves-v0"
 DISHWASHER = "headway/Dishwasher-v0"
+DISTURBED = "headway/Disturbed-v0"
 HELD_OUT_DISHES = "headway/HeldOutDishes-v0"
 KEY_TO_DOOR = "headway/KeyToDoor-v0"
 MAZE = "headway/Maze-v0"
 REACH_PUSH = "headway/ReachPush-v0"
+REARRANGE = "headway/Rearrange-v0"
 RING = "headway/Ring-v0"
 SLED = "headway/Sled-v0"
 HELD_OUT_SLED = "headway/HeldOutSled-v0"
@@ -58,6 +61,8 @@ for _name, _where, _options in (
     (KEY_TO_DOOR, "key_to_door:KeyToDoor", {}),
     (MAZE, "maze:MazeWalk", {}),
     (REACH_PUSH, "reach_push:ReachPush", {}),
+    (REARRANGE, "rearrange:Rearrange", {}),
+    (DISTURBED, "rearrange:Rearrange", {"disturbed": True}),
     (RING, "ring:Ring", {}),
     (T_MAZE, "t_maze:TMaze", {}),
     (SLED, "sled:Sled", {}),
@@ -79,6 +84,7 @@ __all__ = [
     "CROSSING",
     "CURVES",
     "DISHWASHER",
+    "DISTURBED",
     "HALF_CHEETAH",
     "HELD_OUT_DISHES",
     "HELD_OUT_SLED",
@@ -87,6 +93,7 @@ __all__ = [
     "MAZES",
     "ONE_SLED",
     "REACH_PUSH",
+    "REARRANGE",
     "RING",
     "SLED",
     "TANDEM",
@@ -105,6 +112,8 @@ __all__ = [
     "MazeWalk",
     "ReachPush",
     "ReachPushExpert",
+    "Rearrange",
+    "RearrangeExpert",
     "Ring",
     "Sled",
     "TMaze",

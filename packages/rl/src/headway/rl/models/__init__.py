@@ -33,6 +33,7 @@ from headway.rl.models.reactive_policy import ReactivePolicy
 from headway.rl.models.scripted_policy import RandomPolicy, ScriptedPolicy
 from headway.rl.models.searchformer import Searchformer
 from headway.rl.models.sequence_policy import PolicyState, SequencePolicy
+from headway.rl.models.skill_transformer import SkillTransformer
 from headway.rl.models.task_planner import TaskPlanner
 from headway.rl.models.td3_bc import TD3BC
 from headway.rl.models.tdm import MPPI, TDM, CrossEntropy, Planner, PlanningPolicy, RandomShooting
@@ -83,6 +84,7 @@ __all__ = [
     "ScriptedPolicy",
     "Searchformer",
     "SequencePolicy",
+    "SkillTransformer",
     "Statistics",
     "TaskPlanner",
     "TrajectoryModel",
@@ -114,6 +116,7 @@ def list_models() -> list[str]:
         "QTransformer",
         "RATE",
         "Searchformer",
+        "SkillTransformer",
         "TD3BC",
         "TDM",
         "TaskPlanner",

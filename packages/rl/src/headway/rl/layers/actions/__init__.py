@@ -11,6 +11,7 @@ from headway.rl.layers.actions.discrete import DiscreteActions, MultiDiscreteAct
 from headway.rl.layers.actions.gaussian import GaussianActions
 from headway.rl.layers.actions.noised import NoisedActions
 from headway.rl.layers.actions.pointing import PointingActions
+from headway.rl.layers.actions.skilled import SkilledActions
 from headway.rl.layers.actions.tokenised import TokenActions
 from headway.rl.layers.actions.unet import UNetActions
 from headway.rl.layers.actions.values import AutoregressiveValues
@@ -31,6 +32,7 @@ __all__ = [
     "NoisedActions",
     "PointingActions",
     "ScaledActions",
+    "SkilledActions",
     "TokenActions",
     "UNetActions",
     "actions_for",
