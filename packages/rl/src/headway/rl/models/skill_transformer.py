@@ -1,15 +1,13 @@
 """The skill transformer."""
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any, cast
 
 from torch import Tensor
 
 from headway.core.passed import Passed
 from headway.core.systems import system
 from headway.rl.batch import Batch, mean_of_steps
-from headway.rl.layers.actions import SkilledActions, actions_for
+from headway.rl.layers.actions import SkilledActions
 from headway.rl.models.behaviour_cloning import BehaviourCloning
 from headway.rl.models.trajectory import TrajectoryModelOptions
 
@@ -52,10 +50,11 @@ class SkillTransformer(BehaviourCloning):
         skill_weight: float = 1.0,
         **trajectory: Passed[TrajectoryModelOptions],
     ) -> None:
-        given: dict[str, Any] = {**cast("Mapping[str, Any]", trajectory)}
-        plain = given.pop("actions", None) or actions_for
-        head = partial(SkilledActions, skills=skills, actions=plain, skill_weight=skill_weight)
-        super().__init__(**given, actions=head)
+        super().__init__(**trajectory)
+        self._actions = partial(
+            SkilledActions, skills=skills, actions=self._actions, skill_weight=skill_weight
+        )
+        self.actions = self._actions(self.dim, self.actions.space)
 
     @property
     def head(self) -> SkilledActions:
