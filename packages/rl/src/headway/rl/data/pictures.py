@@ -58,7 +58,7 @@ class PictureColumn:
             stored = stored if isinstance(stored, dict) else {"bytes": stored}
             packed = stored.get("bytes")
             if packed is None:
-                packed = self._beside(stored.get("path")).read_bytes()
+                packed = self._beside(str(stored.get("path"))).read_bytes()
             picture = np.asarray(_pillow().open(io.BytesIO(packed)).convert("RGB"))
         except UserError:
             raise
@@ -132,7 +132,7 @@ def film_reader() -> Any:
         UserError: If it is not there.
     """
     try:
-        import av
+        import av  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError("films of cameras need PyAV: pip install av") from None
     return av
