@@ -23,6 +23,8 @@ ROUND_TRIPS = {
     "Hugging Face DETR": "vision/tests/models/test_detr.py",
     "Hugging Face Decision Transformer": "rl/tests/models/test_decision_transformer.py",
     "LeRobot ACT": "rl/tests/test_lerobot_policies.py",
+    "LeRobot Diffusion Policy": "rl/tests/test_lerobot_chunks.py",
+    "LeRobot VQ-BeT": "rl/tests/test_lerobot_chunks.py",
     "Hugging Face GPT-2": "core/tests/weights/test_language_models.py",
     "Hugging Face GPT-NeoX": "core/tests/weights/test_language_models.py",
     "Hugging Face Llama": "core/tests/weights/test_language_models.py",

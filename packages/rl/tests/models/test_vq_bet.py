@@ -242,6 +242,10 @@ HEADS = {"words": CodesAndOffsets, "squared error": SquaredError}
 def test_whole_chunks_of_either_kind_are_drawn_where_a_squared_error_takes_their_mean(
     name: str, seed: int, measured, train, two_choices
 ) -> None:
+    """Words are near either in 0.97, near the rarer in 0.37 to 0.44 (seeds 0, 2, 3 and 4); a squared error in 0.0 (2).
+
+    About 4.5 CPU-seconds for each.
+    """
     torch.manual_seed(seed)
     model = VQBeT(
         dim=32,

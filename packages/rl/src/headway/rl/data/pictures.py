@@ -59,7 +59,7 @@ class PictureColumn:
             stored = stored if isinstance(stored, dict) else {"bytes": stored}
             packed = stored.get("bytes")
             if packed is None:
-                packed = self._beside(stored.get("path")).read_bytes()
+                packed = self._beside(str(stored.get("path"))).read_bytes()
             picture = np.asarray(_pillow().open(io.BytesIO(packed)).convert("RGB"))
         except UserError:
             raise
@@ -133,7 +133,11 @@ def film_reader() -> Any:
         UserError: If it is not there.
     """
     try:
+<<<<<<< HEAD
         return importlib.import_module("av")
+=======
+        import av  # pyright: ignore[reportMissingImports]
+>>>>>>> skill
     except ImportError:
         raise UserError("films of cameras need PyAV: pip install av") from None
 
