@@ -133,11 +133,7 @@ def film_reader() -> Any:
         UserError: If it is not there.
     """
     try:
-<<<<<<< HEAD
         return importlib.import_module("av")
-=======
-        import av  # pyright: ignore[reportMissingImports]
->>>>>>> skill
     except ImportError:
         raise UserError("films of cameras need PyAV: pip install av") from None
 
