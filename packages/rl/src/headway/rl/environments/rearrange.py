@@ -34,7 +34,7 @@ class Rearrange(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         render_mode: ``rgb_array`` or None.
 
     Source:
-        After Huang et al. 2023, https://arxiv.org/abs/2308.09873, section 4, with points on a plane.
+        After Huang et al. 2023, https://arxiv.org/abs/2308.09873, on a plane.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012

@@ -36,11 +36,11 @@ class SkillTransformer(BehaviourCloning):
         **trajectory: As of every ``TrajectoryModel``.
 
     Note:
-        In the paper the action is said by a second transformer, which reads the observations anew; here by a
-        layer on the features from which the skill is named.
+        Written from what the abstract says. How the paper joins skill and action was not checked; here the
+        action is said by a layer on the features from which the skill is named, and on the skill.
 
     Source:
-        Huang et al. 2023, https://arxiv.org/abs/2308.09873, section 3.
+        Huang et al. 2023, https://arxiv.org/abs/2308.09873.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ class SkilledActions(ActionHead):
         UserError: If there is no skill, or the weight is not positive.
 
     Source:
-        Huang et al. 2023, https://arxiv.org/abs/2308.09873, section 3.
+        Huang et al. 2023, https://arxiv.org/abs/2308.09873.
     """
 
     knows: ClassVar[tuple[type[Any], ...]] = (Box, Discrete, MultiDiscrete)
