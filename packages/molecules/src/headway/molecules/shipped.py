@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from rdkit import RDConfig
@@ -26,6 +27,7 @@ def moses_folder() -> Path:
     return Path(found.origin).parent
 
 
+@cache
 def has_moses() -> bool:
     """Whether the package of MOSES is installed."""
     return importlib.util.find_spec("moses") is not None

@@ -6,7 +6,7 @@ from typing import Any
 
 from headway.core.errors import InputError, UserError, one_line
 from headway.core.language import Tokenizer
-from headway.molecules.notation.smiles import MAX_CHARACTERS
+from headway.molecules.notation.smiles import check_length
 
 
 class SelfiesTokenizer(Tokenizer):
@@ -34,10 +34,7 @@ class SelfiesTokenizer(Tokenizer):
         """
         if not text:
             return []
-        if len(text) > MAX_CHARACTERS:
-            raise InputError(
-                name, f"a SMILES of {len(text):,} characters; at most {MAX_CHARACTERS:,} are read"
-            )
+        check_length(text, name)
         library = _library()
         try:
             return list(library.split_selfies(library.encoder(text)))

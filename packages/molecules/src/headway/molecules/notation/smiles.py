@@ -49,6 +49,18 @@ def first_piece(vocabulary: Iterable[str]) -> str | None:
     return next((x for x in vocabulary if not special.fullmatch(x) and not is_atomic(x)), None)
 
 
+def check_length(smiles: str, name: str) -> None:
+    """Raises if a SMILES is longer than ``MAX_CHARACTERS``.
+
+    Raises:
+        InputError: It names the length and the limit.
+    """
+    if len(smiles) > MAX_CHARACTERS:
+        raise InputError(
+            name, f"a SMILES of {len(smiles):,} characters; at most {MAX_CHARACTERS:,} are read"
+        )
+
+
 def split_smiles(smiles: str, name: str) -> list[str]:
     """Cuts a SMILES into atoms, bonds, branches and rings.
 
@@ -63,10 +75,7 @@ def split_smiles(smiles: str, name: str) -> list[str]:
         Schwaller et al. 2019, https://arxiv.org/abs/1811.02633, whose pattern is extended by ring
         numbers in parentheses.
     """
-    if len(smiles) > MAX_CHARACTERS:
-        raise InputError(
-            name, f"a SMILES of {len(smiles):,} characters; at most {MAX_CHARACTERS:,} are read"
-        )
+    check_length(smiles, name)
     tokens = _PATTERN.findall(smiles)
     if "".join(tokens) != smiles:  # findall leaves out what does not fit
         end = 0

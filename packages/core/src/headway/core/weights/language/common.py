@@ -1,5 +1,6 @@
 """What the adapters of decoder language models have in common."""
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from torch import nn
@@ -19,7 +20,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-class DecoderAdapter:
+class DecoderAdapter(ABC):
     """Reads one kind of decoder; a subclass says what a configuration means and how tensors are called.
 
     Attributes:
@@ -42,6 +43,7 @@ class DecoderAdapter:
         config = checkpoint.config
         return config is not None and config.get("model_type") == self.model_type
 
+    @abstractmethod
     def model(self, config: dict[str, Any], **options: Any) -> DecoderLanguageModel:
         """Returns the model of a configuration.
 
@@ -49,11 +51,10 @@ class DecoderAdapter:
             config: The configuration.
             **options: What all kinds have: the tokenizer.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def rules(self, model: DecoderLanguageModel) -> list[Rule]:
         """Returns names and forms of the tensors."""
-        raise NotImplementedError
 
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
         """Builds the model that config.json describes."""

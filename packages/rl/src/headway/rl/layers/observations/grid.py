@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.rl.layers.observations.base import ObservationEncoder, Observations
-from headway.rl.spaces import Box, Space
+from headway.rl.layers.observations.choice import ChoiceObservations
+from headway.rl.spaces import Box, MultiDiscrete, Space
 
 
 class GridObservations(ObservationEncoder):
@@ -29,8 +30,6 @@ class GridObservations(ObservationEncoder):
     """
 
     reads: ClassVar[tuple[type[Any], ...]] = (Box,)
-    offsets: Tensor
-    last: Tensor
 
     def __init__(
         self, dim: int, space: Space, *, choices: Sequence[int] = (11, 6, 4), width: int = 32
@@ -43,7 +42,8 @@ class GridObservations(ObservationEncoder):
                 f"got {space}"
             )
         self.choices = tuple(choices)
-        self.table = nn.Embedding(sum(self.choices), width)
+        cell = MultiDiscrete(n=self.choices, start=(0,) * len(self.choices))
+        self.cells = ChoiceObservations(width, cell)
         self.convolutions = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1),
             nn.ReLU(),
@@ -51,20 +51,11 @@ class GridObservations(ObservationEncoder):
             nn.ReLU(),
         )
         self.linear = nn.Linear(width * space.shape[0] * space.shape[1], dim)
-        self.register_constants()
-
-    def constants(self) -> dict[str, Tensor]:
-        """Returns where the vectors of each channel begin in the table, and its last choice."""
-        return {
-            "offsets": torch.tensor([0, *self.choices[:-1]]).cumsum(dim=0),
-            "last": torch.tensor(self.choices) - 1,
-        }
 
     def forward(self, observations: Observations) -> Tensor:
         """Returns the tokens."""
         assert isinstance(observations, Tensor)
-        places = torch.minimum(observations.long(), self.last) + self.offsets
-        cells = self.table(places).sum(dim=-2)
+        cells = self.cells(observations)
         maps = self.convolutions(cells.flatten(0, 1).movedim(-1, 1))
         return self.linear(maps.flatten(1)).unflatten(0, observations.shape[:2])
 
