@@ -30,3 +30,4 @@ class TrainingOptions(TypedDict, total=False):
     finetune: FineTuning | None
     layer_decay: float | None
     ema: float | None
+    compile: bool

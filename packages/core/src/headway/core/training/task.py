@@ -46,6 +46,8 @@ class Task(LightningModule):
         layer_decay: Ratio of the learning rates of neighbouring depths; 0.65 to 0.9 is usual.
         ema: Decay of the running average of the weights (0.999 to 0.9999), which is then what is
             validated, tested and exported; None for no average.
+        compile: Whether PyTorch compiles the model before training (one or two minutes): fewer passes over
+            memory in every step. It pays where the steps of a run take longer than that.
     """
 
     monitor: str = "val_loss"
@@ -60,6 +62,7 @@ class Task(LightningModule):
         finetune: Strategy | None = None,
         layer_decay: float | None = None,
         ema: float | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         if ema is not None and not 0 < ema < 1:
@@ -72,6 +75,7 @@ class Task(LightningModule):
         self.schedule_factory = schedule
         self.layer_decay = layer_decay
         self.ema_decay = ema
+        self.compiles = compile
         self.average: WeightAverage | None = None
         self._data: dict[str, str] | None = None
         self.backbone.train()
@@ -145,7 +149,9 @@ class Task(LightningModule):
         super().log(name, value, *args, **options)
 
     def on_fit_start(self) -> None:
-        """Says what is different with several devices, and whether the data are those of the run."""
+        """Compiles the model; says what is different with several devices, and whether the data are the same."""
+        if self.compiles:
+            self.backbone.compile()
         data = getattr(self.trainer, "datamodule", None)
         before, self._data = self._data, None
         if isinstance(data, DataModule) and self.trainer.is_global_zero:

@@ -29,7 +29,7 @@ class LanguageModeling(Task):
     Args:
         backbone: A ``LanguageModel``.
         samples: Molecules generated after each validation; 0 for none.
-        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
         A batch is tokens (B, T) and lengths (B,).

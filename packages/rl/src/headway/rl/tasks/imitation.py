@@ -40,7 +40,7 @@ class Imitation(Task):
         targets: Returns to ask for in the environment.
         episodes: Episodes for each target after every validation; 0 for none.
         environments: How many environments run side by side.
-        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
         A batch is a ``headway.rl.data.Batch``.

@@ -23,7 +23,7 @@ class MazePlanning(Task):
     Args:
         backbone: A ``MazePlanner``.
         plans: Mazes that are planned in each validation or test; 0 for none.
-        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
         A batch is named tensors, as the data make and the model reads them.

@@ -34,7 +34,7 @@ class Transcription(Task):
 
     Args:
         backbone: A recogniser.
-        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
         A batch is a ``SpeechBatch``.

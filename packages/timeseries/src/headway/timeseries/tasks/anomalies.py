@@ -42,7 +42,7 @@ class DetectAnomalies(Task):
     Args:
         backbone: A forecaster whose horizon is its context length.
         ratio: Share of normal steps that may be flagged.
-        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
         A batch is a dictionary as ``WholeWindows`` makes it.

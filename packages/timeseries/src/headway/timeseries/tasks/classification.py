@@ -32,7 +32,7 @@ class ClassifySeries(Task):
         backbone: A classifier of series: ``SeriesClassifier``, ``LSFAN``, ``LMUFormer``, or any forecaster
             inside a ``ForecasterClassifier``.
         label_smoothing: Share of the target that is spread evenly.
-        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
         A batch is a dictionary as ``ClassificationData`` makes it.

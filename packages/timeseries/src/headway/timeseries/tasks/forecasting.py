@@ -34,7 +34,7 @@ class Forecasting(Task):
         backbone: A forecaster.
         loss: What is made small; None for what fits the forecast: squared error of points, quantile loss,
             negative log-likelihood of a distribution.
-        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
         A batch is a dictionary as ``Windows`` makes it.

@@ -27,7 +27,7 @@ class GenerateSeries(Task):
         backbone: A diffusion of windows such as ``DiffusionTS``.
         steps: Steps of the sampler; all of the process if None.
         judge_steps: Steps that the recurrent network is trained for.
-        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
         A batch is a dictionary with ``x``, (B, length, features), -1 to 1.

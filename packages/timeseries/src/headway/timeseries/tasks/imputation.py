@@ -29,7 +29,7 @@ class ImputeSeries(Task):
 
     Args:
         backbone: A forecaster whose horizon is its context length.
-        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
         A batch is a dictionary as ``HiddenWindows`` makes it.

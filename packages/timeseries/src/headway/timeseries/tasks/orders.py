@@ -26,7 +26,7 @@ class GenerateOrders(Task):
         backbone: A diffusion of orders such as ``TRADES``.
         steps: Steps of the sampler; all of the process if None.
         samples: Orders that are drawn for each condition.
-        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
         A batch is a dictionary: x (B, future, order), orders (B, past, order), books (B, past, book).

@@ -44,7 +44,7 @@ class ImageClassification(Task):
         multi_label: A picture has any number of labels, (B, K) of 0 and 1; implies ``binary``.
         mix: Mixup and CutMix.
         distillation: A teacher.
-        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
         A batch is images (B, C, H, W) and labels (B,), or (B, K) with several labels.

@@ -34,7 +34,7 @@ class ObjectDetection(Task):
         box_weight: Weight of the distance of boxes.
         overlap_weight: Weight of the generalised IoU.
         no_object: Weight of the class for no object among the others.
-        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
         A batch is a ``DetectionBatch``.

@@ -81,15 +81,29 @@ def scaled_dot_product(
         if mask is not None and mask.dtype == torch.bool:
             mask = torch.where(mask, 0.0, -torch.inf).to(query.dtype)
         return _Fused.apply(query, key, value, mask, causal, scale)
-    return F.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        attn_mask=mask,
-        dropout_p=dropout,
-        is_causal=causal,
-        scale=scale,
-        enable_gqa=grouped,
+    arguments: dict[str, Any] = {
+        "dropout_p": dropout,
+        "is_causal": causal,
+        "scale": scale,
+        "enable_gqa": grouped,
+    }
+    if _is_trained_graph(query) and _trains_wide(query, key):
+        # A graph that is trained makes the same detour. Autocast would turn it back.
+        with torch.autocast("cpu", enabled=False):
+            inputs = _widened(True, query, key, value)
+            added = mask if mask is None or mask.dtype == torch.bool else mask.float()
+            out = F.scaled_dot_product_attention(*inputs, attn_mask=added, **arguments)
+            return out.to(query.dtype)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, **arguments)
+
+
+def _is_trained_graph(query: Tensor) -> bool:
+    exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+    return (
+        query.is_cpu
+        and torch.compiler.is_compiling()
+        and torch.is_grad_enabled()
+        and not exporting()
     )
 
 

@@ -22,7 +22,7 @@ class LearnOperator(Task):
 
     Args:
         backbone: Such as ``GNOT``.
-        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
         A batch is a dictionary: points (B, N, axes), sets of (B, M, numbers), y (B, N, outputs), valid

@@ -28,7 +28,7 @@ class PredictFields(Task):
     Args:
         backbone: A ``Simulator``.
         radius: Positions in each direction that the linear map reads.
-        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
         A batch is a dictionary: frames (B, T, C, *grid), future (B, steps, C, *grid), conditions (B, K).
