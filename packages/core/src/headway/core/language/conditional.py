@@ -7,24 +7,34 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from headway.core.blocks.block import MixerFactories
+from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.cache import Cache, CacheGroup
 from headway.core.errors import InputError, UserError
 from headway.core.generation import Generated, Guided, Sampling, generate
 from headway.core.language.conditions import ABSENT, ConditionPrefix, Front
-from headway.core.language.decoder import DecoderLanguageModel
-from headway.core.language.presets import LlamaOptions
+from headway.core.language.decoder import DecoderLanguageModel, DecoderOptions
 from headway.core.module import evaluating
 from headway.core.passed import Passed
 from headway.core.positions import PositionTable
+from headway.core.stacks.stack import BlockFactory
 
 log = logging.getLogger(__name__)
 
 
-class ConditionalOptions(LlamaOptions, total=False):
-    """What a conditional language model passes on to the decoder."""
+class ConditionalParts(DecoderOptions, total=False):
+    """What every conditional language model with parts of its own passes on; it adds the parts of others."""
 
+    max_fragment: int
+    block: BlockFactory
+    tied: bool
+
+
+class _BesidePosition(DecoderOptions, total=False):
     mixer: MixerFactories
+    feedforward: FeedForwardFactory
+    norm: Callable[[int], nn.Module]
+    block: BlockFactory
+    tied: bool
 
 
 class ConditionalLanguageModel(DecoderLanguageModel):
@@ -54,7 +64,7 @@ class ConditionalLanguageModel(DecoderLanguageModel):
         properties: Sequence[str] = (),
         max_fragment: int = 16,
         position: Callable[[int, int], PositionTable] | None = None,
-        **options: Passed[ConditionalOptions],
+        **options: Passed[_BesidePosition],
     ) -> None:
         if max_fragment < 0:
             raise UserError(f"max_fragment is {max_fragment}; it must be 0 (no fragments) or more")
@@ -88,7 +98,7 @@ class ConditionalLanguageModel(DecoderLanguageModel):
             fragments: Tokens of the wanted pieces.
             ranks: The order of the properties and of the piece in each row, (B, P + 1); as named if None.
         """
-        about = {"context": context, "context_lengths": context_lengths}
+        about: dict[str, Any] = {"context": context, "context_lengths": context_lengths}
         x = self.embedding(tokens)
         front = None if cache is not None else self._front(values, fragments, ranks)
         if front is None:
@@ -185,7 +195,9 @@ class ConditionalLanguageModel(DecoderLanguageModel):
             for name, value in wanted.items():
                 if name not in self.properties:
                     known = ", ".join(self.properties) or "none"
-                    raise UserError(f"{where}: the model knows no property {name!r}; it has {known}")
+                    raise UserError(
+                        f"{where}: the model knows no property {name!r}; it has {known}"
+                    )
                 if not torch.tensor(float(value)).isfinite():
                     raise UserError(f"{where}: {name} is {value}; it must be a finite number")
                 table[place, self.properties.index(name)] = value

@@ -27,7 +27,7 @@ class Front(NamedTuple):
     counts: Tensor
 
     def before(self, x: Tensor) -> Tensor:
-        """Returns the tokens of each row directly in front of those of ``x``, (B, N + T, dim), right-padded."""
+        """Returns the tokens of each row directly in front of ``x``, (B, N + T, dim), right-padded."""
         count = self.tokens.shape[1]
         places = torch.arange(count + x.shape[1], device=x.device)
         behind = places - self.counts[:, None]

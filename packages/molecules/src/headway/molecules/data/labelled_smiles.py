@@ -90,8 +90,8 @@ class LabelledSmiles(SmilesFile):
         if records and lacking:
             known = ", ".join(dict.fromkeys(key for one in records for key in one.properties))
             raise UserError(
-                f"{file} has no column {lacking[0]!r}, and RDKit computes none; columns are {known or 'none'}, "
-                f"computed are {', '.join(PROPERTIES)}"
+                f"{file} has no column {lacking[0]!r}, and RDKit computes none; columns are "
+                f"{known or 'none'}, computed are {', '.join(PROPERTIES)}"
             )
         computed = [name for name in self.properties if name not in columns]
         found = labels(

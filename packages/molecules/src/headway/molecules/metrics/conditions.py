@@ -7,9 +7,7 @@ from headway.molecules.chemistry import molecule
 from headway.molecules.properties import PROPERTIES
 
 
-def deviations(
-    smiles: Sequence[str | None], name: str, wanted: Sequence[float]
-) -> float | None:
+def deviations(smiles: Sequence[str | None], name: str, wanted: Sequence[float]) -> float | None:
     """Returns the mean absolute deviation of a property from what was wanted.
 
     Args:

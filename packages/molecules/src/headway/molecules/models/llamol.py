@@ -7,16 +7,17 @@ from torch import nn
 
 from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.feedforward import SwiGLU
-from headway.core.language import ConditionalLanguageModel, ConditionalOptions, Tokenizer
+from headway.core.language import ConditionalLanguageModel, ConditionalParts, Tokenizer
 from headway.core.language.presets import RotaryAttention
 from headway.core.norms import RMSNorm
 from headway.core.passed import Passed
+from headway.core.positions import PositionTable
 from headway.core.systems import system
 from headway.molecules.notation import SmilesTokenizer
 
 
-class _BesideLLamol(ConditionalOptions, total=False):
-    max_fragment: int
+class _BesideLLamol(ConditionalParts, total=False):
+    position: Callable[[int, int], PositionTable] | None
 
 
 @system(

@@ -75,7 +75,9 @@ def read_wishes(args: argparse.Namespace) -> Wishes | None:
     if not math.isfinite(args.guidance) or args.guidance < 0:
         raise UserError(f"--guidance is {args.guidance}; it must be 0 or more, 1 for none")
     if told and args.conditions is not None:
-        raise UserError("--conditions has the wishes of each row; leave out --condition and --fragment")
+        raise UserError(
+            "--conditions has the wishes of each row; leave out --condition and --fragment"
+        )
     check_positive(args, "count")
     if args.count is None:
         args.count = 1 if args.conditions is not None else 100
@@ -129,11 +131,13 @@ def cells(wishes: Wishes | None, quality: Quality) -> Iterator[dict[str, Any]]:
 
 
 def nearness(wishes: Wishes | None, quality: Quality) -> dict[str, float]:
-    """Returns how near the valid molecules are to what was wanted: deviations and the share with the fragment."""
+    """Returns how near the valid molecules are to what was wanted, and the share with the fragment."""
     if wishes is None:
         return {}
     far = {name: deviations(quality.canonical, name, wishes.of(name)) for name in wishes.properties}
-    facts = {f"deviation_{name}": round(value, 4) for name, value in far.items() if value is not None}
+    facts = {
+        f"deviation_{name}": round(value, 4) for name, value in far.items() if value is not None
+    }
     pairs = zip(quality.canonical, wishes.fragments, strict=True)
     hits = [has_fragment(text, part) for text, part in pairs if text is not None and part]
     if hits:
