@@ -9,7 +9,7 @@ from torch import Tensor
 from headway.core.language import SPECIALS
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.molecules import models
-from headway.molecules.models import Llama
+from headway.molecules.models import Llama, LLamol
 from headway.molecules.notation import SmilesTokenizer
 
 
@@ -28,7 +28,20 @@ def llama() -> Llama:
     )
 
 
-CASES = {"Llama": Case(make=llama, inputs=tokens, sizes=(9, 4, 20))}
+def llamol() -> LLamol:
+    return LLamol(
+        tokenizer=SmilesTokenizer(vocabulary=(*SPECIALS, *"CNO")),
+        dim=16,
+        depth=2,
+        heads=2,
+        max_length=24,
+    )
+
+
+CASES = {
+    "LLamol": Case(make=llamol, inputs=tokens, sizes=(9, 4, 20)),
+    "Llama": Case(make=llama, inputs=tokens, sizes=(9, 4, 20)),
+}
 
 
 def test_every_model_has_a_case() -> None:

@@ -77,6 +77,59 @@ def test_a_recipe_trains_and_its_run_samples(
     check_sampling(run, tmp_path, capsys)
 
 
+def test_conditions_from_options_and_tables(tmp_path: Path, capsys) -> None:
+    rows = ["smiles,cost", *(f"{row},{place % 5 or ''}" for place, row in enumerate(ROWS * 3))]
+    (tmp_path / "priced.csv").write_text("\n".join(rows) + "\n")
+    words = ["fit", "-c", "molecules/llamol_moses", *QUICK, *SMALL, "--data.val", "6"]
+    words += ["--data.path", str(tmp_path / "priced.csv"), "--data.batch_size", "8"]
+    named = [f"--{part}.properties=['weight','cost']" for part in ("data", "model.backbone")]
+    assert main([*words, "--data.properties=['cost']"]) == 2
+    assert (
+        "the data have the properties cost, the model logP, SA, weight" in capsys.readouterr().err
+    )
+    assert main([*words, *named]) == 0
+    run = tmp_path / "runs" / "molecules" / "llamol_moses" / "1"
+    assert len(list(run.parent.glob("labels-*.npy"))) == 2  # of what trains and of what validates
+    out, wishes = tmp_path / "out.csv", tmp_path / "wishes.csv"
+    sample = ["sample", "-m", str(run), "-o", str(out), "--overwrite", "--device", "cpu", "--json"]
+    capsys.readouterr()
+    asked = ["--condition", "weight=50", "--condition", "cost=2", "--fragment", "CO"]
+    assert main([*sample, "-n", "4", *asked, "--guidance", "1.5"]) in (0, 1)
+    table = list(csv.DictReader(out.open()))
+    assert [(row["wanted_weight"], row["wanted_cost"], row["fragment"]) for row in table] == [
+        ("50.0", "2.0", "CO")
+    ] * 4
+    wishes.write_text("weight,fragment\n60,\n,CCO\n")
+    assert main([*sample, "-n", "2", "--conditions", str(wishes)]) in (0, 1)
+    table = list(csv.DictReader(out.open()))
+    assert [row["wanted_weight"] for row in table] == ["60.0", "60.0", "", ""]
+    assert [row["fragment"] for row in table] == ["", "", "CCO", "CCO"]
+    for row in table:
+        assert bool(row["weight"]) == (row["valid"] == "1")
+    for said, options in {
+        "the model knows no property 'logP'; it has weight, cost": ["--condition", "logP=1"],
+        "'weight' is no NAME=VALUE": ["--condition", "weight"],
+        "--condition weight: 'x' is no number": ["--condition", "weight=x"],
+        "--fragment: 'C1C' is no molecule": ["--fragment", "C1C"],
+        "does not know: [Se]": ["--fragment", "C[Se]C"],
+        "leave out --condition and --fragment": ["--conditions", str(wishes), "--fragment", "C"],
+        "needs something to lean towards": ["--guidance", "2"],
+    }.items():
+        assert main([*sample, *options]) == 2
+        assert said in capsys.readouterr().err.strip().splitlines()[-1]
+    (tmp_path / "bad.csv").write_text("weight,price\n60,3\n")
+    assert main([*sample, "--conditions", str(tmp_path / "bad.csv")]) == 2
+    assert "bad.csv, row 2: the model knows no property 'price'" in capsys.readouterr().err
+    text = tmp_path / "text.csv"
+    text.write_text("smiles,cost\n" + "".join(f"{row},cheap\n" for row in ROWS))
+    assert main([*words, *named, "--data.path", str(text)]) == 2
+    assert "has cost = 'cheap', which is no number" in capsys.readouterr().err
+    assert (
+        main([*words, "--data.properties=['price']", "--model.backbone.properties=['price']"]) == 2
+    )
+    assert "has no column 'price', and RDKit computes none" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["selfies", "gpt2"])
 def test_other_notations_and_decoders_from_yaml(
     kind: str, tmp_path: Path, table: str, capsys

@@ -2,6 +2,7 @@
 
 from headway.core.generation.beams import Beams, beam_search
 from headway.core.generation.generate import CausalModel, Generated, generate
+from headway.core.generation.guidance import Guided
 from headway.core.generation.sampling import Processor, Sampling, Temperature, TopK, TopP
 from headway.core.generation.written import Written
 
@@ -9,6 +10,7 @@ __all__ = [
     "Beams",
     "CausalModel",
     "Generated",
+    "Guided",
     "Processor",
     "Sampling",
     "Temperature",

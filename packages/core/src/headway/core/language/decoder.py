@@ -138,11 +138,23 @@ class DecoderLanguageModel(LanguageModel):
         context_lengths: Tensor | None = None,
     ) -> Tensor:
         """Returns the vector of each token that the head reads, (B, T, dim); arguments as of ``forward``."""
+        told = {"context": context, "context_lengths": context_lengths}
+        return self.through(self.embedding(tokens), lengths=lengths, cache=cache, **told)
+
+    def through(
+        self,
+        x: Tensor,
+        *,
+        lengths: Tensor | None = None,
+        cache: Cache | None = None,
+        context: Tensor | None = None,
+        context_lengths: Tensor | None = None,
+    ) -> Tensor:
+        """Returns what positions and blocks make of embedded tokens, (B, T, dim)."""
         layout = Layout(lengths=lengths) if lengths is not None else None
         about = Layout(lengths=context_lengths) if context_lengths is not None else None
-        x = self.embedding(tokens)
         if self.position is not None:
-            x = x + self.position(self._places(tokens, cache))
+            x = x + self.position(self._places(x, cache))
         x, _ = self.decoder(
             self.dropout(x), layout, context=context, context_layout=about, cache=cache
         )
@@ -233,14 +245,14 @@ class DecoderLanguageModel(LanguageModel):
         if self.tied:
             self.head.weight = self.embedding.weight
 
-    def _places(self, tokens: Tensor, cache: Cache | None) -> Tensor:
+    def _places(self, x: Tensor, cache: Cache | None) -> Tensor:
         assert self.position is not None
-        places = torch.arange(tokens.shape[1], device=tokens.device)
+        places = torch.arange(x.shape[1], device=x.device)
         if cache is not None:
             return cache.lengths[:, None] + places
-        if isinstance(tokens.shape[1], int) and tokens.shape[1] > self.position.length:
+        if isinstance(x.shape[1], int) and x.shape[1] > self.position.length:
             raise UserError(
-                f"a text of {tokens.shape[1]} tokens is longer than the {self.position.length} learned "
+                f"a text of {x.shape[1]} tokens is longer than the {self.position.length} learned "
                 "positions of the model; leave it out, or take a model with more"
             )
         return places

@@ -9,9 +9,11 @@ from headway.molecules.data.splits import RandomSplit, ScaffoldSplit, Split, Tim
 from headway.molecules.shipped import find_file, moses_file, nci_file
 
 if TYPE_CHECKING:
+    from headway.molecules.data.labelled_smiles import LabelledSmiles
     from headway.molecules.data.smiles_file import Molecules, SmilesFile
 
 __all__ = [
+    "LabelledSmiles",
     "Molecules",
     "RandomSplit",
     "Record",
@@ -29,6 +31,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
+        "LabelledSmiles": "labelled_smiles",
         "Molecules": "smiles_file",
         "SmilesFile": "smiles_file",
     },

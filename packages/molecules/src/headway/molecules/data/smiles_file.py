@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Required
 
 import numpy as np
 import torch
@@ -65,6 +65,24 @@ class Usable(NamedTuple):
     record: Record
     tokens: list[str]
     common: str
+
+
+class SmilesOptions(LoaderOptions, total=False):
+    """What a data module with more than the molecules of a file passes on."""
+
+    path: Required[str]
+    column: str | None
+    id_column: str | None
+    batch_size: int
+    val: int | float
+    test: int | float
+    split: Split | None
+    split_seed: int
+    limit: int | None
+    max_length: int
+    randomize: bool
+    check: bool
+    on_invalid: OnInvalid
 
 
 class SmilesFile(DataModule):

@@ -1,5 +1,6 @@
 """Metrics of generated molecules."""
 
+from headway.molecules.metrics.conditions import deviations, has_fragment
 from headway.molecules.metrics.generation import Quality, measure
 
-__all__ = ["Quality", "measure"]
+__all__ = ["Quality", "deviations", "has_fragment", "measure"]

@@ -1,11 +1,12 @@
 """Models of molecules."""
 
 from headway.molecules.models.llama import Llama
+from headway.molecules.models.llamol import LLamol
 from headway.molecules.models.pretrained import pretrained
 
-__all__ = ["Llama", "list_models", "pretrained"]
+__all__ = ["LLamol", "Llama", "list_models", "pretrained"]
 
 
 def list_models() -> list[str]:
     """Returns the names of the models."""
-    return ["Llama"]
+    return ["LLamol", "Llama"]

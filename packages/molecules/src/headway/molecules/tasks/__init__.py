@@ -1,5 +1,6 @@
 """Tasks on molecules."""
 
+from headway.molecules.tasks.conditional_modeling import ConditionalModeling
 from headway.molecules.tasks.language_modeling import LanguageModeling
 
-__all__ = ["LanguageModeling"]
+__all__ = ["ConditionalModeling", "LanguageModeling"]

@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,21 @@ from headway.molecules.data.readers import read_records
 from headway.molecules.metrics import Quality, measure
 from headway.molecules.notation import smiles_tokenizer
 from headway.molecules.shipped import find_file
+from headway.molecules.verbs.conditions import (
+    add_conditions,
+    cells,
+    columns,
+    conditions,
+    nearness,
+    read_wishes,
+)
 
 COLUMNS = ("smiles", "nll", "valid", "canonical_smiles")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``headway sample``."""
-    parser.add_argument("-n", "--count", type=int, default=100, help="molecules (100)")
+    parser.add_argument("-n", "--count", type=int, help="molecules (100)")
     parser.add_argument("--prefix", default="", help="SMILES that every molecule begins with")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (1.0)")
     parser.add_argument("--top-k", type=int, help="draw from the k most likely tokens only")
@@ -42,26 +50,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="training molecules (.smi, .csv, .sdf, .parquet, .gz, moses, nci), for the novelty",
     )
+    add_conditions(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes one row per molecule; returns 1 if none is valid."""
-    check_positive(args, "count", "batch_size", "columns", "rows")
+    check_positive(args, "batch_size", "columns", "rows")
     check_seed(args.seed)
+    wishes = read_wishes(args)
     job = Job(args, "sample from", items="reference molecules", extra=["grid"])
     sampling = Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
     reference = None if args.reference is None else read_reference(args, job.counts)
     model = load(args.checkpoint, args.device)
     prompt = model.tokenizer.prompt(args.prefix, "--prefix")
+    told = {} if wishes is None else conditions(wishes, model, args)
+    prompts = [prompt] * (args.count if wishes is None else len(wishes.names))
     start, clock = time.monotonic(), time.process_time()
-    found = sample(model, [prompt] * args.count, sampling, args.seed, args.batch_size)
+    found = sample(model, prompts, sampling, args.seed, args.batch_size, told)
     seconds, cpu = time.monotonic() - start, time.process_time() - clock
     smiles = [model.tokenizer.decode(row) for row in found.tokens.tolist()]
     quality = measure(smiles, reference)
-    job.table(COLUMNS, rows(smiles, found, quality))
+    found_rows = zip(rows(smiles, found, quality), cells(wishes, quality), strict=True)
+    job.table([*COLUMNS, *columns(wishes)], (one | other for one, other in found_rows))
     if args.grid is not None:
         draw(args, quality)
-    facts = worth(found, quality, seconds, cpu)
+    facts = worth(found, quality, seconds, cpu) | nearness(wishes, quality)
     said = [f"{key.replace('_', ' ')} {value}" for key, value in facts.items() if value is not None]
     lines = [", ".join(said)]
     if job.counts.invalid:
@@ -80,7 +93,12 @@ def load(source: str, device: str | None) -> LanguageModel:
 
 
 def sample(
-    model: LanguageModel, prompts: list[list[int]], sampling: Sampling, seed: int, batch_size: int
+    model: LanguageModel,
+    prompts: list[list[int]],
+    sampling: Sampling,
+    seed: int,
+    batch_size: int,
+    told: Mapping[str, Any],
 ) -> Generated:
     """Generates with a bar of what has ended."""
     generator = torch.Generator().manual_seed(seed)
@@ -91,6 +109,7 @@ def sample(
             batch_size=batch_size,
             generator=generator,
             progress=advance,
+            **told,
         )
 
 

@@ -1,8 +1,6 @@
 """What the metrics need to know of each molecule, found in one pass, by several processes if asked."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +9,9 @@ from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors, rdmolops
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
-from headway.core.errors import UserError
 from headway.molecules.chemistry import molecule
 from headway.molecules.metrics.moses.filters import passes
+from headway.molecules.parallel import in_chunks
 from headway.molecules.properties import PROPERTIES
 from headway.molecules.shipped import has_moses
 
@@ -22,8 +20,6 @@ RADIUS, BITS = 2, 1024
 RINGS = 2
 # Their distributions are compared.
 COMPARED = ("logP", "SA", "QED", "weight")
-# Molecules that a process takes at a time.
-CHUNK = 500
 
 
 class Description(NamedTuple):
@@ -60,23 +56,7 @@ def describe(
         workers: Processes that share the work; 0 does it here.
         progress: Is told how many have been described.
     """
-    if workers < 0:
-        raise UserError(f"workers is {workers}; it must be at least 0")
-    chunks = [smiles[first : first + CHUNK] for first in range(0, len(smiles), CHUNK)]
-    found: list[Description | None] = []
-    if not workers:
-        for chunk in chunks:
-            found += _some(chunk)
-            if progress is not None:
-                progress(len(chunk))
-        return found
-    # RDKit and torch have threads of their own, which a fork would not take along.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for chunk in pool.map(_some, chunks):
-            found += chunk
-            if progress is not None:
-                progress(len(chunk))
-    return found
+    return list(in_chunks(_some, smiles, workers=workers, progress=progress))
 
 
 def _some(smiles: Sequence[str]) -> list[Description | None]:
