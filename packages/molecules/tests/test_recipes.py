@@ -8,6 +8,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import headway.molecules
 from headway.core.cli.main import main
+from headway.core.language import SPECIALS
+from headway.core.weights import save_pretrained
+from headway.molecules.models import Llama
+from headway.molecules.notation import SmilesTokenizer
 
 QUICK = ["--trainer.max_steps", "2", "--model.schedule", "null", "--trainer.accelerator", "cpu"]
 SMALL = ["--model.backbone.dim", "16", "--model.backbone.heads", "2", "--model.backbone.depth", "1"]
@@ -62,6 +66,8 @@ def test_a_recipe_trains_and_its_run_samples(
     recipe: str, tmp_path: Path, table: str, capsys
 ) -> None:
     words = ["--data.path", table, "--data.val", "6", "--data.batch_size", "8"]
+    # Two steps are not worth compiling, and a part of so few molecules is none.
+    words += ["--model.compile", "false", "--trainer.limit_train_batches", "1.0"]
     if recipe == "finetune":
         words += ["--model.backbone.source", llama(tmp_path / "llama")]
     else:
@@ -75,6 +81,44 @@ def test_a_recipe_trains_and_its_run_samples(
     assert main(["validate", "-m", str(run)]) == 0
     capsys.readouterr()
     check_sampling(run, tmp_path, capsys)
+
+
+def test_what_is_written_and_what_is_kept(tmp_path: Path, capsys) -> None:
+    torch.manual_seed(0)
+    tokenizer = SmilesTokenizer(vocabulary=(*SPECIALS, *"CNO()=1"))
+    model = Llama(tokenizer=tokenizer, dim=8, depth=1, heads=2, max_length=16)
+    save_pretrained(model, tmp_path / "model")
+    out = tmp_path / "out.csv"
+    words = [
+        "sample",
+        "-m",
+        str(tmp_path / "model"),
+        "-o",
+        str(out),
+        "--overwrite",
+        "--device",
+        "cpu",
+        "--json",
+        "-n",
+        "12",
+    ]
+    capsys.readouterr()
+    assert main([*words, "--grammar", "--only-valid"]) == 0
+    facts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (facts["validity"], facts["given_up"]) == (1.0, 0)
+    assert main([*words, "--grammar", "--must-have", "[#6]", "--must-not-have", "[R]"]) == 0
+    for row in csv.DictReader(out.open()):
+        assert "1" not in row["smiles"]
+    assert main([*words, "--must-have", "[Pt]", "--most-draws", "2"]) in (0, 1)
+    facts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (facts["drawn"], facts["given_up"]) == (24, 12)
+    for said, options in {
+        "--must-have '[Q' is no SMARTS": ["--must-have", "[Q"],
+        "')' cannot stand": ["--grammar", "--prefix", "CC)"],
+        "most-draws": ["--most-draws", "0"],
+    }.items():
+        assert main([*words, *options]) == 2
+        assert said in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def test_conditions_from_options_and_tables(tmp_path: Path, capsys) -> None:

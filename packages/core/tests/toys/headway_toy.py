@@ -45,6 +45,7 @@ class ToyTask(Task):
         finetune: Strategy | None = None,
         layer_decay: float | None = None,
         ema: float | None = None,
+        compile: bool = False,
         smoothing: float = 0.0,
     ):
         super().__init__(
@@ -54,6 +55,7 @@ class ToyTask(Task):
             finetune=finetune,
             layer_decay=layer_decay,
             ema=ema,
+            compile=compile,
         )
         self.smoothing = smoothing
 

@@ -3,6 +3,7 @@
 from headway.core.generation.beams import Beams, beam_search
 from headway.core.generation.generate import CausalModel, Generated, generate
 from headway.core.generation.guidance import Guided
+from headway.core.generation.redrawing import Redrawn, redraw
 from headway.core.generation.sampling import Processor, Sampling, Temperature, TopK, TopP
 from headway.core.generation.written import Written
 
@@ -12,6 +13,7 @@ __all__ = [
     "Generated",
     "Guided",
     "Processor",
+    "Redrawn",
     "Sampling",
     "Temperature",
     "TopK",
@@ -19,4 +21,5 @@ __all__ = [
     "Written",
     "beam_search",
     "generate",
+    "redraw",
 ]

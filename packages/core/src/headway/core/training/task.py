@@ -149,7 +149,7 @@ class Task(LightningModule):
         super().log(name, value, *args, **options)
 
     def on_fit_start(self) -> None:
-        """Compiles the model; says what is different with several devices, and whether the data are the same."""
+        """Compiles if asked to; says what is different with several devices and whether the data changed."""
         if self.compiles:
             self.backbone.compile()
         data = getattr(self.trainer, "datamodule", None)

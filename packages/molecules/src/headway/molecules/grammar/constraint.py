@@ -91,7 +91,10 @@ class ValidSmiles(Processor):
         key = writing.signature(left)
         found = self._places.get(key)
         if found is None:
-            mask = [piece.kind is not Kind.NEVER and writing.allows(piece, left) for piece in self.pieces]
+            mask = [
+                piece.kind is not Kind.NEVER and writing.allows(piece, left)
+                for piece in self.pieces
+            ]
             # A row that has ended, or cannot, still draws something; nobody reads it.
             mask = mask if any(mask) else [piece.kind is Kind.END for piece in self.pieces]
             found = self._places[key] = len(self._masks)

@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ from headway.core.cli.loading import load_model
 from headway.core.cli.options import check_positive, check_seed
 from headway.core.cli.progress import progress_bar, with_progress
 from headway.core.errors import InputError
-from headway.core.generation import Generated, Sampling
+from headway.core.generation import Generated, Redrawn, Sampling, redraw
 from headway.core.language import LanguageModel
 from headway.molecules.chemistry import canonical, checked
 from headway.molecules.data.readers import read_records
 from headway.molecules.metrics import Quality, measure
 from headway.molecules.notation import smiles_tokenizer
 from headway.molecules.shipped import find_file
+from headway.molecules.verbs.acceptance import accepts, add_acceptance, processors, read_wanted
 from headway.molecules.verbs.conditions import (
     add_conditions,
     cells,
@@ -50,23 +51,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="training molecules (.smi, .csv, .sdf, .parquet, .gz, moses, nci), for the novelty",
     )
+    add_acceptance(parser)
     add_conditions(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes one row per molecule; returns 1 if none is valid."""
-    check_positive(args, "batch_size", "columns", "rows")
+    check_positive(args, "batch_size", "columns", "rows", "most_draws")
     check_seed(args.seed)
-    wishes = read_wishes(args)
+    wishes, wanted = read_wishes(args), read_wanted(args)
     job = Job(args, "sample from", items="reference molecules", extra=["grid"])
-    sampling = Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
     reference = None if args.reference is None else read_reference(args, job.counts)
     model = load(args.checkpoint, args.device)
+    sampling = Sampling(
+        temperature=args.temperature,
+        top_k=args.top_k,
+        top_p=args.top_p,
+        processors=processors(args, model),
+    )
     prompt = model.tokenizer.prompt(args.prefix, "--prefix")
     told = {} if wishes is None else conditions(wishes, model, args)
     prompts = [prompt] * (args.count if wishes is None else len(wishes.names))
     start, clock = time.monotonic(), time.process_time()
-    found = sample(model, prompts, sampling, args.seed, args.batch_size, told)
+    keeps = accepts(wanted, model)
+    found, accepted, draws = sample(args, model, prompts, sampling, told, keeps)
     seconds, cpu = time.monotonic() - start, time.process_time() - clock
     smiles = [model.tokenizer.decode(row) for row in found.tokens.tolist()]
     quality = measure(smiles, reference)
@@ -75,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
     if args.grid is not None:
         draw(args, quality)
     facts = worth(found, quality, seconds, cpu) | nearness(wishes, quality)
+    if wanted is not None:
+        facts |= {"drawn": draws, "given_up": int((~accepted).sum())}
     said = [f"{key.replace('_', ' ')} {value}" for key, value in facts.items() if value is not None]
     lines = [", ".join(said)]
     if job.counts.invalid:
@@ -93,24 +103,37 @@ def load(source: str, device: str | None) -> LanguageModel:
 
 
 def sample(
+    args: argparse.Namespace,
     model: LanguageModel,
     prompts: list[list[int]],
     sampling: Sampling,
-    seed: int,
-    batch_size: int,
     told: Mapping[str, Any],
-) -> Generated:
-    """Generates with a bar of what has ended."""
-    generator = torch.Generator().manual_seed(seed)
+    keeps: Callable[[Generated], Sequence[bool]],
+) -> Redrawn:
+    """Generates with a bar of what is done; what is not kept is generated again."""
+    generator = torch.Generator().manual_seed(args.seed)
+
     with progress_bar("generating", total=len(prompts)) as advance:
-        return model.generate(
-            prompts,
-            sampling=sampling,
-            batch_size=batch_size,
-            generator=generator,
-            progress=advance,
-            **told,
-        )
+
+        def draw(places: torch.Tensor) -> Generated:
+            return model.generate(
+                [prompts[place] for place in places.tolist()],
+                sampling=sampling,
+                batch_size=args.batch_size,
+                generator=generator,
+                progress=advance,
+                **{
+                    name: value[places] if isinstance(value, torch.Tensor) else value
+                    for name, value in told.items()
+                },
+            )
+
+        def judge(found: Generated) -> Sequence[bool]:
+            kept = keeps(found)
+            advance(-kept.count(False))  # they are still to be done
+            return kept
+
+        return redraw(draw, judge, len(prompts), most=args.most_draws)
 
 
 def read_reference(args: argparse.Namespace, counts: Counts) -> set[str]:
