@@ -9,7 +9,7 @@ from torch import Tensor
 from headway.core.language import SPECIALS
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.molecules import models
-from headway.molecules.models import Llama, LLamol
+from headway.molecules.models import GPMoLFormer, Llama, LLamol
 from headway.molecules.notation import SmilesTokenizer
 
 
@@ -38,7 +38,18 @@ def llamol() -> LLamol:
     )
 
 
+def gp_molformer() -> GPMoLFormer:
+    return GPMoLFormer(
+        tokenizer=SmilesTokenizer(vocabulary=(*SPECIALS, *"CNO")),
+        dim=16,
+        depth=2,
+        heads=2,
+        max_length=24,
+    )
+
+
 CASES = {
+    "GPMoLFormer": Case(make=gp_molformer, inputs=tokens, sizes=(9, 4, 20)),
     "LLamol": Case(make=llamol, inputs=tokens, sizes=(9, 4, 20)),
     "Llama": Case(make=llama, inputs=tokens, sizes=(9, 4, 20)),
 }

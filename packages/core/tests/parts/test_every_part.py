@@ -96,6 +96,10 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
         partial(m.LinearAttention, causal=True, decay=m.LearnedDecay),
         sequence,
     ),
+    "GeneralizedRandomFeatures": (
+        partial(m.LinearAttention, feature_map=m.GeneralizedRandomFeatures),
+        sequence,
+    ),
     "RandomFeatures": (partial(m.LinearAttention, feature_map=m.RandomFeatures), sequence),
     "ReLUFeatures": (partial(m.LinearAttention, feature_map=m.ReLUFeatures), sequence),
     "NeighbourhoodAttention": (partial(m.NeighbourhoodAttention, window=(3,)), sequence),

@@ -10,6 +10,7 @@ from headway.core.mixers.kernelized.factorized_attention import FactorizedAttent
 from headway.core.mixers.kernelized.feature_maps import (
     EluPlusOne,
     FeatureMap,
+    GeneralizedRandomFeatures,
     RandomFeatures,
     ReLUFeatures,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "FourierMixer",
     "GatedConvolutionMixer",
     "GatedLinearAttention",
+    "GeneralizedRandomFeatures",
     "GraphAttention",
     "InterleavedConvolution",
     "LearnedDecay",

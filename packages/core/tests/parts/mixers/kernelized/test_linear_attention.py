@@ -9,6 +9,7 @@ from headway.core.layout import Layout
 from headway.core.mixers import (
     EluPlusOne,
     FixedDecay,
+    GeneralizedRandomFeatures,
     LearnedDecay,
     LinearAttention,
     RandomFeatures,
@@ -33,6 +34,7 @@ KINDS = {
     "rotary": {"position": Rotary},
     "relu": {"feature_map": ReLUFeatures},
     "random": {"feature_map": partial(RandomFeatures, features=11)},
+    "generalized": {"feature_map": partial(GeneralizedRandomFeatures, features=11)},
     "retention": {"decay": FixedDecay, "norm": LayerNorm},
     "gated": {"decay": LearnedDecay, "norm": LayerNorm},
     "gated-per-head": {"decay": partial(LearnedDecay, per_head=True, temperature=1.0)},

@@ -1,12 +1,13 @@
 """Models of molecules."""
 
+from headway.molecules.models.gp_molformer import GPMoLFormer
 from headway.molecules.models.llama import Llama
 from headway.molecules.models.llamol import LLamol
 from headway.molecules.models.pretrained import pretrained
 
-__all__ = ["LLamol", "Llama", "list_models", "pretrained"]
+__all__ = ["GPMoLFormer", "LLamol", "Llama", "list_models", "pretrained"]
 
 
 def list_models() -> list[str]:
     """Returns the names of the models."""
-    return ["LLamol", "Llama"]
+    return ["GPMoLFormer", "LLamol", "Llama"]

@@ -99,6 +99,34 @@ class RandomFeatures(FeatureMap):
         return (along - x.square().sum(dim=-1, keepdim=True) / 2).exp() * self.width**-0.5
 
 
+class GeneralizedRandomFeatures(FeatureMap):
+    """The rectified projections on random orthogonal directions: what MoLFormer and GP-MoLFormer use.
+
+    As ``RandomFeatures``, they are drawn once and saved with the weights. The published models draw others in
+    every pass, also when they are evaluated, unless told not to.
+
+    Args:
+        head_dim: Width of a head.
+        features: Number of random features.
+
+    Source:
+        Choromanski et al. 2020, https://arxiv.org/abs/2009.14794, section 2.2 (generalized attention).
+    """
+
+    directions: Tensor
+
+    def __init__(self, head_dim: int, *, features: int = 32) -> None:
+        super().__init__()
+        if features < 1:
+            raise UserError(f"features must be at least 1, got {features}")
+        self.width = features
+        self.register_buffer("directions", orthogonal_gaussians(features, head_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the features."""
+        return F.relu(x @ self.directions.to(x.dtype).T)
+
+
 def orthogonal_gaussians(rows: int, width: int) -> Tensor:
     """Returns Gaussian vectors, (rows, width), of which each block of ``width`` is orthogonal.
 
