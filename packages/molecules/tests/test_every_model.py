@@ -9,7 +9,9 @@ from torch import Tensor
 from headway.core.language import SPECIALS
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.molecules import models
-from headway.molecules.models import GPMoLFormer, Llama, LLamol
+from headway.molecules.chemistry import checked
+from headway.molecules.graphs import collate, graph
+from headway.molecules.models import GPMoLFormer, Graphormer, Llama, LLamol
 from headway.molecules.notation import SmilesTokenizer
 
 
@@ -48,8 +50,18 @@ def gp_molformer() -> GPMoLFormer:
     )
 
 
+def graphs(batch: int, atoms: int) -> tuple[Tensor, ...]:
+    chain = graph(checked("C" * atoms, "chain"))
+    return tuple(part[:batch] for part in collate([chain] * max(1, batch)))
+
+
+def graphormer() -> Graphormer:
+    return Graphormer(dim=16, depth=2, heads=2)
+
+
 CASES = {
     "GPMoLFormer": Case(make=gp_molformer, inputs=tokens, sizes=(9, 4, 20)),
+    "Graphormer": Case(make=graphormer, inputs=graphs, sizes=(9, 4, 20)),
     "LLamol": Case(make=llamol, inputs=tokens, sizes=(9, 4, 20)),
     "Llama": Case(make=llama, inputs=tokens, sizes=(9, 4, 20)),
 }
