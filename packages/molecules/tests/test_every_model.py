@@ -11,7 +11,7 @@ from headway.core.testing.models import Case, check_copies, check_graph
 from headway.molecules import models
 from headway.molecules.chemistry import checked
 from headway.molecules.graphs import collate, graph
-from headway.molecules.models import GPMoLFormer, Graphormer, Llama, LLamol
+from headway.molecules.models import FoldingDiff, GPMoLFormer, Graphormer, Llama, LLamol
 from headway.molecules.notation import SmilesTokenizer
 
 
@@ -59,7 +59,18 @@ def graphormer() -> Graphormer:
     return Graphormer(dim=16, depth=2, heads=2)
 
 
+def chains(batch: int, length: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(length)
+    return torch.randn(batch, length, 6, generator=generator), torch.full((batch,), 3)
+
+
+def folding_diff() -> FoldingDiff:
+    return FoldingDiff(dim=16, depth=2, heads=2, max_length=24)
+
+
 CASES = {
+    # In bfloat16 the waves of the steps are others.
+    "FoldingDiff": Case(make=folding_diff, inputs=chains, sizes=(9, 4, 20), narrow=False),
     "GPMoLFormer": Case(make=gp_molformer, inputs=tokens, sizes=(9, 4, 20)),
     "Graphormer": Case(make=graphormer, inputs=graphs, sizes=(9, 4, 20)),
     "LLamol": Case(make=llamol, inputs=tokens, sizes=(9, 4, 20)),

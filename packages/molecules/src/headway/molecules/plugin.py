@@ -9,6 +9,9 @@ domain = Domain(
     models=("headway.molecules.models:list_models",),
     requires=("lightning", "rdkit"),
     verbs={
+        "backbones": Verb(
+            module="headway.molecules.verbs.backbones", help="generate backbones of proteins"
+        ),
         "sample": Verb(
             module="headway.molecules.verbs.sample", help="generate molecules and draw them"
         ),

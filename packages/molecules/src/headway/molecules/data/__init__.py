@@ -9,10 +9,12 @@ from headway.molecules.data.splits import RandomSplit, ScaffoldSplit, Split, Tim
 from headway.molecules.shipped import find_file, moses_file, nci_file
 
 if TYPE_CHECKING:
+    from headway.molecules.data.backbones import Backbones
     from headway.molecules.data.labelled_smiles import LabelledSmiles
     from headway.molecules.data.smiles_file import Molecules, SmilesFile
 
 __all__ = [
+    "Backbones",
     "LabelledSmiles",
     "Molecules",
     "RandomSplit",
@@ -31,6 +33,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
+        "Backbones": "backbones",
         "LabelledSmiles": "labelled_smiles",
         "Molecules": "smiles_file",
         "SmilesFile": "smiles_file",

@@ -1,6 +1,7 @@
 """Tasks on molecules."""
 
+from headway.molecules.tasks.angle_diffusion import AngleDiffusion
 from headway.molecules.tasks.conditional_modeling import ConditionalModeling
 from headway.molecules.tasks.language_modeling import LanguageModeling
 
-__all__ = ["ConditionalModeling", "LanguageModeling"]
+__all__ = ["AngleDiffusion", "ConditionalModeling", "LanguageModeling"]

@@ -2,17 +2,31 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.generation.diffusion.process import GaussianDiffusion
-from headway.core.generation.diffusion.reconstruction import Reconstruction
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 """``(x, step) -> start``: what the data were, said from what is left of them after a step."""
+
+
+class Condition(Protocol):
+    """What the samples hold to while they are made: ``Reconstruction``, or a space that they stay in."""
+
+    def hold(
+        self,
+        x: Tensor,
+        step: Tensor,
+        predict: Denoiser,
+        process: GaussianDiffusion,
+        draw: Callable[[], Tensor],
+    ) -> Tensor:
+        """Returns the samples at a step as they should be; -1 for the data themselves."""
+        ...
 
 
 def sample(
@@ -24,7 +38,7 @@ def sample(
     eta: float = 1.0,
     limit: float | None = 1.0,
     spacing: Literal["trailing", "leading"] = "trailing",
-    condition: Reconstruction | None = None,
+    condition: Condition | None = None,
     generator: torch.Generator | None = None,
     draw: Callable[[], Tensor] | None = None,
     dtype: torch.dtype = torch.float32,
@@ -41,7 +55,7 @@ def sample(
         limit: Largest absolute value of the data, to which predictions are cut; None for none.
         spacing: Which steps are made where not all are: ``trailing`` begins at the last one, ``leading``
             ends at the first one.
-        condition: Holds on to what is known of the data.
+        condition: Moves the samples after each step, such as to what is known of the data.
         generator: Of the noise.
         draw: Gives noise of the shape, where items have randomness of their own; by the generator if None.
         dtype: Of the samples.
