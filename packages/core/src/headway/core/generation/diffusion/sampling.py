@@ -24,6 +24,7 @@ class Condition(Protocol):
         predict: Denoiser,
         process: GaussianDiffusion,
         draw: Callable[[], Tensor],
+        /,
     ) -> Tensor:
         """Returns the samples at a step as they should be; -1 for the data themselves."""
         ...
