@@ -9,7 +9,7 @@ from torch import Tensor
 from headway.core.language import SPECIALS
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.molecules import models
-from headway.molecules.models import Llama
+from headway.molecules.models import Llama, PropertyPredictor
 from headway.molecules.notation import SmilesTokenizer
 
 
@@ -28,7 +28,16 @@ def llama() -> Llama:
     )
 
 
-CASES = {"Llama": Case(make=llama, inputs=tokens, sizes=(9, 4, 20))}
+def property_predictor() -> PropertyPredictor:
+    return PropertyPredictor(
+        backbone=llama(), properties={"logP": "regression", "toxic": "classification"}
+    )
+
+
+CASES = {
+    "Llama": Case(make=llama, inputs=tokens, sizes=(9, 4, 20)),
+    "PropertyPredictor": Case(make=property_predictor, inputs=tokens, sizes=(9, 4, 20)),
+}
 
 
 def test_every_model_has_a_case() -> None:

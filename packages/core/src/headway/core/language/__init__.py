@@ -4,6 +4,7 @@ from headway.core.language.decoder import DecoderLanguageModel, DecoderOptions
 from headway.core.language.model import LanguageModel
 from headway.core.language.presets import GPT2, GPTNeoX, Llama, LlamaOptions, Mistral, Qwen2
 from headway.core.language.subwords import SubwordTokenizer
+from headway.core.language.text import TextModel
 from headway.core.language.tokenizer import SPECIALS, NumberedTokens, Tokenizer
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "NumberedTokens",
     "Qwen2",
     "SubwordTokenizer",
+    "TextModel",
     "Tokenizer",
 ]

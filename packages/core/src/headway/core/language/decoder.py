@@ -148,6 +148,11 @@ class DecoderLanguageModel(LanguageModel):
         )
         return x
 
+    @property
+    def width(self) -> int:
+        """Channels of the vector of a token."""
+        return self.embedding.embedding_dim
+
     def read(
         self, tokens: Tensor, *, lengths: Tensor | None, cache: Cache, **conditions: Any
     ) -> None:

@@ -9,10 +9,12 @@ from headway.molecules.data.splits import RandomSplit, ScaffoldSplit, Split, Tim
 from headway.molecules.shipped import find_file, moses_file, nci_file
 
 if TYPE_CHECKING:
+    from headway.molecules.data.property_file import PropertyFile
     from headway.molecules.data.smiles_file import Molecules, SmilesFile
 
 __all__ = [
     "Molecules",
+    "PropertyFile",
     "RandomSplit",
     "Record",
     "ScaffoldSplit",
@@ -30,6 +32,7 @@ __getattr__ = lazily(
     __name__,
     {
         "Molecules": "smiles_file",
+        "PropertyFile": "property_file",
         "SmilesFile": "smiles_file",
     },
 )
