@@ -310,6 +310,42 @@ def check_predictions(folder: Path, sources: list[str], capsys) -> None:
     assert "set.csv, row 3: 'C1CC' is no molecule" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("how", ["null", "LoRA"])
+def test_an_encoder_with_pieces_of_its_own_learns_properties(
+    how: str, tmp_path: Path, runs: Path, capsys
+) -> None:
+    from transformers import RobertaConfig, RobertaForMaskedLM
+
+    source, path = tmp_path / "chemberta", write(tmp_path, ROWS * 3)
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1}
+    places = {"num_attention_heads": 2, "max_position_embeddings": 42, "vocab_size": 40}
+    peer = RobertaForMaskedLM(RobertaConfig(**sizes, **places))
+    source.mkdir()
+    (source / "config.json").write_text(peer.config.to_json_string())
+    torch.save(peer.state_dict(), source / "pytorch_model.bin")
+    letters = sorted({letter for row in ROWS for letter in row.split(",")[0]})
+    names = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *letters, "cc", "CC"]
+    (source / "vocab.json").write_text(json.dumps({name: k for k, name in enumerate(names)}))
+    (source / "merges.txt").write_text("#version: 0.2\nc c\nC C\n")
+    words = ["--model.backbone.source", str(source), "--model.finetune", how]
+    assert fit("finetune_properties", path, *words) == 0
+    run = runs / "finetune_properties" / "1"
+    saved = json.loads((run / "model" / "config.json").read_text())["init_args"]
+    assert saved["backbone"]["class_path"] == "headway.core.language.Roberta"
+    assert saved["backbone"]["init_args"]["max_length"] == 40
+    table = write(
+        tmp_path, ["CCN,n", "C[Xe],other", "C1CCCCC1,ring", "C" * 90 + ",long"], "smiles,id"
+    )
+    out = tmp_path / "out.csv"
+    assert (
+        main(["predict", "-m", str(run), "--data", table, "-o", str(out), "--device", "cpu"]) == 0
+    )
+    rows = list(csv.DictReader(out.open()))
+    assert [bool(row["error"]) for row in rows] == [False, True, False, True]
+    assert "does not know" in rows[1]["error"]
+    assert "tokens are more than the 40" in rows[3]["error"]
+
+
 def test_only_models_of_the_same_properties_answer_together(
     tmp_path: Path, runs: Path, capsys
 ) -> None:

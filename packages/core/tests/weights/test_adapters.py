@@ -20,18 +20,22 @@ def test_an_adapter_knows_the_defaults_of_what_it_does_not_read(adapter) -> None
 
 # Where the files of each are read, written back and compared bit for bit.
 ROUND_TRIPS = {
+    "Hugging Face BERT": "core/tests/weights/test_encoders.py",
     "Hugging Face DETR": "vision/tests/models/test_detr.py",
     "Hugging Face Decision Transformer": "rl/tests/models/test_decision_transformer.py",
     "LeRobot ACT": "rl/tests/test_lerobot_policies.py",
     "LeRobot Diffusion Policy": "rl/tests/test_lerobot_chunks.py",
     "LeRobot VQ-BeT": "rl/tests/test_lerobot_chunks.py",
+    "Hugging Face ESM-2": "core/tests/weights/test_encoders.py",
     "Hugging Face GPT-2": "core/tests/weights/test_language_models.py",
     "Hugging Face GPT-NeoX": "core/tests/weights/test_language_models.py",
     "Hugging Face Llama": "core/tests/weights/test_language_models.py",
     "Hugging Face Mistral": "core/tests/weights/test_language_models.py",
     "Hugging Face Qwen2": "core/tests/weights/test_language_models.py",
+    "Hugging Face ModernBERT": "core/tests/weights/test_encoders.py",
     "Hugging Face PatchTST": "timeseries/tests/models/test_patchtst_transformers.py",
     "Hugging Face PoolFormer": "vision/tests/models/test_poolformer.py",
+    "Hugging Face RoBERTa": "core/tests/weights/test_encoders.py",
     "Hugging Face Swin": "vision/tests/models/test_swin.py",
     "Hugging Face TimesFM": "timeseries/tests/models/test_timesfm.py",
     "Hugging Face ViT/DeiT/DINOv2": "vision/tests/weights/test_published_formats.py",

@@ -1,25 +1,37 @@
-"""Language models: tokenizers, what every model of texts can do, causal decoders by name."""
+"""Language models: tokenizers, what every model of texts can do, decoders and encoders by name."""
 
 from headway.core.language.decoder import DecoderLanguageModel, DecoderOptions
+from headway.core.language.encoder import EncoderLanguageModel, EncoderOptions, MaskedHead
+from headway.core.language.encoders import Bert, Esm2, ModernBert, Roberta
 from headway.core.language.model import LanguageModel
 from headway.core.language.presets import GPT2, GPTNeoX, Llama, LlamaOptions, Mistral, Qwen2
 from headway.core.language.subwords import SubwordTokenizer
 from headway.core.language.text import TextModel
+from headway.core.language.text_embedding import MaskScaledEmbedding, TextEmbedding
 from headway.core.language.tokenizer import SPECIALS, NumberedTokens, Tokenizer
 
 __all__ = [
     "GPT2",
     "SPECIALS",
+    "Bert",
     "DecoderLanguageModel",
     "DecoderOptions",
+    "EncoderLanguageModel",
+    "EncoderOptions",
+    "Esm2",
     "GPTNeoX",
     "LanguageModel",
     "Llama",
     "LlamaOptions",
+    "MaskScaledEmbedding",
+    "MaskedHead",
     "Mistral",
+    "ModernBert",
     "NumberedTokens",
     "Qwen2",
+    "Roberta",
     "SubwordTokenizer",
+    "TextEmbedding",
     "TextModel",
     "Tokenizer",
 ]

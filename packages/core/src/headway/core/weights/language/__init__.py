@@ -1,5 +1,7 @@
 """Language models of transformers: formats that any domain may register in its plugin."""
 
+from headway.core.weights.language.bert import HuggingFaceBert, HuggingFaceRoberta
+from headway.core.weights.language.esm import HuggingFaceESM
 from headway.core.weights.language.gpt2 import HuggingFaceGPT2
 from headway.core.weights.language.gpt_neox import HuggingFaceGPTNeoX
 from headway.core.weights.language.llama import (
@@ -7,6 +9,7 @@ from headway.core.weights.language.llama import (
     HuggingFaceMistral,
     HuggingFaceQwen2,
 )
+from headway.core.weights.language.modernbert import HuggingFaceModernBert
 
 adapters = (
     HuggingFaceLlama(),
@@ -14,4 +17,8 @@ adapters = (
     HuggingFaceQwen2(),
     HuggingFaceGPT2(),
     HuggingFaceGPTNeoX(),
+    HuggingFaceBert(),
+    HuggingFaceRoberta(),
+    HuggingFaceESM(),
+    HuggingFaceModernBert(),
 )
