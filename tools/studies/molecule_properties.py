@@ -162,7 +162,8 @@ def trained(
         recipe = f"molecules/{RECIPES[kind]}"
         headway(
             *("fit", "-c", recipe, "--runs", str(folder), "--seed_everything", str(seed)),
-            *("--trainer.max_epochs", str(args.epochs), *words),
+            *("--trainer.max_epochs", str(args.epochs)),
+            *("--model.schedule.warmup", str(args.epochs / 5), *words),
         )
         minutes = (cpu_seconds() - before) / 60
         run = next(file.parent for file in sorted(folder.rglob("config.yaml")))
