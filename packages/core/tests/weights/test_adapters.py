@@ -37,6 +37,7 @@ ROUND_TRIPS = {
     "Hugging Face PoolFormer": "vision/tests/models/test_poolformer.py",
     "Hugging Face RoBERTa": "core/tests/weights/test_encoders.py",
     "Hugging Face Swin": "vision/tests/models/test_swin.py",
+    "Hugging Face T5": "core/tests/weights/test_t5.py",
     "Hugging Face TimesFM": "timeseries/tests/models/test_timesfm.py",
     "Hugging Face ViT/DeiT/DINOv2": "vision/tests/weights/test_published_formats.py",
     "Hugging Face Wav2Vec2-Conformer": "speech/tests/models/test_conformer_parity.py",

@@ -6,6 +6,7 @@ from headway.core.language.encoders import Bert, Esm2, ModernBert, Roberta
 from headway.core.language.model import LanguageModel
 from headway.core.language.presets import GPT2, GPTNeoX, Llama, LlamaOptions, Mistral, Qwen2
 from headway.core.language.subwords import SubwordTokenizer
+from headway.core.language.t5 import T5
 from headway.core.language.text import TextModel
 from headway.core.language.text_embedding import MaskScaledEmbedding, TextEmbedding
 from headway.core.language.tokenizer import SPECIALS, NumberedTokens, Tokenizer
@@ -13,6 +14,7 @@ from headway.core.language.tokenizer import SPECIALS, NumberedTokens, Tokenizer
 __all__ = [
     "GPT2",
     "SPECIALS",
+    "T5",
     "Bert",
     "DecoderLanguageModel",
     "DecoderOptions",

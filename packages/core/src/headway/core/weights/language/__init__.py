@@ -10,6 +10,7 @@ from headway.core.weights.language.llama import (
     HuggingFaceQwen2,
 )
 from headway.core.weights.language.modernbert import HuggingFaceModernBert
+from headway.core.weights.language.t5 import HuggingFaceT5
 
 adapters = (
     HuggingFaceLlama(),
@@ -21,4 +22,5 @@ adapters = (
     HuggingFaceRoberta(),
     HuggingFaceESM(),
     HuggingFaceModernBert(),
+    HuggingFaceT5(),
 )

@@ -113,8 +113,8 @@ class DecoderAdapter(TextAdapter):
 
     def tokenizer(self, checkpoint: Checkpoint) -> Tokenizer:
         """Returns the tokenizer of a folder."""
-        usual = {"bos_token_id": self.start, "eos_token_id": self.end}
-        return read_tokenizer(checkpoint, self.size(checkpoint), **usual)
+        size = self.size(checkpoint)
+        return read_tokenizer(checkpoint, size, bos_token_id=self.start, eos_token_id=self.end)
 
 
 class EncoderAdapter(TextAdapter):
