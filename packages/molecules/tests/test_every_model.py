@@ -11,7 +11,15 @@ from headway.core.testing.models import Case, check_copies, check_graph
 from headway.molecules import models
 from headway.molecules.chemistry import checked
 from headway.molecules.graphs import collate, graph
-from headway.molecules.models import FoldingDiff, GPMoLFormer, Graphormer, Llama, LLamol
+from headway.molecules.models import (
+    FoldingDiff,
+    GPMoLFormer,
+    Graphormer,
+    GraphPredictor,
+    Llama,
+    LLamol,
+    PropertyPredictor,
+)
 from headway.molecules.notation import SmilesTokenizer
 
 
@@ -68,13 +76,25 @@ def folding_diff() -> FoldingDiff:
     return FoldingDiff(dim=16, depth=2, heads=2, max_length=24)
 
 
+def property_predictor() -> PropertyPredictor:
+    return PropertyPredictor(
+        backbone=llama(), properties={"logP": "regression", "toxic": "classification"}
+    )
+
+
+def graph_predictor() -> GraphPredictor:
+    return GraphPredictor(backbone=graphormer(), properties={"logP": "regression"})
+
+
 CASES = {
+    "GraphPredictor": Case(make=graph_predictor, inputs=graphs, sizes=(9, 4, 20)),
     # In bfloat16 the waves of the steps are others.
     "FoldingDiff": Case(make=folding_diff, inputs=chains, sizes=(9, 4, 20), narrow=False),
     "GPMoLFormer": Case(make=gp_molformer, inputs=tokens, sizes=(9, 4, 20)),
     "Graphormer": Case(make=graphormer, inputs=graphs, sizes=(9, 4, 20)),
     "LLamol": Case(make=llamol, inputs=tokens, sizes=(9, 4, 20)),
     "Llama": Case(make=llama, inputs=tokens, sizes=(9, 4, 20)),
+    "PropertyPredictor": Case(make=property_predictor, inputs=tokens, sizes=(9, 4, 20)),
 }
 
 

@@ -20,6 +20,7 @@ RECIPES = sorted(
     {path.stem for path in (Path(headway.molecules.__file__).parent / "recipes").glob("*.yaml")}
     - {"folding_diff"}
 )
+OF_PROPERTIES = [name for name in RECIPES if name.endswith("_properties")]
 ROWS = ["CCO", "c1ccccc1", "CC(=O)O", "ClCCBr", "CCN", "CCCC", "OCCO", "CC(C)C", "CNC", "C=CC"]
 
 
@@ -63,7 +64,7 @@ def check_sampling(run: Path, tmp_path: Path, capsys) -> None:
     assert main([*words, "--device", "cpu"]) == 2  # nothing is overwritten
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - set(OF_PROPERTIES)))
 def test_a_recipe_trains_and_its_run_samples(
     recipe: str, tmp_path: Path, table: str, capsys
 ) -> None:

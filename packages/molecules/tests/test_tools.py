@@ -8,7 +8,7 @@ from headway.core.explain import gradient_relevance, token_relevance
 from headway.core.language import SPECIALS
 from headway.core.reduction import MostSimilar, Neighbours, merge_tokens, unmerge_model
 from headway.core.testing.tools import check_adapters, check_lora, token_slopes
-from headway.molecules.models import Llama
+from headway.molecules.models import Llama, PropertyPredictor
 from headway.molecules.notation import SmilesTokenizer
 
 TOKENS = torch.randint(3, 13, (2, 9), generator=torch.Generator().manual_seed(1))
@@ -35,6 +35,26 @@ def test_base_and_adapter_are_the_tuned_model(tmp_path) -> None:
     tokens = TOKENS.clone()
     tokens[:, 4:6] = torch.tensor([13, 14])
     check_adapters(llama, change, lambda model: model(tokens), tmp_path)
+
+
+def predictor() -> PropertyPredictor:
+    model = PropertyPredictor(backbone=llama(), properties={"logP": "regression"}, dropout=0)
+    return model.double().eval()
+
+
+def test_low_rank_adapters_below_a_head_of_properties() -> None:
+    check_lora(predictor(), lambda model: model(TOKENS))
+
+
+def test_base_and_adapter_predict_the_properties_of_the_tuned_model(tmp_path) -> None:
+    def change(model: PropertyPredictor) -> None:
+        model.set_vocabulary((*model.tokenizer.vocabulary, "[nH]", "Br"))
+        model.set_properties({"toxic": "classification", "logS": "regression"})
+        model.set_statistics(torch.tensor([0.0, -2.0]), torch.tensor([1.0, 3.0]))
+
+    tokens = TOKENS.clone()
+    tokens[:, 4:6] = torch.tensor([13, 14])
+    check_adapters(predictor, change, lambda model: model.predict(tokens), tmp_path)
 
 
 @pytest.mark.parametrize("explain", [gradient_relevance, token_relevance])

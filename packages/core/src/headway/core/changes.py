@@ -32,6 +32,7 @@ CHANGES = {
     "observation_dim": Change("set_observation_dim", "reinitialised"),
     "spaces": Change("set_spaces", "reinitialised"),
     "action_dim": Change("set_action_dim", "reinitialised"),
+    "properties": Change("set_properties", "reinitialised"),
     "vocab_size": Change("set_vocab_size", "reinitialised"),
     "vocabulary": Change("set_vocabulary", "extended"),
     "max_length": Change("set_max_length", "resized"),

@@ -4,13 +4,16 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="molecules",
-    help="Generation of molecules with language models over SMILES or SELFIES.",
+    help="Language models over SMILES or SELFIES: new molecules, properties of molecules.",
     adapters=("headway.core.weights.language:adapters",),
     models=("headway.molecules.models:list_models",),
     requires=("lightning", "rdkit"),
     verbs={
         "backbones": Verb(
             module="headway.molecules.verbs.backbones", help="generate backbones of proteins"
+        ),
+        "predict": Verb(
+            module="headway.molecules.verbs.predict", help="predict properties of molecules"
         ),
         "sample": Verb(
             module="headway.molecules.verbs.sample", help="generate molecules and draw them"

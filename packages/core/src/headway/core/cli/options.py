@@ -9,13 +9,17 @@ MOST = 10**8
 """Of pictures, episodes, molecules, steps ... at a time or in all."""
 
 
-def add_shared_options(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
+def add_shared_options(
+    parser: argparse.ArgumentParser, *, many: bool = False, on_invalid: str = "raise"
+) -> None:
     """Adds the options that every verb of a domain has.
 
     Args:
         parser: The parser of the verb.
         many: Whether ``-m`` may be given several times; it is then a list. A verb says so with
             ``MANY_CHECKPOINTS = True``.
+        on_invalid: What happens to an input that cannot be read where the user does not say it. A verb says
+            so with ``ON_INVALID = "keep"``.
     """
     shared = parser.add_argument_group("options of every verb")
     shared.add_argument(
@@ -31,8 +35,8 @@ def add_shared_options(parser: argparse.ArgumentParser, *, many: bool = False) -
     shared.add_argument(
         "--on-invalid",
         choices=("raise", "skip", "keep"),
-        default="raise",
-        help="what to do with an input that cannot be read (default: raise)",
+        default=on_invalid,
+        help=f"what to do with an input that cannot be read (default: {on_invalid})",
     )
     shared.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     shared.add_argument("--json", action="store_true", help="print JSON")

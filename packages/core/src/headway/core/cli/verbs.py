@@ -79,7 +79,11 @@ def _run_of_domain(verb: str, words: list[str], able: dict[str, Domain]) -> int:
     module = importlib.import_module(able[name].verbs[verb].module)
     parser = Parser(prog=f"headway {verb}", description=able[name].verbs[verb].help)
     module.configure(parser)
-    add_shared_options(parser, many=getattr(module, "MANY_CHECKPOINTS", False))
+    add_shared_options(
+        parser,
+        many=getattr(module, "MANY_CHECKPOINTS", False),
+        on_invalid=getattr(module, "ON_INVALID", "raise"),
+    )
     args = parser.parse_args(words)
     _check_paths(args)
     refuse_to_overwrite(args.out, overwrite=args.overwrite)

@@ -1,33 +1,49 @@
-"""Language models: tokenizers, what every model of texts can do, causal decoders by name."""
+"""Language models: tokenizers, what every model of texts can do, decoders and encoders by name."""
 
 from headway.core.language.conditional import ConditionalLanguageModel, ConditionalParts
 from headway.core.language.conditions import ABSENT, ConditionPrefix
 from headway.core.language.context import StochasticContext
 from headway.core.language.decoder import DecoderLanguageModel, DecoderOptions
+from headway.core.language.encoder import EncoderLanguageModel, EncoderOptions, MaskedHead
+from headway.core.language.encoders import Bert, Esm2, ModernBert, Roberta
 from headway.core.language.model import LanguageModel
 from headway.core.language.presets import GPT2, GPTNeoX, Llama, LlamaOptions, Mistral, Qwen2
 from headway.core.language.subwords import SubwordTokenizer
 from headway.core.language.symbols import SymbolTokenizer
+from headway.core.language.t5 import T5
+from headway.core.language.text import TextModel
+from headway.core.language.text_embedding import MaskScaledEmbedding, TextEmbedding
 from headway.core.language.tokenizer import SPECIALS, NumberedTokens, Tokenizer
 
 __all__ = [
     "ABSENT",
     "GPT2",
     "SPECIALS",
+    "T5",
+    "Bert",
     "ConditionPrefix",
     "ConditionalLanguageModel",
     "ConditionalParts",
     "DecoderLanguageModel",
     "DecoderOptions",
+    "EncoderLanguageModel",
+    "EncoderOptions",
+    "Esm2",
     "GPTNeoX",
     "LanguageModel",
     "Llama",
     "LlamaOptions",
+    "MaskScaledEmbedding",
+    "MaskedHead",
     "Mistral",
+    "ModernBert",
     "NumberedTokens",
     "Qwen2",
+    "Roberta",
     "StochasticContext",
     "SubwordTokenizer",
     "SymbolTokenizer",
+    "TextEmbedding",
+    "TextModel",
     "Tokenizer",
 ]

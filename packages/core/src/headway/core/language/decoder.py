@@ -16,6 +16,7 @@ from headway.core.generation import Generated, Sampling, generate
 from headway.core.init import init_transformer_, truncated_normal_
 from headway.core.language.model import LanguageModel
 from headway.core.language.tokenizer import NumberedTokens, Tokenizer
+from headway.core.language.vocabulary import kept_rows
 from headway.core.layout import Layout
 from headway.core.norms import LayerNorm
 from headway.core.positions import PositionTable
@@ -160,6 +161,11 @@ class DecoderLanguageModel(LanguageModel):
         )
         return x
 
+    @property
+    def width(self) -> int:
+        """Channels of the vector of a token."""
+        return self.embedding.embedding_dim
+
     def read(
         self, tokens: Tensor, *, lengths: Tensor | None, cache: Cache, **conditions: Any
     ) -> None:
@@ -225,18 +231,13 @@ class DecoderLanguageModel(LanguageModel):
             vocabulary: The new tokens; the special ones stay at their numbers.
         """
         old, new = self.tokenizer, self.tokenizer.with_vocabulary(vocabulary)
-        kept = [
-            (place, old.numbers[token])
-            for place, token in enumerate(new.vocabulary)
-            if token in old.numbers
-        ]
+        places, known = kept_rows(old, new)
         self.tokenizer = self.init_args["tokenizer"] = new
         weight = self.embedding.weight
         embedding = nn.Embedding(
             len(new), weight.shape[1], device=weight.device, dtype=weight.dtype
         )
         head = nn.Linear(weight.shape[1], len(new), bias=False).to(weight)
-        places, known = torch.tensor(kept, dtype=torch.int64).reshape(-1, 2).to(weight.device).T
         for layer, before in ((embedding, self.embedding), (head, self.head)):
             truncated_normal_(layer.weight)
             with torch.no_grad():

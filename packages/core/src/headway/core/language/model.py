@@ -7,33 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headway.core.errors import UserError
 from headway.core.generation import Generated, Sampling
-from headway.core.language.tokenizer import Tokenizer
-from headway.core.module import Module
+from headway.core.language.text import TextModel
 
 
-class LanguageModel(Module):
-    """Scores texts token by token and writes new ones; its tokenizer is an argument and saved with it.
+class LanguageModel(TextModel):
+    """Scores texts token by token and writes new ones.
 
     Verbs, tasks and optimisers ask for this, whatever the model is made of. Further keywords of ``score`` and
     ``generate`` are conditions, tensors with one row for each text, which a model names in its own signature.
 
     Args:
-        tokenizer: What the tokens mean.
-        max_length: Most tokens of a text, start and end included.
-
-    Raises:
-        UserError: If ``max_length`` leaves no room for start and end.
+        tokenizer: As of every ``TextModel``.
+        max_length: As of every ``TextModel``.
     """
-
-    def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
-        super().__init__()
-        if max_length < 2:
-            raise UserError(f"max_length is {max_length}; a text needs at least 2 tokens")
-        # What follows from a default is written down, too.
-        self.tokenizer = self.init_args["tokenizer"] = tokenizer
-        self.max_length = max_length
 
     @abstractmethod
     def score(self, tokens: Tensor, *, lengths: Tensor | None = None, **conditions: Any) -> Tensor:
@@ -63,42 +50,3 @@ class LanguageModel(Module):
         **conditions: Any,
     ) -> Generated:
         """Continues prompts, numbers of tokens each; see ``headway.core.generation.generate``."""
-
-    @abstractmethod
-    def set_vocabulary(self, vocabulary: Sequence[str]) -> None:
-        """Takes another vocabulary: tokens known before keep what was learned about them.
-
-        Args:
-            vocabulary: The new tokens; the special ones stay at their numbers.
-        """
-
-    @abstractmethod
-    def set_max_length(self, max_length: int) -> None:
-        """Allows texts of another length.
-
-        Raises:
-            UserError: If the model cannot be as long.
-        """
-
-    def set_tokenizer(self, tokenizer: Tokenizer) -> None:
-        """Takes another way to cut texts into the same tokens.
-
-        Raises:
-            UserError: If the tokens are others; ``set_vocabulary`` changes those.
-        """
-        if tokenizer.vocabulary != self.vocabulary:
-            raise UserError(
-                f"the {len(tokenizer)} tokens given are not the {len(self.tokenizer)} of the model; "
-                "set_vocabulary changes those"
-            )
-        self.tokenizer = self.init_args["tokenizer"] = tokenizer
-
-    @property
-    def vocabulary(self) -> tuple[str, ...]:
-        """The tokens in the order of their numbers."""
-        return self.tokenizer.vocabulary
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.parameters()).device

@@ -1,5 +1,6 @@
 """A learned bias for every relative position."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from math import prod
 from typing import Any, ClassVar
@@ -12,7 +13,33 @@ from headway.core.init import truncated_normal_
 from headway.core.positions.base import Position
 
 
-class RelativeBias(Position):
+class TableBias(Position):
+    """Adds a learned number to each score, of a table with a row for each relation of positions.
+
+    A subclass makes ``table`` and says which row it is. Prefix tokens get no bias.
+    """
+
+    undecayed: ClassVar[tuple[str, ...]] = ("table",)
+    table: nn.Parameter
+
+    @abstractmethod
+    def index(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        """Returns the row of the table for each pair of positions, (B or 1, T, S)."""
+
+    def bias_spec(
+        self, query: Tensor, query_positions: Tensor, key_positions: Tensor, *, prefix: int = 0
+    ) -> dict[str, Any]:
+        """Returns the table and the row of it for each pair; prefix tokens share a row of zeros."""
+        index = self.index(query_positions, key_positions)
+        table: Tensor = self.table
+        if prefix:
+            queries, keys = (torch.arange(n, device=index.device) < prefix for n in index.shape[1:])
+            index = index.masked_fill(queries[:, None] | keys, len(table))
+            table = torch.cat([table, table.new_zeros(1, table.shape[1])])
+        return {"table": table.to(query.dtype), "index": index[0] if len(index) == 1 else index}
+
+
+class RelativeBias(TableBias):
     """Adds a learned number to each score that depends on the head and on the relative position.
 
     The table has one row for each difference of positions on a grid; larger differences use the row at
@@ -26,8 +53,6 @@ class RelativeBias(Position):
     Source:
         Liu et al. 2021 (Swin), https://arxiv.org/abs/2103.14030, eq. 4.
     """
-
-    undecayed: ClassVar[tuple[str, ...]] = ("table",)
 
     def __init__(self, heads: int, head_dim: int, *, grid: Sequence[int]) -> None:
         super().__init__()
@@ -50,15 +75,3 @@ class RelativeBias(Position):
             step = difference[..., axis].clamp(1 - size, size - 1) + size - 1
             index = index * (2 * size - 1) + step
         return index
-
-    def bias_spec(
-        self, query: Tensor, query_positions: Tensor, key_positions: Tensor, *, prefix: int = 0
-    ) -> dict[str, Any]:
-        """Returns the table and the row of it for each pair; prefix tokens share a row of zeros."""
-        index = self.index(query_positions, key_positions)
-        table = self.table
-        if prefix:
-            queries, keys = (torch.arange(n, device=index.device) < prefix for n in index.shape[1:])
-            index = index.masked_fill(queries[:, None] | keys, len(table))
-            table = torch.cat([table, table.new_zeros(1, table.shape[1])])
-        return {"table": table.to(query.dtype), "index": index[0] if len(index) == 1 else index}

@@ -11,12 +11,16 @@ from headway.molecules.shipped import find_file, moses_file, nci_file
 if TYPE_CHECKING:
     from headway.molecules.data.backbones import Backbones
     from headway.molecules.data.labelled_smiles import LabelledSmiles
+    from headway.molecules.data.property_file import PropertyFile
+    from headway.molecules.data.property_graphs import PropertyGraphs
     from headway.molecules.data.smiles_file import Molecules, SmilesFile
 
 __all__ = [
     "Backbones",
     "LabelledSmiles",
     "Molecules",
+    "PropertyFile",
+    "PropertyGraphs",
     "RandomSplit",
     "Record",
     "ScaffoldSplit",
@@ -36,6 +40,8 @@ __getattr__ = lazily(
         "Backbones": "backbones",
         "LabelledSmiles": "labelled_smiles",
         "Molecules": "smiles_file",
+        "PropertyFile": "property_file",
+        "PropertyGraphs": "property_graphs",
         "SmilesFile": "smiles_file",
     },
 )

@@ -79,8 +79,9 @@ class LabelledSmiles(SmilesFile):
 
     def collate(self, items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
         """Returns token numbers, right-padded, lengths, and properties."""
-        tokens, values = zip(*items, strict=True)
-        return *super().collate(list(tokens)), torch.stack(values)
+        rows, values = zip(*items, strict=True)
+        tokens, lengths = super().collate(list(rows))
+        return tokens, lengths, torch.stack(values)
 
     def _numbers(self, records: list[Record]) -> Tensor:
         """Returns the properties of records, (N, P)."""

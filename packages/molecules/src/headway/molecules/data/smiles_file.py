@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from headway.core.errors import InputError, UserError
-from headway.core.language import LanguageModel, Tokenizer
+from headway.core.language import Tokenizer
 from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.core.training.buckets import LengthBuckets
 from headway.core.training.invalid import InvalidItems, OnInvalid
@@ -146,13 +146,15 @@ class SmilesFile(DataModule):
         self.splits: dict[str, list[Record]] = {}
         self.tokens: tuple[str, ...] = ()
         self.lengths: list[int] = []
+        self.longest = 0
 
     def setup(self, stage: str | None = None) -> None:
         """Reads, checks and splits the molecules."""
         if not self.splits:
             task = getattr(self.trainer, "lightning_module", None)
             model = getattr(task, "backbone", None)
-            self.tokenizer = model.tokenizer if isinstance(model, LanguageModel) else self.tokenizer
+            tokenizer = getattr(model, "tokenizer", None)
+            self.tokenizer = tokenizer if isinstance(tokenizer, Tokenizer) else self.tokenizer
             self._read()
 
     def use(self, tokenizer: Tokenizer) -> None:
@@ -161,11 +163,19 @@ class SmilesFile(DataModule):
         for split, records in self.splits.items():
             if records:
                 randomize = self.randomize and split == "train"
-                data = Molecules(records, tokenizer, randomize=randomize)
-                setattr(self, f"{split}_set", data)
+                setattr(self, f"{split}_set", self.dataset(records, randomize=randomize))
         self.predict_set = self.test_set or self.val_set
 
-    def collate(self, items: list[Tensor]) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def dataset(self, records: Sequence[Record], *, randomize: bool) -> Dataset[Any]:
+        """Returns the items of a part.
+
+        Args:
+            records: Its molecules.
+            randomize: Whether each item is drawn from the many SMILES of its molecule.
+        """
+        return Molecules(records, self.tokenizer, randomize=randomize)
+
+    def collate(self, items: list[Any]) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Returns token numbers, right-padded, and lengths."""
         lengths = torch.tensor([len(item) for item in items])
         padded = torch.nn.utils.rnn.pad_sequence(
@@ -186,6 +196,7 @@ class SmilesFile(DataModule):
     def _read(self) -> None:
         path = find_file(self.path)
         records = list(read_records(path, self.column, id_column=self.id_column))
+        self._check(records, path.name)
         draws = np.random.Generator(np.random.PCG64([self.split_seed, len(records)]))
         kept: list[Usable] = []
         # Bad rows are reported in the order of the file, whatever the split.
@@ -208,7 +219,11 @@ class SmilesFile(DataModule):
         self.splits = {name: [one.record for one in part] for name, part in parts.items()}
         frame = len(self.tokenizer.encode(""))
         self.lengths = [len(one.tokens) + frame for one in parts["train"]]
+        self.longest = max(len(one.tokens) for one in kept) + frame
         self.tokens = tuple(sorted({token for one in kept for token in one.tokens}))
+
+    def _check(self, records: Sequence[Record], file: str) -> None:
+        """Raises if what is wrong is no matter of single rows."""
 
     def _parts(
         self, kept: list[Usable], file: str, draws: np.random.Generator

@@ -2,22 +2,36 @@
 
 from headway.molecules.models.folding_diff import FoldingDiff
 from headway.molecules.models.gp_molformer import GPMoLFormer
+from headway.molecules.models.graph_predictor import GraphPredictor
 from headway.molecules.models.graphormer import Graphormer
 from headway.molecules.models.llama import Llama
 from headway.molecules.models.llamol import LLamol
-from headway.molecules.models.pretrained import pretrained
+from headway.molecules.models.pretrained import pretrained, pretrained_predictor
+from headway.molecules.models.property_predictor import Predictor, PropertyPredictor
 
 __all__ = [
     "FoldingDiff",
     "GPMoLFormer",
+    "GraphPredictor",
     "Graphormer",
     "LLamol",
     "Llama",
+    "Predictor",
+    "PropertyPredictor",
     "list_models",
     "pretrained",
+    "pretrained_predictor",
 ]
 
 
 def list_models() -> list[str]:
     """Returns the names of the models."""
-    return ["FoldingDiff", "GPMoLFormer", "Graphormer", "LLamol", "Llama"]
+    return [
+        "FoldingDiff",
+        "GPMoLFormer",
+        "GraphPredictor",
+        "Graphormer",
+        "LLamol",
+        "Llama",
+        "PropertyPredictor",
+    ]

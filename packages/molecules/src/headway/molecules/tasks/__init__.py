@@ -3,5 +3,6 @@
 from headway.molecules.tasks.angle_diffusion import AngleDiffusion
 from headway.molecules.tasks.conditional_modeling import ConditionalModeling
 from headway.molecules.tasks.language_modeling import LanguageModeling
+from headway.molecules.tasks.property_prediction import PropertyPrediction
 
-__all__ = ["AngleDiffusion", "ConditionalModeling", "LanguageModeling"]
+__all__ = ["AngleDiffusion", "ConditionalModeling", "LanguageModeling", "PropertyPrediction"]

@@ -15,9 +15,9 @@ from headway.molecules.models import FoldingDiff
 class AngleDiffusion(Task):
     """Trains a model to say which noise is in the angles of a backbone.
 
-    It logs ``train_loss`` and ``loss`` of ``val`` and ``test``, and of backbones that are generated after each
-    validation ``ramachandran``, the distance of their phi and psi from those that validate (0 to 1). The run's
-    ``pictures`` folder gets both maps.
+    It logs ``train_loss`` and ``loss`` of ``val`` and ``test``, and of backbones that are generated after
+    each validation ``ramachandran``, the distance of their phi and psi from those that validate (0 to 1). The
+    run's ``pictures`` folder gets both maps.
 
     Args:
         backbone: A ``FoldingDiff``.

@@ -1,7 +1,5 @@
 """Training of a language model of molecules."""
 
-import logging
-
 import torch
 from torch import Tensor
 
@@ -11,8 +9,8 @@ from headway.core.training import Passed, Task, TrainingOptions
 from headway.molecules.data import SmilesFile
 from headway.molecules.figures import save_grid
 from headway.molecules.metrics import Quality, measure
+from headway.molecules.tasks.growing import grow
 
-log = logging.getLogger(__name__)
 SHOWN = 20
 
 
@@ -58,18 +56,8 @@ class LanguageModeling(Task):
         """Lets the model grow to what the data need, and encodes the data by its vocabulary."""
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, SmilesFile):
-            return
-        model = self.model
-        new = model.tokenizer.lacking(data.tokens)
-        if new:
-            log.info("the vocabulary grows by %d tokens: %s", len(new), " ".join(new))
-            model.set_vocabulary((*model.vocabulary, *new))
-        longest = max(data.lengths, default=0)
-        if longest > model.max_length:
-            log.info("molecules may now have %d tokens instead of %d", longest, model.max_length)
-            model.set_max_length(longest)
-        data.use(model.tokenizer)
+        if isinstance(data, SmilesFile):
+            grow(self.model, data)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Returns the loss per token."""

@@ -1,5 +1,7 @@
 """Language models of transformers: formats that any domain may register in its plugin."""
 
+from headway.core.weights.language.bert import HuggingFaceBert, HuggingFaceRoberta
+from headway.core.weights.language.esm import HuggingFaceESM
 from headway.core.weights.language.gpt2 import HuggingFaceGPT2
 from headway.core.weights.language.gpt_neox import HuggingFaceGPTNeoX
 from headway.core.weights.language.llama import (
@@ -7,6 +9,8 @@ from headway.core.weights.language.llama import (
     HuggingFaceMistral,
     HuggingFaceQwen2,
 )
+from headway.core.weights.language.modernbert import HuggingFaceModernBert
+from headway.core.weights.language.t5 import HuggingFaceT5
 
 adapters = (
     HuggingFaceLlama(),
@@ -14,4 +18,9 @@ adapters = (
     HuggingFaceQwen2(),
     HuggingFaceGPT2(),
     HuggingFaceGPTNeoX(),
+    HuggingFaceBert(),
+    HuggingFaceRoberta(),
+    HuggingFaceESM(),
+    HuggingFaceModernBert(),
+    HuggingFaceT5(),
 )

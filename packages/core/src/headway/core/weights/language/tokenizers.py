@@ -8,16 +8,24 @@ from headway.core.language import NumberedTokens, SubwordTokenizer, Tokenizer
 from headway.core.language.subwords import numbered
 from headway.core.reading import parse_json, read_json, read_text
 from headway.core.weights.checkpoint import Checkpoint
+from headway.core.weights.language.older_tokenizers import older_definition
 
 _MASKS = ("<mask>", "[MASK]", "<|mask|>")
+_STARTS = ("[CLS]", "<s>", "<cls>")
+_ENDS = ("[SEP]", "</s>", "<eos>")
 
 
-def read_tokenizer(checkpoint: Checkpoint, size: int, **usual: int | None) -> Tokenizer:
-    """Returns the tokenizer of a folder: ``tokenizer.json``, the names of ``vocab.json``, or numbers.
+def read_tokenizer(
+    checkpoint: Checkpoint, size: int, *, framed: bool = False, **usual: int | None
+) -> Tokenizer:
+    """Returns the tokenizer of a folder: ``tokenizer.json``, older files, or numbers.
+
+    Older files are ``vocab.json`` with ``merges.txt`` (pieces) or alone (names), and ``vocab.txt``.
 
     Args:
         checkpoint: The folder.
         size: Rows of the embedding.
+        framed: Whether start and end are known by their names, as encoders have them.
         **usual: What the published class takes where config.json names no ``bos_token_id``,
             ``eos_token_id`` and ``pad_token_id``.
 
@@ -43,16 +51,9 @@ def read_tokenizer(checkpoint: Checkpoint, size: int, **usual: int | None) -> To
         if not isinstance(model.get("type"), str):  # a list of names, no way to cut texts
             names = numbered({place: token for token, place in dict(model["vocab"]).items()}, size)
             return NumberedTokens(vocabulary=names, **specials)
-        vocabulary = SubwordTokenizer(definition=definition, size=size).vocabulary
-        unknown = model.get("unk_token")
-        marks = [vocabulary.index(mask) for mask in _MASKS if mask in vocabulary]
-        return SubwordTokenizer(
-            definition=definition,
-            size=size,
-            unknown=vocabulary.index(unknown) if unknown in vocabulary else None,
-            mask=marks[0] if marks else None,
-            **specials,
-        )
+        return _of_pieces(definition, size, specials, framed)
+    if (older := older_definition(folder)) is not None:
+        return _of_pieces(json.dumps(older), size, specials, framed)
     places: dict[Any, Any] = {}
     if (folder / "vocab.json").is_file():
         places = {place: token for token, place in read_json(folder / "vocab.json").items()}
@@ -62,6 +63,26 @@ def read_tokenizer(checkpoint: Checkpoint, size: int, **usual: int | None) -> To
             "tokenizer.json"
         )
     return NumberedTokens(vocabulary=numbered(places, size), **specials)
+
+
+def _of_pieces(
+    definition: str, size: int, specials: dict[str, int | None], framed: bool
+) -> SubwordTokenizer:
+    vocabulary = SubwordTokenizer(definition=definition, size=size).vocabulary
+
+    def find(*names: str | None) -> int | None:
+        return next((vocabulary.index(name) for name in names if name in vocabulary), None)
+
+    if framed:
+        frame = {"start": find(*_STARTS), "end": find(*_ENDS)}
+        specials = {**specials, **{key: one for key, one in frame.items() if one is not None}}
+    return SubwordTokenizer(
+        definition=definition,
+        size=size,
+        unknown=find(json.loads(definition)["model"].get("unk_token")),
+        mask=find(*_MASKS),
+        **specials,
+    )
 
 
 def written_tokenizer(checkpoint: Checkpoint, tokenizer: Tokenizer) -> dict[str, dict[str, Any]]:
