@@ -16,8 +16,8 @@ def read_objective(given: str, *, allow: Collection[str] = ()) -> Scorer:
     """Returns an objective.
 
     Args:
-        given: The name of a task, or a file with the ``class_path`` of a scorer and its ``init_args``, scorers
-            and transforms among them, as parts stand in recipes. Classes come from headway alone.
+        given: The name of a task, or a file with the ``class_path`` of a scorer and its ``init_args``,
+            scorers and transforms among them, as parts stand in recipes. Classes come from headway alone.
         allow: Further classes or packages, by import path, that a file may name.
 
     Raises:

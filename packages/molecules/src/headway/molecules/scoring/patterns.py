@@ -34,7 +34,9 @@ class Contains(Scorer):
 
 
 class NoAlerts(Scorer):
-    """1 where a molecule passes the filters of MOSES (MCF, PAINS, charges, large rings, rare atoms), 0 elsewhere.
+    """1 where a molecule passes the filters of MOSES, 0 elsewhere.
+
+    They look for structural alerts (MCF, PAINS), charges, rings of more than seven atoms and rare elements.
 
     Raises:
         UserError: If the package of MOSES, which lists the alerts, is not installed.

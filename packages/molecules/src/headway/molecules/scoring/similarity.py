@@ -21,15 +21,16 @@ class Similarity(Scorer):
 
     Args:
         target: SMILES of the molecule.
-        fingerprint: Circular ones of atoms (ECFP) or their roles (FCFP), of diameter 4 or 6, pairs of atoms up
-            to 10 bonds apart (AP), or pharmacophores of Gobbi and Poppinger (PHCO, slow: about 150 a second).
+        fingerprint: Circular ones of atoms (ECFP) or their roles (FCFP), of diameter 4 or 6, pairs of atoms
+            up to 10 bonds apart (AP), or pharmacophores of Gobbi and Poppinger (PHCO, slow: about 120 a
+            second).
         transform: Makes another score of the similarity.
 
     Raises:
         UserError: If the target is no molecule or there is no such fingerprint.
 
     Source:
-        Brown et al. 2019, https://arxiv.org/abs/1811.09621 (GuacaMol), whose fingerprints these are, bit by bit.
+        Brown et al. 2019, https://arxiv.org/abs/1811.09621 (GuacaMol), whose fingerprints these are.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ def task(name: str) -> Scorer:
         UserError: If there is no such task.
 
     Source:
-        Brown et al. 2019, https://arxiv.org/abs/1811.09621 (GuacaMol), with the values of its code (suite v2);
+        Brown et al. 2019, https://arxiv.org/abs/1811.09621 (GuacaMol), with the values of its code;
         Gao et al. 2022, https://arxiv.org/abs/2206.12411 (PMO).
     """
     if name not in TASKS:

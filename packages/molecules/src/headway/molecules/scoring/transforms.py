@@ -27,7 +27,7 @@ class Sigmoid(Transform):
         UserError: If ``low`` is not below ``high``.
 
     Source:
-        Blaschke et al. 2020, https://doi.org/10.1021/acs.jcim.0c00915 (REINVENT 2.0), its transform "sigmoid".
+        Blaschke et al. 2020, https://doi.org/10.1021/acs.jcim.0c00915 (REINVENT 2.0), "sigmoid".
     """
 
     def __init__(self, *, low: float, high: float, k: float = 0.25) -> None:
