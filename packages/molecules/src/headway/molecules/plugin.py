@@ -9,6 +9,10 @@ domain = Domain(
     models=("headway.molecules.models:list_models",),
     requires=("lightning", "rdkit"),
     verbs={
+        "optimize": Verb(
+            module="headway.molecules.verbs.optimize",
+            help="find molecules that score well: REINVENT, PPO, pair-tuning, graph GA",
+        ),
         "sample": Verb(
             module="headway.molecules.verbs.sample", help="generate molecules and draw them"
         ),

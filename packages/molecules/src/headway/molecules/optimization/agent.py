@@ -79,7 +79,9 @@ class LearningAgent(Optimizer):
         found = self.agent.generate(
             [prompt] * self.batch_size, batch_size=self.batch_size, generator=generator
         )
-        different = list({tuple(row): place for place, row in enumerate(found.tokens.tolist())}.values())
+        different = list(
+            {tuple(row): place for place, row in enumerate(found.tokens.tolist())}.values()
+        )
         self._written = found = Generated(*(one[different] for one in found))
         texts = [self.agent.tokenizer.decode(row) for row in found.tokens.tolist()]
         return Proposal(texts, [-gained for gained in found.log_likelihoods.tolist()])
@@ -97,9 +99,7 @@ class LearningAgent(Optimizer):
         with torch.no_grad():
             prior = self.prior.score(found.tokens, lengths=found.lengths).sum(dim=1)
         device = found.tokens.device
-        rollout = Rollout(
-            found.tokens, found.lengths, torch.tensor(rewards, device=device), prior
-        )
+        rollout = Rollout(found.tokens, found.lengths, torch.tensor(rewards, device=device), prior)
         replayed = self._replayed()
         # Without dropout: what is learned from is what was written.
         with evaluating(self.agent):
@@ -109,9 +109,7 @@ class LearningAgent(Optimizer):
             for place, one in enumerate(answers):
                 if one.canonical is not None and one.call is not None:
                     text = tokens[place][: int(found.lengths[place])]
-                    self.memory.add(
-                        one.canonical, Remembered(text, one.score, likelihoods[place])
-                    )
+                    self.memory.add(one.canonical, Remembered(text, one.score, likelihoods[place]))
 
     @abstractmethod
     def improve(self, rollout: Rollout, replayed: Rollout | None) -> None:

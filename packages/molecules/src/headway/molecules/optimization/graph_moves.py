@@ -1,5 +1,6 @@
 """Changes of a molecule as a graph: seven ways to mutate one, two ways to cross two."""
 
+import itertools
 import random
 from collections.abc import Callable, Sequence
 
@@ -10,7 +11,11 @@ from headway.molecules.chemistry import molecule
 
 SINGLE, DOUBLE, TRIPLE = BondType.SINGLE, BondType.DOUBLE, BondType.TRIPLE
 ORDERS, SHARES = (SINGLE, DOUBLE, TRIPLE), (0.60, 0.35, 0.05)
-APPENDED = {SINGLE: ("C", "N", "O", "F", "S", "Cl", "Br"), DOUBLE: ("C", "N", "O"), TRIPLE: ("C", "N")}
+APPENDED = {
+    SINGLE: ("C", "N", "O", "F", "S", "Cl", "Br"),
+    DOUBLE: ("C", "N", "O"),
+    TRIPLE: ("C", "N"),
+}
 INSERTED = {SINGLE: ("C", "N", "O", "S"), DOUBLE: ("C", "N"), TRIPLE: ("C",)}
 CHANGED = ("C", "N", "O", "F", "S", "Cl", "Br")
 RINGS, RING_SHARES = (3, 4, 5, 6), (0.05, 0.05, 0.45, 0.45)
@@ -104,7 +109,7 @@ def _delete_atom(graph: Chem.RWMol, source: random.Random) -> bool:
     # What it held together stays together: one after the other, or all at one of them.
     source.shuffle(beside)
     star = len(beside) == 4 and source.random() < 0.25
-    pairs = [(beside[0], one) for one in beside[1:]] if star else list(zip(beside, beside[1:], strict=False))
+    pairs = [(beside[0], one) for one in beside[1:]] if star else list(itertools.pairwise(beside))
     for left, right in pairs:
         if graph.GetBondBetweenAtoms(left, right) is None:
             graph.AddBond(left, right, SINGLE)

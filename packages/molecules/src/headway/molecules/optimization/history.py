@@ -1,9 +1,8 @@
 """The table of all that was proposed, written as it comes."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from headway.core.errors import InputError
 from headway.core.files import atomic_write
@@ -17,8 +16,8 @@ COLUMNS = ("step", "smiles", "canonical_smiles", "score", "call", "new", "nll")
 class History:
     """Appends the molecules of each step to a CSV.
 
-    ``call`` is the call of the oracle at which a molecule was scored, ``new`` whether it was this row; what is
-    no molecule has no ``canonical_smiles``.
+    ``call`` is the call of the oracle at which a molecule was scored, ``new`` whether it was this row; what
+    is no molecule has no ``canonical_smiles``.
 
     Args:
         path: The file.
@@ -30,7 +29,7 @@ class History:
 
     def __init__(self, path: Path, rows: int | None = None) -> None:
         self.path = path
-        kept: list[dict[str, Any]] = []
+        kept: list[Mapping[str, str]] = []
         if rows is not None:
             kept = [row for _, row in read_table(path)][:rows]
             if len(kept) < rows:
@@ -38,11 +37,13 @@ class History:
                     str(path), f"has {len(kept)} rows and the state {rows}; begin anew"
                 )
         with atomic_write(path, "w") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(kept)
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            writer.writerows([row[name] for name in COLUMNS] for row in kept)
         self.rows = len(kept)
-        self.known = {row["canonical_smiles"]: float(row["score"]) for row in kept if row["new"] == "1"}
+        self.known = {
+            row["canonical_smiles"]: float(row["score"]) for row in kept if row["new"] == "1"
+        }
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
 
     def add(self, step: int, proposal: Proposal, answers: Sequence[Answer]) -> None:

@@ -33,8 +33,8 @@ class _WithNewRows(nn.Module):
     id=None,
     name="Pair-tuning",
     paper="https://arxiv.org/abs/2405.04912",
-    claim="vectors tuned on pairs of which the second is better let a frozen model write better texts than it "
-    "does without them",
+    claim="vectors tuned on pairs of which the second is better let a frozen model write better texts "
+    "than it does without them",
     test="packages/molecules/tests/optimization/test_pairs.py",
 )
 class PairTuned(Module):
@@ -61,8 +61,8 @@ class PairTuned(Module):
         self.longest = prompts + 2 * model.max_length
         if model.position is not None and model.position.length < self.longest:
             raise UserError(
-                f"{prompts} vectors and two texts of {model.max_length} tokens need {self.longest} positions, the "
-                f"model has learned {model.position.length}; give it a smaller max_length (set_max_length)"
+                f"{prompts} vectors and two texts of {model.max_length} tokens need {self.longest} "
+                f"positions, the model has learned {model.position.length}; set_max_length takes shorter texts"
             )
         self.model = model.requires_grad_(requires_grad=False)
         known = model.embedding

@@ -52,7 +52,8 @@ def mine_pairs(
     values = torch.tensor(scores, dtype=torch.float64)
     fitting = (tanimoto(bits, bits) >= similarity) & (values[None] >= values[:, None] + gap)
     fitting &= values[None] > values[:, None]
-    return [(smiles[one], smiles[other]) for one, other in fitting.nonzero().tolist()]
+    texts = list(smiles)
+    return [(texts[one], texts[other]) for one, other in fitting.nonzero().tolist()]
 
 
 class PairTuning(Optimizer):
@@ -77,8 +78,8 @@ class PairTuning(Optimizer):
         UserError: If a count is below 1.
 
     Source:
-        Ross et al. 2024, https://arxiv.org/abs/2405.04912 (GP-MoLFormer). Theirs are pairs of a data set, tuned
-        on once; mining them anew from what was just scored is ours.
+        Ross et al. 2024, https://arxiv.org/abs/2405.04912 (GP-MoLFormer). Theirs are pairs of a data set,
+        tuned on once; mining them anew from what was just scored is ours.
     """
 
     def __init__(

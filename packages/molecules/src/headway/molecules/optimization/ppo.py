@@ -19,8 +19,8 @@ LARGEST_GRADIENT = 1.0
 class PPO(LearningAgent):
     """Each token is an action; the score comes with the last, and every token pays for leaving the prior.
 
-    A linear head on the decoder says what a beginning is worth. Several updates are taken on what was written,
-    each token's ratio clipped.
+    A linear head on the decoder says what a beginning is worth. Several updates are taken on what was
+    written, each token's ratio clipped.
 
     Args:
         prior: A decoder, which is not changed.
@@ -56,7 +56,8 @@ class PPO(LearningAgent):
             raise UserError(f"PPO reads the vectors of a decoder; this is a {type(prior).__name__}")
         if not 0 < clip < 1 or updates < 1 or penalty < 0:
             raise UserError(
-                f"clip is {clip} (between 0 and 1), updates {updates} (at least 1), penalty {penalty} (at least 0)"
+                f"clip is {clip} (between 0 and 1), updates {updates} (at least 1), penalty {penalty} (at "
+                "least 0)"
             )
         self.value = nn.Linear(prior.head.in_features, 1).to(prior.device)
         nn.init.zeros_(self.value.weight)
@@ -125,7 +126,11 @@ def advantages_of(rewards: Tensor, values: Tensor, real: Tensor) -> Tensor:
         Schulman et al. 2015, https://arxiv.org/abs/1506.02438, eq. 16.
     """
     values = values.masked_fill(~real, 0.0)
-    advantages, following, ahead = [], torch.zeros_like(values[:, 0]), torch.zeros_like(values[:, 0])
+    advantages, following, ahead = (
+        [],
+        torch.zeros_like(values[:, 0]),
+        torch.zeros_like(values[:, 0]),
+    )
     for place in range(rewards.shape[1] - 1, -1, -1):
         surprise = rewards[:, place] + ahead - values[:, place]
         following = torch.where(real[:, place], surprise + LAMBDA * following, 0.0)

@@ -24,8 +24,8 @@ EVERY = 20
 class Run:
     """An optimiser at work on an objective.
 
-    The folder gets ``molecules.csv`` (everything that was proposed) and ``state.pt``. A run that was broken off
-    goes on from its last state, as if it had not been.
+    The folder gets ``molecules.csv`` (everything that was proposed) and ``state.pt``. A run that was broken
+    off goes on from its last state, as if it had not been.
 
     Args:
         optimizer: What proposes.
@@ -75,7 +75,9 @@ class Run:
         """Whether the budget is spent, or nothing new has come for ``PATIENCE`` steps."""
         return self.oracle.spent or self.idle >= PATIENCE
 
-    def go(self, *, progress: Callable[[int], None] | None = None, steps: int | None = None) -> None:
+    def go(
+        self, *, progress: Callable[[int], None] | None = None, steps: int | None = None
+    ) -> None:
         """Runs to the end.
 
         Args:
@@ -126,9 +128,20 @@ def _read_state(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
     try:
         state = torch.load(path, weights_only=True)
         known = {name: state["facts"].get(name) for name in facts}
-    except (OSError, RuntimeError, KeyError, EOFError, AttributeError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        EOFError,
+        AttributeError,
+        pickle.UnpicklingError,
+    ) as error:
         raise InputError(str(path), f"cannot be read ({one_line(error)[:120]})") from None
-    other = [f"{name} {known[name]!r}, not {value!r}" for name, value in facts.items() if known[name] != value]
+    other = [
+        f"{name} {known[name]!r}, not {value!r}"
+        for name, value in facts.items()
+        if known[name] != value
+    ]
     if other:
         raise InputError(str(path), f"is of another run: {'; '.join(other)}")
     return state
