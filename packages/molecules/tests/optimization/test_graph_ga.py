@@ -59,7 +59,7 @@ def test_selection_makes_them_better() -> None:
     good = task("isomers_c9h10n2o2pf2cl")
 
     def best(scorer) -> float:
-        run = Run(GraphGA(DRUGS, population=20, offspring=30), scorer, 600)
+        run = Run(GraphGA(DRUGS, population=20, offspring=30), scorer, 400)
         run.go()
         values = sorted(good.score(list(run.oracle.scores)).values)
         return sum(values[-50:]) / 50

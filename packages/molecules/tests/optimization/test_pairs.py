@@ -1,5 +1,6 @@
 """Pair-tuning: a frozen decoder, steered by a few vectors, writes what is better."""
 
+import copy
 import random
 from pathlib import Path
 
@@ -24,14 +25,12 @@ def share_of_nitrogen(texts: list[str]) -> float:
 
 
 def test_vectors_tuned_on_pairs_let_a_frozen_model_write_better(taught: Llama) -> None:
-    import copy
-
     torch.manual_seed(0)
     tuned = PairTuned(copy.deepcopy(taught), prompts=8)
     frozen = {name: tensor.clone() for name, tensor in tuned.state_dict().items()}
     source = random.Random(0)
     sources = [chain(0.25, source) for _ in range(100)]
-    adam = torch.optim.Adam([one for one in tuned.parameters() if one.requires_grad], lr=3e-2)
+    adam = torch.optim.Adam([tuned.vectors], lr=3e-2)
 
     def written() -> float:
         texts, _ = tuned.rewrite(sources, generator=torch.Generator().manual_seed(1))
@@ -46,12 +45,10 @@ def test_vectors_tuned_on_pairs_let_a_frozen_model_write_better(taught: Llama) -
     assert before < 0.5
     assert written() > before + 0.15
     changed = [name for name, x in tuned.state_dict().items() if not torch.equal(x, frozen[name])]
-    assert changed == ["model.embedding.new"] or set(changed) == {"model.embedding.new", "rows.new"}
+    assert changed == ["model.embedding.new"]
 
 
 def test_only_the_second_texts_count(taught: Llama) -> None:
-    import copy
-
     tuned = PairTuned(copy.deepcopy(taught), prompts=2)
     pairs = [("CCN", "CN"), ("C", "NNCC")]
     alone = [tuned.loss([pair]) for pair in pairs]
@@ -66,8 +63,6 @@ def test_only_the_second_texts_count(taught: Llama) -> None:
 
 
 def test_what_was_tuned_comes_back(taught: Llama, tmp_path: Path) -> None:
-    import copy
-
     tuned = PairTuned(copy.deepcopy(taught), prompts=3)
     save_pretrained(tuned, tmp_path)
     again = from_pretrained(tmp_path)

@@ -43,6 +43,8 @@ def make_optimizer(
     wrong = [key for key in given if key not in taken]
     if wrong:
         raise UserError(f"{name} takes no {', '.join(wrong)}; it takes {', '.join(taken)}")
+    if start and name not in ("ga", "pairs"):
+        raise UserError(f"{name} begins with its model and takes no molecules; leave --start out")
     if name != "ga" and model is None:
         raise UserError(f"{name} needs a language model; ga does without")
     return make(model, start, seed, **given)

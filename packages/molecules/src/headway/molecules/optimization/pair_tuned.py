@@ -61,15 +61,19 @@ class PairTuned(Module):
         self.longest = prompts + 2 * model.max_length
         if model.position is not None and model.position.length < self.longest:
             raise UserError(
-                f"{prompts} vectors and two texts of {model.max_length} tokens need {self.longest} "
-                f"positions, the model has learned {model.position.length}; set_max_length takes shorter texts"
+                f"{prompts} vectors and two texts of {model.max_length} tokens are {self.longest} places, "
+                f"the model has learned {model.position.length}; set_max_length takes shorter texts"
             )
         self.model = model.requires_grad_(requires_grad=False)
         known = model.embedding
         self.front = [known.num_embeddings + place for place in range(prompts)]
         self.between = known.num_embeddings + prompts
-        self.rows = _WithNewRows(known, prompts + 1)
-        model.embedding = self.rows  # pyright: ignore[reportAttributeAccessIssue]
+        model.embedding = _WithNewRows(known, prompts + 1)  # pyright: ignore
+
+    @property
+    def vectors(self) -> nn.Parameter:
+        """What learns: the vectors in front, and the one between."""
+        return self.model.embedding.new  # pyright: ignore
 
     def prompt(self, text: str) -> list[int]:
         """Returns the numbers of what the model is given for a text."""

@@ -106,7 +106,7 @@ class PairTuning(Optimizer):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.tuned = PairTuned(copy.deepcopy(model), prompts=prompts)
-        self.adam = torch.optim.Adam([self.tuned.rows.new], lr=lr)
+        self.adam = torch.optim.Adam([self.tuned.vectors], lr=lr)
         self.batch_size, self.pairs, self.updates = batch_size, pairs, updates
         self.similarity, self.gap, self.size = similarity, gap, pool
         self.pool: dict[str, float] = {}
@@ -159,10 +159,10 @@ class PairTuning(Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what is needed to go on."""
-        rows = self.tuned.rows.new.detach()
+        vectors = self.tuned.vectors.detach()
         return {
             **super().state_dict(),
-            "rows": rows,
+            "vectors": vectors,
             "adam": self.adam.state_dict(),
             "pool": dict(self.pool),
         }
@@ -171,7 +171,7 @@ class PairTuning(Optimizer):
         """Goes on from a state."""
         super().load_state_dict(state)
         with torch.no_grad():
-            self.tuned.rows.new.copy_(state["rows"])
+            self.tuned.vectors.copy_(state["vectors"])
         self.adam.load_state_dict(state["adam"])
         self.pool = dict(state["pool"])
 
