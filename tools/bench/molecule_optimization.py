@@ -1,8 +1,8 @@
 """Optimisers of molecules on tasks of PMO: a table of AUC-top10 over tasks, methods and seeds.
 
-Each run has a folder ``OUT/TASK/METHOD/SEED`` with all its molecules, and ``result.json`` when it has ended; what
-was broken off goes on, what has ended is not run again. One thread for each run, ``--workers`` of them side by
-side. The graph genetic algorithm begins with molecules of the data that the model has learned from.
+Each run has a folder ``OUT/TASK/METHOD/SEED`` with all its molecules, and ``result.json`` when it has ended;
+what was broken off goes on, what has ended is not run again. One thread for each run, ``--workers`` of them
+side by side. The graph genetic algorithm begins with molecules of the data that the model has learned from.
 
     python tools/bench/molecule_optimization.py -m RUN -o OUT [--tasks qed median1] [--methods reinvent ga]
         [--seeds 0 1] [--budget 10000] [--workers 2]
@@ -13,10 +13,12 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from headway.core.files import atomic_write
 from headway.molecules.optimization.measures import summary
@@ -46,7 +48,9 @@ CHOSEN = (
 Case = tuple[str, str, int]
 
 
-def run_case(case: Case, model: str | None, start: str, out: Path, budget: int) -> dict:
+def run_case(
+    case: Case, model: str | None, start: Sequence[str], out: Path, budget: int
+) -> dict[str, Any]:
     """Runs one method on one task with one seed, or goes on with it; returns what it is worth."""
     name, method, seed = case
     folder = out / name / method / str(seed)
@@ -56,7 +60,7 @@ def run_case(case: Case, model: str | None, start: str, out: Path, budget: int) 
     optimizer = make_optimizer(
         method,
         None if method == "ga" or model is None else load(model, "cpu"),
-        start=drawn(start, seed) if method == "ga" else (),
+        start=start,
         seed=seed,
     )
     facts = {"task": name, "method": method, "seed": seed, "model": model or ""}
@@ -134,9 +138,18 @@ def main() -> None:
         # Seeds outside: after a part of the time there is one of each.
         cases = [(x, y, seed) for seed in args.seeds for x in args.tasks for y in args.methods]
         begun = time.monotonic()
+        # All of a large file is read for some of its rows: once, not in every run.
+        starts = drawn(args.start, args.seeds) if "ga" in args.methods else {}
         with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
             waiting = {
-                pool.submit(run_case, one, args.checkpoint, args.start, args.out, args.budget): one
+                pool.submit(
+                    run_case,
+                    one,
+                    args.checkpoint,
+                    starts[one[2]] if one[1] == "ga" else (),
+                    args.out,
+                    args.budget,
+                ): one
                 for one in cases
             }
             for number, done in enumerate(as_completed(waiting), 1):

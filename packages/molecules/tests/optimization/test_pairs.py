@@ -20,32 +20,45 @@ def chain(share: float, source: random.Random) -> str:
     return "".join("N" if source.random() < share else "C" for _ in range(8))
 
 
-def share_of_nitrogen(texts: list[str]) -> float:
-    return sum(text.count("N") for text in texts) / sum(map(len, texts))
+def nitrogens(texts: list[str]) -> float:
+    """Returns the mean number of nitrogens of a chain."""
+    return sum(text.count("N") for text in texts) / len(texts)
 
 
-def test_vectors_tuned_on_pairs_let_a_frozen_model_write_better(taught: Llama) -> None:
-    torch.manual_seed(0)
-    tuned = PairTuned(copy.deepcopy(taught), prompts=8)
-    frozen = {name: tensor.clone() for name, tensor in tuned.state_dict().items()}
-    source = random.Random(0)
-    sources = [chain(0.25, source) for _ in range(100)]
+def tuned_on(model: Llama, shares: tuple[float, float], seed: int = 0) -> PairTuned:
+    """Returns vectors tuned on pairs of chains with these shares of nitrogen."""
+    torch.manual_seed(seed)
+    tuned = PairTuned(copy.deepcopy(model), prompts=8)
+    source = random.Random(seed)
     adam = torch.optim.Adam([tuned.vectors], lr=3e-2)
-
-    def written() -> float:
-        texts, _ = tuned.rewrite(sources, generator=torch.Generator().manual_seed(1))
-        return share_of_nitrogen([text for text in texts if text])
-
-    before = written()
-    for _ in range(80):
-        loss = tuned.loss([(chain(0.25, source), chain(0.75, source)) for _ in range(32)])
+    for _ in range(120):
+        pairs = [(chain(shares[0], source), chain(shares[1], source)) for _ in range(32)]
+        loss = tuned.loss(pairs)
         adam.zero_grad()
         loss.backward()
         adam.step()
-    assert before < 0.5
-    assert written() > before + 0.15
-    changed = [name for name, x in tuned.state_dict().items() if not torch.equal(x, frozen[name])]
-    assert changed == ["model.embedding.new"]
+    return tuned
+
+
+def test_vectors_tuned_on_pairs_let_a_frozen_model_write_better(
+    taught: Llama,
+) -> None:
+    found = taught.generate([[1]] * 100, generator=torch.Generator().manual_seed(1))
+    plain = nitrogens([taught.tokenizer.decode(row) for row in found.tokens.tolist()])
+    source = random.Random(0)
+    sources = [chain(0.25, source) for _ in range(100)]
+
+    def written(tuned: PairTuned) -> float:
+        return nitrogens(tuned.rewrite(sources, generator=torch.Generator().manual_seed(1))[0])
+
+    better, swapped = tuned_on(taught, (0.25, 0.75)), tuned_on(taught, (0.75, 0.25))
+    assert written(better) > plain + 0.4
+    assert written(better) > written(swapped) + 0.8
+    frozen = taught.state_dict()
+    for name, tensor in better.model.state_dict().items():
+        if name != "embedding.new":
+            known = name.replace("embedding.known", "embedding")
+            torch.testing.assert_close(tensor, frozen[known], rtol=0, atol=0)
 
 
 def test_only_the_second_texts_count(taught: Llama) -> None:
@@ -93,7 +106,7 @@ def test_a_run_goes_on_as_if_it_had_not_been_broken_off(taught: Llama, tmp_path:
 
     def make() -> PairTuning:
         return PairTuning(
-            taught, start=["CCCN", "c1ccccc1"], batch_size=16, pairs=8, pool=40, seed=1
+            taught, start=["CCCN", "c1ccccc1"], batch_size=16, pairs=8, first=5, pool=40, seed=1
         )
 
     whole = Run(make(), scorer, 1000, folder=tmp_path / "whole")
@@ -103,4 +116,6 @@ def test_a_run_goes_on_as_if_it_had_not_been_broken_off(taught: Llama, tmp_path:
     again.go(steps=3)
     tables = [(tmp_path / name / "molecules.csv").read_text() for name in ("whole", "broken")]
     assert tables[0] == tables[1]
+    assert isinstance(whole.optimizer, PairTuning)
+    assert whole.optimizer.tuned_before
     assert "c1ccccc1" in whole.oracle.scores  # scored, though the model cannot read it

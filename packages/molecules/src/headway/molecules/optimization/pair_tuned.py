@@ -15,13 +15,16 @@ from headway.core.systems import system
 class _WithNewRows(nn.Module):
     """A frozen embedding, and further rows that learn."""
 
-    def __init__(self, known: nn.Embedding, new: int) -> None:
+    def __init__(self, known: nn.Embedding, new: int, start: int | None) -> None:
         super().__init__()
         self.known = known
         self.count = known.num_embeddings
         # As long as the others: they speak to the model in its own language.
-        scale = known.weight.detach().std()
-        self.new = nn.Parameter(torch.randn(new, known.embedding_dim).to(known.weight) * scale)
+        weight = known.weight.detach()
+        rows = torch.randn(new, known.embedding_dim).to(weight) * weight.std()
+        if start is not None:
+            rows[-1] = weight[start]
+        self.new = nn.Parameter(rows)
 
     def forward(self, tokens: Tensor) -> Tensor:
         known = self.known(tokens.clamp(max=self.count - 1))
@@ -41,7 +44,8 @@ class PairTuned(Module):
     """Writes a better text for a given one: vectors in front, the text, a vector between, the better text.
 
     Only these vectors learn, from pairs of which the second text is better; nothing says how much. The model
-    reads ``[vectors] start text [between] better end``.
+    reads ``[vectors] start text [between] better end``. The vector between begins as the start token does:
+    behind it a new text is written from the first step.
 
     Args:
         model: Any decoder; its weights are frozen, and its embedding gets rows for the vectors.
@@ -68,7 +72,7 @@ class PairTuned(Module):
         known = model.embedding
         self.front = [known.num_embeddings + place for place in range(prompts)]
         self.between = known.num_embeddings + prompts
-        model.embedding = _WithNewRows(known, prompts + 1)  # pyright: ignore
+        model.embedding = _WithNewRows(known, prompts + 1, model.tokenizer.start)  # pyright: ignore
 
     @property
     def vectors(self) -> nn.Parameter:

@@ -20,6 +20,8 @@ from headway.molecules.optimization.pair_tuned import PairTuned
 from headway.molecules.scoring import Answer
 
 Pair = tuple[str, str]
+# Batches that the model writes by itself before anything is tuned.
+BEGUN = 3
 # Of a pool, so many of the best are rewritten.
 SOURCES = 100
 
@@ -68,6 +70,7 @@ class PairTuning(Optimizer):
         batch_size: Molecules of a step.
         pairs: Of an update.
         updates: Of a step.
+        first: Updates when there are pairs for the first time.
         lr: Learning rate of Adam.
         similarity: Least similarity of a pair.
         gap: By how many standard deviations of the pool the second must be better.
@@ -89,8 +92,9 @@ class PairTuning(Optimizer):
         start: Sequence[str] = (),
         prompts: int = 20,
         batch_size: int = 128,
-        pairs: int = 64,
-        updates: int = 2,
+        pairs: int = 32,
+        updates: int = 4,
+        first: int = 100,
         lr: float = 3e-2,
         similarity: float = 0.4,
         gap: float = 0.5,
@@ -107,7 +111,8 @@ class PairTuning(Optimizer):
             torch.manual_seed(seed)
             self.tuned = PairTuned(copy.deepcopy(model), prompts=prompts)
         self.adam = torch.optim.Adam([self.tuned.vectors], lr=lr)
-        self.batch_size, self.pairs, self.updates = batch_size, pairs, updates
+        self.batch_size, self.pairs = batch_size, pairs
+        self.updates, self.first, self.tuned_before = updates, first, False
         self.similarity, self.gap, self.size = similarity, gap, pool
         self.pool: dict[str, float] = {}
         self._prints: dict[str, bytes] = {}
@@ -118,7 +123,7 @@ class PairTuning(Optimizer):
         if first < len(self.start):
             return Proposal(self.start[first : first + self.batch_size])
         generator = torch.Generator().manual_seed(self.seed * 2**20 + self.step)
-        if len(self.pool) < self.batch_size:
+        if not self.tuned_before:
             tokenizer = self.model.tokenizer
             prompts = [tokenizer.prompt("")] * self.batch_size
             found = self.model.generate(prompts, generator=generator)
@@ -147,15 +152,16 @@ class PairTuning(Optimizer):
             gap=self.gap * float(np.std(scores)) if scores else 0.0,
             fingerprints=list(self._prints.values()),
         )
-        if not found:
+        if not found or len(self.pool) < min(self.size, BEGUN * self.batch_size):
             return
         source = self._random("pairs")
         with evaluating(self.tuned):
-            for _ in range(self.updates):
+            for _ in range(self.updates if self.tuned_before else self.first):
                 loss = self.tuned.loss(source.choices(found, k=self.pairs))
                 self.adam.zero_grad()
                 loss.backward()
                 self.adam.step()
+        self.tuned_before = True
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what is needed to go on."""
@@ -165,6 +171,7 @@ class PairTuning(Optimizer):
             "vectors": vectors,
             "adam": self.adam.state_dict(),
             "pool": dict(self.pool),
+            "tuned_before": self.tuned_before,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -173,7 +180,7 @@ class PairTuning(Optimizer):
         with torch.no_grad():
             self.tuned.vectors.copy_(state["vectors"])
         self.adam.load_state_dict(state["adam"])
-        self.pool = dict(state["pool"])
+        self.pool, self.tuned_before = dict(state["pool"]), state["tuned_before"]
 
     def _random(self, what: str) -> random.Random:
         return random.Random(f"{what} {self.seed} {self.step}")

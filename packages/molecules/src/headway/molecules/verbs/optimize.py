@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from headway.molecules.verbs.sample import load
 
 SHOWN, KEPT = 20, 100
 # Molecules to begin with, drawn from a file.
-DRAWN = 3000
+DRAWN = 1000
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -126,19 +127,23 @@ def build(args: argparse.Namespace) -> Optimizer:
     model = None if args.method == "ga" else load(args.checkpoint, args.device)
     start: list[str] = []
     if args.start is not None or args.method == "ga":
-        start = drawn(args.start or ("moses" if has_moses() else "nci"), args.seed)
+        source = args.start or ("moses" if has_moses() else "nci")
+        start = drawn(source, [args.seed])[args.seed]
     options = {
         name: getattr(args, name) for name in ("batch_size", "lr", "sigma", "replay", "buckets")
     }
     return make_optimizer(args.method, model, start=start, seed=args.seed, **options)
 
 
-def drawn(source: str, seed: int) -> list[str]:
-    """Returns some valid molecules of a file, in a random order."""
+def drawn(source: str, seeds: Sequence[int]) -> dict[int, list[str]]:
+    """Returns for each seed some valid molecules of a file, in a random order."""
     smiles = [record.smiles for record in read_records(find_file(source))]
-    random.Random(seed).shuffle(smiles)
-    found = (canonical(text) for text in smiles[: 2 * DRAWN])
-    return list(dict.fromkeys(text for text in found if text))[:DRAWN]
+    starts = {}
+    for seed in seeds:
+        some = random.Random(seed).sample(smiles, min(len(smiles), 2 * DRAWN))
+        found = (canonical(text) for text in some)
+        starts[seed] = list(dict.fromkeys(text for text in found if text))[:DRAWN]
+    return starts
 
 
 def moments(args: argparse.Namespace) -> Moments:
