@@ -15,6 +15,10 @@ domain = Domain(
         "predict": Verb(
             module="headway.molecules.verbs.predict", help="predict properties of molecules"
         ),
+        "optimize": Verb(
+            module="headway.molecules.verbs.optimize",
+            help="find molecules that score well: REINVENT, PPO, pair-tuning, graph GA",
+        ),
         "sample": Verb(
             module="headway.molecules.verbs.sample", help="generate molecules and draw them"
         ),

@@ -1,0 +1,83 @@
+"""What a model writes after it was optimised, beside what it wrote before."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from headway.core.language import LanguageModel
+from headway.molecules.chemistry import canonical
+from headway.molecules.metrics import measure
+from headway.molecules.metrics.moses.chemnet import Moments, chemnet_moments, frechet_distance
+from headway.molecules.optimization.agent import LearningAgent
+from headway.molecules.optimization.base import Optimizer
+from headway.molecules.optimization.measures import worth
+from headway.molecules.optimization.pairs import PairTuning
+from headway.molecules.scoring import Scorer
+
+
+def written_before_and_after(
+    optimizer: Optimizer,
+    scorer: Scorer,
+    count: int,
+    *,
+    seed: int = 0,
+    reference: Moments | None = None,
+    device: str = "cpu",
+) -> dict[str, dict[str, Any]]:
+    """Returns what molecules are worth that the model writes ``before`` and ``after``, all as they come.
+
+    They are scored besides the budget. After pair-tuning they are what becomes of those of before.
+
+    Args:
+        optimizer: After the run; one without a model has written nothing, and the result is empty.
+        scorer: What was optimised.
+        count: Molecules of each.
+        seed: Of what is drawn.
+        reference: Moments of ChemNet of the molecules that FCD is measured to.
+        device: Where ChemNet computes.
+    """
+    if isinstance(optimizer, LearningAgent):
+        before = _write(optimizer.prior, count, seed)
+        after = _write(optimizer.agent, count, seed)
+    elif isinstance(optimizer, PairTuning):
+        before = _write(optimizer.model, count, seed)
+        sources = [text for text in before if canonical(text) is not None]
+        after = []
+        if sources:
+            generator = torch.Generator().manual_seed(seed)
+            after, _ = optimizer.tuned.rewrite(sources, generator=generator)
+    else:
+        return {}
+    both = {"before": before, "after": after}
+    return {
+        name: _measured(smiles, scorer, reference, device)
+        for name, smiles in both.items()
+        if smiles
+    }
+
+
+def _write(model: LanguageModel, count: int, seed: int) -> list[str]:
+    generator = torch.Generator().manual_seed(seed)
+    found = model.generate([model.tokenizer.prompt("")] * count, generator=generator)
+    return [model.tokenizer.decode(row) for row in found.tokens.tolist()]
+
+
+def _measured(
+    smiles: Sequence[str], scorer: Scorer, reference: Moments | None, device: str
+) -> dict[str, Any]:
+    quality = measure(smiles)
+    valid = [text for text in quality.canonical if text is not None]
+    facts: dict[str, Any] = {
+        "molecules": len(smiles),
+        "validity": round(quality.validity, 4),
+        "uniqueness": round(quality.uniqueness, 4),
+    }
+    if not valid:
+        return facts
+    facts["mean_score"] = round(float(np.mean(scorer.score(valid).values)), 4)
+    facts |= worth(valid)
+    if reference is not None and len(valid) > 1:
+        facts["FCD"] = round(frechet_distance(chemnet_moments(valid, device=device), reference), 3)
+    return facts
