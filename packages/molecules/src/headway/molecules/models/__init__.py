@@ -3,10 +3,11 @@
 from headway.molecules.models.llama import Llama
 from headway.molecules.models.llamol import LLamol
 from headway.molecules.models.pretrained import pretrained
+from headway.molecules.models.regression_transformer import RegressionTransformer
 
-__all__ = ["LLamol", "Llama", "list_models", "pretrained"]
+__all__ = ["LLamol", "Llama", "RegressionTransformer", "list_models", "pretrained"]
 
 
 def list_models() -> list[str]:
     """Returns the names of the models."""
-    return ["LLamol", "Llama"]
+    return ["LLamol", "Llama", "RegressionTransformer"]

@@ -1,6 +1,7 @@
 """Tasks on molecules."""
 
+from headway.molecules.tasks.alternating_modeling import AlternatingModeling
 from headway.molecules.tasks.conditional_modeling import ConditionalModeling
 from headway.molecules.tasks.language_modeling import LanguageModeling
 
-__all__ = ["ConditionalModeling", "LanguageModeling"]
+__all__ = ["AlternatingModeling", "ConditionalModeling", "LanguageModeling"]
