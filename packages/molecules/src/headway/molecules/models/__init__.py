@@ -1,13 +1,21 @@
 """Models of molecules."""
 
+from headway.molecules.models.joint_transformer import JointTransformer
 from headway.molecules.models.llama import Llama
 from headway.molecules.models.llamol import LLamol
 from headway.molecules.models.pretrained import pretrained
 from headway.molecules.models.regression_transformer import RegressionTransformer
 
-__all__ = ["LLamol", "Llama", "RegressionTransformer", "list_models", "pretrained"]
+__all__ = [
+    "JointTransformer",
+    "LLamol",
+    "Llama",
+    "RegressionTransformer",
+    "list_models",
+    "pretrained",
+]
 
 
 def list_models() -> list[str]:
     """Returns the names of the models."""
-    return ["LLamol", "Llama", "RegressionTransformer"]
+    return ["JointTransformer", "LLamol", "Llama", "RegressionTransformer"]

@@ -64,12 +64,12 @@ class AlternatingModeling(Task):
         super().__init__(backbone=backbone, **training)
         if not 0 < hidden < 1:
             raise UserError(f"hidden is {hidden}; a share lies between 0 and 1")
-        for name, value, least in (
+        for name, value, limit in (
             ("alternate", alternate, 1),
             ("longest", longest, 1),
             ("samples", samples, 0),
         ):
-            if value < least:
+            if value < limit:
                 raise UserError(f"{name} is {value}; it must be {limit} or more")
         self.alternate, self.tasks, self.samples = alternate, tasks, samples
         self.hidden, self.longest, self.consistency = hidden, longest, consistency
@@ -90,11 +90,7 @@ class AlternatingModeling(Task):
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, LabelledSmiles):
             return
-        if data.properties != self.model.properties:
-            raise UserError(
-                f"the data have the properties {', '.join(data.properties)}, the model "
-                f"{', '.join(self.model.properties)}; name the same ones in the same order"
-            )
+        data.check_properties(self.model.properties)
         new = self.model.tokenizer.lacking(data.tokens)
         if new:
             self.model.set_vocabulary((*self.model.tokenizer.vocabulary, *new))

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from headway.core.errors import UserError
 from headway.core.language import ConditionalLanguageModel, StochasticContext
 from headway.core.training import Passed, TrainingOptions
 from headway.molecules.data import LabelledSmiles
@@ -62,11 +61,7 @@ class ConditionalModeling(LanguageModeling):
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, LabelledSmiles):
             return
-        if data.properties != self.model.properties:
-            raise UserError(
-                f"the data have the properties {', '.join(data.properties) or 'none'}, the model "
-                f"{', '.join(self.model.properties) or 'none'}; name the same ones in the same order"
-            )
+        data.check_properties(self.model.properties)
         if not int(self.model.prefix.seen):
             self.model.prefix.fit(data.values["train"])
 
