@@ -1,5 +1,6 @@
 """Every model of the domain, copied, moved, saved and exported with a free batch and free length."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,14 @@ from torch import Tensor
 from headway.core.language import SPECIALS
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.molecules import models
-from headway.molecules.models import Llama, LLamol
-from headway.molecules.notation import SmilesTokenizer
+from headway.molecules.models import (
+    JointTransformer,
+    Llama,
+    LLamol,
+    MatterGPT,
+    RegressionTransformer,
+)
+from headway.molecules.notation import PropertyTokenizer, SmilesTokenizer
 
 
 def tokens(batch: int, length: int) -> tuple[Tensor]:
@@ -28,19 +35,31 @@ def llama() -> Llama:
     )
 
 
-def llamol() -> LLamol:
-    return LLamol(
-        tokenizer=SmilesTokenizer(vocabulary=(*SPECIALS, *"CNO")),
-        dim=16,
-        depth=2,
-        heads=2,
-        max_length=24,
-    )
+def small(make, **options):
+    """Returns what builds a small model."""
+    tokenizer = SmilesTokenizer(vocabulary=(*SPECIALS, "<mask>", *"CNO"), mask=3)
+    return partial(make, tokenizer=tokenizer, dim=16, depth=2, heads=2, **options)
 
 
+def molecules_with_numbers(batch: int, length: int) -> tuple[Tensor, Tensor]:
+    front = torch.randint(4, 9, (batch, 7), generator=torch.Generator().manual_seed(length))
+    return front, tokens(batch, length)[0]
+
+
+def regression_transformer() -> RegressionTransformer:
+    tokenizer = PropertyTokenizer(properties={"QED": "0.000"}).extended("CNO")
+    return RegressionTransformer(tokenizer=tokenizer, dim=16, depth=2, heads=2)
+
+
+SIZES = {"inputs": tokens, "sizes": (9, 4, 20)}
 CASES = {
-    "LLamol": Case(make=llamol, inputs=tokens, sizes=(9, 4, 20)),
-    "Llama": Case(make=llama, inputs=tokens, sizes=(9, 4, 20)),
+    "JointTransformer": Case(make=small(JointTransformer, max_length=24), **SIZES),
+    "LLamol": Case(make=small(LLamol, max_length=24), **SIZES),
+    "Llama": Case(make=llama, **SIZES),
+    "MatterGPT": Case(make=small(MatterGPT, max_length=24, properties=("gap",)), **SIZES),
+    "RegressionTransformer": Case(
+        make=regression_transformer, inputs=molecules_with_numbers, sizes=(9, 4, 20)
+    ),
 }
 
 

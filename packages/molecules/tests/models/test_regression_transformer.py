@@ -25,9 +25,9 @@ def tokenizer() -> PropertyTokenizer:
 
 
 def chains(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Returns chains of ten atoms, their lengths, and the share of carbon."""
+    """Returns chains of ten atoms, their lengths, and the share of carbon, a fifth or four fifths."""
     generator = torch.Generator().manual_seed(seed)
-    carbons = torch.randint(0, LENGTH, (count,), generator=generator)
+    carbons = 2 + 6 * torch.randint(0, 2, (count,), generator=generator)
     order = torch.rand(count, LENGTH, generator=generator).argsort(dim=1)
     atoms = torch.where(
         order < carbons[:, None], tokenizer().numbers["C"], tokenizer().numbers["O"]
@@ -37,16 +37,16 @@ def chains(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
     return tokens, torch.full((count,), LENGTH + 2), carbons[:, None] / LENGTH
 
 
-def trained(seed: int = 0, *, steps: int = 200, **options) -> RegressionTransformer:
+def trained(seed: int = 0, *, steps: int = 150, **options) -> RegressionTransformer:
     torch.manual_seed(seed)
     model = RegressionTransformer(tokenizer=tokenizer(), dim=32, depth=2, heads=2)
     task = AlternatingModeling(
         backbone=model, optimizer=AdamW(lr=4e-3), hidden=0.9, longest=LENGTH, **options
     )
-    data = chains(32 * steps, seed + 1)
+    data = chains(64 * steps, seed + 1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
     for step in range(steps):
-        batch = tuple(part[32 * step : 32 * step + 32] for part in data)
+        batch = tuple(part[64 * step : 64 * step + 64] for part in data)
         molecules = task.tasks == "both" and step // 10 % 2
         loss = task.molecule_loss(batch) if molecules else task.property_loss(batch)
         optimizer.zero_grad()

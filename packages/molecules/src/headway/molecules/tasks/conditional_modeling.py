@@ -7,6 +7,7 @@ from headway.core.language import ConditionalLanguageModel, StochasticContext
 from headway.core.training import Passed, TrainingOptions
 from headway.molecules.data import LabelledSmiles
 from headway.molecules.metrics import deviations, measure
+from headway.molecules.notation import is_molecular
 from headway.molecules.tasks.language_modeling import LanguageModeling
 
 
@@ -75,6 +76,8 @@ class ConditionalModeling(LanguageModeling):
         data = getattr(self.trainer, "datamodule", None)
         if not self.samples or self.trainer.sanity_checking or not isinstance(data, LabelledSmiles):
             return
+        if not is_molecular(self.model.tokenizer):
+            return  # whether a line of another notation is right, nobody here can say
         model, wanted = self.model, data.values["val"]
         wanted = wanted[torch.arange(self.samples) % len(wanted)]
         found = model.generate(

@@ -13,13 +13,13 @@ from headway.core.cli.job import Job
 from headway.core.cli.loading import load_model
 from headway.core.cli.options import check_positive, check_seed
 from headway.core.cli.progress import progress_bar, with_progress
-from headway.core.errors import InputError
+from headway.core.errors import InputError, UserError
 from headway.core.generation import Generated, Sampling
 from headway.core.language import LanguageModel
 from headway.molecules.chemistry import canonical, checked
 from headway.molecules.data.readers import read_records
 from headway.molecules.metrics import Quality, measure
-from headway.molecules.notation import smiles_tokenizer
+from headway.molecules.notation import is_molecular, smiles_tokenizer
 from headway.molecules.shipped import find_file
 from headway.molecules.verbs.conditions import (
     add_conditions,
@@ -62,6 +62,11 @@ def run(args: argparse.Namespace) -> int:
     sampling = Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
     reference = None if args.reference is None else read_reference(args, job.counts)
     model = load(args.checkpoint, args.device)
+    molecular = is_molecular(model.tokenizer)
+    if not molecular and (args.grid is not None or reference is not None):
+        raise UserError(
+            "--grid and --reference are for molecules; the model writes another notation"
+        )
     prompt = model.tokenizer.prompt(args.prefix, "--prefix")
     told = {} if wishes is None else conditions(wishes, model, args)
     prompts = [prompt] * (args.count if wishes is None else len(wishes.names))
@@ -69,12 +74,16 @@ def run(args: argparse.Namespace) -> int:
     found = sample(model, prompts, sampling, args.seed, args.batch_size, told)
     seconds, cpu = time.monotonic() - start, time.process_time() - clock
     smiles = [model.tokenizer.decode(row) for row in found.tokens.tolist()]
-    quality = measure(smiles, reference)
-    found_rows = zip(rows(smiles, found, quality), cells(wishes, quality), strict=True)
+    quality = measure(smiles, reference) if molecular else measure(smiles, read=as_it_is)
+    found_rows = zip(
+        rows(smiles, found, quality, molecular), cells(wishes, quality, molecular), strict=True
+    )
     job.table([*COLUMNS, *columns(wishes)], (one | other for one, other in found_rows))
     if args.grid is not None:
         draw(args, quality)
-    facts = worth(found, quality, seconds, cpu) | nearness(wishes, quality)
+    facts = worth(found, quality, seconds, cpu) | nearness(wishes, quality, molecular)
+    if not molecular:
+        del facts["validity"]  # of a notation that nobody here can read
     said = [f"{key.replace('_', ' ')} {value}" for key, value in facts.items() if value is not None]
     lines = [", ".join(said)]
     if job.counts.invalid:
@@ -131,11 +140,19 @@ def read_reference(args: argparse.Namespace, counts: Counts) -> set[str]:
     return known
 
 
-def rows(smiles: list[str], found: Generated, quality: Quality) -> Iterator[dict[str, Any]]:
+def as_it_is(text: str) -> str | None:
+    """Returns a text of another notation; None if it is empty."""
+    return text or None
+
+
+def rows(
+    smiles: list[str], found: Generated, quality: Quality, molecular: bool
+) -> Iterator[dict[str, Any]]:
     """Yields one row per molecule."""
     gains = found.log_likelihoods.tolist()
     for text, gained, known in zip(smiles, gains, quality.canonical, strict=True):
-        cells = (text, f"{-gained:.4f}", int(known is not None), known)
+        said = (int(known is not None), known) if molecular else (None, None)
+        cells = (text, f"{-gained:.4f}", *said)
         yield dict(zip(COLUMNS, cells, strict=True))
 
 
