@@ -4,10 +4,10 @@
     python tools/studies/conditions.py -m RUN --plot conditions.png
 
 The wishes are the properties of molecules of the test set of MOSES, so that together they are possible. All
-subsets stand in the same batches. A fragment is the Murcko scaffold of a test molecule, where the model has
-room for it. Every row is held against all wishes, those that the model was not told included (mean absolute
-deviations over the valid molecules); what it was told is bold. Prints a table in Markdown, and draws the
-distributions of each property at fixed wishes.
+subsets stand in the same batches. A fragment is the Murcko scaffold of a test molecule, one that the model
+has room for, and the wishes beside it are those of the same molecule. Every row is held against all wishes,
+those that the model was not told included (mean absolute deviations over the valid molecules); what it was
+told is bold. Prints a table in Markdown, and draws the distributions of each property at fixed wishes.
 """
 
 import argparse
@@ -46,8 +46,8 @@ def main() -> None:
     start = time.process_time()
     model = from_pretrained(args.checkpoint).eval()
     assert isinstance(model, ConditionalLanguageModel)
-    texts, wishes = drawn(args.count, args.seed)
-    parts = [scaffold(text, model) for text in texts]
+    wishes = [wish for wish, _ in drawn(model, args.count, args.seed, fits=False)]
+    pieces = drawn(model, args.count, args.seed, fits=True)
     everything = tuple(model.properties)
     subsets = [
         (*names, *part)
@@ -66,8 +66,8 @@ def main() -> None:
         rows = [
             (kind, wish, part)
             for kind in kinds
-            for wish, part in zip(wishes, parts, strict=True)
-            if part is not None or FRAGMENT not in kind
+            for place, (wish_of_piece, part) in enumerate(pieces)
+            for wish in [wish_of_piece if FRAGMENT in kind else wishes[place]]
         ]
         # Of all kinds in each batch.
         random.Random(args.seed).shuffle(rows)
@@ -89,12 +89,24 @@ def main() -> None:
     print(f"\n{time.process_time() - start:.0f} CPU-seconds")
 
 
-def drawn(count: int, seed: int) -> tuple[list[str], list[Wish]]:
-    """Returns molecules of the test set and their properties."""
+def drawn(
+    model: ConditionalLanguageModel, count: int, seed: int, *, fits: bool
+) -> list[tuple[Wish, str | None]]:
+    """Returns properties and scaffolds of test molecules, of any or of those whose scaffold fits in."""
     texts = [record.smiles for record in read_records(moses_file("test"))]
-    chosen = random.Random(seed).sample(texts, count)
-    table = labels(chosen, list(FIXED))
-    return chosen, [dict(zip(FIXED, row, strict=True)) for row in table.tolist()]
+    random.Random(seed).shuffle(texts)
+    chosen: list[tuple[str, str | None]] = []
+    for text in texts:
+        part = scaffold(text, model)
+        if part is not None or not fits:
+            chosen.append((text, part))
+        if len(chosen) == count:
+            break
+    table = labels([text for text, _ in chosen], list(FIXED)).tolist()
+    return [
+        (dict(zip(FIXED, row, strict=True)), part)
+        for row, (_, part) in zip(table, chosen, strict=True)
+    ]
 
 
 def scaffold(text: str, model: ConditionalLanguageModel) -> str | None:

@@ -66,7 +66,10 @@ def missed(model: MatterGPT, seed: int, hidden: int | None = None) -> torch.Tens
 
 def test_properties_move_lines_of_another_notation_and_a_plain_gpt_knows_none() -> None:
     """The official code was not run. Over five seeds: 0.22 to 0.30 and 0.48 to 0.69 of the plain deviations."""
-    told, plain = trained(StochasticContext()), trained(StochasticContext(fragment=0, told=0), steps=60)
+    told, plain = (
+        trained(StochasticContext()),
+        trained(StochasticContext(fragment=0, told=0), steps=60),
+    )
     both, one, without = missed(told, 9), missed(told, 9, hidden=1), missed(plain, 9)
     assert bool((both < 0.85 * without).all()), (both, without)
     assert one[0] < 0.75 * without[0], (one, without)

@@ -20,6 +20,7 @@ def renumbered(layer: TokenLayer, old: Tokenizer, new: Tokenizer) -> TokenLayer:
         new: What they shall be.
     """
     weight = layer.weight
+    made: nn.Embedding | nn.Linear
     if isinstance(layer, nn.Embedding):
         made = nn.Embedding(len(new), weight.shape[1], device=weight.device, dtype=weight.dtype)
     else:
@@ -33,4 +34,4 @@ def renumbered(layer: TokenLayer, old: Tokenizer, new: Tokenizer) -> TokenLayer:
     truncated_normal_(made.weight)
     with torch.no_grad():
         made.weight[places] = weight[known]
-    return made
+    return made  # pyright: ignore[reportReturnType]

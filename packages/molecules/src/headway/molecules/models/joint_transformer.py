@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from headway.core.errors import UserError
 from headway.core.feedforward import SwiGLU
 from headway.core.generation import Sampling
 from headway.core.init import init_transformer_
-from headway.core.language import SPECIALS, DecoderLanguageModel, DecoderOptions, Tokenizer
+from headway.core.language import SPECIALS, DecoderLanguageModel, Tokenizer
 from headway.core.language.presets import RotaryAttention
 from headway.core.mixers import SelfAttention, TokenMixer
 from headway.core.module import evaluating
@@ -20,6 +20,15 @@ from headway.core.norms import RMSNorm
 from headway.core.passed import Passed
 from headway.core.systems import system
 from headway.molecules.notation import SmilesTokenizer
+
+
+class _BesideTokenizer(TypedDict, total=False):
+    dim: int
+    depth: int
+    heads: int
+    max_length: int
+    dropout: float
+    drop_path: float
 
 
 class Proposals(NamedTuple):
@@ -83,7 +92,7 @@ class JointTransformer(DecoderLanguageModel):
         mixer: MixerFactories = RotaryAttention,
         feedforward: FeedForwardFactory = SwiGLU,
         norm: Callable[[int], nn.Module] = RMSNorm,
-        **options: Passed[DecoderOptions],
+        **options: Passed[_BesideTokenizer],
     ) -> None:
         parts = {"mixer": mixer, "feedforward": feedforward, "norm": norm}
         if tokenizer is None:
