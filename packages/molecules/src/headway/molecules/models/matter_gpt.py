@@ -27,8 +27,8 @@ class _BesideMatterGPT(ConditionalParts, total=False):
     id=366,
     name="MatterGPT",
     paper="https://arxiv.org/abs/2408.07608",
-    claim="a GPT that is told one property or several writes lines of any notation that have them; the same GPT "
-    "that is told nothing does not",
+    claim="told one property or several, it writes lines of any notation that have them; the same GPT that "
+    "is told nothing does not",
     test="packages/molecules/tests/models/test_matter_gpt.py",
 )
 class MatterGPT(ConditionalLanguageModel):

@@ -42,7 +42,9 @@ class RegressionTransformer(Module):
 
     The published model is an XLNet, which learns to say tokens in any order by a second stream of
     attention. Here the same is learned by an encoder that sees a mask where a token is still unknown: any
-    number of them may be, and they are said one after the other.
+    number of them may be, and they are said one after the other. On chains of ten atoms whose share of carbon
+    was told, encodings did not help with a digit that training had never shown (three seeds: off by 3.6, 3.0
+    and 1.3 atoms with them, by 2.3, 2.6 and 1.2 without).
 
     Args:
         tokenizer: Knows the properties and how their numbers are written; QED with three decimals if None.
