@@ -1,5 +1,6 @@
 """Every model of the domain, copied, moved, saved and exported with a free batch and free length."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,14 @@ from headway.molecules.models import (
     GPMoLFormer,
     Graphormer,
     GraphPredictor,
+    JointTransformer,
     Llama,
     LLamol,
+    MatterGPT,
     PropertyPredictor,
+    RegressionTransformer,
 )
-from headway.molecules.notation import SmilesTokenizer
+from headway.molecules.notation import PropertyTokenizer, SmilesTokenizer
 
 
 def tokens(batch: int, length: int) -> tuple[Tensor]:
@@ -38,14 +42,10 @@ def llama() -> Llama:
     )
 
 
-def llamol() -> LLamol:
-    return LLamol(
-        tokenizer=SmilesTokenizer(vocabulary=(*SPECIALS, *"CNO")),
-        dim=16,
-        depth=2,
-        heads=2,
-        max_length=24,
-    )
+def small(make, **options):
+    """Returns what builds a small model."""
+    tokenizer = SmilesTokenizer(vocabulary=(*SPECIALS, "<mask>", *"CNO"), mask=3)
+    return partial(make, tokenizer=tokenizer, dim=16, depth=2, heads=2, **options)
 
 
 def gp_molformer() -> GPMoLFormer:
@@ -86,14 +86,30 @@ def graph_predictor() -> GraphPredictor:
     return GraphPredictor(backbone=graphormer(), properties={"logP": "regression"})
 
 
+def molecules_with_numbers(batch: int, length: int) -> tuple[Tensor, Tensor]:
+    front = torch.randint(4, 9, (batch, 7), generator=torch.Generator().manual_seed(length))
+    return front, tokens(batch, length)[0]
+
+
+def regression_transformer() -> RegressionTransformer:
+    tokenizer = PropertyTokenizer(properties={"QED": "0.000"}).extended("CNO")
+    return RegressionTransformer(tokenizer=tokenizer, dim=16, depth=2, heads=2)
+
+
+SIZES = {"inputs": tokens, "sizes": (9, 4, 20)}
 CASES = {
+    "JointTransformer": Case(make=small(JointTransformer, max_length=24), **SIZES),
+    "LLamol": Case(make=small(LLamol, max_length=24), **SIZES),
+    "Llama": Case(make=llama, **SIZES),
+    "MatterGPT": Case(make=small(MatterGPT, max_length=24, properties=("gap",)), **SIZES),
+    "RegressionTransformer": Case(
+        make=regression_transformer, inputs=molecules_with_numbers, sizes=(9, 4, 20)
+    ),
     "GraphPredictor": Case(make=graph_predictor, inputs=graphs, sizes=(9, 4, 20)),
     # In bfloat16 the waves of the steps are others.
     "FoldingDiff": Case(make=folding_diff, inputs=chains, sizes=(9, 4, 20), narrow=False),
     "GPMoLFormer": Case(make=gp_molformer, inputs=tokens, sizes=(9, 4, 20)),
     "Graphormer": Case(make=graphormer, inputs=graphs, sizes=(9, 4, 20)),
-    "LLamol": Case(make=llamol, inputs=tokens, sizes=(9, 4, 20)),
-    "Llama": Case(make=llama, inputs=tokens, sizes=(9, 4, 20)),
     "PropertyPredictor": Case(make=property_predictor, inputs=tokens, sizes=(9, 4, 20)),
 }
 

@@ -64,7 +64,36 @@ def check_sampling(run: Path, tmp_path: Path, capsys) -> None:
     assert main([*words, "--device", "cpu"]) == 2  # nothing is overwritten
 
 
-@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - set(OF_PROPERTIES)))
+# They write no SMILES, or none from nothing.
+READERS = {"regression_transformer_qed": "PropertyTokenizer", "matter_gpt_lines": "SymbolTokenizer"}
+
+
+@pytest.mark.parametrize("recipe", READERS)
+def test_a_recipe_of_another_notation_trains(recipe: str, tmp_path: Path, capsys) -> None:
+    path = tmp_path / "mine.csv"
+    rows = [f"{row},{place % 7},{place % 3}" for place, row in enumerate(ROWS * 3)]
+    path.write_text("\n".join(["line,energy,gap", *rows]) + "\n")
+    words = ["--data.path", str(path), "--data.val", "6", "--data.batch_size", "8", *SMALL]
+    words += ["--data.column", "line"]
+    assert main(["fit", "-c", f"molecules/{recipe}", *QUICK, *words]) == 0
+    run = tmp_path / "runs" / "molecules" / recipe / "1"
+    config = json.loads((run / "model" / "config.json").read_text())
+    assert config["init_args"]["tokenizer"]["class_path"].endswith(READERS[recipe])
+    assert main(["validate", "-m", str(run)]) == 0
+    if recipe != "matter_gpt_lines":
+        return
+    out = tmp_path / "out.csv"
+    sample = ["sample", "-m", str(run), "-o", str(out), "--device", "cpu", "--json", "-n", "5"]
+    capsys.readouterr()
+    assert main([*sample, "--condition", "gap=1", "--fragment", "CCO"]) in (0, 1)
+    assert "validity" not in json.loads(capsys.readouterr().out)
+    table = list(csv.DictReader(out.open()))
+    assert [(row["wanted_gap"], row["valid"]) for row in table] == [("1.0", "")] * 5
+    assert main([*sample, "--overwrite", "--grid", str(tmp_path / "grid.png")]) == 2
+    assert "are for molecules" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - set(OF_PROPERTIES) - set(READERS)))
 def test_a_recipe_trains_and_its_run_samples(
     recipe: str, tmp_path: Path, table: str, capsys
 ) -> None:

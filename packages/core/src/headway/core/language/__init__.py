@@ -7,6 +7,7 @@ from headway.core.language.decoder import DecoderLanguageModel, DecoderOptions
 from headway.core.language.encoder import EncoderLanguageModel, EncoderOptions, MaskedHead
 from headway.core.language.encoders import Bert, Esm2, ModernBert, Roberta
 from headway.core.language.model import LanguageModel
+from headway.core.language.numerals import NumberFormat, number_text, numerals
 from headway.core.language.presets import GPT2, GPTNeoX, Llama, LlamaOptions, Mistral, Qwen2
 from headway.core.language.subwords import SubwordTokenizer
 from headway.core.language.symbols import SymbolTokenizer
@@ -37,6 +38,7 @@ __all__ = [
     "MaskedHead",
     "Mistral",
     "ModernBert",
+    "NumberFormat",
     "NumberedTokens",
     "Qwen2",
     "Roberta",
@@ -46,4 +48,6 @@ __all__ = [
     "TextEmbedding",
     "TextModel",
     "Tokenizer",
+    "number_text",
+    "numerals",
 ]

@@ -16,7 +16,7 @@ from headway.core.generation import Generated, Sampling, generate
 from headway.core.init import init_transformer_, truncated_normal_
 from headway.core.language.model import LanguageModel
 from headway.core.language.tokenizer import NumberedTokens, Tokenizer
-from headway.core.language.vocabulary import kept_rows
+from headway.core.language.vocabulary import renumbered
 from headway.core.layout import Layout
 from headway.core.norms import LayerNorm
 from headway.core.positions import PositionTable
@@ -231,18 +231,9 @@ class DecoderLanguageModel(LanguageModel):
             vocabulary: The new tokens; the special ones stay at their numbers.
         """
         old, new = self.tokenizer, self.tokenizer.with_vocabulary(vocabulary)
-        places, known = kept_rows(old, new)
         self.tokenizer = self.init_args["tokenizer"] = new
-        weight = self.embedding.weight
-        embedding = nn.Embedding(
-            len(new), weight.shape[1], device=weight.device, dtype=weight.dtype
-        )
-        head = nn.Linear(weight.shape[1], len(new), bias=False).to(weight)
-        for layer, before in ((embedding, self.embedding), (head, self.head)):
-            truncated_normal_(layer.weight)
-            with torch.no_grad():
-                layer.weight[places] = before.weight[known]
-        self.embedding, self.head = embedding, head
+        self.embedding = renumbered(self.embedding, old, new)
+        self.head = renumbered(self.head, old, new)
         if self.tied:
             self.head.weight = self.embedding.weight
 

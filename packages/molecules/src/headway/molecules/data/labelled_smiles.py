@@ -83,6 +83,18 @@ class LabelledSmiles(SmilesFile):
         tokens, lengths = super().collate(list(rows))
         return tokens, lengths, torch.stack(values)
 
+    def check_properties(self, wanted: Sequence[str]) -> None:
+        """Raises unless the properties are those of a model.
+
+        Raises:
+            UserError: If the model has others, or in another order.
+        """
+        if self.properties != tuple(wanted):
+            raise UserError(
+                f"the data have the properties {', '.join(self.properties) or 'none'}, the model "
+                f"{', '.join(wanted) or 'none'}; name the same ones in the same order"
+            )
+
     def _numbers(self, records: list[Record]) -> Tensor:
         """Returns the properties of records, (N, P)."""
         file = Path(self.path).name

@@ -1,6 +1,6 @@
 """Validity, uniqueness and novelty of generated molecules, as MOSES defines them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from headway.molecules.chemistry import canonical
@@ -22,17 +22,23 @@ class Quality(NamedTuple):
     canonical: list[str | None]
 
 
-def measure(smiles: Sequence[str], reference: Collection[str] | None = None) -> Quality:
+def measure(
+    smiles: Sequence[str],
+    reference: Collection[str] | None = None,
+    *,
+    read: Callable[[str], str | None] = canonical,
+) -> Quality:
     """Measures generated molecules as they are; nothing is filtered before.
 
     Args:
         smiles: What was generated.
         reference: Canonical SMILES of the training set; no novelty without it.
+        read: Returns the one way to write a text, None if it says nothing; RDKit for molecules.
 
     Source:
         Polykovskiy et al. 2018, https://arxiv.org/abs/1811.12823, section 3.1.
     """
-    found = [canonical(text) for text in smiles]
+    found = [read(text) for text in smiles]
     valid = [text for text in found if text is not None]
     different = set(valid)
     novelty = None

@@ -4,20 +4,26 @@ from headway.molecules.models.folding_diff import FoldingDiff
 from headway.molecules.models.gp_molformer import GPMoLFormer
 from headway.molecules.models.graph_predictor import GraphPredictor
 from headway.molecules.models.graphormer import Graphormer
+from headway.molecules.models.joint_transformer import JointTransformer
 from headway.molecules.models.llama import Llama
 from headway.molecules.models.llamol import LLamol
+from headway.molecules.models.matter_gpt import MatterGPT
 from headway.molecules.models.pretrained import pretrained, pretrained_predictor
 from headway.molecules.models.property_predictor import Predictor, PropertyPredictor
+from headway.molecules.models.regression_transformer import RegressionTransformer
 
 __all__ = [
     "FoldingDiff",
     "GPMoLFormer",
     "GraphPredictor",
     "Graphormer",
+    "JointTransformer",
     "LLamol",
     "Llama",
+    "MatterGPT",
     "Predictor",
     "PropertyPredictor",
+    "RegressionTransformer",
     "list_models",
     "pretrained",
     "pretrained_predictor",
@@ -31,7 +37,10 @@ def list_models() -> list[str]:
         "GPMoLFormer",
         "GraphPredictor",
         "Graphormer",
+        "JointTransformer",
         "LLamol",
         "Llama",
+        "MatterGPT",
         "PropertyPredictor",
+        "RegressionTransformer",
     ]

@@ -1,6 +1,6 @@
 """The tokenizer of a published model, where molecules are its texts."""
 
-from headway.core.language import NumberedTokens, Tokenizer
+from headway.core.language import NumberedTokens, SymbolTokenizer, Tokenizer
 from headway.molecules.notation.smiles import SmilesTokenizer, first_piece
 
 
@@ -18,3 +18,8 @@ def smiles_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
     if first_piece(token for token in tokenizer.vocabulary if token not in special) is not None:
         return tokenizer
     return SmilesTokenizer(**tokenizer.init_args)
+
+
+def is_molecular(tokenizer: Tokenizer) -> bool:
+    """Whether the texts of a tokenizer are molecules, and not lines of another notation."""
+    return not isinstance(tokenizer, SymbolTokenizer)

@@ -1,8 +1,17 @@
 """Tasks on molecules."""
 
+from headway.molecules.tasks.alternating_modeling import AlternatingModeling
 from headway.molecules.tasks.angle_diffusion import AngleDiffusion
 from headway.molecules.tasks.conditional_modeling import ConditionalModeling
+from headway.molecules.tasks.joint_modeling import JointModeling
 from headway.molecules.tasks.language_modeling import LanguageModeling
 from headway.molecules.tasks.property_prediction import PropertyPrediction
 
-__all__ = ["AngleDiffusion", "ConditionalModeling", "LanguageModeling", "PropertyPrediction"]
+__all__ = [
+    "AlternatingModeling",
+    "AngleDiffusion",
+    "ConditionalModeling",
+    "JointModeling",
+    "LanguageModeling",
+    "PropertyPrediction",
+]

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from headway.core.errors import UserError
 from headway.core.language import ConditionalLanguageModel, StochasticContext
 from headway.core.training import Passed, TrainingOptions
 from headway.molecules.data import LabelledSmiles
 from headway.molecules.metrics import deviations, measure
+from headway.molecules.notation import is_molecular
 from headway.molecules.tasks.language_modeling import LanguageModeling
 
 
@@ -62,11 +62,7 @@ class ConditionalModeling(LanguageModeling):
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, LabelledSmiles):
             return
-        if data.properties != self.model.properties:
-            raise UserError(
-                f"the data have the properties {', '.join(data.properties) or 'none'}, the model "
-                f"{', '.join(self.model.properties) or 'none'}; name the same ones in the same order"
-            )
+        data.check_properties(self.model.properties)
         if not int(self.model.prefix.seen):
             self.model.prefix.fit(data.values["train"])
 
@@ -80,6 +76,8 @@ class ConditionalModeling(LanguageModeling):
         data = getattr(self.trainer, "datamodule", None)
         if not self.samples or self.trainer.sanity_checking or not isinstance(data, LabelledSmiles):
             return
+        if not is_molecular(self.model.tokenizer):
+            return  # whether a line of another notation is right, nobody here can say
         model, wanted = self.model, data.values["val"]
         wanted = wanted[torch.arange(self.samples) % len(wanted)]
         found = model.generate(

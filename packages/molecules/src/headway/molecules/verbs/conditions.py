@@ -13,6 +13,7 @@ from headway.core.language import ConditionalLanguageModel, LanguageModel
 from headway.core.reading import read_table
 from headway.molecules.chemistry import checked, molecule
 from headway.molecules.metrics import Quality, deviations, has_fragment
+from headway.molecules.notation import is_molecular
 from headway.molecules.properties import PROPERTIES
 
 FRAGMENT = "fragment"
@@ -102,6 +103,10 @@ def conditions(wishes: Wishes, model: LanguageModel, args: argparse.Namespace) -
             f"{args.checkpoint} holds a {type(model).__name__}, which takes no conditions; "
             "headway fit -c molecules/llamol_moses trains one that does"
         )
+    if is_molecular(model.tokenizer):
+        for part, where in dict(zip(wishes.fragments, wishes.names, strict=True)).items():
+            if part:
+                checked(part, where)
     told: dict[str, Any] = model.conditions(wishes.values, wishes.fragments, wishes.names)
     return told if args.guidance == 1 else {**told, "guidance": args.guidance}
 
@@ -114,7 +119,7 @@ def columns(wishes: Wishes | None) -> list[str]:
     return [*asked, *([FRAGMENT, "has_fragment"] if any(wishes.fragments) else [])]
 
 
-def cells(wishes: Wishes | None, quality: Quality) -> Iterator[dict[str, Any]]:
+def cells(wishes: Wishes | None, quality: Quality, molecular: bool) -> Iterator[dict[str, Any]]:
     """Yields, for each molecule, what was wanted and what came."""
     if wishes is None:
         yield from ({} for _ in quality.canonical)
@@ -126,11 +131,11 @@ def cells(wishes: Wishes | None, quality: Quality) -> Iterator[dict[str, Any]]:
             known = [name for name in wishes.properties if name in PROPERTIES]
             row |= {name: f"{PROPERTIES[name](found):.4f}" for name in known}
         if part:
-            row |= {FRAGMENT: part, "has_fragment": int(has_fragment(text, part))}
+            row |= {FRAGMENT: part, "has_fragment": int(_has(text, part, molecular))}
         yield row
 
 
-def nearness(wishes: Wishes | None, quality: Quality) -> dict[str, float]:
+def nearness(wishes: Wishes | None, quality: Quality, molecular: bool) -> dict[str, float]:
     """Returns how near the valid molecules are to what was wanted, and the share with the fragment."""
     if wishes is None:
         return {}
@@ -139,10 +144,15 @@ def nearness(wishes: Wishes | None, quality: Quality) -> dict[str, float]:
         f"deviation_{name}": round(value, 4) for name, value in far.items() if value is not None
     }
     pairs = zip(quality.canonical, wishes.fragments, strict=True)
-    hits = [has_fragment(text, part) for text, part in pairs if text is not None and part]
+    hits = [_has(text, part, molecular) for text, part in pairs if text is not None and part]
     if hits:
         facts["fragment_hit_rate"] = round(sum(hits) / len(hits), 4)
     return facts
+
+
+def _has(text: str | None, part: str, molecular: bool) -> bool:
+    """Whether a molecule has a fragment in it, or a line of another notation a piece."""
+    return has_fragment(text, part) if molecular else part in (text or "")
 
 
 Wish = tuple[dict[str, float], str | None, str]
@@ -157,7 +167,7 @@ def _options(args: argparse.Namespace) -> Wish:
         if name in values:
             raise UserError(f"--condition names {name} twice")
         values[name] = _number(value, f"--condition {name}")
-    return values, _fragment(args.fragment, "--fragment"), "--condition or --fragment"
+    return values, args.fragment or None, "--condition or --fragment"
 
 
 def _table(path: Path) -> Iterator[Wish]:
@@ -167,7 +177,7 @@ def _table(path: Path) -> Iterator[Wish]:
     for number, row in rows:
         where = f"{path.name}, row {number}"
         said = {name.strip(): cell.strip() for name, cell in row.items() if cell.strip()}
-        part = _fragment(said.pop(FRAGMENT, None), where)
+        part = said.pop(FRAGMENT, None)
         yield {name: _number(cell, where) for name, cell in said.items()}, part, where
 
 
@@ -176,9 +186,3 @@ def _number(text: str, where: str) -> float:
         return float(text)
     except ValueError:
         raise InputError(where, f"{text!r:.60} is no number") from None
-
-
-def _fragment(text: str | None, where: str) -> str | None:
-    if text:
-        checked(text, where)
-    return text or None

@@ -13,13 +13,13 @@ from headway.core.cli.job import Job
 from headway.core.cli.loading import load_model
 from headway.core.cli.options import check_positive, check_seed
 from headway.core.cli.progress import progress_bar, with_progress
-from headway.core.errors import InputError
+from headway.core.errors import InputError, UserError
 from headway.core.generation import Generated, Redrawn, Sampling, redraw
 from headway.core.language import LanguageModel
 from headway.molecules.chemistry import canonical, checked
 from headway.molecules.data.readers import read_records
 from headway.molecules.metrics import Quality, measure
-from headway.molecules.notation import smiles_tokenizer
+from headway.molecules.notation import is_molecular, smiles_tokenizer
 from headway.molecules.shipped import find_file
 from headway.molecules.verbs.acceptance import accepts, add_acceptance, processors, read_wanted
 from headway.molecules.verbs.conditions import (
@@ -63,6 +63,11 @@ def run(args: argparse.Namespace) -> int:
     job = Job(args, "sample from", items="reference molecules", extra=["grid"])
     reference = None if args.reference is None else read_reference(args, job.counts)
     model = load(args.checkpoint, args.device)
+    molecular = is_molecular(model.tokenizer)
+    if not molecular and (args.grid is not None or reference is not None or wanted is not None):
+        raise UserError(
+            "--grid, --reference and what is to be kept are for molecules; the model writes another notation"
+        )
     sampling = Sampling(
         temperature=args.temperature,
         top_k=args.top_k,
@@ -77,14 +82,18 @@ def run(args: argparse.Namespace) -> int:
     found, accepted, draws = sample(args, model, prompts, sampling, told, keeps)
     seconds, cpu = time.monotonic() - start, time.process_time() - clock
     smiles = [model.tokenizer.decode(row) for row in found.tokens.tolist()]
-    quality = measure(smiles, reference)
-    found_rows = zip(rows(smiles, found, quality), cells(wishes, quality), strict=True)
+    quality = measure(smiles, reference) if molecular else measure(smiles, read=as_it_is)
+    found_rows = zip(
+        rows(smiles, found, quality, molecular), cells(wishes, quality, molecular), strict=True
+    )
     job.table([*COLUMNS, *columns(wishes)], (one | other for one, other in found_rows))
     if args.grid is not None:
         draw(args, quality)
-    facts = worth(found, quality, seconds, cpu) | nearness(wishes, quality)
+    facts = worth(found, quality, seconds, cpu) | nearness(wishes, quality, molecular)
     if wanted is not None:
         facts |= {"drawn": draws, "given_up": int((~accepted).sum())}
+    if not molecular:
+        del facts["validity"]  # of a notation that nobody here can read
     said = [f"{key.replace('_', ' ')} {value}" for key, value in facts.items() if value is not None]
     lines = [", ".join(said)]
     if job.counts.invalid:
@@ -154,11 +163,19 @@ def read_reference(args: argparse.Namespace, counts: Counts) -> set[str]:
     return known
 
 
-def rows(smiles: list[str], found: Generated, quality: Quality) -> Iterator[dict[str, Any]]:
+def as_it_is(text: str) -> str | None:
+    """Returns a text of another notation; None if it is empty."""
+    return text or None
+
+
+def rows(
+    smiles: list[str], found: Generated, quality: Quality, molecular: bool
+) -> Iterator[dict[str, Any]]:
     """Yields one row per molecule."""
     gains = found.log_likelihoods.tolist()
     for text, gained, known in zip(smiles, gains, quality.canonical, strict=True):
-        cells = (text, f"{-gained:.4f}", int(known is not None), known)
+        said = (int(known is not None), known) if molecular else (None, None)
+        cells = (text, f"{-gained:.4f}", *said)
         yield dict(zip(COLUMNS, cells, strict=True))
 
 
