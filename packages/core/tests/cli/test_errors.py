@@ -107,7 +107,13 @@ def test_help_for_a_class_that_is_not_there_is_one_line(refused, recipe, tmp_pat
 
 @pytest.mark.parametrize("path", ["x" * 300, "a\0b", "loop"])
 @pytest.mark.parametrize(
-    "words", ["fit -c", "predict x.png -m", "transcribe x.wav --plot", "predict"]
+    "words",
+    [
+        "fit -c",
+        "predict --domain vision x.png -m",
+        "transcribe x.wav --plot",
+        "predict --domain vision",
+    ],
 )
 def test_paths_that_can_be_no_file(refused, words, path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -121,7 +127,7 @@ def test_paths_that_can_be_no_file(refused, words, path, tmp_path, monkeypatch):
         ("rollout -m x --seed -1", "--seed -1 is no whole number from 0 to"),
         (f"sample -m x --seed {2**64}", "is no whole number from 0 to 4,294,967,295"),
         (f"sample -m x -n {10**12}", "is above 100,000,000"),
-        ("predict x.png -m x --batch-size 0", "--batch-size 0 is below 1"),
+        ("predict --domain vision x.png -m x --batch-size 0", "--batch-size 0 is below 1"),
     ],
 )
 def test_numbers_of_verbs_have_bounds(refused, words, said):

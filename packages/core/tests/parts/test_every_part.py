@@ -58,6 +58,7 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     ),
     "Rotary-picture": (partial(SelfAttention, position=partial(p.Rotary, axes=2)), picture),
     "ALiBi": (partial(SelfAttention, causal=True, position=p.ALiBi), sequence),
+    "BucketedBias": (partial(SelfAttention, position=p.BucketedBias), sequence),
     "RelativeBias": (partial(SelfAttention, position=partial(p.RelativeBias, grid=(4,))), sequence),
     "RelativeSinusoidal": (partial(SelfAttention, position=p.RelativeSinusoidal), sequence),
     "RelativeVectors": (
