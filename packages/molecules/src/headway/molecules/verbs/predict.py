@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import torch
+from rdkit import Chem
 from torch import Tensor
 
 from headway.core.cli.counts import Counts, Policy
@@ -14,6 +16,7 @@ from headway.core.cli.loading import load_model
 from headway.core.cli.options import add_batch_size, check_positive
 from headway.core.cli.progress import with_progress
 from headway.core.errors import InputError, UserError
+from headway.core.weights.preprocessing import read_preprocessing
 from headway.molecules.chemistry import checked
 from headway.molecules.data.readers import read_records
 from headway.molecules.data.records import Record
@@ -55,7 +58,45 @@ def run(args: argparse.Namespace) -> int:
     return job.end(f"molecules predicted{job.place}", predicted=job.counts.done)
 
 
-def load(sources: Sequence[str], device: str | None) -> list[PropertyPredictor]:
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A model that answers, alone or with others.
+
+    Args:
+        model: In evaluation mode, on its device.
+        canonical: Whether it has learned from molecules as RDKit writes them.
+    """
+
+    model: PropertyPredictor
+    canonical: bool = False
+
+    def encode(self, smiles: str, name: str) -> list[int]:
+        """Returns the numbers of the tokens of a molecule.
+
+        Raises:
+            InputError: If it is none, has tokens that the model does not know, or is too long.
+        """
+        found = checked(smiles, name)
+        written = Chem.MolToSmiles(found) if self.canonical else smiles
+        numbers, most = self.model.tokenizer.encode(written, name), self.model.max_length
+        if len(numbers) > most:
+            reason = f"{len(numbers)} tokens are more than the {most} that the model reads"
+            raise InputError(name, reason)
+        return numbers
+
+    def answer(self, molecules: Sequence[list[int]]) -> Tensor:
+        """Returns the properties of encoded molecules, (N, properties)."""
+        lengths = torch.tensor([len(one) for one in molecules])
+        tokens = torch.nn.utils.rnn.pad_sequence(
+            [torch.tensor(one) for one in molecules],
+            batch_first=True,
+            padding_value=self.model.tokenizer.filling,
+        )
+        place = self.model.backbone.device
+        return self.model.predict(tokens.to(place), lengths=lengths.to(place)).float().cpu()
+
+
+def load(sources: Sequence[str], device: str | None) -> list[Member]:
     """Returns the models, which must say the same properties.
 
     Raises:
@@ -64,26 +105,30 @@ def load(sources: Sequence[str], device: str | None) -> list[PropertyPredictor]:
     hint = (
         "which predicts no properties; train one with headway fit -c molecules/finetune_properties"
     )
-    found = [load_model(source, device, PropertyPredictor, hint)[0] for source in sources]
-    for source, model in zip(sources, found, strict=True):
-        if model.properties != found[0].properties:
+    found: list[Member] = []
+    for source in sources:
+        model, _ = load_model(source, device, PropertyPredictor, hint)
+        if not model.properties:
+            raise UserError(f"{source} was not trained to predict any property")
+        first = found[0].model if found else model
+        if model.properties != first.properties:
             raise UserError(
                 f"{source} predicts {', '.join(model.properties)}, and {sources[0]} "
-                f"{', '.join(found[0].properties)}; runs that answer together have the same properties"
+                f"{', '.join(first.properties)}; runs that answer together have the same properties"
             )
-    if not found[0].properties:
-        raise UserError(f"{sources[0]} was not trained to predict any property")
+        canonical = read_preprocessing(source).get("canonical") is True
+        found.append(Member(model=model, canonical=canonical))
     return found
 
 
-def columns(ensemble: Sequence[PropertyPredictor]) -> list[str]:
+def columns(ensemble: Sequence[Member]) -> list[str]:
     """Returns the columns of the table."""
-    names = list(ensemble[0].properties)
+    names = list(ensemble[0].model.properties)
     return ["row", "id", "smiles", *names, *_spreads(ensemble, names), "error"]
 
 
 def predict(
-    ensemble: Sequence[PropertyPredictor],
+    ensemble: Sequence[Member],
     records: Iterable[Record],
     *,
     file: str = "molecules",
@@ -108,7 +153,7 @@ def predict(
     Source:
         Lakshminarayanan et al. 2017, https://arxiv.org/abs/1612.01474, section 2.4.
     """
-    counts, names = counts or Counts("molecules"), list(ensemble[0].properties)
+    counts, names = counts or Counts("molecules"), list(ensemble[0].model.properties)
     spreads, every = _spreads(ensemble, names), iter(records)
     while some := list(islice(every, AT_ONCE * batch_size)):
         found = [_tokens(ensemble, record, file) for record in some]
@@ -131,51 +176,28 @@ def predict(
 Encoded = list[list[int]]
 
 
-def _spreads(ensemble: Sequence[PropertyPredictor], names: list[str]) -> list[str]:
+def _spreads(ensemble: Sequence[Member], names: list[str]) -> list[str]:
     return [f"{name}_std" for name in names] if len(ensemble) > 1 else []
 
 
-def _tokens(
-    ensemble: Sequence[PropertyPredictor], record: Record, file: str
-) -> Encoded | InputError:
+def _tokens(ensemble: Sequence[Member], record: Record, file: str) -> Encoded | InputError:
     """Returns the numbers of a molecule for each model, or what is wrong with it."""
-    name = f"{file}, row {record.row}"
     try:
-        checked(record.smiles, name)
-        found = [model.tokenizer.encode(record.smiles, name) for model in ensemble]
+        return [one.encode(record.smiles, f"{file}, row {record.row}") for one in ensemble]
     except InputError as error:
         return error
-    for model, numbers in zip(ensemble, found, strict=True):
-        if len(numbers) > model.max_length:
-            reason = (
-                f"{len(numbers)} tokens are more than the {model.max_length} that the model reads"
-            )
-            return InputError(name, reason)
-    return found
 
 
 @torch.inference_mode()
 def _answers(
-    ensemble: Sequence[PropertyPredictor], molecules: list[Encoded], batch_size: int
+    ensemble: Sequence[Member], molecules: list[Encoded], batch_size: int
 ) -> Iterator[tuple[list[float], list[float]]]:
     """Returns mean and deviation of the answers, in the order of the molecules."""
-    if not molecules:
-        return iter(())
     order = sorted(range(len(molecules)), key=lambda place: len(molecules[place][0]))
-    each = torch.empty(len(ensemble), len(molecules), len(ensemble[0].properties))
+    each = torch.zeros(len(ensemble), len(molecules), len(ensemble[0].model.properties))
     for start in range(0, len(order), batch_size):
         places = order[start : start + batch_size]
-        for number, model in enumerate(ensemble):
-            rows = [torch.tensor(molecules[place][number]) for place in places]
-            each[number, places] = _answer(model, rows).float().cpu()
+        for number, member in enumerate(ensemble):
+            each[number, places] = member.answer([molecules[place][number] for place in places])
     spread = each.std(dim=0, correction=0)
     return iter(zip(each.mean(dim=0).tolist(), spread.tolist(), strict=True))
-
-
-def _answer(model: PropertyPredictor, rows: list[Tensor]) -> Tensor:
-    lengths = torch.tensor([len(row) for row in rows])
-    tokens = torch.nn.utils.rnn.pad_sequence(
-        rows, batch_first=True, padding_value=model.tokenizer.filling
-    )
-    place = model.backbone.device
-    return model.predict(tokens.to(place), lengths=lengths.to(place))
