@@ -97,6 +97,10 @@ def test_one_molecule_is_read_alike_however_it_is_written(
     path = write(tmp_path, [f"{ways[0]},x,1,0", *ROWS * 2])
     data = ready(path)
     assert {one.smiles for one in data.splits["train"]} >= {"Oc1ccccc1"}
+    arrows = write(tmp_path, ["N->[Pt](Cl)(Cl)<-N,x,1,0", "CCO,y,2,1"], name="arrows.csv")
+    with pytest.raises(InputError, match="is no SMILES"):
+        ready(arrows, canonical=False)
+    assert len(ready(arrows).splits["train"]) == 2
     kept = ready(path, canonical=False)
     assert {one.smiles for one in kept.splits["train"]} >= {ways[0]}
     answers = {}

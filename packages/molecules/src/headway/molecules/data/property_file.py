@@ -6,13 +6,12 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from rdkit import Chem
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from headway.core.errors import InputError, UserError
 from headway.core.training import Passed
-from headway.molecules.chemistry import checked
+from headway.molecules.chemistry import checked, rewritten
 from headway.molecules.data.records import Record
 from headway.molecules.data.smiles_file import Molecules, SmilesFile, SmilesOptions, Usable
 from headway.molecules.models.property_predictor import CLASSIFICATION, REGRESSION
@@ -129,7 +128,7 @@ class PropertyFile(SmilesFile):
             if problem := self._problem(record, wanted, name.rpartition(", row ")[0]):
                 raise problem
         if self.canonical:
-            record = replace(record, smiles=Chem.MolToSmiles(checked(record.smiles, name)))
+            record = replace(record, smiles=rewritten(checked(record.smiles, name)))
         return super()._usable(record, name)
 
     def _problem(self, record: Record, wanted: str, file: str) -> InputError | None:

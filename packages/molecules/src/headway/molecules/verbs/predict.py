@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any
 
 import torch
-from rdkit import Chem
 from torch import Tensor
 
 from headway.core.cli.counts import Counts, Policy
@@ -17,7 +16,7 @@ from headway.core.cli.options import add_batch_size, check_positive
 from headway.core.cli.progress import with_progress
 from headway.core.errors import InputError, UserError
 from headway.core.weights.preprocessing import read_preprocessing
-from headway.molecules.chemistry import checked
+from headway.molecules.chemistry import checked, rewritten
 from headway.molecules.data.readers import read_records
 from headway.molecules.data.records import Record
 from headway.molecules.models import PropertyPredictor
@@ -77,7 +76,7 @@ class Member:
             InputError: If it is none, has tokens that the model does not know, or is too long.
         """
         found = checked(smiles, name)
-        written = Chem.MolToSmiles(found) if self.canonical else smiles
+        written = rewritten(found) if self.canonical else smiles
         numbers, most = self.model.tokenizer.encode(written, name), self.model.max_length
         if len(numbers) > most:
             reason = f"{len(numbers)} tokens are more than the {most} that the model reads"
