@@ -74,6 +74,9 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", required=True, metavar="NAME=FILE", dest="sets")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument(
+        "--as-written", action="store_true", help="do not rewrite molecules as RDKit does"
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     lines = []
@@ -163,7 +166,8 @@ def trained(
         headway(
             *("fit", "-c", recipe, "--runs", str(folder), "--seed_everything", str(seed)),
             *("--trainer.max_epochs", str(args.epochs)),
-            *("--model.schedule.warmup", str(args.epochs / 5), *words),
+            *("--model.schedule.warmup", str(args.epochs / 5)),
+            *("--data.canonical", str(not args.as_written).lower(), *words),
         )
         minutes = (cpu_seconds() - before) / 60
         run = next(file.parent for file in sorted(folder.rglob("config.yaml")))

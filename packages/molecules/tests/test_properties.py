@@ -15,7 +15,7 @@ from headway.core.cli.main import main
 from headway.core.errors import InputError, UserError
 from headway.core.training import AdamW
 from headway.core.weights import from_pretrained
-from headway.molecules.chemistry import checked
+from headway.molecules.chemistry import canonical, checked
 from headway.molecules.data import PropertyFile, ScaffoldSplit, nci_file, read_records
 from headway.molecules.metrics import property_scores
 from headway.molecules.models import Llama, PropertyPredictor
@@ -90,12 +90,36 @@ def data_of(data: PropertyFile) -> list[tuple[torch.Tensor, torch.Tensor]]:
     return [data.train_set[place] for place in range(len(data.splits["train"]))]
 
 
+def test_one_molecule_is_read_alike_however_it_is_written(
+    tmp_path: Path, runs: Path, capsys
+) -> None:
+    ways = ["C1=CC=CC=C1O", "Oc1ccccc1", "OC1=CC=CC=C1"]
+    path = write(tmp_path, [f"{ways[0]},x,1,0", *ROWS * 2])
+    data = ready(path)
+    assert {one.smiles for one in data.splits["train"]} >= {"Oc1ccccc1"}
+    arrows = write(tmp_path, ["N->[Pt](Cl)(Cl)<-N,x,1,0", "CCO,y,2,1"], name="arrows.csv")
+    with pytest.raises(InputError, match="is no SMILES"):
+        ready(arrows, canonical=False)
+    assert len(ready(arrows).splits["train"]) == 2
+    kept = ready(path, canonical=False)
+    assert {one.smiles for one in kept.splits["train"]} >= {ways[0]}
+    answers = {}
+    for place, way in enumerate(("true", "false"), start=1):
+        assert fit("llama_properties", path, *SMALL, "--data.canonical", way) == 0
+        run = runs / "llama_properties" / str(place)
+        table = write(tmp_path, ways, "smiles", "new.csv")
+        out = tmp_path / f"{way}.csv"
+        assert main(["predict", "-m", str(run), "--data", table, "-o", str(out)]) == 0
+        answers[way] = [row["logS"] for row in csv.DictReader(out.open())]
+    assert len(set(answers["true"])) == 1
+    assert len(set(answers["false"])) > 1
+
+
 def test_labels_stay_with_their_molecules(tmp_path: Path) -> None:
     data = ready(write(tmp_path, ROWS), randomize=True)
-    told = {one.smiles: one for one in data.splits["train"]}
-    assert set(told) == {row.split(",")[0] for row in ROWS}
+    assert len(data.splits["train"]) == len(ROWS)
     for record, (_, labels) in zip(data.splits["train"], data_of(data), strict=True):
-        row = next(row for row in ROWS if row.startswith(f"{record.smiles},")).split(",")
+        row = next(row for row in ROWS if canonical(row.split(",")[0]) == record.smiles).split(",")
         for cell, label in zip(row[2:], labels.tolist(), strict=True):
             assert label == float(cell) if cell else math.isnan(label)
 

@@ -110,7 +110,7 @@ def test_help_for_a_class_that_is_not_there_is_one_line(refused, recipe, tmp_pat
     "words",
     [
         "fit -c",
-        "predict --domain vision x.png -m",
+        "predict x.png -m",
         "transcribe x.wav --plot",
         "predict --domain vision",
     ],

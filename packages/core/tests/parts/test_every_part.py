@@ -58,8 +58,15 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     ),
     "Rotary-picture": (partial(SelfAttention, position=partial(p.Rotary, axes=2)), picture),
     "ALiBi": (partial(SelfAttention, causal=True, position=p.ALiBi), sequence),
-    "BucketedBias": (partial(SelfAttention, position=p.BucketedBias), sequence),
     "RelativeBias": (partial(SelfAttention, position=partial(p.RelativeBias, grid=(4,))), sequence),
+    "BucketedBias": (
+        partial(SelfAttention, position=partial(p.BucketedBias, buckets=8, max_distance=6)),
+        sequence,
+    ),
+    "BucketedBias-causal": (
+        partial(SelfAttention, causal=True, position=partial(p.BucketedBias, causal=True)),
+        sequence,
+    ),
     "RelativeSinusoidal": (partial(SelfAttention, position=p.RelativeSinusoidal), sequence),
     "RelativeVectors": (
         partial(SelfAttention, position=partial(p.RelativeVectors, reach=2)),

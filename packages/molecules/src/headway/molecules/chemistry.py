@@ -35,6 +35,13 @@ def canonical(smiles: str) -> str | None:
     return None if found is None else Chem.MolToSmiles(found)
 
 
+def rewritten(found: Chem.Mol) -> str:
+    """Returns the canonical SMILES in letters that every notation has: no arrows of dative bonds."""
+    how = Chem.SmilesWriteParams()
+    how.includeDativeBonds = False
+    return Chem.MolToSmiles(found, how)
+
+
 def random_smiles(found: Chem.Mol, seed: int) -> str:
     """Returns one of the many SMILES of a molecule."""
     return Chem.MolToRandomSmilesVect(found, 1, randomSeed=seed)[0]

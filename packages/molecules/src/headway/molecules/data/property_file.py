@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -10,6 +11,7 @@ from torch.utils.data import Dataset
 
 from headway.core.errors import InputError, UserError
 from headway.core.training import Passed
+from headway.molecules.chemistry import checked, rewritten
 from headway.molecules.data.records import Record
 from headway.molecules.data.smiles_file import Molecules, SmilesFile, SmilesOptions, Usable
 from headway.molecules.models.property_predictor import CLASSIFICATION, REGRESSION
@@ -43,6 +45,8 @@ class PropertyFile(SmilesFile):
     Args:
         properties: Columns of the table, or fields of the SDF.
         kind: ``regression`` or ``classification`` where the values shall not say it.
+        canonical: Whether molecules are written as RDKit writes them, whatever stands in the file. Models
+            are told so, and new molecules are written alike when they are predicted.
         **molecules: As of every ``SmilesFile``.
 
     Raises:
@@ -54,12 +58,13 @@ class PropertyFile(SmilesFile):
         *,
         properties: Sequence[str],
         kind: Kind = "auto",
+        canonical: bool = True,
         **molecules: Passed[SmilesOptions],
     ) -> None:
         super().__init__(**molecules)
         if not properties or len(set(properties)) < len(properties):
             raise UserError(f"properties is {list(properties)!r:.80}; name at least one, each once")
-        self.properties, self.kind = tuple(properties), kind
+        self.properties, self.kind, self.canonical = tuple(properties), kind, canonical
 
     def kinds(self) -> dict[str, str]:
         """Returns the kind of each property; call it after ``setup``."""
@@ -101,7 +106,8 @@ class PropertyFile(SmilesFile):
 
     def preprocessing(self) -> dict[str, Any]:
         """Returns how many molecules the model has seen, of which file, and what it predicts."""
-        return {**super().preprocessing(), "properties": list(self.properties)}
+        own = {"properties": list(self.properties), "canonical": self.canonical}
+        return {**super().preprocessing(), **own}
 
     def _check(self, records: Sequence[Record], file: str) -> None:
         for wanted in self.properties:
@@ -121,6 +127,8 @@ class PropertyFile(SmilesFile):
         for wanted in self.properties:
             if problem := self._problem(record, wanted, name.rpartition(", row ")[0]):
                 raise problem
+        if self.canonical:
+            record = replace(record, smiles=rewritten(checked(record.smiles, name)))
         return super()._usable(record, name)
 
     def _problem(self, record: Record, wanted: str, file: str) -> InputError | None:

@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from headway.core.cli.counts import Counts, Policy
 from headway.core.cli.job import Job
@@ -13,10 +15,11 @@ from headway.core.cli.loading import load_model
 from headway.core.cli.options import add_batch_size, check_positive
 from headway.core.cli.progress import with_progress
 from headway.core.errors import InputError, UserError
+from headway.core.weights.preprocessing import read_preprocessing
 from headway.molecules.data.readers import read_records
 from headway.molecules.data.records import Record
 from headway.molecules.models import Predictor
-from headway.molecules.reading import Reader, reader, size
+from headway.molecules.reading import Item, Reader, reader, size
 from headway.molecules.shipped import find_file
 
 MANY_CHECKPOINTS = True
@@ -54,7 +57,26 @@ def run(args: argparse.Namespace) -> int:
     return job.end(f"molecules predicted{job.place}", predicted=job.counts.done)
 
 
-def load(sources: Sequence[str], device: str | None) -> list[Predictor]:
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A model that answers, alone or with others.
+
+    Args:
+        model: In evaluation mode, on its device.
+        reader: Makes of molecules what the model takes.
+    """
+
+    model: Predictor
+    reader: Reader
+
+    def answer(self, items: Sequence[Item]) -> Tensor:
+        """Returns the properties of molecules that the reader has read, (N, properties)."""
+        place = self.model.mean.device
+        inputs = (tensor.to(place) for tensor in self.reader.batch(items))
+        return self.model.predict(*inputs).float().cpu()
+
+
+def load(sources: Sequence[str], device: str | None) -> list[Member]:
     """Returns the models, which must say the same properties.
 
     Raises:
@@ -63,26 +85,30 @@ def load(sources: Sequence[str], device: str | None) -> list[Predictor]:
     hint = (
         "which predicts no properties; train one with headway fit -c molecules/finetune_properties"
     )
-    found = [load_model(source, device, Predictor, hint)[0] for source in sources]
-    for source, model in zip(sources, found, strict=True):
-        if model.properties != found[0].properties:
+    found: list[Member] = []
+    for source in sources:
+        model, _ = load_model(source, device, Predictor, hint)
+        if not model.properties:
+            raise UserError(f"{source} was not trained to predict any property")
+        first = found[0].model if found else model
+        if model.properties != first.properties:
             raise UserError(
                 f"{source} predicts {', '.join(model.properties)}, and {sources[0]} "
-                f"{', '.join(found[0].properties)}; runs that answer together have the same properties"
+                f"{', '.join(first.properties)}; runs that answer together have the same properties"
             )
-    if not found[0].properties:
-        raise UserError(f"{sources[0]} was not trained to predict any property")
+        canonical = read_preprocessing(source).get("canonical") is True
+        found.append(Member(model=model, reader=reader(model, canonical=canonical)))
     return found
 
 
-def columns(ensemble: Sequence[Predictor]) -> list[str]:
+def columns(ensemble: Sequence[Member]) -> list[str]:
     """Returns the columns of the table."""
-    names = list(ensemble[0].properties)
+    names = list(ensemble[0].model.properties)
     return ["row", "id", "smiles", *names, *_spreads(ensemble, names), "error"]
 
 
 def predict(
-    ensemble: Sequence[Predictor],
+    ensemble: Sequence[Member],
     records: Iterable[Record],
     *,
     file: str = "molecules",
@@ -107,13 +133,13 @@ def predict(
     Source:
         Lakshminarayanan et al. 2017, https://arxiv.org/abs/1612.01474, section 2.4.
     """
-    counts, names = counts or Counts("molecules"), list(ensemble[0].properties)
+    counts, names = counts or Counts("molecules"), list(ensemble[0].model.properties)
     spreads, every = _spreads(ensemble, names), iter(records)
-    readers = [reader(model) for model in ensemble]
     while some := list(islice(every, AT_ONCE * batch_size)):
-        found = [_read(readers, record, file) for record in some]
-        usable = [one for one in found if not isinstance(one, InputError)]
-        answers = _answers(ensemble, readers, usable, batch_size)
+        found = [_read(ensemble, record, file) for record in some]
+        answers = _answers(
+            ensemble, [one for one in found if not isinstance(one, InputError)], batch_size
+        )
         for record, one in zip(some, found, strict=True):
             row: dict[str, Any] = {"row": record.row, "id": record.id, "smiles": record.smiles}
             if isinstance(one, InputError):
@@ -127,39 +153,28 @@ def predict(
             yield {**row, **{name: f"{value:.6g}" for name, value in values}}
 
 
-Item = Any
-"""A molecule as a model reads it."""
-
-
-def _spreads(ensemble: Sequence[Predictor], names: list[str]) -> list[str]:
+def _spreads(ensemble: Sequence[Member], names: list[str]) -> list[str]:
     return [f"{name}_std" for name in names] if len(ensemble) > 1 else []
 
 
-def _read(readers: Sequence[Reader], record: Record, file: str) -> list[Item] | InputError:
+def _read(ensemble: Sequence[Member], record: Record, file: str) -> list[Item] | InputError:
     """Returns a molecule as each model reads it, or what is wrong with it."""
     try:
-        return [one.read(record.smiles, f"{file}, row {record.row}") for one in readers]
+        return [one.reader.read(record.smiles, f"{file}, row {record.row}") for one in ensemble]
     except InputError as error:
         return error
 
 
 @torch.inference_mode()
 def _answers(
-    ensemble: Sequence[Predictor],
-    readers: Sequence[Reader],
-    molecules: list[list[Item]],
-    batch_size: int,
+    ensemble: Sequence[Member], molecules: list[list[Item]], batch_size: int
 ) -> Iterator[tuple[list[float], list[float]]]:
     """Returns mean and deviation of the answers, in the order of the molecules."""
-    if not molecules:
-        return iter(())
     order = sorted(range(len(molecules)), key=lambda place: size(molecules[place][0]))
-    each = torch.empty(len(ensemble), len(molecules), len(ensemble[0].properties))
+    each = torch.zeros(len(ensemble), len(molecules), len(ensemble[0].model.properties))
     for start in range(0, len(order), batch_size):
         places = order[start : start + batch_size]
-        for number, (model, reads) in enumerate(zip(ensemble, readers, strict=True)):
-            inputs = reads.batch([molecules[place][number] for place in places])
-            answers = model.predict(*(tensor.to(model.mean.device) for tensor in inputs))
-            each[number, places] = answers.float().cpu()
+        for number, member in enumerate(ensemble):
+            each[number, places] = member.answer([molecules[place][number] for place in places])
     spread = each.std(dim=0, correction=0)
     return iter(zip(each.mean(dim=0).tolist(), spread.tolist(), strict=True))
