@@ -4,11 +4,11 @@
 
 SAC (stable-baselines3, its own settings but for the first random steps) learns for `--steps` steps and is
 kept every tenth of them. "Medium" is the first policy kept whose mean return of 20 episodes is at least a
-third of that of the last. Three data sets of Minari come of it: `headway/<body>/medium-sac-v0`, episodes
-in which the medium policy draws its actions, `--recorded` steps; `headway/<body>/medium-replay-sac-v0`,
-all episodes that SAC has played until then; and `headway/<body>/mixed-sac-v0`, in which every policy that
-was kept plays a tenth of the steps. Returns, and the hash of each file, go to `<out>/<body>.json`. None
-of this is D4RL.
+third of that of the last (where returns are negative: a third of the way there). Three data sets of Minari
+come of it: `headway/<body>/medium-sac-v0`, episodes in which the medium policy draws its actions,
+`--recorded` steps; `headway/<body>/medium-replay-sac-v0`, all episodes that SAC has played until then; and
+`headway/<body>/mixed-sac-v0`, in which every policy that was kept plays a tenth of the steps. Returns, and
+the hash of each file, go to `<out>/<body>.json`. None of this is D4RL.
 
 From stable-baselines3 2.9, one thread.
 """
@@ -165,7 +165,9 @@ def main() -> None:
     learner = SAC("MlpPolicy", env, seed=args.seed, learning_starts=args.random, device="cpu")
     keeping = Keeping(max(1, args.steps // 10), args.out, args.env, env)
     learner.learn(args.steps, callback=keeping)
-    least = keeping.kept[-1]["return"] / 3
+    # Of a body whose returns begin below zero, a third of the way from the worst to the last.
+    last, worst = keeping.kept[-1]["return"], min(one["return"] for one in keeping.kept)
+    least = last / 3 if worst > 0 else worst + (last - worst) / 3
     medium = next(one for one in keeping.kept if one["return"] >= least)
 
     def policy(steps: int) -> Path:
@@ -189,6 +191,10 @@ def main() -> None:
         "medium": medium,
         "cpu_seconds": round(time.process_time()),
     }
+    if not sets["medium-replay"]:
+        raise SystemExit(
+            f"{args.env}: the medium policy came before a whole episode; give more --steps"
+        )
     for kind, episodes in sets.items():
         until = keeping.kept[-1] if kind == "mixed" else medium
         said = f"SAC of stable-baselines3, seed {args.seed}, {until['steps']} steps ({kind})"
