@@ -4,6 +4,8 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,16 +43,13 @@ def fit(*words: object) -> None:
 
 
 def fit_killed(*words: object, step: int) -> None:
-    """Runs in a child of this process, which is killed at a step."""
-    child = os.fork()
-    if child == 0:
-        try:
-            torch.set_num_threads(1)  # a child has none of the threads that its parent started
-            os.environ["HEADWAY_TOY_KILL"] = str(step)
-            main(["fit", *map(str, words)])
-        finally:
-            os._exit(1)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    """Runs in a process of its own, which is killed at a step."""
+    # No fork: autograd refuses to work in one where its parent has started threads.
+    program = "import sys, torch; torch.set_num_threads(1); from headway.core.cli import main; main(sys.argv[1:])"
+    found = {"PYTHONPATH": os.pathsep.join(sys.path), "HEADWAY_TOY_KILL": str(step)}
+    command = [sys.executable, "-c", program, "fit", *map(str, words)]
+    child = subprocess.run(command, env={**os.environ, **found}, check=False)
+    assert child.returncode == -signal.SIGKILL
 
 
 @pytest.fixture(scope="module")
