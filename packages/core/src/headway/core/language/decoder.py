@@ -16,7 +16,7 @@ from headway.core.generation import Generated, Sampling, generate
 from headway.core.init import init_transformer_, truncated_normal_
 from headway.core.language.model import LanguageModel
 from headway.core.language.tokenizer import NumberedTokens, Tokenizer
-from headway.core.language.vocabulary import renumbered
+from headway.core.language.vocabulary import renumber
 from headway.core.layout import Layout
 from headway.core.norms import LayerNorm
 from headway.core.positions import PositionTable
@@ -232,8 +232,8 @@ class DecoderLanguageModel(LanguageModel):
         """
         old, new = self.tokenizer, self.tokenizer.with_vocabulary(vocabulary)
         self.tokenizer = self.init_args["tokenizer"] = new
-        self.embedding = renumbered(self.embedding, old, new)
-        self.head = renumbered(self.head, old, new)
+        renumber(self.embedding, old, new)
+        renumber(self.head, old, new)
         if self.tied:
             self.head.weight = self.embedding.weight
 

@@ -12,7 +12,7 @@ from headway.core.init import init_transformer_, truncated_normal_
 from headway.core.language.text import TextModel
 from headway.core.language.text_embedding import TextEmbedding
 from headway.core.language.tokenizer import NumberedTokens, Tokenizer
-from headway.core.language.vocabulary import kept_rows, moved_rows
+from headway.core.language.vocabulary import renumber
 from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
 from headway.core.module import Module
@@ -184,11 +184,8 @@ class EncoderLanguageModel(TextModel):
             vocabulary: The new tokens; the special ones stay at their numbers.
         """
         old, new = self.tokenizer, self.tokenizer.with_vocabulary(vocabulary)
-        kept, size = kept_rows(old, new), len(new)
         self.tokenizer = self.init_args["tokenizer"] = new
-        token, decoder = self.embedding.token, self.head.decoder
-        token.weight = moved_rows(token.weight, size, kept)
-        decoder.weight = token.weight if self.tied else moved_rows(decoder.weight, size, kept)
-        if decoder.bias is not None:
-            decoder.bias = moved_rows(decoder.bias, size, kept)
-        token.num_embeddings = decoder.out_features = size
+        renumber(self.embedding.token, old, new)
+        renumber(self.head.decoder, old, new)
+        if self.tied:
+            self.head.decoder.weight = self.embedding.token.weight

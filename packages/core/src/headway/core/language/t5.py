@@ -15,7 +15,7 @@ from headway.core.generation import Generated, Sampling, generate
 from headway.core.init import init_transformer_, truncated_normal_
 from headway.core.language.model import LanguageModel
 from headway.core.language.tokenizer import NumberedTokens, Tokenizer
-from headway.core.language.vocabulary import kept_rows, moved_rows
+from headway.core.language.vocabulary import renumber
 from headway.core.layout import Layout
 from headway.core.mixers import CrossAttention, SelfAttention
 from headway.core.norms import RMSNorm
@@ -239,12 +239,11 @@ class T5(LanguageModel):
             vocabulary: The new tokens; the special ones stay at their numbers.
         """
         old, new = self.tokenizer, self.tokenizer.with_vocabulary(vocabulary)
-        kept, size = kept_rows(old, new), len(new)
         self.tokenizer = self.init_args["tokenizer"] = new
-        token, head = self.embedding, self.head
-        token.weight = moved_rows(token.weight, size, kept)
-        head.weight = token.weight if self.tied else moved_rows(head.weight, size, kept)
-        token.num_embeddings = head.out_features = size
+        renumber(self.embedding, old, new)
+        renumber(self.head, old, new)
+        if self.tied:
+            self.head.weight = self.embedding.weight
 
     @torch.no_grad()
     def _encoded(self, source: Tensor, lengths: Tensor | None, batch_size: int) -> Tensor:

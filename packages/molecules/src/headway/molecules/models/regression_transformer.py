@@ -16,7 +16,7 @@ from headway.core.generation.draws import row_keys, uniform
 from headway.core.init import init_transformer_, truncated_normal_
 from headway.core.language import NumberFormat, number_text
 from headway.core.language.numerals import worth
-from headway.core.language.vocabulary import renumbered
+from headway.core.language.vocabulary import renumber
 from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
 from headway.core.module import Module, evaluating
@@ -231,7 +231,7 @@ class RegressionTransformer(Module):
         old = self.tokenizer
         new = old.with_vocabulary(vocabulary)
         self.tokenizer = self.init_args["tokenizer"] = new
-        self.embedding = renumbered(self.embedding, old, new)
+        renumber(self.embedding, old, new)
         self.head.weight = self.embedding.weight
         self.head.out_features = len(new)
         made = self._numerical(self.embedding.weight.shape[1])
