@@ -2,7 +2,7 @@
 
 from rdkit import Chem, RDLogger
 
-from headway.core.errors import InputError
+from headway.core.errors import InputError, UserError
 
 RDLogger.DisableLog("rdApp.*")  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -26,6 +26,22 @@ def checked(smiles: str, name: str) -> Chem.Mol:
     found = molecule(smiles)
     if found is None:
         raise InputError(name, f"{smiles!r} is no molecule: {_reason(smiles)}")
+    return found
+
+
+def substructure(smarts: str, option: str = "") -> Chem.Mol:
+    """Returns the pattern of a SMARTS.
+
+    Args:
+        smarts: The SMARTS.
+        option: Where it was given, for the message.
+
+    Raises:
+        UserError: If RDKit cannot read it, or it is empty.
+    """
+    found = Chem.MolFromSmarts(smarts)
+    if found is None or not found.GetNumAtoms():
+        raise UserError(f"{option} {smarts!r} is no SMARTS".strip())
     return found
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.cache import Cache, CacheGroup
 from headway.core.errors import InputError, UserError
-from headway.core.generation import Generated, Guided, Sampling, generate
+from headway.core.generation import Generated, Guided, Sampling
 from headway.core.language.conditions import ABSENT, ConditionPrefix, Front
 from headway.core.language.decoder import DecoderLanguageModel, DecoderOptions
 from headway.core.module import evaluating
@@ -161,16 +161,8 @@ class ConditionalLanguageModel(DecoderLanguageModel):
         if guidance == 1:
             return super().generate(prompts, **options, **conditions)
         with evaluating(self):
-            return generate(
-                Guided(self, guidance),
-                prompts,
-                end=self.tokenizer.end,
-                max_length=self.max_length,
-                padding=self.tokenizer.filling,
-                device=self.device,
-                conditions=conditions,
-                **options,
-            )
+            guided = Guided(self, guidance)
+            return self.continued(prompts, by=guided, conditions=conditions, **options)
 
     def conditions(
         self,

@@ -12,9 +12,9 @@ from headway.core.cache import Cache, CacheGroup
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
-from headway.core.generation import Generated, Sampling, generate
+from headway.core.generation import Generated, Sampling
 from headway.core.init import init_transformer_, truncated_normal_
-from headway.core.language.model import LanguageModel
+from headway.core.language.model import LanguageModel, next_token_scores
 from headway.core.language.tokenizer import NumberedTokens, Tokenizer
 from headway.core.language.vocabulary import renumber
 from headway.core.layout import Layout
@@ -176,14 +176,7 @@ class DecoderLanguageModel(LanguageModel):
     def score(self, tokens: Tensor, *, lengths: Tensor | None = None, **conditions: Any) -> Tensor:
         """Returns the log-probability of each token behind the first, 0 for padding."""
         # A causal model never sees the padding on the right, and is faster without its lengths.
-        logits = self(tokens[:, :-1], **conditions)
-        nats = nn.functional.cross_entropy(
-            logits.transpose(1, 2).float(), tokens[:, 1:], reduction="none"
-        )
-        if lengths is not None:
-            places = torch.arange(nats.shape[1], device=nats.device)
-            nats = nats.masked_fill(places >= lengths[:, None] - 1, 0.0)
-        return -nats
+        return next_token_scores(self(tokens[:, :-1], **conditions), tokens, lengths)
 
     def init_cache(self, batch: int, max_length: int | None = None) -> CacheGroup:
         """Returns an empty cache for ``batch`` texts."""
@@ -200,16 +193,11 @@ class DecoderLanguageModel(LanguageModel):
         **conditions: Any,
     ) -> Generated:
         """Continues prompts that begin with the start token; see ``headway.core.generation.generate``."""
-        return generate(
-            self,
+        return self.continued(
             prompts,
-            end=self.tokenizer.end,
-            max_length=self.max_length,
             sampling=sampling,
             batch_size=batch_size,
-            padding=self.tokenizer.filling,
             generator=generator,
-            device=self.device,
             progress=progress,
             conditions=conditions,
         )

@@ -11,13 +11,14 @@ from headway.core.blocks.block import FeedForwardFactory
 from headway.core.cache import Cache, CacheGroup
 from headway.core.dropout import Dropout
 from headway.core.feedforward import MLP
-from headway.core.generation import Generated, Sampling, generate
+from headway.core.generation import Generated, Sampling
 from headway.core.init import init_transformer_, truncated_normal_
-from headway.core.language.model import LanguageModel
+from headway.core.language.model import LanguageModel, next_token_scores
 from headway.core.language.tokenizer import NumberedTokens, Tokenizer
 from headway.core.language.vocabulary import renumber
 from headway.core.layout import Layout
 from headway.core.mixers import CrossAttention, SelfAttention
+from headway.core.module import evaluating
 from headway.core.norms import RMSNorm
 from headway.core.positions import BucketedBias
 from headway.core.stacks import Decoder, Encoder
@@ -173,12 +174,7 @@ class T5(LanguageModel):
             lengths: Real tokens of each row, (B,); all if None.
             **conditions: ``source`` and ``source_lengths``.
         """
-        logits = self(tokens[:, :-1], **conditions).transpose(1, 2).float()
-        nats = nn.functional.cross_entropy(logits, tokens[:, 1:], reduction="none")
-        if lengths is not None:
-            places = torch.arange(nats.shape[1], device=nats.device)
-            nats = nats.masked_fill(places >= lengths[:, None] - 1, 0.0)
-        return -nats
+        return next_token_scores(self(tokens[:, :-1], **conditions), tokens, lengths)
 
     def init_cache(self, batch: int, max_length: int | None = None) -> CacheGroup:
         """Returns an empty cache for ``batch`` targets."""
@@ -209,16 +205,11 @@ class T5(LanguageModel):
             "context": self._encoded(source, lengths, batch_size),
             "source_lengths": lengths,
         }
-        return generate(
-            self,
+        return self.continued(
             prompts,
-            end=self.tokenizer.end,
-            max_length=self.max_length,
             sampling=sampling,
             batch_size=batch_size,
-            padding=self.tokenizer.filling,
             generator=generator,
-            device=self.device,
             progress=progress,
             conditions=told,
         )
@@ -251,11 +242,8 @@ class T5(LanguageModel):
         counts = (
             [None] * len(parts) if lengths is None else lengths.to(self.device).split(batch_size)
         )
-        training = self.training
-        self.eval()
-        found = torch.cat([self.encode(*pair) for pair in zip(parts, counts, strict=True)])
-        self.train(training)
-        return found
+        with evaluating(self):
+            return torch.cat([self.encode(*pair) for pair in zip(parts, counts, strict=True)])
 
     def _decode(
         self,

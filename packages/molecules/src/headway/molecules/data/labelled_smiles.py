@@ -7,33 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from headway.core.errors import UserError
 from headway.core.language import Tokenizer
 from headway.core.training import Passed
+from headway.molecules.data.labelled import Labelled
 from headway.molecules.data.records import Record
 from headway.molecules.data.smiles_file import SmilesFile, SmilesOptions
 from headway.molecules.labels import labels
 from headway.molecules.properties import PROPERTIES
-
-
-class Labelled(Dataset[tuple[Tensor, Tensor]]):
-    """Molecules with a row of numbers each.
-
-    Args:
-        molecules: Token numbers.
-        values: Properties, (N, P).
-    """
-
-    def __init__(self, molecules: Dataset[Tensor], values: Tensor) -> None:
-        self.molecules, self.values = molecules, values
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.molecules[index], self.values[index]
 
 
 class LabelledSmiles(SmilesFile):

@@ -12,29 +12,12 @@ from torch.utils.data import Dataset
 from headway.core.errors import InputError, UserError
 from headway.core.training import Passed
 from headway.molecules.chemistry import checked, rewritten
+from headway.molecules.data.labelled import Labelled
 from headway.molecules.data.records import Record
 from headway.molecules.data.smiles_file import Molecules, SmilesFile, SmilesOptions, Usable
 from headway.molecules.models.property_predictor import CLASSIFICATION, REGRESSION
 
 Kind = Literal["auto", "regression", "classification"]
-
-
-class LabelledMolecules(Dataset[tuple[Tensor, Tensor]]):
-    """Token numbers of molecules with their labels.
-
-    Args:
-        molecules: The molecules.
-        labels: Of each, (N, properties); nan where nothing is known.
-    """
-
-    def __init__(self, molecules: Molecules, labels: Tensor) -> None:
-        self.molecules, self.labels = molecules, labels
-
-    def __len__(self) -> int:
-        return len(self.molecules)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.molecules[index], self.labels[index]
 
 
 class PropertyFile(SmilesFile):
@@ -97,7 +80,7 @@ class PropertyFile(SmilesFile):
     def dataset(self, records: Sequence[Record], *, randomize: bool) -> Dataset[Any]:
         """Returns the items of a part: token numbers and labels."""
         molecules = Molecules(records, self.tokenizer, randomize=randomize)
-        return LabelledMolecules(molecules, self._labels(records))
+        return Labelled(molecules, self._labels(records))
 
     def collate(self, items: list[Any]) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Returns token numbers, right-padded, lengths, and labels."""

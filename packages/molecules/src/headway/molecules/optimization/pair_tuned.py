@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
-from headway.core.generation import Generated, Sampling, generate
+from headway.core.generation import Generated, Sampling
 from headway.core.language import DecoderLanguageModel
 from headway.core.module import Module
 from headway.core.systems import system
@@ -116,16 +116,12 @@ class PairTuned(Module):
         """Returns one new text for each, and how it was generated; arguments as of ``generate``."""
         tokenizer = self.model.tokenizer
         prompts = [self.prompt(text) for text in texts]
-        found = generate(
-            self.model,
+        found = self.model.continued(
             prompts,
-            end=tokenizer.end,
             max_length=self.longest,
             sampling=sampling,
             batch_size=batch_size,
-            padding=tokenizer.filling,
             generator=generator,
-            device=self.model.device,
             progress=progress,
         )
         rows = zip(found.tokens.tolist(), prompts, found.lengths.tolist(), strict=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rdkit import Chem
 
-from headway.core.errors import UserError
+from headway.molecules.chemistry import substructure
 from headway.molecules.metrics.moses.filters import passes
 from headway.molecules.scoring.base import Scorer
 from headway.molecules.shipped import moses_folder
@@ -23,9 +23,7 @@ class Contains(Scorer):
 
     def __init__(self, *, smarts: str, forbidden: bool = False) -> None:
         super().__init__()
-        self.pattern = Chem.MolFromSmarts(smarts)
-        if self.pattern is None:
-            raise UserError(f"{smarts!r} is no SMARTS")
+        self.pattern = substructure(smarts)
         self.forbidden = forbidden
 
     def numbers(self, molecules: Sequence[Chem.Mol]) -> list[float]:

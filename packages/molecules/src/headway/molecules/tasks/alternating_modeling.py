@@ -13,6 +13,8 @@ from headway.molecules.data import LabelledSmiles
 from headway.molecules.metrics import measure
 from headway.molecules.models import RegressionTransformer
 from headway.molecules.properties import PROPERTIES
+from headway.molecules.tasks.growing import grow_vocabulary, labelled_data
+from headway.molecules.tasks.hidden import hidden_loss, log_squares, masked
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -37,7 +39,7 @@ class AlternatingModeling(Task):
         longest: Most tokens of a hidden stretch.
         consistency: Weight of self-consistency; 0 for none.
         samples: Molecules that are rewritten after each validation; 0 for none.
-        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
         A batch is tokens (B, T), lengths (B,) and properties (B, P), nan where one is unknown.
@@ -87,14 +89,9 @@ class AlternatingModeling(Task):
             UserError: If the data have other properties than the model.
         """
         super().setup(stage)
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, LabelledSmiles):
-            return
-        data.check_properties(self.model.properties)
-        new = self.model.tokenizer.lacking(data.tokens)
-        if new:
-            self.model.set_vocabulary((*self.model.tokenizer.vocabulary, *new))
-        data.use(self.model.tokenizer)
+        data = labelled_data(self, self.model.properties)
+        if data is not None:
+            grow_vocabulary(self.model, data)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Returns the loss of the task whose turn it is."""
@@ -130,18 +127,18 @@ class AlternatingModeling(Task):
         tokens, lengths, values = batch
         front = self.model.fronts(values)
         hidden = self._hidden_digits(front, values)
-        logits = self.model(masked(front, hidden, self.model), tokens, lengths=lengths)
-        return said(logits[:, : front.shape[1]], front, hidden)
+        logits = self.model(masked(front, hidden, self.model.tokenizer), tokens, lengths=lengths)
+        return hidden_loss(logits[:, : front.shape[1]], front, hidden)
 
     def molecule_loss(self, batch: Batch) -> Tensor:
         """Returns the loss per hidden token of the molecule, self-consistency added."""
         tokens, lengths, values = batch
         front = self.model.fronts(values)
         hidden = stretches(tokens.shape[1], lengths, share=self.hidden, longest=self.longest)
-        logits = self.model(front, masked(tokens, hidden, self.model), lengths=lengths)[
+        logits = self.model(front, masked(tokens, hidden, self.model.tokenizer), lengths=lengths)[
             :, front.shape[1] :
         ]
-        loss = said(logits, tokens, hidden)
+        loss = hidden_loss(logits, tokens, hidden)
         if not self.consistency:
             return loss
         own = torch.where(hidden, logits.argmax(dim=-1), tokens)
@@ -182,10 +179,7 @@ class AlternatingModeling(Task):
         self.log(f"{split}_loss", loss, prog_bar=True, batch_size=len(batch[0]))
         tokens, lengths, values = batch
         found = self.model.predict(tokens, lengths=lengths).to(values)
-        for name, off in zip(self.model.properties, (found - values).T, strict=True):
-            known = off[~off.isnan()]
-            if len(known):
-                self.log(f"{split}_mse_{name}", known.square().mean(), batch_size=len(known))
+        log_squares(self, split, self.model.properties, found - values)
 
     def _hidden_digits(self, front: Tensor, values: Tensor) -> Tensor:
         """Returns which digits are hidden: of each known property the last ones, at least one, (B, K)."""
@@ -197,18 +191,6 @@ class AlternatingModeling(Task):
             known = ~values[:, place].isnan().to(front.device)
             hidden[:, where] = (places >= kept[:, None]) & known[:, None]
         return hidden
-
-
-def masked(tokens: Tensor, hidden: Tensor, model: RegressionTransformer) -> Tensor:
-    """Returns tokens with masks where they are hidden."""
-    assert model.tokenizer.mask is not None
-    return tokens.masked_fill(hidden, model.tokenizer.mask)
-
-
-def said(logits: Tensor, tokens: Tensor, hidden: Tensor) -> Tensor:
-    """Returns the loss per hidden token; 0 where nothing is hidden."""
-    nats = F.cross_entropy(logits.transpose(1, 2).float(), tokens, reduction="none")
-    return nats.masked_fill(~hidden, 0.0).sum() / hidden.sum().clamp_min(1)
 
 
 def stretches(length: int, lengths: Tensor, *, share: float, longest: int) -> Tensor:

@@ -6,8 +6,9 @@ from torch import Tensor
 from headway.core.language import ConditionalLanguageModel, StochasticContext
 from headway.core.training import Passed, TrainingOptions
 from headway.molecules.data import LabelledSmiles
-from headway.molecules.metrics import deviations, measure
+from headway.molecules.metrics import deviations
 from headway.molecules.notation import is_molecular
+from headway.molecules.tasks.growing import labelled_data
 from headway.molecules.tasks.language_modeling import LanguageModeling
 
 
@@ -59,11 +60,8 @@ class ConditionalModeling(LanguageModeling):
             UserError: If the data have other properties than the model.
         """
         super().setup(stage)
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, LabelledSmiles):
-            return
-        data.check_properties(self.model.properties)
-        if not int(self.model.prefix.seen):
+        data = labelled_data(self, self.model.properties)
+        if data is not None and not int(self.model.prefix.seen):
             self.model.prefix.fit(data.values["train"])
 
     def predict_step(self, batch: tuple[Tensor, ...], index: int) -> Tensor:
@@ -85,10 +83,7 @@ class ConditionalModeling(LanguageModeling):
             generator=torch.Generator(self.device).manual_seed(0),
             values=wanted.to(self.device),
         )
-        texts = [model.tokenizer.decode(row) for row in found.tokens.tolist()]
-        self.generated = quality = measure(texts)
-        self.log("val_validity", quality.validity, prog_bar=True)
-        self.log("val_uniqueness", quality.uniqueness)
+        quality = self.log_quality(found)
         for name, column in zip(model.properties, wanted.T.tolist(), strict=True):
             far = deviations(quality.canonical, name, column)
             if far is not None:

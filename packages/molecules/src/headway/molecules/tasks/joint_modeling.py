@@ -2,12 +2,12 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from headway.core.errors import UserError
 from headway.core.training import Passed, TrainingOptions
-from headway.molecules.data import LabelledSmiles
 from headway.molecules.models import JointTransformer
+from headway.molecules.tasks.growing import labelled_data
+from headway.molecules.tasks.hidden import hidden_loss, log_squares, masked
 from headway.molecules.tasks.language_modeling import LanguageModeling
 
 
@@ -72,11 +72,8 @@ class JointModeling(LanguageModeling):
             UserError: If the data have other properties than the model.
         """
         super().setup(stage)
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, LabelledSmiles):
-            return
-        data.check_properties(self.model.properties)
-        if not int(self.model.seen):
+        data = labelled_data(self, self.model.properties)
+        if data is not None and not int(self.model.seen):
             self.model.fit_statistics(data.values["train"])
 
     def training_step(self, batch: tuple[Tensor, ...], index: int) -> Tensor:
@@ -96,11 +93,8 @@ class JointModeling(LanguageModeling):
         """Adds a batch to the loss of writing and to the errors of the properties."""
         super().validation_step(batch, index)  # pyright: ignore[reportArgumentType]
         tokens, lengths, values = batch
-        off = (self.model.predict(tokens, lengths=lengths) - values).square()
-        for name, column in zip(self.model.properties, off.T, strict=True):
-            known = column[~column.isnan()]
-            if len(known):
-                self.log(f"val_mse_{name}", known.mean(), batch_size=len(known))
+        off = self.model.predict(tokens, lengths=lengths) - values
+        log_squares(self, "val", self.model.properties, off)
 
     def predict_step(self, batch: tuple[Tensor, ...], index: int) -> Tensor:
         """Returns the expected properties, (B, P)."""
@@ -127,11 +121,8 @@ class JointModeling(LanguageModeling):
         places = torch.arange(tokens.shape[1], device=tokens.device)
         inner = (places > 0) & (places < lengths[:, None] - 1)
         hidden = (torch.rand(tokens.shape, device=tokens.device) < self.hidden) & inner
-        assert self.model.tokenizer.mask is not None
-        seen = tokens.masked_fill(hidden, self.model.tokenizer.mask)
-        logits = self.model.reconstruct(seen, lengths=lengths)
-        nats = F.cross_entropy(logits.transpose(1, 2).float(), tokens, reduction="none")
-        return nats.masked_fill(~hidden, 0.0).sum() / hidden.sum().clamp_min(1)
+        seen = masked(tokens, hidden, self.model.tokenizer)
+        return hidden_loss(self.model.reconstruct(seen, lengths=lengths), tokens, hidden)
 
     def _loss(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, int]:
         return super()._loss(batch[:2])  # pyright: ignore[reportArgumentType]

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
+from headway.core.generation import Generated
 from headway.core.language import LanguageModel
 from headway.core.training import Passed, Task, TrainingOptions
 from headway.molecules.data import SmilesFile
@@ -87,10 +88,15 @@ class LanguageModeling(Task):
         model = self.model
         generator = torch.Generator(self.device).manual_seed(0)
         found = model.generate([model.tokenizer.prompt("")] * self.samples, generator=generator)
-        quality = measure([model.tokenizer.decode(row) for row in found.tokens.tolist()])
+        self.log_quality(found)
+
+    def log_quality(self, found: Generated) -> Quality:
+        """Logs what generated molecules are worth, keeps it for the picture, and returns it."""
+        quality = measure([self.model.tokenizer.decode(row) for row in found.tokens.tolist()])
         self.generated = quality
         self.log("val_validity", quality.validity, prog_bar=True)
         self.log("val_uniqueness", quality.uniqueness)
+        return quality
 
     def draw(self, split: str) -> None:
         """Draws molecules that were generated after the last validation."""

@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 from rdkit import Chem
 
-from headway.core.errors import UserError
 from headway.core.generation import Generated, Processor
 from headway.core.language import LanguageModel
-from headway.molecules.chemistry import molecule
+from headway.molecules.chemistry import molecule, substructure
 from headway.molecules.grammar import ValidSmiles
 
 
@@ -73,8 +72,8 @@ def read_wanted(args: argparse.Namespace) -> Wanted | None:
     """
     if not (args.only_valid or args.must_have or args.must_not_have):
         return None
-    has = [_pattern("--must-have", text) for text in args.must_have]
-    return Wanted(has, [_pattern("--must-not-have", text) for text in args.must_not_have])
+    has = [substructure(text, "--must-have") for text in args.must_have]
+    return Wanted(has, [substructure(text, "--must-not-have") for text in args.must_not_have])
 
 
 def processors(args: argparse.Namespace, model: LanguageModel) -> list[Processor]:
@@ -91,10 +90,3 @@ def accepts(wanted: Wanted | None, model: LanguageModel) -> Callable[[Generated]
     return lambda found: wanted.accepts(
         [model.tokenizer.decode(row) for row in found.tokens.tolist()]
     )
-
-
-def _pattern(option: str, text: str) -> Chem.Mol:
-    found = Chem.MolFromSmarts(text)
-    if found is None or not found.GetNumAtoms():
-        raise UserError(f"{option} {text!r} is no SMARTS pattern")
-    return found

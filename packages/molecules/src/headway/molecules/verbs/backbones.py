@@ -7,9 +7,8 @@ from torch import Tensor
 
 from headway.core.cli.job import Job
 from headway.core.cli.loading import load_model
-from headway.core.cli.options import add_plot, check_positive, check_seed
+from headway.core.cli.options import add_plot, check_positive, check_seed, refuse_to_overwrite
 from headway.core.cli.progress import progress_bar
-from headway.core.errors import UserError
 from headway.molecules.backbone_figures import ramachandran_figure
 from headway.molecules.models import FoldingDiff
 from headway.molecules.proteins import coordinates_of, write_backbone
@@ -32,11 +31,8 @@ def run(args: argparse.Namespace) -> int:
     job = Job(args, "generate with", out="folder", extra=["plot"])
     names = [f"backbone_{place:04d}.pdb" for place in range(1, args.count + 1)]
     assert job.path is not None
-    standing = [name for name in names if (job.path / name).exists()]
-    if standing and not args.overwrite:
-        raise UserError(
-            f"{job.path / standing[0]} exists; choose another place, or add --overwrite"
-        )
+    for name in names:
+        refuse_to_overwrite(job.path / name, overwrite=args.overwrite)
     remedy = "which makes no backbones; train one with headway fit -c molecules/folding_diff"
     model, _ = load_model(args.checkpoint, args.device, FoldingDiff, remedy)
     angles = generate(model, args)
