@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from headway.core.errors import UserError
-from headway.core.weights import build, describe
+from headway.core.language import SPECIALS
+from headway.core.weights import build, describe, save_pretrained
+from headway.molecules.models import Llama, PropertyPredictor
+from headway.molecules.notation import SmilesTokenizer
 from headway.molecules.scoring import (
     ArithmeticMean,
     AtomCount,
@@ -110,6 +114,23 @@ def test_anything_that_predicts_scores_canonical_smiles() -> None:
     assert found.values == pytest.approx([0.3, 0])
     with pytest.raises(UserError, match="2 numbers for 1 molecules"):
         Function(lambda smiles: [0.1, 0.2]).score(["C"])
+
+
+def test_a_run_that_predicts_one_property_scores(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer = SmilesTokenizer(vocabulary=(*SPECIALS, *"CNO"))
+    body = Llama(tokenizer=tokenizer, dim=8, depth=1, heads=2, max_length=16)
+    model = PropertyPredictor(backbone=body, properties={"logS": "regression"}).eval()
+    save_pretrained(model, tmp_path / "one")
+    scorer = Predicted(model=str(tmp_path / "one"), transform=Clipped(upper=10))
+    texts = ["CCO", "OCC", "CN"]
+    tokens = [torch.tensor([tokenizer.encode(text)]) for text in ("CCO", "CCO", "CN")]
+    wanted = [min(max(float(model.predict(row)), 0), 10) / 10 for row in tokens]
+    assert scorer.score(texts).values == pytest.approx(wanted, abs=1e-5)
+    model.set_properties({"logS": "regression", "toxic": "classification"})
+    save_pretrained(model, tmp_path / "two")
+    with pytest.raises(UserError, match="predicts logS, toxic; one property is needed"):
+        Predicted(model=str(tmp_path / "two")).score(["CCO"])
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,12 @@ def _one_each(numbers: Sequence[float], count: int, who: str) -> Sequence[float]
 
 def _opened(source: str) -> Predictor:
     from headway.core.weights import from_pretrained
+    from headway.molecules import models
+    from headway.molecules.prediction import Member
 
     found = from_pretrained(source)
+    if isinstance(found, models.Predictor):
+        return Member.of(found.eval(), source)
     if not isinstance(found, Predictor):
         raise UserError(
             f"{source} holds a {type(found).__name__}, which predicts nothing of molecules"

@@ -2,12 +2,10 @@
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from headway.core.cli.counts import Counts, Policy
 from headway.core.cli.job import Job
@@ -15,11 +13,11 @@ from headway.core.cli.loading import load_model
 from headway.core.cli.options import add_batch_size, check_positive
 from headway.core.cli.progress import with_progress
 from headway.core.errors import InputError, UserError
-from headway.core.weights.preprocessing import read_preprocessing
 from headway.molecules.data.readers import read_records
 from headway.molecules.data.records import Record
 from headway.molecules.models import Predictor
-from headway.molecules.reading import Item, Reader, reader, size
+from headway.molecules.prediction import Member
+from headway.molecules.reading import Item, size
 from headway.molecules.shipped import find_file
 
 MANY_CHECKPOINTS = True
@@ -57,25 +55,6 @@ def run(args: argparse.Namespace) -> int:
     return job.end(f"molecules predicted{job.place}", predicted=job.counts.done)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Member:
-    """A model that answers, alone or with others.
-
-    Args:
-        model: In evaluation mode, on its device.
-        reader: Makes of molecules what the model takes.
-    """
-
-    model: Predictor
-    reader: Reader
-
-    def answer(self, items: Sequence[Item]) -> Tensor:
-        """Returns the properties of molecules that the reader has read, (N, properties)."""
-        place = self.model.mean.device
-        inputs = (tensor.to(place) for tensor in self.reader.batch(items))
-        return self.model.predict(*inputs).float().cpu()
-
-
 def load(sources: Sequence[str], device: str | None) -> list[Member]:
     """Returns the models, which must say the same properties.
 
@@ -96,8 +75,7 @@ def load(sources: Sequence[str], device: str | None) -> list[Member]:
                 f"{source} predicts {', '.join(model.properties)}, and {sources[0]} "
                 f"{', '.join(first.properties)}; runs that answer together have the same properties"
             )
-        canonical = read_preprocessing(source).get("canonical") is True
-        found.append(Member(model=model, reader=reader(model, canonical=canonical)))
+        found.append(Member.of(model, source))
     return found
 
 
