@@ -72,7 +72,7 @@ def _one_each(numbers: Sequence[float], count: int, who: str) -> Sequence[float]
 def _opened(source: str) -> Predictor:
     from headway.core.weights import from_pretrained
     from headway.molecules import models
-    from headway.molecules.prediction import Member
+    from headway.molecules.reading import Member
 
     found = from_pretrained(source)
     if isinstance(found, models.Predictor):

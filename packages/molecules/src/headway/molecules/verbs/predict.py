@@ -16,8 +16,7 @@ from headway.core.errors import InputError, UserError
 from headway.molecules.data.readers import read_records
 from headway.molecules.data.records import Record
 from headway.molecules.models import Predictor
-from headway.molecules.prediction import Member
-from headway.molecules.reading import Item, size
+from headway.molecules.reading import Item, Member, size
 from headway.molecules.shipped import find_file
 
 MANY_CHECKPOINTS = True
