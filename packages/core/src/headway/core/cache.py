@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
+from headway.core.ops.inference import place_
 
 
 class CacheError(UserError):
@@ -132,10 +133,8 @@ class KeyValueCache(Cache):
             self.keys[:, :, here] = keys
             self.values[:, :, here] = values
         else:
-            positions = before[:, None] + torch.arange(tokens, device=keys.device)  # (B, T)
-            index = positions[:, None, :, None].expand_as(keys)
-            self.keys.scatter_(2, index, keys.to(self.keys.dtype))
-            self.values.scatter_(2, index, values.to(self.values.dtype))
+            place_(self.keys, keys, before)
+            place_(self.values, values, before)
         self._filled += tokens
         self._even = self._even and lengths is None
         self.lengths = self.lengths + (tokens if lengths is None else lengths)

@@ -9,6 +9,7 @@ from headway.core.dropout import Dropout
 from headway.core.feedforward.base import FeedForward, hidden_width
 from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
+from headway.core.ops.inference import silu_gate
 
 
 class GLU(FeedForward):
@@ -49,8 +50,13 @@ class GLU(FeedForward):
 
     def forward(self, x: Tensor, layout: Layout | None = None) -> Tensor:
         """Transforms each token."""
-        gate, value = self.fc1(x).chunk(2, dim=-1)
-        return self.dropout(self.fc2(self.dropout(self.activation(gate) * value)))
+        return self.dropout(self.fc2(self.dropout(self._gated(self.fc1(x)))))
+
+    def _gated(self, both: Tensor) -> Tensor:
+        if type(self.activation) is nn.SiLU:
+            return silu_gate(both)
+        gate, value = both.chunk(2, dim=-1)
+        return self.activation(gate) * value
 
 
 SwiGLU = partial(GLU, bias=False)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
+from headway.core.ops.inference import turn
 from headway.core.positions.base import Position
 from headway.core.systems import system
 
@@ -81,6 +82,9 @@ class Rotary(Position):
                 f"use axes={positions.shape[-1]}"
             )
         # float32: bf16 angles lose the order of positions beyond a few hundred tokens.
+        if self.axes == 1 and self.pairing == "half" and self.turning == self.head_dim:
+            plain = positions.float() * self.frequencies.float()  # (B, N, pairs)
+            return turn(x, plain.cos(), plain.sin())
         angles = positions.float()[..., None] * self.frequencies.float()  # (B, N, axes, pairs)
         cos, sin = angles.cos()[:, None], angles.sin()[:, None]
         if self.turning < self.head_dim:

@@ -37,6 +37,13 @@ inline void store_part(float* row, int n, int64_t width, Vec v) {
   WHOLE ? store(row + n * W, v) : store_some(row + n * W, v, width - n * W);
 }
 
+// Asks for the rows of the head that comes next while this one is computed.
+inline void prefetch(const float* rows, int64_t stride, int64_t count, int64_t width) {
+  if (count > 64) count = 64;
+  for (int64_t s = 0; s < count; s++)
+    for (int64_t n = 0; n < width; n += 16) __builtin_prefetch(rows + s * stride + n);
+}
+
 // Sums the values of keys [first, last) by their weights, after the scores; returns the largest score.
 template <int N, bool WHOLE>
 float part(const Call& c, const float* q, const float* keys, const float* values, int64_t first,
@@ -90,6 +97,11 @@ void run(const Call& c) {
     const int64_t b = task / c.splits / c.kv_heads;
     const float* keys = c.keys + b * c.keys_b + head * c.keys_h;
     const float* values = c.values + b * c.values_b + head * c.values_h;
+    if (c.splits == 1 && task + 1 < c.batch * c.kv_heads) {
+      const int64_t nb = (task + 1) / c.kv_heads, nh = (task + 1) % c.kv_heads;
+      prefetch(c.keys + nb * c.keys_b + nh * c.keys_h, c.keys_s, c.lengths[nb], c.channels);
+      prefetch(c.values + nb * c.values_b + nh * c.values_h, c.values_s, c.lengths[nb], c.width);
+    }
     for (int64_t r = 0; r < rows; r++) {
       const int64_t t = r % c.tokens, h = head * c.groups + r / c.tokens;
       int64_t last = c.lengths[b] + t;
