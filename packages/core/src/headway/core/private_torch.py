@@ -19,6 +19,7 @@ __all__ = [
     "flash_for_cpu_backward",
     "has_dispatch_mode",
     "in_transform",
+    "is_recorded",
     "mark_constant",
     "only_vmaps",
     "pytree",
@@ -39,6 +40,11 @@ def only_vmaps() -> bool:
     functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
     stack = functorch.get_interpreter_stack() or ()
     return all(level.key() == functorch.TransformType.Vmap for level in stack)
+
+
+def is_recorded() -> bool:
+    """Whether ``torch.jit.trace`` writes down what is called."""
+    return torch._C._get_tracing_state() is not None
 
 
 def has_dispatch_mode() -> bool:

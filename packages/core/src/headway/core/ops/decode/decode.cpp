@@ -14,6 +14,8 @@ constexpr float LOG2E = 1.4426950408889634f;
 constexpr int64_t SPLIT = 512;
 // Channels of a head, at most: its vectors fit on the stack.
 constexpr int64_t WIDEST = 256;
+// Keys of a head that are asked for ahead; numbers of a cache line.
+constexpr int64_t AHEAD = 64, LINE = 16;
 
 struct Call {
   const float *query, *keys, *values;
@@ -37,11 +39,20 @@ inline void store_part(float* row, int n, int64_t width, Vec v) {
   WHOLE ? store(row + n * W, v) : store_some(row + n * W, v, width - n * W);
 }
 
-// Asks for the rows of the head that comes next while this one is computed.
-inline void prefetch(const float* rows, int64_t stride, int64_t count, int64_t width) {
-  if (count > 64) count = 64;
-  for (int64_t s = 0; s < count; s++)
-    for (int64_t n = 0; n < width; n += 16) __builtin_prefetch(rows + s * stride + n);
+// Asks for what one query of a head reads first, so that waiting for memory overlaps with computing.
+inline void prefetch(const float* rows, int64_t stride, int64_t first, int64_t last, int64_t width) {
+  last = last < first + AHEAD ? last : first + AHEAD;
+  for (int64_t s = first; s < last; s++)
+    for (int64_t n = 0; n < width; n += LINE) __builtin_prefetch(rows + s * stride + n, 0, 2);
+}
+
+void prefetch_head(const Call& c, int64_t task) {
+  if (task >= c.batch * c.kv_heads) return;
+  const int64_t head = task % c.kv_heads, b = task / c.kv_heads;
+  const int64_t last = c.lengths[b] < c.size ? c.lengths[b] : c.size;
+  const int64_t first = c.window < 0 || last - 1 < c.window ? 0 : last - 1 - c.window;
+  prefetch(c.keys + b * c.keys_b + head * c.keys_h, c.keys_s, first, last, c.channels);
+  prefetch(c.values + b * c.values_b + head * c.values_h, c.values_s, first, last, c.width);
 }
 
 // Sums the values of keys [first, last) by their weights, after the scores; returns the largest score.
@@ -97,11 +108,7 @@ void run(const Call& c) {
     const int64_t b = task / c.splits / c.kv_heads;
     const float* keys = c.keys + b * c.keys_b + head * c.keys_h;
     const float* values = c.values + b * c.values_b + head * c.values_h;
-    if (c.splits == 1 && task + 1 < c.batch * c.kv_heads) {
-      const int64_t nb = (task + 1) / c.kv_heads, nh = (task + 1) % c.kv_heads;
-      prefetch(c.keys + nb * c.keys_b + nh * c.keys_h, c.keys_s, c.lengths[nb], c.channels);
-      prefetch(c.values + nb * c.values_b + nh * c.values_h, c.values_s, c.lengths[nb], c.width);
-    }
+    if (c.splits == 1) prefetch_head(c, task + 2);
     for (int64_t r = 0; r < rows; r++) {
       const int64_t t = r % c.tokens, h = head * c.groups + r / c.tokens;
       int64_t last = c.lengths[b] + t;

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from headway.core.ops import native
-from headway.core.private_torch import has_dispatch_mode, in_transform
+from headway.core.private_torch import has_dispatch_mode, in_transform, is_recorded
 
 _SOURCE = Path(__file__).with_name("steps.cpp")
 
 
 def fits(*tensors: Tensor) -> bool:
     """Whether the kernels may run: numbers in float32 on the CPU, nothing to differentiate, no tracer."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or is_recorded():
         return False
     if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
         return False
@@ -84,7 +84,14 @@ def _available() -> bool:
 def _library() -> ctypes.CDLL:
     library = native.library(_SOURCE)
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
-    library.headway_rms_norm.argtypes = [pointer, pointer, pointer, integer, integer, ctypes.c_float]
+    library.headway_rms_norm.argtypes = [
+        pointer,
+        pointer,
+        pointer,
+        integer,
+        integer,
+        ctypes.c_float,
+    ]
     library.headway_silu_gate.argtypes = [pointer, pointer, integer, integer]
     library.headway_turn.argtypes = [*(pointer,) * 5]
     library.headway_place.restype = ctypes.c_bool
