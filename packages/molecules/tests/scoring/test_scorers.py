@@ -1,5 +1,6 @@
 """Scores from 0 to 1: transforms, parts, means, objectives in YAML, and the count of calls."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -114,6 +115,8 @@ def test_anything_that_predicts_scores_canonical_smiles() -> None:
     assert found.values == pytest.approx([0.3, 0])
     with pytest.raises(UserError, match="2 numbers for 1 molecules"):
         Function(lambda smiles: [0.1, 0.2]).score(["C"])
+    with pytest.raises(UserError, match="says nan of C; give 0"):
+        Function(lambda smiles: [math.nan]).score(["C"])
 
 
 def test_a_run_that_predicts_one_property_scores(tmp_path: Path) -> None:
@@ -127,6 +130,9 @@ def test_a_run_that_predicts_one_property_scores(tmp_path: Path) -> None:
     tokens = [torch.tensor([tokenizer.encode(text)]) for text in ("CCO", "CCO", "CN")]
     wanted = [min(max(float(model.predict(row)), 0), 10) / 10 for row in tokens]
     assert scorer.score(texts).values == pytest.approx(wanted, abs=1e-5)
+    # Fluorine was never seen and twenty carbons are too many: nothing is known, which ends no run.
+    mixed = scorer.score(["CF", "CCO", "C" * 20]).values
+    assert mixed == pytest.approx([0, wanted[0], 0], abs=1e-5)
     model.set_properties({"logS": "regression", "toxic": "classification"})
     save_pretrained(model, tmp_path / "two")
     with pytest.raises(UserError, match="predicts logS, toxic; one property is needed"):

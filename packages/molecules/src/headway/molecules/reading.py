@@ -1,5 +1,6 @@
 """How molecules become what a model reads, and what it says of them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -126,17 +127,25 @@ class Member:
     def predict(self, smiles: Sequence[str]) -> list[float]:
         """Returns the property of each molecule, for a model that has been taught a single one.
 
+        NaN stands for a molecule that the model cannot read (tokens that it never saw, too long a text).
+
         Raises:
             UserError: If it has several, or none.
-            InputError: If the model cannot read a molecule.
         """
         if len(self.model.properties) != 1:
             known = ", ".join(self.model.properties) or "none"
             raise UserError(f"the model predicts {known}; one property is needed")
-        items = [
-            self.reader.read(text, f"molecule {at}") for at, text in enumerate(smiles, start=1)
-        ]
-        parts = [
-            self.answer(items[start : start + AT_ONCE]) for start in range(0, len(items), AT_ONCE)
-        ]
-        return torch.cat(parts)[:, 0].tolist() if parts else []
+        items: dict[int, Item] = {}
+        for place, text in enumerate(smiles):
+            try:
+                items[place] = self.reader.read(text, f"molecule {place + 1}")
+            except InputError:
+                continue
+        numbers = [math.nan] * len(smiles)
+        places = list(items)
+        for start in range(0, len(places), AT_ONCE):
+            some = places[start : start + AT_ONCE]
+            answers = self.answer([items[place] for place in some])[:, 0].tolist()
+            for place, number in zip(some, answers, strict=True):
+                numbers[place] = number
+        return numbers

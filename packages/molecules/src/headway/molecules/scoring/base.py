@@ -1,5 +1,6 @@
 """What every score of molecules is."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -43,7 +44,7 @@ class Scorer(Module):
 
     @abstractmethod
     def numbers(self, molecules: Sequence[Chem.Mol]) -> Sequence[float]:
-        """Returns what is known of molecules, before the transform."""
+        """Returns what is known of molecules, before the transform; NaN where nothing is."""
 
     def score(self, smiles: Sequence[str]) -> Scored:
         """Returns the scores of SMILES; what is no molecule has 0 and is named.
@@ -58,17 +59,19 @@ class Scorer(Module):
         return Scored(values, [place for place, one in enumerate(found) if one is None])
 
     def of(self, molecules: Sequence[Chem.Mol]) -> list[float]:
-        """Returns the scores of molecules.
+        """Returns the scores of molecules; 0 where nothing is known, so that one of them ends no long run.
 
         Raises:
             UserError: If one is not between 0 and 1.
         """
         numbers = [float(number) for number in self.numbers(molecules)]
-        if self.transform is not None:
-            numbers = [self.transform.forward(number) for number in numbers]
-        wrong = next((one for one in numbers if not -_SLACK <= one <= 1 + _SLACK), None)
+        scores = [0.0 if math.isnan(number) else self._transformed(number) for number in numbers]
+        wrong = next((one for one in scores if not -_SLACK <= one <= 1 + _SLACK), None)
         if wrong is not None:
             raise UserError(
                 f"{type(self).__name__} says {wrong:g}, which is no score from 0 to 1; give it a transform"
             )
-        return [min(1.0, max(0.0, number)) for number in numbers]
+        return [min(1.0, max(0.0, score)) for score in scores]
+
+    def _transformed(self, number: float) -> float:
+        return number if self.transform is None else self.transform.forward(number)

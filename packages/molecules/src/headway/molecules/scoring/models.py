@@ -1,5 +1,7 @@
 """Scores that a function or a model gives."""
 
+import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -9,13 +11,15 @@ from headway.core.errors import UserError
 from headway.molecules.scoring.base import Scorer
 from headway.molecules.scoring.transforms import Transform
 
+_log = logging.getLogger(__name__)
+
 
 @runtime_checkable
 class Predictor(Protocol):
     """What predicts a number for each molecule, such as a property model."""
 
     def predict(self, smiles: Sequence[str]) -> Sequence[float]:
-        """Returns one number for each SMILES."""
+        """Returns one number for each SMILES, NaN for what it cannot read."""
         ...
 
 
@@ -33,11 +37,20 @@ class Predicted(Scorer):
     def __init__(self, *, model: Predictor | str, transform: Transform | None = None) -> None:
         super().__init__(transform)
         self.predictor = _opened(model) if isinstance(model, str) else model
+        self._warned = False
 
     def numbers(self, molecules: Sequence[Chem.Mol]) -> Sequence[float]:
         """Returns the prediction for each."""
         smiles = [Chem.MolToSmiles(one) for one in molecules]
-        return _one_each(self.predictor.predict(smiles), len(smiles), "predict")
+        found = _one_each(self.predictor.predict(smiles), len(smiles), "predict")
+        unread = [text for text, number in zip(smiles, found, strict=True) if math.isnan(number)]
+        if unread and not self._warned:
+            self._warned = True
+            _log.warning(
+                "the model cannot read %s, which scores 0, as all that it cannot read does",
+                unread[0],
+            )
+        return found
 
 
 class Function(Scorer):
@@ -58,9 +71,17 @@ class Function(Scorer):
         self.function = function
 
     def numbers(self, molecules: Sequence[Chem.Mol]) -> Sequence[float]:
-        """Returns what the function says of each."""
+        """Returns what the function says of each.
+
+        Raises:
+            UserError: If there is not one number for each.
+        """
         smiles = [Chem.MolToSmiles(one) for one in molecules]
-        return _one_each(self.function(smiles), len(smiles), "the function")
+        found = _one_each(self.function(smiles), len(smiles), "the function")
+        for text, number in zip(smiles, found, strict=True):
+            if math.isnan(number):
+                raise UserError(f"the function says nan of {text}; give 0 to what is not known")
+        return found
 
 
 def _one_each(numbers: Sequence[float], count: int, who: str) -> Sequence[float]:
