@@ -4,7 +4,12 @@ from headway.core.language.conditional import ConditionalLanguageModel, Conditio
 from headway.core.language.conditions import ABSENT, ConditionPrefix
 from headway.core.language.context import StochasticContext
 from headway.core.language.decoder import DecoderLanguageModel, DecoderOptions
-from headway.core.language.encoder import EncoderLanguageModel, EncoderOptions, MaskedHead
+from headway.core.language.encoder import (
+    EncoderLanguageModel,
+    EncoderOptions,
+    MaskedHead,
+    TokenHead,
+)
 from headway.core.language.encoders import Bert, Esm2, ModernBert, Roberta
 from headway.core.language.model import LanguageModel
 from headway.core.language.numerals import NumberFormat, number_text, numerals
@@ -15,6 +20,7 @@ from headway.core.language.t5 import T5
 from headway.core.language.text import TextModel
 from headway.core.language.text_embedding import MaskScaledEmbedding, TextEmbedding
 from headway.core.language.tokenizer import SPECIALS, NumberedTokens, Tokenizer
+from headway.core.language.xlnet import XLNet
 
 __all__ = [
     "ABSENT",
@@ -47,7 +53,9 @@ __all__ = [
     "SymbolTokenizer",
     "TextEmbedding",
     "TextModel",
+    "TokenHead",
     "Tokenizer",
+    "XLNet",
     "number_text",
     "numerals",
 ]

@@ -21,7 +21,31 @@ from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 
 
-class MaskedHead(Module):
+class TokenHead(Module):
+    """Says which token stands in each place: a logit for each token.
+
+    Args:
+        dim: Channels of a token.
+        size: Tokens of the vocabulary.
+        bias: Whether each token has one.
+
+    Shape:
+        x: (B, T, dim). Output: (B, T, size).
+    """
+
+    def __init__(self, dim: int, size: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.decoder = nn.Linear(dim, size, bias=bias)
+        truncated_normal_(self.decoder.weight)
+        if bias:
+            nn.init.zeros_(self.decoder.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the logits."""
+        return self.decoder(x)
+
+
+class MaskedHead(TokenHead):
     """Says which token stands in each place: a layer with a norm, and a logit for each token.
 
     Args:
@@ -50,15 +74,13 @@ class MaskedHead(Module):
         bias: bool = True,
         out_bias: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(dim, size, bias=out_bias)
         self.dense = nn.Linear(dim, dim, bias=bias)
         self.activation = activation()
         self.norm = norm(dim)
-        self.decoder = nn.Linear(dim, size, bias=out_bias)
-        for layer in (self.dense, self.decoder):
-            truncated_normal_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        truncated_normal_(self.dense.weight)
+        if bias:
+            nn.init.zeros_(self.dense.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the logits."""
@@ -125,7 +147,7 @@ class EncoderLanguageModel(TextModel):
         norm: Callable[[int], nn.Module] = LayerNorm,
         block: BlockFactory = PreNormBlock,
         final_norm: bool = True,
-        head: Callable[[int, int], MaskedHead] = MaskedHead,
+        head: Callable[[int, int], TokenHead] = MaskedHead,
         tied: bool = True,
         drop_path: float = 0.0,
     ) -> None:

@@ -8,7 +8,12 @@ from torch import nn
 from headway.core.blocks import PostNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.feedforward import GELU, GLU
-from headway.core.language.encoder import EncoderLanguageModel, EncoderOptions, MaskedHead
+from headway.core.language.encoder import (
+    EncoderLanguageModel,
+    EncoderOptions,
+    MaskedHead,
+    TokenHead,
+)
 from headway.core.language.text_embedding import MaskScaledEmbedding, TextEmbedding
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
@@ -35,7 +40,7 @@ GeGLU = partial(GLU, activation=GELU, bias=False)
 
 
 class _BesideBert(EncoderOptions, total=False):
-    head: Callable[[int, int], MaskedHead]
+    head: Callable[[int, int], TokenHead]
     mixer: MixerFactories
     feedforward: FeedForwardFactory
     norm: Callable[[int], nn.Module]
@@ -49,7 +54,7 @@ class BertOptions(_BesideBert, total=False):
 
 
 class _BesideEsm(EncoderOptions, total=False):
-    head: Callable[[int, int], MaskedHead]
+    head: Callable[[int, int], TokenHead]
     feedforward: FeedForwardFactory
     norm: Callable[[int], nn.Module]
     block: BlockFactory
@@ -172,7 +177,7 @@ class ModernBert(EncoderLanguageModel):
         mixer: MixerFactories = GlobalAndLocal,
         feedforward: FeedForwardFactory = GeGLU,
         norm: Callable[[int], nn.Module] = PlainNorm,
-        head: Callable[[int, int], MaskedHead] = PlainHead,
+        head: Callable[[int, int], TokenHead] = PlainHead,
         **options: Passed[_BesideModernBert],
     ) -> None:
         super().__init__(

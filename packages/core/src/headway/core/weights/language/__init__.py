@@ -11,6 +11,7 @@ from headway.core.weights.language.llama import (
 )
 from headway.core.weights.language.modernbert import HuggingFaceModernBert
 from headway.core.weights.language.t5 import HuggingFaceT5
+from headway.core.weights.language.xlnet import HuggingFaceXLNet
 
 adapters = (
     HuggingFaceLlama(),
@@ -23,4 +24,5 @@ adapters = (
     HuggingFaceESM(),
     HuggingFaceModernBert(),
     HuggingFaceT5(),
+    HuggingFaceXLNet(),
 )
