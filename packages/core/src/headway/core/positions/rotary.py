@@ -75,24 +75,36 @@ class Rotary(Position):
         exponents = torch.arange(0, self.width, 2, dtype=torch.float32) / self.width
         return {"frequencies": self.theta**-exponents}
 
-    def _turn(self, x: Tensor, positions: Tensor) -> Tensor:
+    def rotate(
+        self, query: Tensor, key: Tensor, query_positions: Tensor, key_positions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Turns queries and keys."""
+        angles = self._angles(query_positions)
+        # Queries and keys of the same tokens share their angles.
+        others = angles if key_positions is query_positions else self._angles(key_positions)
+        return self._turn(query, *angles), self._turn(key, *others)
+
+    def _angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns cosines and sines of the angles, (B, N, axes, pairs)."""
         if positions.shape[-1] != self.axes:
             raise UserError(
                 f"Rotary(axes={self.axes}) got positions with {positions.shape[-1]} coordinates; "
                 f"use axes={positions.shape[-1]}"
             )
         # float32: bf16 angles lose the order of positions beyond a few hundred tokens.
-        if self.axes == 1 and self.pairing == "half" and self.turning == self.head_dim:
-            plain = positions.float() * self.frequencies.float()  # (B, N, pairs)
-            return turn(x, plain.cos(), plain.sin())
-        angles = positions.float()[..., None] * self.frequencies.float()  # (B, N, axes, pairs)
-        cos, sin = angles.cos()[:, None], angles.sin()[:, None]
+        angles = positions.float()[..., None] * self.frequencies.float()
+        return angles.cos(), angles.sin()
+
+    def _turn(self, x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
         if self.turning < self.head_dim:
             turning, rest = x.split([self.turning, self.head_dim - self.turning], dim=-1)
-            return torch.cat([self._turned(turning, cos, sin), rest], dim=-1)
-        return self._turned(x, cos, sin)
+            return torch.cat([self._turned(turning, cosines, sines), rest], dim=-1)
+        return self._turned(x, cosines, sines)
 
-    def _turned(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def _turned(self, x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+        if self.axes == 1 and self.pairing == "half":
+            return turn(x, cosines[:, :, 0], sines[:, :, 0])
+        cos, sin = cosines[:, None], sines[:, None]
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         parts = wide.unflatten(-1, (self.axes, -1))  # (B, H, N, axes, 2 pairs)
         if self.pairing == "half":
@@ -105,9 +117,3 @@ class Rotary(Position):
         else:
             out = torch.stack(turned, dim=-1).flatten(-2)
         return out.flatten(-2).to(x.dtype)
-
-    def rotate(
-        self, query: Tensor, key: Tensor, query_positions: Tensor, key_positions: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Turns queries and keys."""
-        return self._turn(query, query_positions), self._turn(key, key_positions)
