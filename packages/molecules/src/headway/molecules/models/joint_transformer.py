@@ -106,6 +106,16 @@ class JointTransformer(DecoderLanguageModel):
                 f"the causal mask of {type(wrong[0]).__name__} cannot be lifted; choose SelfAttention "
                 "without window and chunks"
             )
+        self._expect(properties)
+
+    def set_properties(self, properties: Sequence[str]) -> None:
+        """Predicts other properties, about which nothing is learned yet."""
+        place = self.statistics
+        self._expect(properties)
+        self.to(place.device, place.dtype)
+        self.init_args["properties"] = self.properties
+
+    def _expect(self, properties: Sequence[str]) -> None:
         self.properties = tuple(properties)
         dim, count = self.embedding.weight.shape[1], len(self.properties)
         self.predictor = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, count))

@@ -4,6 +4,7 @@ from headway.molecules.optimization.agent import LearningAgent
 from headway.molecules.optimization.base import Optimizer, Proposal
 from headway.molecules.optimization.diversity import ScaffoldBuckets
 from headway.molecules.optimization.graph_ga import GraphGA
+from headway.molecules.optimization.joint import JointOptimization
 from headway.molecules.optimization.memory import Memory
 from headway.molecules.optimization.pair_tuned import PairTuned
 from headway.molecules.optimization.pairs import PairTuning, mine_pairs
@@ -14,6 +15,7 @@ from headway.molecules.optimization.running import Run
 __all__ = [
     "PPO",
     "GraphGA",
+    "JointOptimization",
     "LearningAgent",
     "Memory",
     "Optimizer",

@@ -5,9 +5,11 @@ from typing import Any
 
 from headway.core.errors import UserError
 from headway.core.language import LanguageModel
+from headway.molecules.models import JointTransformer
 from headway.molecules.optimization.base import Optimizer
 from headway.molecules.optimization.diversity import ScaffoldBuckets
 from headway.molecules.optimization.graph_ga import GraphGA
+from headway.molecules.optimization.joint import JointOptimization
 from headway.molecules.optimization.memory import Memory
 from headway.molecules.optimization.pairs import PairTuning
 from headway.molecules.optimization.ppo import PPO
@@ -27,7 +29,7 @@ def make_optimizer(
     """Returns an optimiser by name.
 
     Args:
-        name: ``reinvent``, ``ppo``, ``pairs`` or ``ga``.
+        name: ``reinvent``, ``ppo``, ``pairs``, ``joint`` or ``ga``.
         model: A language model; ``ga`` does without.
         start: Molecules to begin with, for ``ga`` and ``pairs``.
         seed: Of all that is drawn.
@@ -73,6 +75,14 @@ def _pairs(model: Any, start: Sequence[str], seed: int, **options: Any) -> Optim
     return PairTuning(model, start=start, seed=seed, **options)
 
 
+def _joint(model: Any, start: Sequence[str], seed: int, **options: Any) -> Optimizer:
+    if not isinstance(model, JointTransformer):
+        raise UserError(
+            f"joint needs a Joint Transformer (molecules/joint_moses), not a {type(model).__name__}"
+        )
+    return JointOptimization(model, seed=seed, **options)
+
+
 def _ga(model: Any, start: Sequence[str], seed: int, *, batch_size: int = 70) -> Optimizer:
     return GraphGA(start, offspring=batch_size, seed=seed)
 
@@ -85,5 +95,6 @@ METHODS: dict[str, tuple[Make, tuple[str, ...]]] = {
     "reinvent": (_reinvent, ("batch_size", "lr", "sigma", "buckets", "replay")),
     "ppo": (_ppo, ("batch_size", "lr", "buckets")),
     "pairs": (_pairs, ("batch_size", "lr")),
+    "joint": (_joint, ("batch_size", "lr")),
     "ga": (_ga, ("batch_size",)),
 }

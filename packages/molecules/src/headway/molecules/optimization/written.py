@@ -12,6 +12,7 @@ from headway.molecules.metrics import measure
 from headway.molecules.metrics.moses.chemnet import Moments, chemnet_moments, frechet_distance
 from headway.molecules.optimization.agent import LearningAgent
 from headway.molecules.optimization.base import Optimizer
+from headway.molecules.optimization.joint import JointOptimization
 from headway.molecules.optimization.measures import worth
 from headway.molecules.optimization.pairs import PairTuning
 from headway.molecules.scoring import Scorer
@@ -38,7 +39,7 @@ def written_before_and_after(
         reference: Moments of ChemNet of the molecules that FCD is measured to.
         device: Where ChemNet computes.
     """
-    if isinstance(optimizer, LearningAgent):
+    if isinstance(optimizer, LearningAgent | JointOptimization):
         before = _write(optimizer.prior, count, seed)
         after = _write(optimizer.agent, count, seed)
     elif isinstance(optimizer, PairTuning):

@@ -21,6 +21,7 @@ from headway.molecules.metrics.moses.chemnet import Moments, chemnet_moments
 from headway.molecules.metrics.moses.filters import passes
 from headway.molecules.optimization.agent import LearningAgent
 from headway.molecules.optimization.base import Optimizer
+from headway.molecules.optimization.joint import JointOptimization
 from headway.molecules.optimization.measures import TOPS, best_of, summary, top_curve
 from headway.molecules.optimization.methods import METHODS, make_optimizer
 from headway.molecules.optimization.pairs import PairTuning
@@ -182,7 +183,7 @@ def conclude(args: argparse.Namespace, going: Run, reference: Moments | None) ->
         rows, columns = described(best, going.oracle.scorer, scores)
         write_csv(file, columns, rows)
     draw(folder, best, scores, f"{args.task}, {args.method}, seed {args.seed}")
-    if isinstance(optimizer, LearningAgent):
+    if isinstance(optimizer, LearningAgent | JointOptimization):
         save_pretrained(optimizer.agent, folder / "model")
     elif isinstance(optimizer, PairTuning):
         save_pretrained(optimizer.tuned, folder / "model")
