@@ -8,7 +8,7 @@ import pytest
 
 from headway.core.cli.main import main
 from headway.core.weights import from_pretrained, save_pretrained
-from headway.molecules.models import Llama
+from headway.molecules.models import JointTransformer, Llama
 from headway.molecules.optimization import PairTuned
 
 OBJECTIVE = """
@@ -23,6 +23,8 @@ init_args:
   - class_path: headway.molecules.scoring.Property
     init_args: {name: QED}
 """
+
+KINDS = {"pairs": PairTuned, "joint": JointTransformer}
 
 
 @pytest.fixture
@@ -47,9 +49,13 @@ def optimise(tmp_path: Path, *words: str) -> tuple[int, Path]:
     return code, out
 
 
-@pytest.mark.parametrize("method", ["reinvent", "ppo", "pairs", "ga"])
-def test_a_run_of_each_method(method: str, model: str, start: str, tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize("method", ["reinvent", "ppo", "pairs", "joint", "ga"])
+def test_a_run_of_each_method(
+    method: str, model: str, joint: JointTransformer, start: str, tmp_path: Path, capsys
+) -> None:
     words = ["--method", method, "--budget", "60", "--samples", "30", "--batch-size", "16"]
+    if method == "joint":
+        save_pretrained(joint, model)
     words += ["--start", start] if method == "ga" else ["-m", model]
     code, out = optimise(tmp_path, *words)
     said = json.loads(capsys.readouterr().out)
@@ -72,7 +78,7 @@ def test_a_run_of_each_method(method: str, model: str, start: str, tmp_path: Pat
         return
     assert set(said["written"]) == {"before", "after"}
     loaded = from_pretrained(out / "model")
-    assert isinstance(loaded, PairTuned if method == "pairs" else Llama)
+    assert isinstance(loaded, KINDS.get(method, Llama))
 
 
 def test_a_longer_budget_goes_on_and_other_options_do_not(
