@@ -1,5 +1,6 @@
 """Recordings, manifests and strings of digits, good and bad."""
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,14 @@ import soundfile
 import torch
 from spoken import tone, write_manifest
 
+from headway.core.cli.counts import Counts
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
 from headway.speech.data import DigitStrings, FrontEnd, SpeechManifest
 from headway.speech.data.audio import AudioError, read_audio
 from headway.speech.data.manifest import read_manifest
 from headway.speech.data.speech_manifest import find_manifests
+from headway.speech.verbs.inputs import find_items
 
 Make = Callable[..., Path]
 
@@ -37,6 +40,51 @@ def test_stereo_is_averaged_and_other_rates_are_resampled_with_one_note(tmp_path
     notes = [record.message for record in caplog.records]
     assert sum("96000 Hz are resampled to 16000 Hz, such as" in note for note in notes) == 1
     assert sum("2 channels are averaged" in note for note in notes) == 1
+
+
+def test_channels_that_cancel_each_other_out_are_not_silence(tmp_path: Path, caplog) -> None:
+    sound = tone(0.5, 16000, 440)
+    path = write(tmp_path / "against.wav", np.stack([sound, -sound], axis=1))
+    heard = read_audio(path, sample_rate=16000)
+    torch.testing.assert_close(heard, torch.from_numpy(sound).float(), atol=1e-4, rtol=0)
+    assert "cancel each other out, the first one is heard" in caplog.text
+    second = read_audio(path, sample_rate=16000, channel=1)
+    torch.testing.assert_close(second, -heard, atol=1e-4, rtol=0)
+    with pytest.raises(
+        AudioError, match=r"against\.wav: has no channel 2; it has 2, counted from 0"
+    ):
+        read_audio(path, sample_rate=16000, channel=2)
+    silent = read_audio(write(tmp_path / "silent.wav", np.zeros((100, 2))), sample_rate=16000)
+    assert not silent.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype"),
+    [("a.w64", None), ("a.caf", None), ("a.rf64", None), ("a.voc", None), ("a.wav", "GSM610")],
+)
+def test_rarer_recordings_are_read_and_found(
+    name: str, subtype: str | None, tmp_path: Path
+) -> None:
+    rate = 8000 if subtype else 16000
+    soundfile.write(tmp_path / name, tone(0.5, rate, 440), rate, subtype=subtype)
+    heard = read_audio(tmp_path / name, sample_rate=rate)
+    assert len(heard) >= rate // 2
+    assert heard.std() > 0.1
+    part = read_audio(tmp_path / name, sample_rate=rate, start=0.125, duration=0.25)
+    torch.testing.assert_close(part, heard[rate // 8 : 3 * rate // 8])
+    [item] = find_items([str(tmp_path)], Counts("recordings"), "raise")
+    assert item.row.audio.name == name
+
+
+def test_a_manifest_says_which_channel_is_heard(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    row = {"audio": "a.wav", "text": "a\u2028b\x85", "channel": 1}
+    path.write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    [found] = read_manifest(path)
+    assert (found.channel, found.text) == (1, "a\u2028b\x85")
+    path.write_text('{"audio": "a.wav", "text": "a", "channel": "left"}\n')
+    with pytest.raises(InputError, match=r"m\.jsonl:1: channel 'left' is no number from 0"):
+        read_manifest(path)
 
 
 def test_a_part_of_a_recording_is_read(tmp_path: Path) -> None:

@@ -93,6 +93,11 @@ def read_text(path: str | os.PathLike[str], what: str = "file", *, limit: int = 
     return _decoded(data, str(path))
 
 
+def split_lines(text: str) -> list[str]:
+    """Cuts a text where editors do; ``str.splitlines`` also cuts at characters that stand within a line."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
+
+
 def read_lines(path: str | os.PathLike[str], what: str = "file") -> Iterator[tuple[int, str]]:
     """Yields number (from 1) and text of each line, one at a time; packed files are unpacked on the way.
 

@@ -4,21 +4,29 @@ import logging
 import math
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchaudio.transforms import Resample
 
 from headway.core.errors import InputError
 from headway.core.reading import check_file
 
-EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au")
+# Of recordings in folders: what libsndfile reads and tells by the header.
+EXTENSIONS = (
+    *(".wav", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
+    *(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".sph", ".nist", ".voc"),
+)
 
 TOLERANCE = 0.1  # seconds
 MAX_SECONDS = 4 * 3600  # 0.9 GB of samples at 16 kHz
 MAX_FILTER = 2**24  # numbers of a filter; that from 44.1 to 16 kHz has 73,000
+# Channels whose mean has a smaller share of their power cancel each other out.
+CANCELLED = 1e-3
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +41,20 @@ def read_audio(
     sample_rate: int,
     start: float = 0.0,
     duration: float | None = None,
+    channel: int | None = None,
     name: str | None = None,
 ) -> Tensor:
     """Decodes a recording as one channel at ``sample_rate``, with values in -1..1.
 
-    Several channels are averaged; another rate is resampled (each with one note in the log).
+    Several channels are averaged, unless they cancel each other out: then the first one is taken. Another
+    rate is resampled (each with one note in the log).
 
     Args:
         path: The file, of any format that libsndfile knows.
         sample_rate: Samples per second of the result.
         start: Where to begin, in seconds.
         duration: How much to read, in seconds; to the end if None.
+        channel: Which channel is heard, from 0; all of them, as above, if None.
         name: What the message calls the file; its path if None.
 
     Raises:
@@ -66,18 +77,19 @@ def read_audio(
                 "give start and duration, or cut it",
             )
         try:
-            file.seek(first)
-            samples = file.read(count, dtype="float32", always_2d=True)
+            # Some, such as GSM 6.10 of telephones, can only be read from the beginning.
+            skipped = 0 if file.seekable() else first
+            if first and not skipped:
+                file.seek(first)
+            samples = file.read(skipped + count, dtype="float32", always_2d=True)[skipped:]
         except soundfile.LibsndfileError as error:
             raise AudioError(name, f"broken recording ({error.error_string})") from None
-        rate, channels = file.samplerate, file.channels
+        rate = file.samplerate
     if not len(samples):
         raise AudioError(name, "it has no samples")
     if not np.isfinite(samples).all():
         raise AudioError(name, "it has samples that are not finite")
-    waveform = torch.from_numpy(samples.mean(axis=1))
-    if channels > 1:
-        _note(f"recordings of {channels} channels are averaged to one, such as {name}", channels)
+    waveform = torch.from_numpy(_one_channel(samples, channel, name))
     if rate != sample_rate:
         _note(f"recordings of {rate} Hz are resampled to {sample_rate} Hz, such as {name}", rate)
         # The filter has a row for each phase: many, where the rates share no divisor.
@@ -89,6 +101,22 @@ def read_audio(
             )
         waveform = _resampler(rate, sample_rate)(waveform)
     return waveform
+
+
+def _one_channel(samples: NDArray[Any], channel: int | None, name: str) -> NDArray[Any]:
+    count = samples.shape[1]
+    if channel is not None:
+        if not 0 <= channel < count:
+            raise AudioError(name, f"has no channel {channel}; it has {count}, counted from 0")
+        return np.ascontiguousarray(samples[:, channel])
+    if count == 1:
+        return samples[:, 0]
+    mean = samples.mean(axis=1)
+    if np.square(mean).mean() < CANCELLED * np.square(samples).mean():
+        _note(f"channels cancel each other out, the first one is heard, such as in {name}", count)
+        return np.ascontiguousarray(samples[:, 0])
+    _note(f"recordings of {count} channels are averaged to one, such as {name}", count)
+    return mean
 
 
 def check_span(name: str, seconds: float, start: float, duration: float | None) -> None:

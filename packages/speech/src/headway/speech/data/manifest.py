@@ -10,7 +10,7 @@ from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
 from headway.speech.data.manifest_rows import NAMES, read_rows
 
-FIELDS = ("audio", "text", "start", "duration", "speaker")
+FIELDS = ("audio", "text", "start", "duration", "speaker", "channel")
 IGNORE = "ignore"
 # What published tables say besides, and no recogniser here reads.
 KNOWN = frozenset(
@@ -33,6 +33,7 @@ class Utterance:
         start: Where it begins in the recording, in seconds.
         duration: How long it is, in seconds; to the end if None.
         speaker: Who speaks.
+        channel: Which channel is heard, from 0; all of them if None.
         where: File and row, for messages.
     """
 
@@ -41,6 +42,7 @@ class Utterance:
     start: float = 0.0
     duration: float | None = None
     speaker: str | None = None
+    channel: int | None = None
     where: str = ""
 
 
@@ -51,7 +53,7 @@ def read_manifest(
     need_text: bool = True,
     columns: Mapping[str, str] | None = None,
 ) -> list[Utterance]:
-    """Reads a manifest: recordings, their texts and perhaps ``start, duration, speaker``.
+    """Reads a manifest: recordings, their texts and perhaps ``start, duration, speaker, channel``.
 
     The formats are those of ``read_rows``; the columns of NeMo, Hugging Face, Common Voice, LJSpeech and
     Kaldi are known by name. A column that is not known is refused, since a row whose start is not understood
@@ -62,7 +64,7 @@ def read_manifest(
         invalid: What to do with a row that cannot be used; the first one stops if None.
         need_text: Whether a row without text is one of those.
         columns: What further columns are: name in the file to ``audio``, ``text``, ``start``,
-            ``duration``, ``speaker`` or ``ignore``.
+            ``duration``, ``speaker``, ``channel`` or ``ignore``.
 
     Raises:
         UserError: If the file is missing, of another kind, or has no rows.
@@ -148,8 +150,17 @@ def _utterance(row: dict[str, Any], folder: Path, where: str, need_text: bool) -
         start=times.get("start", 0.0),
         duration=times.get("duration"),
         speaker=None if speaker is None else str(speaker),
+        channel=_channel(row.get("channel"), where),
         where=where,
     )
+
+
+def _channel(value: Any, where: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not str(value).strip().isdecimal():
+        raise InputError(where, f"channel {value!r} is no number from 0")
+    return int(value)
 
 
 def _found(folder: Path, audio: str) -> Path:

@@ -31,6 +31,7 @@ NAMES = {
     "speaker": "speaker",
     "speaker_id": "speaker",
     "client_id": "speaker",
+    "channel": "channel",
 }
 
 Rows = Iterator[tuple[str, Any]]

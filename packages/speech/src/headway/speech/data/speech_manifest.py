@@ -45,13 +45,14 @@ class UtteranceSet(SpeechSet):
             sample_rate=sample_rate,
             start=row.start,
             duration=row.duration,
+            channel=row.channel,
             name=f"{row.where}: {row.audio}",
         )
         return waveform, row.text or ""
 
 
 class SpeechManifest(SpeechData):
-    """Recordings with texts from manifests: ``audio, text`` and perhaps ``start``, ``duration``, ``speaker``.
+    """Recordings with texts from manifests: ``audio, text``, perhaps ``start, duration, speaker, channel``.
 
     JSON lines, JSON, CSV and TSV with the columns of NeMo, Hugging Face and Common Voice, LJSpeech's
     ``metadata.csv`` and folders of Kaldi are read (``read_manifest``). ``path`` is one of them, or a folder
@@ -68,7 +69,7 @@ class SpeechManifest(SpeechData):
         max_seconds: Longer rows cannot be used.
         unit: What an entry of the vocabulary is, where the model does not say.
         columns: What columns of other names are: name in the file to ``audio``, ``text``, ``start``,
-            ``duration``, ``speaker`` or ``ignore``.
+            ``duration``, ``speaker``, ``channel`` or ``ignore``.
         **speech: As of every ``SpeechData``: batch_seconds, batch_size, front_end, case, augment, on_invalid,
             and of every ``DataModule``.
     """

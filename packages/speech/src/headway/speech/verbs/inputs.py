@@ -68,14 +68,27 @@ def find_items(
     return items
 
 
-def read_item(item: Item, recogniser: Recogniser) -> tuple[Tensor, float] | InputError:
-    """Returns the model's input and the length in seconds of a recording, or why there is none."""
+def read_item(
+    item: Item, recogniser: Recogniser, *, channel: int | None = None
+) -> tuple[Tensor, float] | InputError:
+    """Returns the model's input and the length in seconds of a recording, or why there is none.
+
+    Args:
+        item: The recording.
+        recogniser: What it is for.
+        channel: Which channel is heard, from 0, where a manifest does not say; all of them if None.
+    """
     row = item.row
     name = f"{row.where}: {item.shown}" if row.where else item.shown
     rate = recogniser.front_end.sample_rate
     try:
         waveform = read_audio(
-            row.audio, sample_rate=rate, start=row.start, duration=row.duration, name=name
+            row.audio,
+            sample_rate=rate,
+            start=row.start,
+            duration=row.duration,
+            channel=row.channel if row.channel is not None else channel,
+            name=name,
         )
         inputs = recogniser.front_end(waveform)
     except InputError as error:

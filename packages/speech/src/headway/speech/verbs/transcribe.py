@@ -41,7 +41,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=FIELD",
-        help="what columns of a manifest are: audio, text, start, duration, speaker or ignore",
+        help="what columns of a manifest are: audio, text, start, duration, speaker, channel or ignore",
+    )
+    parser.add_argument(
+        "--channel",
+        type=int,
+        metavar="N",
+        help="which channel is heard, from 0 (all are averaged)",
     )
 
 
@@ -73,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
         on_invalid=args.on_invalid,
         counts=job.counts,
         plot=args.plot,
+        channel=args.channel,
     )
     with job.file() as file:
         if ending == ".jsonl":
@@ -91,6 +98,7 @@ def transcribe(
     on_invalid: Policy = "raise",
     counts: Counts | None = None,
     plot: Path | None = None,
+    channel: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yields one row per recording, in the order of the items.
 
@@ -102,12 +110,13 @@ def transcribe(
             ``keep`` writes a row with the error.
         counts: Is told what became of each recording.
         plot: Folder for a picture of each recording.
+        channel: Which channel is heard, from 0, where a manifest does not say; all of them if None.
     """
     counts = counts or Counts("recordings")
     starts = range(0, len(items), batch_size)
     for start in with_progress(starts, "transcribing"):
         chosen = items[start : start + batch_size]
-        found = [read_item(item, recogniser) for item in chosen]
+        found = [read_item(item, recogniser, channel=channel) for item in chosen]
         for error in found:
             if isinstance(error, InputError):
                 counts.refuse(error, on_invalid)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.errors import InputError
-from headway.core.reading import read_text
+from headway.core.reading import read_text, split_lines
 from headway.core.training.invalid import InvalidItems
 
 MISSING = ("?", "nan")
@@ -72,7 +72,7 @@ def read_ts(path: str | Path, invalid: InvalidItems | None = None) -> LabelledSe
     """
     name = str(path)
     text = read_text(path, ".ts file")
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
+    lines = [(number, line.strip()) for number, line in enumerate(split_lines(text), start=1)]
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
     header, rest = _read_header(lines, name)
     invalid = invalid if invalid is not None else InvalidItems("raise", "cases")

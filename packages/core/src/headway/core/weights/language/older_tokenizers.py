@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from headway.core.errors import InputError
-from headway.core.reading import read_json, read_text
+from headway.core.reading import read_json, read_text, split_lines
 
 SPECIAL = ("<", "[")
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
@@ -27,7 +27,7 @@ def older_definition(folder: Path) -> dict[str, Any] | None:
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         return _pairs(folder, bool(told.get("add_prefix_space", False)))
     if (folder / "vocab.txt").is_file():
-        tokens = [line.rstrip("\r\n") for line in read_text(folder / "vocab.txt").splitlines()]
+        tokens = split_lines(read_text(folder / "vocab.txt"))
         places = {token: place for place, token in enumerate(tokens) if token}
         if not places:
             raise InputError(str(folder / "vocab.txt"), "has no tokens")
@@ -39,7 +39,7 @@ def older_definition(folder: Path) -> dict[str, Any] | None:
 
 def _pairs(folder: Path, prefix: bool) -> dict[str, Any]:
     places = read_json(folder / "vocab.json")
-    lines = read_text(folder / "merges.txt").splitlines()
+    lines = split_lines(read_text(folder / "merges.txt"))
     pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
     if wrong := next((pair for pair in pairs if len(pair) != 2), None):
         raise InputError(str(folder / "merges.txt"), f"has {' '.join(wrong)!r:.60}, expected pairs")
