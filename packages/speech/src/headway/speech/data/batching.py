@@ -57,6 +57,30 @@ def pad(items: Sequence[SpeechItem | None]) -> SpeechBatch:
     )
 
 
+def by_length(
+    seconds: Sequence[float], *, batch_size: int, batch_seconds: float
+) -> list[list[int]]:
+    """Groups recordings of similar length: little is padded, and a long one is not read beside many.
+
+    Args:
+        seconds: Length of each.
+        batch_size: Most recordings of a group.
+        batch_seconds: Most seconds of a group, padding counted; a longer recording is alone.
+
+    Returns:
+        Places of the recordings, the short ones first.
+    """
+    groups: list[list[int]] = []
+    for place in sorted(range(len(seconds)), key=seconds.__getitem__):
+        last = groups[-1] if groups else []
+        fits = 0 < len(last) < batch_size and seconds[place] * (len(last) + 1) <= batch_seconds
+        if fits:
+            last.append(place)
+        else:
+            groups.append([place])
+    return groups
+
+
 class LengthBatches:
     """Groups the indices of an epoch into batches of similar length with a budget of padded seconds.
 

@@ -2,23 +2,27 @@
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from headway.core.cli.counts import Counts, Policy
 from headway.core.cli.job import Job, write_csv
 from headway.core.cli.options import add_batch_size, check_positive
-from headway.core.cli.progress import with_progress
+from headway.core.cli.progress import progress_bar
 from headway.core.errors import InputError, UserError
 from headway.core.files import save_figure
-from headway.speech.data.batching import SpeechItem, pad
+from headway.speech.data.batching import SpeechItem, by_length, pad
+from headway.speech.decoding import Hypothesis
 from headway.speech.verbs.inputs import Item, find_items, read_item
 from headway.speech.verbs.loading import Recogniser, load_recogniser
 
 COLUMNS = ["file", "start", "duration", "text", "confidence", "reference", "error"]
+# Seconds of a batch, and how many batches are read ahead to be sorted by length.
+SECONDS, READ = 240.0, 8
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +34,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="recordings, folders (with subfolders), manifests (.jsonl, .csv)",
     )
     add_batch_size(parser, 16, "recordings")
+    parser.add_argument(
+        "--batch-seconds",
+        type=float,
+        default=SECONDS,
+        metavar="S",
+        help=f"most seconds of a batch, padding counted ({SECONDS:g})",
+    )
     parser.add_argument(
         "--plot",
         type=Path,
@@ -62,7 +73,7 @@ def parse_columns(words: Sequence[str]) -> dict[str, str]:
 
 def run(args: argparse.Namespace) -> int:
     """Writes one row per recording; returns 1 if none could be read."""
-    check_positive(args, "batch_size")
+    check_positive(args, "batch_size", "batch_seconds")
     job = Job(args, "transcribe with", items="recordings")
     ending = ".csv" if job.path is None else job.path.suffix
     if ending not in (".csv", ".jsonl"):
@@ -76,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         recogniser,
         items,
         batch_size=args.batch_size,
+        batch_seconds=args.batch_seconds,
         on_invalid=args.on_invalid,
         counts=job.counts,
         plot=args.plot,
@@ -95,6 +107,7 @@ def transcribe(
     items: Sequence[Item],
     *,
     batch_size: int = 16,
+    batch_seconds: float = SECONDS,
     on_invalid: Policy = "raise",
     counts: Counts | None = None,
     plot: Path | None = None,
@@ -105,7 +118,8 @@ def transcribe(
     Args:
         recogniser: The model.
         items: The recordings.
-        batch_size: Recordings of a batch.
+        batch_size: Most recordings of a batch; those of similar length are read together.
+        batch_seconds: Most seconds of a batch, padding counted; a longer recording is alone.
         on_invalid: ``raise`` stops at a recording that cannot be used, ``skip`` leaves its row out,
             ``keep`` writes a row with the error.
         counts: Is told what became of each recording.
@@ -113,38 +127,54 @@ def transcribe(
         channel: Which channel is heard, from 0, where a manifest does not say; all of them if None.
     """
     counts = counts or Counts("recordings")
-    starts = range(0, len(items), batch_size)
-    for start in with_progress(starts, "transcribing"):
-        chosen = items[start : start + batch_size]
-        found = [read_item(item, recogniser, channel=channel) for item in chosen]
-        for error in found:
-            if isinstance(error, InputError):
-                counts.refuse(error, on_invalid)
-        readable = [entry for entry in found if not isinstance(entry, InputError)]
-        answers: Iterator[Any] = iter(())
-        if readable:
-            batch = pad([SpeechItem(inputs, torch.zeros(0)) for inputs, _ in readable])
-            output = recogniser.scores(batch.inputs, batch.lengths)
-            answers = iter(zip(recogniser.decode(output), *output, strict=True))
-        for place, (item, entry) in enumerate(zip(chosen, found, strict=True), start=start):
-            if isinstance(entry, InputError):
-                if on_invalid == "keep":
-                    yield {"file": item.shown, "error": entry.reason}
-                continue
-            counts.done += 1
-            inputs, seconds = entry
-            heard, log_probs, length = next(answers)
-            if plot is not None:
-                name = f"{place:04d}_{item.row.audio.stem}.png"
-                _draw(recogniser, item, inputs, log_probs[:length], heard, seconds, plot / name)
-            yield {
-                "file": item.shown,
-                "start": item.row.start,
-                "duration": round(seconds, 3),
-                "text": recogniser.tokenizer.decode(heard.entries),
-                "confidence": round(heard.confidence, 6),
-                **({} if item.row.text is None else {"reference": item.row.text}),
-            }
+    with progress_bar("transcribing", total=len(items)) as advance:
+        for start in range(0, len(items), READ * batch_size):
+            chosen = items[start : start + READ * batch_size]
+            found = [read_item(item, recogniser, channel=channel) for item in chosen]
+            for error in found:
+                if isinstance(error, InputError):
+                    counts.refuse(error, on_invalid)
+                    advance(1)
+            readable = [entry for entry in found if not isinstance(entry, InputError)]
+            answers = iter(_heard(recogniser, readable, batch_size, batch_seconds, advance))
+            for place, (item, entry) in enumerate(zip(chosen, found, strict=True), start=start):
+                if isinstance(entry, InputError):
+                    if on_invalid == "keep":
+                        yield {"file": item.shown, "error": entry.reason}
+                    continue
+                counts.done += 1
+                inputs, seconds = entry
+                heard, log_probs = next(answers)
+                if plot is not None:
+                    name = f"{place:04d}_{item.row.audio.stem}.png"
+                    _draw(recogniser, item, inputs, log_probs, heard, seconds, plot / name)
+                yield {
+                    "file": item.shown,
+                    "start": item.row.start,
+                    "duration": round(seconds, 3),
+                    "text": recogniser.tokenizer.decode(heard.entries),
+                    "confidence": round(heard.confidence, 6),
+                    **({} if item.row.text is None else {"reference": item.row.text}),
+                }
+
+
+def _heard(
+    recogniser: Recogniser,
+    recordings: Sequence[tuple[Tensor, float]],
+    batch_size: int,
+    batch_seconds: float,
+    advance: Callable[[int], None],
+) -> list[tuple[Hypothesis, Tensor]]:
+    """Returns what was heard in each recording, and its scores."""
+    lengths = [seconds for _, seconds in recordings]
+    found: dict[int, tuple[Hypothesis, Tensor]] = {}
+    for group in by_length(lengths, batch_size=batch_size, batch_seconds=batch_seconds):
+        batch = pad([SpeechItem(recordings[place][0], torch.zeros(0)) for place in group])
+        output = recogniser.scores(batch.inputs, batch.lengths)
+        rows = zip(group, recogniser.decode(output), *output, strict=True)
+        found.update({place: (heard, scores[:length]) for place, heard, scores, length in rows})
+        advance(len(group))
+    return [found[place] for place in range(len(recordings))]
 
 
 def _draw(
