@@ -19,11 +19,11 @@ from headway.rl.models.diffusion_policy import DiffusionPolicy
 from headway.rl.models.diffusion_unet import DiffusionUNet
 from headway.rl.models.implicit_q_learning import ImplicitQLearning
 from headway.rl.models.in_context_policy import InContextPolicy
-from headway.rl.models.maze_planner import MazePlanner
 from headway.rl.models.maze_transformer import MazeTransformer
 from headway.rl.models.noisy_policy import NoisyPolicy
 from headway.rl.models.online_decision_transformer import OnlineDecisionTransformer
 from headway.rl.models.plan_policy import PlanPolicy
+from headway.rl.models.planning_model import PlanningModel
 from headway.rl.models.policy import Policy
 from headway.rl.models.pretrained import pretrained, trained_searchformer
 from headway.rl.models.pretrained_transformer import DecisionPretrainedTransformer
@@ -68,12 +68,12 @@ __all__ = [
     "DiffusionUNet",
     "ImplicitQLearning",
     "InContextPolicy",
-    "MazePlanner",
     "MazeTransformer",
     "NoisyPolicy",
     "OnlineDecisionTransformer",
     "PlanPolicy",
     "Planner",
+    "PlanningModel",
     "PlanningPolicy",
     "Policy",
     "PolicyState",
