@@ -21,6 +21,7 @@ from headway.rl.models.implicit_q_learning import ImplicitQLearning
 from headway.rl.models.in_context_policy import InContextPolicy
 from headway.rl.models.maze_transformer import MazeTransformer
 from headway.rl.models.noisy_policy import NoisyPolicy
+from headway.rl.models.online_decision_s4 import OnlineDecisionS4, online_decision_s4
 from headway.rl.models.online_decision_transformer import OnlineDecisionTransformer
 from headway.rl.models.plan_policy import PlanPolicy
 from headway.rl.models.planning_model import PlanningModel
@@ -70,6 +71,7 @@ __all__ = [
     "InContextPolicy",
     "MazeTransformer",
     "NoisyPolicy",
+    "OnlineDecisionS4",
     "OnlineDecisionTransformer",
     "PlanPolicy",
     "Planner",
@@ -90,6 +92,7 @@ __all__ = [
     "TrajectoryModel",
     "VQBeT",
     "list_models",
+    "online_decision_s4",
     "pretrained",
     "trained_searchformer",
 ]
@@ -112,6 +115,7 @@ def list_models() -> list[str]:
         "DiffusionUNet",
         "ImplicitQLearning",
         "MazeTransformer",
+        "OnlineDecisionS4",
         "OnlineDecisionTransformer",
         "QTransformer",
         "RATE",
