@@ -73,6 +73,7 @@ class OnlineDecisionS4(Judging, DecisionS4):
     Actions are numbers; choices have no gradient by which a critic could move them and are refused.
 
     Args:
+        alpha: How much the critics count beside what was tried, as of ``TD3BC``; near 0 the actor is not moved.
         discount: Of what comes a step later.
         target_rate: How far slow critics and slow actor move towards what they follow at each step.
         judge_dim: Width of the critics.
@@ -80,7 +81,8 @@ class OnlineDecisionS4(Judging, DecisionS4):
         **decision_s4: As of ``DecisionS4``.
 
     Note:
-        As in DDPG, with the lower of two critics in place of one. The paper keeps the states as they were in
+        As in DDPG, with the lower of two critics in place of one, and with an actor that stays near what was
+        tried: without that its tanh is at its bounds before the critics know anything. The paper keeps the states as they were in
         play; here the task makes them anew for the whole replay before every epoch, so they fit the weights.
 
     Raises:
@@ -96,6 +98,7 @@ class OnlineDecisionS4(Judging, DecisionS4):
     def __init__(
         self,
         *,
+        alpha: float = 2.5,
         discount: float = 0.99,
         target_rate: float = 0.005,
         judge_dim: int = 128,
@@ -107,6 +110,9 @@ class OnlineDecisionS4(Judging, DecisionS4):
             raise UserError(
                 f"judge_dim is {judge_dim} and judge_depth {judge_depth}; both must be at least 1"
             )
+        if alpha < 0:
+            raise UserError(f"alpha is {alpha}; it must be at least 0")
+        self.alpha = alpha
         self._judge_by(discount=discount, target_rate=target_rate)
         self._check(self.actions.space)
         made = {**decision_s4, "actions": decision_s4.get("actions") or TriedActions}
@@ -134,12 +140,14 @@ class OnlineDecisionS4(Judging, DecisionS4):
         errors = [(one(here.detach(), taken) - wanted).square() for one in self.critics]
         # The critic judges the actor, and does not learn from it.
         fixed = {name: value.detach() for name, value in self.critics[0].named_parameters()}
-        judged = (here.detach(), self._said(self, here))
+        said = self._said(self, here)
+        near = (said - taken).square().mean(dim=-1)
+        judged = (here.detach(), said)
         worth: Any = functional_call(self.critics[0], fixed, judged)
         size = mean_of_steps(worth.detach().abs(), real).clamp_min(1e-6)
         parts = {
             "critic": mean_of_steps(torch.stack(errors).sum(dim=0), real),
-            "actor": -mean_of_steps(worth, real) / size,
+            "actor": mean_of_steps(near - self.alpha / size * worth, real),
         }
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
@@ -259,6 +267,7 @@ def online_decision_s4(
     source: str,
     *,
     noise: float = 0.1,
+    alpha: float = 2.5,
     discount: float = 0.99,
     target_rate: float = 0.005,
     judge_dim: int = 128,
@@ -269,7 +278,8 @@ def online_decision_s4(
     Args:
         source: A run, a folder or a file.
         noise: Of the actions that it tries, see ``TriedActions``.
-        discount: As of ``OnlineDecisionS4``, like the others.
+        alpha: How much the critics count beside what was tried.
+        discount: Of what comes a step later.
         target_rate: How far copies follow.
         judge_dim: Width of the critics.
         judge_depth: Their hidden layers.
@@ -285,6 +295,7 @@ def online_decision_s4(
     options = dict(model.init_args)
     options |= {"spaces": model.spaces.to_json(), "actions": partial(TriedActions, noise=noise)}
     made = OnlineDecisionS4(
+        alpha=alpha,
         discount=discount,
         target_rate=target_rate,
         judge_dim=judge_dim,

@@ -31,6 +31,7 @@ class OnlineActorCritic(Trying):
     Args:
         backbone: An ``OnlineDecisionS4``.
         critic_first: Updates in which the critics alone learn.
+        actor_every: The actor learns at each so many updates, so that the critics know what it does now.
         **trying: As of ``Trying``: rollouts, noise, tried_target, keep, targets, episodes, environments,
             optimizer ...
 
@@ -43,6 +44,7 @@ class OnlineActorCritic(Trying):
         *,
         backbone: nn.Module,
         critic_first: int = 0,
+        actor_every: int = 2,
         noise: float = 0.0,
         **trying: Passed[TryingOptions],
     ) -> None:
@@ -52,9 +54,11 @@ class OnlineActorCritic(Trying):
                 f"{type(backbone).__name__} carries no states that are judged; the backbone is an "
                 "OnlineDecisionS4, such as headway.rl.models.online_decision_s4 makes of a run"
             )
-        if critic_first < 0:
-            raise UserError(f"critic_first is {critic_first}; it must be 0 (none) or more")
-        self.critic_first = critic_first
+        if critic_first < 0 or actor_every < 1:
+            raise UserError(
+                f"critic_first is {critic_first} and actor_every {actor_every}; they must be at least 0 and 1"
+            )
+        self.critic_first, self.actor_every = critic_first, actor_every
 
     def relabel(self, played: Trajectory) -> Trajectory:
         """Notes what was asked for."""
@@ -73,7 +77,9 @@ class OnlineActorCritic(Trying):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Returns the losses of critics and actor, or of the critics alone."""
         found = super().training_step(batch, index)
-        return self._critic if self.trainer.global_step < self.critic_first else found
+        step = self.trainer.global_step
+        acts = step >= self.critic_first and step % self.actor_every == 0
+        return found if acts else self._critic
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Lets the slow copies follow."""
