@@ -28,7 +28,7 @@ SIGN = "headway-test/Sign-v0"
 SPACES = Spaces(observation=Box(shape=(2,)), action=Box(shape=(1,), low=-1.0, high=1.0))
 STEPS, TOP = 5, 0.7
 # Of the return, from one stage to the other.
-GAIN = 0.8
+GAIN = 0.4
 
 
 class Sign(gymnasium.Env):
@@ -63,9 +63,9 @@ def of_the_foot(seed: int, **options: Any) -> InMemoryTrajectories:
         actions = random.normal(0.1 * sign, 0.3, (STEPS, 1)).clip(-1, 1).astype(np.float32)
         rewards = -np.square(actions - sign * TOP).sum(axis=1)
         episodes.append(checked("walk", observations=seen, actions=actions, rewards=rewards))
-    given = {"context_length": STEPS, "val": 4, "number": 256} | options
+    given = {"context_length": STEPS, "val": 4, "number": 256, "batch_size": 32} | options
     return InMemoryTrajectories(
-        episodes, spaces=SPACES, environment=SIGN, return_scale=1.0, batch_size=32, **given
+        episodes, spaces=SPACES, environment=SIGN, return_scale=1.0, **given
     )
 
 
@@ -220,7 +220,7 @@ def both_stages(seed: int, *, rollouts: int = 32, forgets: bool = False) -> tupl
         dim=32,
         mixer=mixer,
         judge_dim=64,
-        target_rate=0.05,
+        target_rate=0.02,
         actions=partial(TriedActions, noise=0.3),
     )
     first = build(DecisionS4, dim=32, mixer=mixer, actions=TriedActions)
@@ -235,7 +235,7 @@ def both_stages(seed: int, *, rollouts: int = 32, forgets: bool = False) -> tupl
         keep=300,
         critic_first=64,
         environments=16,
-        optimizer=Adam(lr=3e-3),
+        optimizer=Adam(lr=2e-3),
     )
     if forgets:
         states = task.states

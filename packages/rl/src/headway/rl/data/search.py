@@ -66,10 +66,11 @@ class SearchData(ProblemData):
             search = astar(problem, None if self.deterministic else self._random, most=most)
         except UserError:
             return False
-        short = len(self.tokens.trace(search)) <= self.longest
-        if short:
+        taken = self.tokens.has_words_for(search)
+        taken = taken and len(self.tokens.trace(search)) <= self.longest
+        if taken:
             self._searches[id(problem)] = search
-        return short
+        return taken
 
     def items(self, part: str) -> Dataset[Row]:
         """Returns prompts and traces."""

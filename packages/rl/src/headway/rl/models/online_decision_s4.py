@@ -73,7 +73,7 @@ class OnlineDecisionS4(Judging, DecisionS4):
     Actions are numbers; choices have no gradient by which a critic could move them and are refused.
 
     Args:
-        alpha: How much the critics count beside what was tried, as of ``TD3BC``; near 0 the actor is not moved.
+        alpha: How much the critics count beside what was tried, as of ``TD3BC``.
         discount: Of what comes a step later.
         target_rate: How far slow critics and slow actor move towards what they follow at each step.
         judge_dim: Width of the critics.
@@ -82,8 +82,9 @@ class OnlineDecisionS4(Judging, DecisionS4):
 
     Note:
         As in DDPG, with the lower of two critics in place of one, and with an actor that stays near what was
-        tried: without that its tanh is at its bounds before the critics know anything. The paper keeps the states as they were in
-        play; here the task makes them anew for the whole replay before every epoch, so they fit the weights.
+        tried: without that its tanh was at its bounds before the critics knew anything. States are made anew
+        for the whole replay before every epoch, so that they fit the weights. The paper was not at hand
+        beyond its abstract; these choices, and the frozen kernels, are ours.
 
     Raises:
         UserError: If actions are choices, or the mixers remember more the longer an episode is.
@@ -98,7 +99,7 @@ class OnlineDecisionS4(Judging, DecisionS4):
     def __init__(
         self,
         *,
-        alpha: float = 2.5,
+        alpha: float = 1.0,
         discount: float = 0.99,
         target_rate: float = 0.005,
         judge_dim: int = 128,
@@ -267,7 +268,7 @@ def online_decision_s4(
     source: str,
     *,
     noise: float = 0.1,
-    alpha: float = 2.5,
+    alpha: float = 1.0,
     discount: float = 0.99,
     target_rate: float = 0.005,
     judge_dim: int = 128,
