@@ -54,7 +54,7 @@ class SearchData(ProblemData):
     ) -> None:
         super().__init__(problems=problems, **problem_data)
         self.deterministic, self.reasoning, self.longest = deterministic, reasoning, longest
-        self.tokens: SearchTokens = problems.tokens(problems.size)
+        self.tokens: SearchTokens = problems.tokens()
         self._random = np.random.default_rng([self.data_seed, 1])
         self._searches: dict[int, Search] = {}
 

@@ -21,7 +21,6 @@ class Mazes(Problems):
     """
 
     problem: ClassVar[type[Problem]] = Maze
-    tokens: ClassVar[type[SearchTokens]] = MazeTokens
     always_solved: ClassVar[bool] = True
 
     def __init__(
@@ -36,6 +35,10 @@ class Mazes(Problems):
         self.kind: Kind = kind
         # Perfect mazes have no cells that are walls.
         self.density = DENSITY if kind == "perfect" else (density[0], density[1])
+
+    def tokens(self) -> SearchTokens:
+        """Returns their vocabulary."""
+        return MazeTokens(self.size)
 
     def draw(self, random: np.random.Generator) -> Maze:
         """Returns a maze."""

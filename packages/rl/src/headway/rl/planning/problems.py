@@ -1,7 +1,6 @@
 """A kind of problems that are drawn at random."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,13 +20,15 @@ class Problems(ABC):
 
     # What is drawn.
     problem: ClassVar[type[Problem]]
-    # The vocabulary that its searches are written in, ``(size)``.
-    tokens: ClassVar[Callable[[int], SearchTokens]]
     # Whether all that is drawn has a solution.
     always_solved: ClassVar[bool]
 
     def __init__(self, *, size: int) -> None:
         self.size = size
+
+    @abstractmethod
+    def tokens(self) -> SearchTokens:
+        """Returns the vocabulary that searches are written in."""
 
     @abstractmethod
     def draw(self, random: np.random.Generator) -> Problem:

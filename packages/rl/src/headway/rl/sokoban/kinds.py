@@ -21,13 +21,16 @@ class Levels(Problems):
     """
 
     problem: ClassVar[type[Problem]] = Level
-    tokens: ClassVar[type[SearchTokens]] = SokobanTokens
     always_solved: ClassVar[bool] = False
 
     def __init__(self, *, size: int = 7, boxes: int = 2, walls: int = 2) -> None:
         check_level(size, boxes, walls)
         super().__init__(size=size)
         self.boxes, self.walls = boxes, walls
+
+    def tokens(self) -> SearchTokens:
+        """Returns their vocabulary."""
+        return SokobanTokens(self.size)
 
     def draw(self, random: np.random.Generator) -> Level:
         """Returns a level."""

@@ -46,8 +46,8 @@ class Level(Problem):
             UserError: If it shows none.
         """
         walls, docks, boxes, worker = cls._checked(planes)
-        cells = [tuple(np.flatnonzero(plane).tolist()) for plane in (docks, boxes)]
-        return cls(walls, *cells, int(worker.argmax()))
+        belong, stand = (tuple(np.flatnonzero(plane).tolist()) for plane in (docks, boxes))
+        return cls(walls, belong, stand, int(worker.argmax()))
 
     @property
     def size(self) -> int:
