@@ -28,7 +28,7 @@ SIGN = "headway-test/Sign-v0"
 SPACES = Spaces(observation=Box(shape=(2,)), action=Box(shape=(1,), low=-1.0, high=1.0))
 STEPS, TOP = 5, 0.7
 # Of the return, from one stage to the other.
-GAIN = 0.4
+GAIN = 0.6
 
 
 class Sign(gymnasium.Env):
@@ -53,14 +53,14 @@ if SIGN not in gymnasium.registry:
 
 
 def of_the_foot(seed: int, **options: Any) -> InMemoryTrajectories:
-    """Episodes whose actions are hardly on the right side."""
+    """Episodes whose actions are mostly on the wrong side."""
     random = np.random.default_rng(seed)
     episodes = []
     for number in range(60):
         sign = number % 2 * 2 - 1
         seen = np.zeros((STEPS + 1, 2), np.float32)
         seen[0] = sign, 1
-        actions = random.normal(0.1 * sign, 0.3, (STEPS, 1)).clip(-1, 1).astype(np.float32)
+        actions = random.normal(-0.3 * sign, 0.3, (STEPS, 1)).clip(-1, 1).astype(np.float32)
         rewards = -np.square(actions - sign * TOP).sum(axis=1)
         episodes.append(checked("walk", observations=seen, actions=actions, rewards=rewards))
     given = {"context_length": STEPS, "val": 4, "number": 256, "batch_size": 32} | options
@@ -220,7 +220,7 @@ def both_stages(seed: int, *, rollouts: int = 32, forgets: bool = False) -> tupl
         dim=32,
         mixer=mixer,
         judge_dim=64,
-        target_rate=0.05,
+        target_rate=0.02,
         actions=partial(TriedActions, noise=0.3),
     )
     first = build(DecisionS4, dim=32, mixer=mixer, actions=TriedActions)
@@ -233,15 +233,15 @@ def both_stages(seed: int, *, rollouts: int = 32, forgets: bool = False) -> tupl
         rollouts=rollouts,
         tried_target=-0.2,
         keep=300,
-        critic_first=40,
+        critic_first=64,
         environments=16,
-        optimizer=Adam(lr=3e-3),
+        optimizer=Adam(lr=2e-3),
     )
     if forgets:
         states = task.states
         task.states = lambda episodes: [np.zeros_like(one) for one in states(episodes)]
-    whole = {"next_observations": True, "any_start": True, "context_length": 1}
-    trained(task, of_the_foot(seed, val=0, number=640, **whole), 12)
+    whole = {"next_observations": True, "any_start": True, "context_length": 2}
+    trained(task, of_the_foot(seed, val=0, number=512, **whole), 12)
     return before, played(model)
 
 
