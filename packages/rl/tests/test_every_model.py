@@ -26,10 +26,12 @@ from headway.rl.models import (
     DecisionTransformer,
     DiffusionPolicy,
     DiffusionUNet,
+    OnlineDecisionS4,
     OnlineDecisionTransformer,
     SkillTransformer,
     VQBeT,
 )
+from headway.rl.sokoban import SokobanTokens
 from headway.rl.spaces import Box, Dict, Discrete, Spaces
 
 KINDS = (
@@ -38,6 +40,7 @@ KINDS = (
     DecisionConvFormer,
     DecisionS4,
     DecisionTransformer,
+    OnlineDecisionS4,
     OnlineDecisionTransformer,
     RATE,
     SkillTransformer,
@@ -133,6 +136,11 @@ PLANS = {"size": 4, "dim": 16, "depth": 1, "heads": 2, "max_length": 20}
 CASES["Searchformer"] = Case(
     make=lambda: models.Searchformer(encoder_depth=1, **PLANS),
     inputs=maze_tokens(41, 10, None),
+    sizes=(5, 3, 8),
+)
+CASES["Searchformer of Sokoban"] = Case(
+    make=lambda: models.Searchformer(encoder_depth=1, tokens=SokobanTokens, **PLANS),
+    inputs=maze_tokens(58, 10, None),
     sizes=(5, 3, 8),
 )
 CASES["MazeTransformer"] = Case(

@@ -1,5 +1,7 @@
 """Mazes, A*, symmetric copies, and what data and environment make of them."""
 
+from functools import partial
+
 import gymnasium
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from headway.rl.data import MazePathData, MazeSearchData
 from headway.rl.environments import MAZE, MAZES, MazeWalk, astar_move, make_vector
 from headway.rl.mazes import (
     Maze,
-    astar,
+    MazeTokens,
     distances,
     draw_maze,
     perfect_maze,
@@ -17,9 +19,9 @@ from headway.rl.mazes import (
     signature,
     variants,
 )
-from headway.rl.mazes.tokens import END, SearchTokens
 from headway.rl.metrics import evaluate
 from headway.rl.models import ScriptedPolicy
+from headway.rl.planning import END, astar
 
 
 def random(seed: int = 0) -> np.random.Generator:
@@ -53,13 +55,13 @@ def test_astar_finds_shortest_ways_and_says_what_it_does() -> None:
             assert len(search.plan) == away[maze.goal] + 1
             created, closed = set(), []
             for step in search.steps:
-                row, column = np.abs(np.subtract(divmod(step.cell, 8), divmod(maze.goal, 8)))
+                row, column = np.abs(np.subtract(divmod(step.cells[0], 8), divmod(maze.goal, 8)))
                 assert step.heuristic == row + column
                 if step.action == "create":
-                    created.add(step.cell)
+                    created.add(step.cells)
                 else:
-                    assert step.cell in created
-                    assert step.cost == away[step.cell]
+                    assert step.cells in created
+                    assert step.cost == away[step.cells[0]]
                     closed.append(step)
             # With a consistent heuristic the estimates never fall.
             estimates = [step.cost + step.heuristic for step in closed]
@@ -112,7 +114,7 @@ def test_what_validates_does_not_depend_on_how_much_is_learned() -> None:
 
 
 def test_a_search_is_written_and_read() -> None:
-    tokens, draws = SearchTokens(6), random(4)
+    tokens, draws = MazeTokens(6), random(4)
     for _ in range(20):
         maze = scattered_maze(6, draws)
         search = astar(maze, draws)
@@ -133,7 +135,7 @@ def test_a_search_is_written_and_read() -> None:
 @pytest.mark.parametrize("name", [MAZE, *MAZES])
 def test_a_script_walks_shortest_ways(name: str) -> None:
     envs = make_vector(name, 2)
-    found = evaluate(ScriptedPolicy(astar_move), envs, episodes=3, seed=5)
+    found = evaluate(ScriptedPolicy(partial(astar_move, problem=Maze)), envs, episodes=3, seed=5)
     envs.close()
     assert [one.total for one in found] == [1.0] * 3
     assert all(one.terminated for one in found)
@@ -142,14 +144,14 @@ def test_a_script_walks_shortest_ways(name: str) -> None:
 def test_the_environment_shows_walls_stops_and_ends() -> None:
     env = MazeWalk(size=3, render_mode="rgb_array")
     maze = Maze.of_walls(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], bool), 0, 8)
-    seen, info = env.reset(seed=0, options={"maze": maze})
+    seen, info = env.reset(seed=0, options={"problem": maze})
     assert env.observation_space.contains(seen)
     assert info == {"shortest": 4}
     shown = Maze.of_planes(seen)
     assert (shown.start, shown.goal) == (0, 8)
     assert np.array_equal(shown.picture, maze.picture)
     seen, reward, ended, late, _ = env.step(np.int64(0))  # up, against the border
-    assert (env.agent, reward, ended, late) == (0, 0.0, False, False)
+    assert (env.node, reward, ended, late) == (0, 0.0, False, False)
     for action in (1, 3, 1, 3, 3):  # down, right against a wall, down, right, right
         seen, reward, ended, late, _ = env.step(np.int64(action))
     assert ended
@@ -157,7 +159,7 @@ def test_the_environment_shows_walls_stops_and_ends() -> None:
     picture = env.render()
     assert picture is not None
     assert picture.shape == (3 * 24 + 4 * 4,) * 2 + (3,)
-    env.reset(seed=0, options={"maze": maze})
+    env.reset(seed=0, options={"problem": maze})
     ends = [env.step(np.int64(0))[2:4] for _ in range(9)]
     assert ends == [(False, False)] * 8 + [(False, True)]
     one, other = (gymnasium.make(MAZE).reset(seed=7)[0] for _ in range(2))

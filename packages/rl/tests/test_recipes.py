@@ -18,6 +18,7 @@ FEW_MAZES = ["--data.number", "32", "--data.val", "4", "--data.test", "2", "--mo
 MAZES = {
     "mlmu_maze": [*SMALL, *FEW_MAZES],
     "searchformer_maze": [*SMALL, *FEW_MAZES, "--model.backbone.encoder_depth", "1"],
+    "searchformer_sokoban": [*SMALL, *FEW_MAZES, "--model.backbone.encoder_depth", "1"],
     "searchformer_bootstrap": [*FEW_MAZES, "--data.samples", "2"],
 }
 RECIPES = sorted(
@@ -110,6 +111,10 @@ def test_a_recipe_trains_and_its_run_plays(recipe: str, tmp_path: Path, capsys) 
                 == 0
             )
             words = [*words, "--model.backbone.source", str(first), "--data.source", str(first)]
+    elif recipe == "s4_online_pendulum":
+        assert main(["fit", "-c", "rl/s4_pendulum", *QUICK, *words]) == 0
+        first = tmp_path / "runs" / "rl" / "s4_pendulum" / "1"
+        words = [*WALKS, "--data.val", "4", "--model.backbone.source", str(first)]
     elif recipe == "finetune":
         words = ["--data.path", pendulum(), "--data.val", "2"]
         words += ["--model.backbone.source", published(tmp_path / "published")]

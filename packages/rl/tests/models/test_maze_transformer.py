@@ -11,11 +11,11 @@ from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.rl.layers import NextToken, PathObjective, UniformMasking
-from headway.rl.mazes import astar, perfect_maze
+from headway.rl.mazes import perfect_maze
 from headway.rl.mazes.adjacency import MASK, AdjacencyTokens
-from headway.rl.mazes.tokens import PADDING
 from headway.rl.models import MazeTransformer
 from headway.rl.models.search_writer import padded
+from headway.rl.planning import PADDING, astar
 
 
 def build(objective: PathObjective | None = None, **options) -> MazeTransformer:

@@ -17,12 +17,11 @@ from headway.core.errors import UserError
 from headway.rl.data import MazeSearchData
 from headway.rl.data.bootstrapped_search import shortest_traces
 from headway.rl.environments import make_vector
-from headway.rl.mazes import Maze, astar, scattered_maze
-from headway.rl.mazes.judging import Planned, judge, mean_lengths
-from headway.rl.mazes.tokens import END, PADDING, START
+from headway.rl.mazes import Maze, scattered_maze
 from headway.rl.metrics import evaluate
 from headway.rl.models import Searchformer
 from headway.rl.models.search_writer import padded
+from headway.rl.planning import END, PADDING, START, Planned, astar, judge, mean_lengths
 
 
 def build(**options) -> Searchformer:
@@ -131,9 +130,9 @@ def test_a_plan_through_a_wall_ends_there(monkeypatch) -> None:
     plans = [[*way[:2], maze.goal], None, [maze.goal, *way], way]
     monkeypatch.setattr(Searchformer, "plan", lambda self, mazes, generators=None: plans)
     policy = build().policy()
-    seen = np.stack([maze.planes(maze.start)] * 4)
+    seen = np.stack([maze.seen(maze.start)] * 4)
     actions, state = policy.predict(seen)
-    step = maze.action(*way[:2])
+    [step] = maze.actions(way[:2])
     assert actions.tolist() == [step, 0, 0, step]
     copy = policy.fork(state, np.array([3, 0]))
     assert [len(one) for one in copy.actions] == [len(way) - 2, 0]
@@ -143,7 +142,7 @@ def test_a_plan_through_a_wall_ends_there(monkeypatch) -> None:
 
 def test_drawn_plans_follow_from_the_seed_of_the_episode() -> None:
     some = mazes(4)
-    seen = np.stack([maze.planes(maze.start) for maze in some])
+    seen = np.stack([maze.seen(maze.start) for maze in some])
     seeds = np.arange(4)
     kept: list[Sequence[int]] = []
 

@@ -25,6 +25,9 @@ class Batch(TypedDict):
         expert_actions: What somebody who knows the task would have done at each step, as ``actions``; only
             where the data have it.
         skills: Number of the skill that each step is part of, (B, T) int64; only where the data say it.
+        carried: What a recurrent model carries into the first step of each stretch, (B, K); only where the
+            episodes hold it.
+        action_before: The action before the first step, zeros where an episode begins; with ``carried``.
         trial: Which try of a chain each step belongs to, (B, T) int64; of chains alone.
         completed: True at the last step of a try that has brought about what was asked for, (B, T); of chains
             alone.
@@ -42,6 +45,8 @@ class Batch(TypedDict):
     next_observations: NotRequired[Observations]
     expert_actions: NotRequired[Tensor]
     skills: NotRequired[Tensor]
+    carried: NotRequired[Tensor]
+    action_before: NotRequired[Tensor]
     trial: NotRequired[Tensor]
     completed: NotRequired[Tensor]
 

@@ -13,6 +13,7 @@ domain = Domain(
     ),
     models=("headway.rl.models:list_models",),
     requires=("lightning", "gymnasium"),
+    moves={"headway.rl.tasks.MazePlanning": "headway.rl.tasks.Planning"},
     verbs={
         "collect": Verb(
             module="headway.rl.verbs.collect",

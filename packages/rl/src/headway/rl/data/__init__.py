@@ -1,4 +1,4 @@
-"""Trajectories and mazes: from Minari, D4RL, pickles, arrays, random walks."""
+"""Trajectories and planning problems: from Minari, D4RL, pickles, arrays, random walks."""
 
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from headway.rl.data.recorded import RecordedTrajectories
     from headway.rl.data.ring import RingData
     from headway.rl.data.scripted import ScriptedData
+    from headway.rl.data.search import SearchData
+    from headway.rl.data.sokoban_search import SokobanSearchData
     from headway.rl.data.t_maze import TMazeData
     from headway.rl.data.tandem import TandemData
     from headway.rl.data.two_way import TwoWayData
@@ -62,7 +64,9 @@ __all__ = [
     "RingData",
     "Sampling",
     "ScriptedData",
+    "SearchData",
     "ShortFirst",
+    "SokobanSearchData",
     "TMazeData",
     "TandemData",
     "Trajectory",
@@ -99,6 +103,8 @@ __getattr__ = lazily(
         "TMazeData": "t_maze",
         "ReachPushData": "reach_push",
         "ScriptedData": "scripted",
+        "SearchData": "search",
+        "SokobanSearchData": "sokoban_search",
         "TandemData": "tandem",
         "TrajectoryData": "base",
         "TwoWayData": "two_way",

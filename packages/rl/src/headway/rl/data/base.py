@@ -1,11 +1,12 @@
 """What all sources of trajectories share: choice, split, statistics, windows."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import default_collate
 
 from headway.core.errors import UserError
@@ -164,6 +165,27 @@ class TrajectoryData(DataModule):
         self.added = min(len(self.parts["train"]), self.added + len(trajectories))
         assert isinstance(self.train_set, DrawnEpisodes)
         self.train_set.replace(self.parts["train"])
+
+    def carry(
+        self, part: str, states: Callable[[Sequence[Trajectory]], Sequence[NDArray[np.float32]]]
+    ) -> None:
+        """Notes what a recurrent model carries into each step of the episodes of a part.
+
+        Args:
+            part: ``train`` or ``val``.
+            states: Returns (T, K) for each episode.
+        """
+        episodes = self.parts[part]
+        if not episodes:
+            return
+        pairs = zip(episodes, states(episodes), strict=True)
+        self.parts[part] = [replace(one, carried=carried) for one, carried in pairs]
+        if part == "train":
+            assert isinstance(self.train_set, DrawnEpisodes)
+            self.train_set.replace(self.parts[part])
+        else:
+            assert isinstance(self.val_set, AllWindows)
+            self.val_set.trajectories = self.parts[part]
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the episodes that were added, and how many of those of ``load`` are still there."""

@@ -7,21 +7,21 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from headway.core.training import Passed
-from headway.rl.data.mazes import MazeData, MazeOptions
-from headway.rl.mazes import DENSITY, Maze, astar
+from headway.rl.data.problems import ProblemData, ProblemOptions
+from headway.rl.mazes import Maze, Mazes
 from headway.rl.mazes.adjacency import AdjacencyTokens
-from headway.rl.mazes.tokens import PADDING
 from headway.rl.models.search_writer import padded
+from headway.rl.planning import PADDING, astar
 
 
-class MazePathData(MazeData):
+class MazePathData(ProblemData):
     """Perfect mazes as lists of passages, with the one way from origin to target.
 
     The order of the passages, and of the two cells of each, is drawn anew in every epoch.
 
     Args:
         size: Cells along one side.
-        **mazes: As of every ``MazeData``: number, val, test, data_seed, batch_size, and of every
+        **mazes: As of every ``ProblemData``: number, val, test, data_seed, batch_size, and of every
             ``DataModule``.
 
     Shape:
@@ -31,9 +31,9 @@ class MazePathData(MazeData):
         Ivanitskiy et al. 2023, https://arxiv.org/abs/2312.02566, section 2.
     """
 
-    def __init__(self, *, size: int = 6, **mazes: Passed[MazeOptions]) -> None:
+    def __init__(self, *, size: int = 6, **mazes: Passed[ProblemOptions]) -> None:
         # Perfect mazes have no cells that are walls, so there is no density to choose.
-        super().__init__(size=size, kind="perfect", density=DENSITY, **mazes)
+        super().__init__(problems=Mazes(size=size, kind="perfect"), **mazes)
         self.tokens = AdjacencyTokens(size)
 
     def items(self, part: str) -> Dataset[list[int]]:

@@ -53,6 +53,9 @@ class Trajectory:
         skills: Number of the skill that each step is part of, (T,) int64, where somebody has said it.
         task: Number of the task that was tried, where an environment has hidden ones.
         discount: Of later rewards in ``returns_to_go``.
+        asked: The return that was asked for when it was played: ``returns_to_go`` is what was left of it at
+            each step, whatever came about; None where nobody has asked.
+        carried: What a recurrent model carries into each step, (T, K); no part of checkpoints.
     """
 
     observations: Columns
@@ -63,6 +66,8 @@ class Trajectory:
     skills: NDArray[np.int64] | None = None
     task: int = 0
     discount: float = 1.0
+    asked: float | None = None
+    carried: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -70,6 +75,9 @@ class Trajectory:
     @cached_property
     def returns_to_go(self) -> NDArray[np.float32]:
         """What is still to come at each step, (T,)."""
+        if self.asked is not None:
+            before = np.cumsum(self.rewards, dtype=np.float64) - self.rewards
+            return (self.asked - before).astype(np.float32)
         if self.discount != 1:
             coming = accumulate(
                 self.rewards[::-1].tolist(), lambda later, now: now + self.discount * later
@@ -146,13 +154,13 @@ def to_tensors(trajectory: Trajectory) -> dict[str, Any]:
         name: each(lambda x: torch.from_numpy(np.array(x[:])), values)
         for name, values in found.items()
         if values is not None
-    } | {"terminated": trajectory.terminated}
+    } | {"terminated": trajectory.terminated, "asked": trajectory.asked}
 
 
 def from_tensors(parts: Mapping[str, Any]) -> Trajectory:
     """Returns the episode that ``to_tensors`` has taken apart."""
     arrays = {name: each(Tensor.numpy, parts[name]) for name in _PARTS if name in parts}
-    return Trajectory(**arrays, terminated=parts["terminated"])
+    return Trajectory(**arrays, terminated=parts["terminated"], asked=parts.get("asked"))
 
 
 def check_finite(name: str, part: str, values: NDArray[Any]) -> None:

@@ -56,6 +56,10 @@ def cut(
         window["expert_actions"] = padded(trajectory.expert_actions)
     if trajectory.skills is not None:
         window["skills"] = padded(trajectory.skills)
+    if trajectory.carried is not None:
+        window["carried"] = torch.from_numpy(trajectory.carried[start])
+        before = trajectory.actions[start - 1 : start] if start else trajectory.actions[:0]
+        window["action_before"] = _filled(before, 1)[0]
     if next_observations:
         window["next_observations"] = each(following, trajectory.observations)
     return window

@@ -10,12 +10,21 @@ from headway.rl.environments.dishwasher import Dishwasher, load_as_shown
 from headway.rl.environments.half_cheetah import HALF_CHEETAH, HalfCheetahGait
 from headway.rl.environments.key_to_door import KeyToDoor
 from headway.rl.environments.making import check_drawn, make_vector, refuse_import
-from headway.rl.environments.maze import MazeWalk, astar_move
+from headway.rl.environments.maze import MazeWalk
+from headway.rl.environments.planning import PlanningWalk, astar_move
+from headway.rl.environments.problem_names import (
+    MAZE,
+    MAZES,
+    SOKOBAN,
+    SOKOBANS,
+    environment_of,
+)
 from headway.rl.environments.reach_push import ReachPush, ReachPushExpert
 from headway.rl.environments.reading import named, read_space, read_spaces
 from headway.rl.environments.rearrange import Rearrange, RearrangeExpert
 from headway.rl.environments.ring import Ring
 from headway.rl.environments.sled import Sled
+from headway.rl.environments.sokoban import SokobanPush
 from headway.rl.environments.t_maze import TMaze, right_way
 from headway.rl.environments.tandem import ClumsyCarrier, Tandem
 from headway.rl.environments.two_way import TwoWay, TwoWayExpert
@@ -31,7 +40,6 @@ DISHWASHER = "headway/Dishwasher-v0"
 DISTURBED = "headway/Disturbed-v0"
 HELD_OUT_DISHES = "headway/HeldOutDishes-v0"
 KEY_TO_DOOR = "headway/KeyToDoor-v0"
-MAZE = "headway/Maze-v0"
 REACH_PUSH = "headway/ReachPush-v0"
 REARRANGE = "headway/Rearrange-v0"
 RING = "headway/Ring-v0"
@@ -43,11 +51,6 @@ T_MAZE = "headway/TMaze-v0"
 TWO_WAY = "headway/TwoWay-v0"
 # Corridors that have names of their own, for programs that take a name and no arguments.
 T_MAZES = {f"headway/TMaze{length}-v0": {"length": length} for length in (10, 20, 40, 80, 160)}
-
-MAZES = {
-    **{f"headway/Maze{size}-v0": {"size": size} for size in (5, 6, 8)},
-    **{f"headway/PerfectMaze{size}-v0": {"size": size, "kind": "perfect"} for size in (5, 6, 10)},
-}
 
 for _name, _where, _options in (
     *((f"headway/{level}-v0", "babyai:BabyAI", {"level": level}) for level in BABYAI_LEVELS),
@@ -66,11 +69,13 @@ for _name, _where, _options in (
     (RING, "ring:Ring", {}),
     (T_MAZE, "t_maze:TMaze", {}),
     (SLED, "sled:Sled", {}),
+    (SOKOBAN, "sokoban:SokobanPush", {}),
     (HELD_OUT_SLED, "sled:Sled", {"bodies": "held out"}),
     (ONE_SLED, "sled:Sled", {"bodies": "one"}),
     (TANDEM, "tandem:Tandem", {}),
     (TWO_WAY, "two_way:TwoWay", {}),
     *((name, "maze:MazeWalk", options) for name, options in MAZES.items()),
+    *((name, "sokoban:SokobanPush", options) for name, options in SOKOBANS.items()),
     *((name, "t_maze:TMaze", options) for name, options in T_MAZES.items()),
 ):
     if _name not in gymnasium.registry:
@@ -96,6 +101,8 @@ __all__ = [
     "REARRANGE",
     "RING",
     "SLED",
+    "SOKOBAN",
+    "SOKOBANS",
     "TANDEM",
     "TWO_WAY",
     "T_MAZE",
@@ -110,18 +117,21 @@ __all__ = [
     "HalfCheetahGait",
     "KeyToDoor",
     "MazeWalk",
+    "PlanningWalk",
     "ReachPush",
     "ReachPushExpert",
     "Rearrange",
     "RearrangeExpert",
     "Ring",
     "Sled",
+    "SokobanPush",
     "TMaze",
     "Tandem",
     "TwoWay",
     "TwoWayExpert",
     "astar_move",
     "check_drawn",
+    "environment_of",
     "load_as_shown",
     "make_vector",
     "named",

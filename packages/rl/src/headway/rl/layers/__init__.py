@@ -16,6 +16,7 @@ from headway.rl.layers.actions import (
     ScaledActions,
     SkilledActions,
     TokenActions,
+    TriedActions,
     UNetActions,
     actions_for,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "TokenActions",
     "TokenObservations",
     "Tokens",
+    "TriedActions",
     "UNetActions",
     "UniformMasking",
     "UniformTokens",

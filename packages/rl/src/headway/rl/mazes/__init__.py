@@ -1,17 +1,17 @@
-"""Mazes on a square grid: what they are, how they are drawn, searched and told apart; needs numpy alone."""
+"""Mazes on a square grid: what they are, how they are drawn and told apart; needs numpy alone."""
 
-from headway.rl.mazes.astar import Search, Step, astar, distances
 from headway.rl.mazes.drawing import DENSITY, draw_maze, perfect_maze, scattered_maze
-from headway.rl.mazes.maze import MOVES, Maze
+from headway.rl.mazes.kinds import Mazes
+from headway.rl.mazes.maze import Maze
 from headway.rl.mazes.symmetry import signature, variants
+from headway.rl.mazes.tokens import MazeTokens
+from headway.rl.mazes.ways import distances
 
 __all__ = [
     "DENSITY",
-    "MOVES",
     "Maze",
-    "Search",
-    "Step",
-    "astar",
+    "MazeTokens",
+    "Mazes",
     "distances",
     "draw_maze",
     "perfect_maze",

@@ -6,7 +6,8 @@ import numpy as np
 
 from headway.core.errors import UserError
 from headway.rl.mazes.maze import Maze
-from headway.rl.mazes.tokens import SPECIALS, Written
+from headway.rl.planning import Problem
+from headway.rl.planning.tokens import SPECIALS, Written
 
 MASK = 3
 WORDS = (
@@ -56,16 +57,18 @@ class AdjacencyTokens:
         """Returns the most tokens that a maze of so many passages takes, with the longest of ways."""
         return 3 * connections + 9 + self.size**2 + 1
 
-    def prompt(self, maze: Maze, shuffle: Shuffle) -> list[int]:
+    def prompt(self, problem: Problem, shuffle: Shuffle) -> list[int]:
         """Returns the tokens up to ``<PATH_START>``.
 
         Args:
-            maze: The maze.
+            problem: The maze.
             shuffle: Orders the passages, and the two cells of each.
 
         Raises:
             UserError: If the maze has another size.
         """
+        assert isinstance(problem, Maze)
+        maze = problem
         if maze.size != self.size:
             raise UserError(
                 f"the maze has {maze.size} cells along a side, the model knows mazes of {self.size}"

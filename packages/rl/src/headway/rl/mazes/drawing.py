@@ -5,8 +5,8 @@ from typing import Literal
 import numpy as np
 
 from headway.core.errors import UserError
-from headway.rl.mazes.astar import distances
 from headway.rl.mazes.maze import Maze
+from headway.rl.mazes.ways import distances
 
 Kind = Literal["scattered", "perfect"]
 # Share of the cells that are walls.

@@ -2,21 +2,16 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.errors import UserError
-
-# Up, down, left, right, as (row, column).
-MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))
-# Planes of an observation: floor, passages down and right, agent, goal.
-PLANES = 5
+from headway.rl.planning.problem import MOVES, Problem
 
 
 @dataclass(frozen=True, eq=False)
-class Maze:
+class Maze(Problem):
     """Cells in rows, numbered from 0 at the top left; a cell without a passage is a wall.
 
     Args:
@@ -30,6 +25,10 @@ class Maze:
     right: NDArray[np.bool_]
     start: int
     goal: int
+
+    name: ClassVar[tuple[str, str]] = ("maze", "mazes")
+    # Floor, passages down and right, agent, goal.
+    planes_seen: ClassVar[int] = 5
 
     @classmethod
     def of_walls(cls, walls: NDArray[np.bool_], start: int, goal: int) -> "Maze":
@@ -47,11 +46,7 @@ class Maze:
         Raises:
             UserError: If it shows none.
         """
-        if planes.ndim != 3 or planes.shape[0] != PLANES or planes.shape[1] != planes.shape[2]:
-            raise UserError(
-                f"an observation of a maze has the shape ({PLANES}, size, size), got {planes.shape}"
-            )
-        seen = planes > 0.5
+        seen = cls._checked(planes)
         agent, goal = (int(plane.argmax()) for plane in seen[3:])
         return cls(seen[1], seen[2], agent, goal)
 
@@ -103,28 +98,36 @@ class Maze:
         made[::2, 1::2] = self.right[:, :-1]
         return made
 
-    def move(self, cell: int, action: int) -> int:
-        """Returns where an action leads; walls stop."""
-        row, column = MOVES[action]
-        there = cell + row * self.size + column
-        return there if there in self.adjacent[cell] else cell
+    @property
+    def beginning(self) -> int:
+        """The start."""
+        return self.start
 
-    def action(self, cell: int, there: int) -> int:
-        """Returns the action that leads from a cell to a neighbour."""
-        row, column = divmod(cell, self.size)
-        other = divmod(there, self.size)
-        return MOVES.index((other[0] - row, other[1] - column))
+    def following(self, node: int) -> list[int]:
+        """Returns the cells that one can go to."""
+        return self.adjacent[node]
 
-    def planes(self, agent: int) -> NDArray[np.float32]:
+    def left(self, node: int) -> int:
+        """Returns rows plus columns to the goal."""
+        row, column = divmod(node, self.size)
+        other = divmod(self.goal, self.size)
+        return abs(row - other[0]) + abs(column - other[1])
+
+    def solved(self, node: int) -> bool:
+        """Whether a cell is the goal."""
+        return node == self.goal
+
+    def place(self, node: int) -> int:
+        """Returns the cell itself."""
+        return node
+
+    def told(self, node: int) -> tuple[int, ...]:
+        """Returns the cell itself."""
+        return (node,)
+
+    def seen(self, node: int) -> NDArray[np.float32]:
         """Returns what is seen from outside: floor, passages down and right, agent, goal."""
-        made = np.zeros((PLANES, self.size, self.size), np.float32)
+        made = np.zeros((self.planes_seen, self.size, self.size), np.float32)
         made[0], made[1], made[2] = ~self.walls, self.down, self.right
-        made[3].flat[agent] = made[4].flat[self.goal] = 1
+        made[3].flat[node] = made[4].flat[self.goal] = 1
         return made
-
-    def leads(self, plan: list[int]) -> bool:
-        """Whether a plan goes from start to goal, cell by cell, through passages alone."""
-        if not plan or plan[0] != self.start or plan[-1] != self.goal:
-            return False
-        adjacent, cells = self.adjacent, range(self.size**2)
-        return all(a in cells and b in adjacent[a] for a, b in pairwise(plan))

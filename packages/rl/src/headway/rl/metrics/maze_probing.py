@@ -14,10 +14,10 @@ from headway.core.module import evaluating
 from headway.core.systems import system
 from headway.core.taps import record
 from headway.core.weights.config import build, describe
-from headway.rl.mazes import Maze, astar
-from headway.rl.mazes.tokens import PADDING
+from headway.rl.mazes import Maze
 from headway.rl.models.maze_transformer import MazeTransformer
 from headway.rl.models.search_writer import padded
+from headway.rl.planning import PADDING, astar
 
 BATCH = 128
 

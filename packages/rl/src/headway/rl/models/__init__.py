@@ -19,11 +19,12 @@ from headway.rl.models.diffusion_policy import DiffusionPolicy
 from headway.rl.models.diffusion_unet import DiffusionUNet
 from headway.rl.models.implicit_q_learning import ImplicitQLearning
 from headway.rl.models.in_context_policy import InContextPolicy
-from headway.rl.models.maze_planner import MazePlanner
 from headway.rl.models.maze_transformer import MazeTransformer
 from headway.rl.models.noisy_policy import NoisyPolicy
+from headway.rl.models.online_decision_s4 import OnlineDecisionS4, online_decision_s4
 from headway.rl.models.online_decision_transformer import OnlineDecisionTransformer
 from headway.rl.models.plan_policy import PlanPolicy
+from headway.rl.models.planning_model import PlanningModel
 from headway.rl.models.policy import Policy
 from headway.rl.models.pretrained import pretrained, trained_searchformer
 from headway.rl.models.pretrained_transformer import DecisionPretrainedTransformer
@@ -68,12 +69,13 @@ __all__ = [
     "DiffusionUNet",
     "ImplicitQLearning",
     "InContextPolicy",
-    "MazePlanner",
     "MazeTransformer",
     "NoisyPolicy",
+    "OnlineDecisionS4",
     "OnlineDecisionTransformer",
     "PlanPolicy",
     "Planner",
+    "PlanningModel",
     "PlanningPolicy",
     "Policy",
     "PolicyState",
@@ -90,6 +92,7 @@ __all__ = [
     "TrajectoryModel",
     "VQBeT",
     "list_models",
+    "online_decision_s4",
     "pretrained",
     "trained_searchformer",
 ]
@@ -112,6 +115,7 @@ def list_models() -> list[str]:
         "DiffusionUNet",
         "ImplicitQLearning",
         "MazeTransformer",
+        "OnlineDecisionS4",
         "OnlineDecisionTransformer",
         "QTransformer",
         "RATE",

@@ -11,10 +11,21 @@ from headway.core.mixers import DiagonalStateSpace
 from headway.core.passed import Passed
 from headway.core.systems import system
 from headway.rl.layers.observations import Observations
-from headway.rl.models.trajectory import TrajectoryModel, TrajectorySizes, before
+from headway.rl.models.trajectory import (
+    TrajectoryModel,
+    TrajectoryModelOptions,
+    TrajectorySizes,
+    before,
+)
 
 # As wide as the tokens: the gate of the mixer already mixes channels.
 NarrowMLP = partial(MLP, mlp_ratio=1.0)
+
+
+class DecisionS4Options(TrajectoryModelOptions, total=False):
+    """What a ``DecisionS4`` passes on, or takes itself."""
+
+    streaming: bool
 
 
 @system(
@@ -40,9 +51,8 @@ class DecisionS4(TrajectoryModel):
 
     Note:
         The paper's state space is S4 (diagonal plus low rank); here it is S4D, its diagonal successor, and
-        the parts of a step are summed where theirs are concatenated. The first of the two stages of the
-        paper is built, learning from data; the second, fine-tuning by actor and critic in the environment,
-        is not.
+        the parts of a step are summed where theirs are concatenated. This is the first of the two stages of
+        the paper, learning from data; the second is ``OnlineDecisionS4``.
 
     Source:
         Bar-David et al. 2023, https://arxiv.org/abs/2306.05167, sections 4.1 and 4.2.

@@ -21,13 +21,13 @@ from headway.rl.layers.path_objectives import NextToken, PathObjective
 from headway.rl.layers.place_embedding import PlaceEmbedding
 from headway.rl.mazes import Maze
 from headway.rl.mazes.adjacency import MASK, AdjacencyTokens, shuffled
-from headway.rl.mazes.tokens import PADDING, Written
-from headway.rl.models.maze_planner import MazePlanner
+from headway.rl.models.planning_model import PlanningModel
 from headway.rl.models.search_writer import padded
 from headway.rl.models.searchformer import SIDE_BY_SIDE, RotaryAttention
+from headway.rl.planning import PADDING, Problem, Written
 
 
-class MazeTransformer(MazePlanner):
+class MazeTransformer(PlanningModel):
     """Reads the passages of a maze, origin and target, and writes the path.
 
     With ``NextToken`` it is a causal decoder, with ``UniformMasking`` an encoder that is asked for one hidden
@@ -65,7 +65,7 @@ class MazeTransformer(MazePlanner):
         feedforward: FeedForwardFactory = SwiGLU,
         norm: NormFactory = RMSNorm,
     ) -> None:
-        super().__init__(size=size, max_length=max_length)
+        super().__init__(problem=Maze, size=size, max_length=max_length)
         self.objective = NextToken() if objective is None else objective
         self.tokens = AdjacencyTokens(size)
         self.embedding = PlaceEmbedding(
@@ -128,14 +128,14 @@ class MazeTransformer(MazePlanner):
         """Returns an empty cache; of a causal model alone."""
         return self.stack.init_cache(batch, max_length)
 
-    def prompts(self, mazes: Sequence[Maze]) -> list[list[int]]:
+    def prompts(self, mazes: Sequence[Problem]) -> list[list[int]]:
         """Returns the tokens of mazes up to the path; the order of the passages follows from their number."""
         return [self.tokens.prompt(maze, shuffled(0)) for maze in mazes]
 
     @torch.no_grad()
     def search(
         self,
-        mazes: Sequence[Maze],
+        problems: Sequence[Problem],
         *,
         temperature: float = 0.0,
         generators: Sequence[torch.Generator] | None = None,
@@ -143,12 +143,12 @@ class MazeTransformer(MazePlanner):
         """Returns the path that it writes for each maze, from left to right; there is no search before it."""
         sampling = Sampling(temperature=temperature)
         found: list[Written] = []
-        for at in range(0, len(mazes), SIDE_BY_SIDE):
+        for at in range(0, len(problems), SIDE_BY_SIDE):
             part = slice(at, at + SIDE_BY_SIDE)
             drawn = None if generators is None else list(generators[part])
             with evaluating(self):
                 write = self._write if self.objective.causal else self._uncover
-                found += write(self.prompts(mazes[part]), sampling, drawn)
+                found += write(self.prompts(problems[part]), sampling, drawn)
         return found
 
     def _write(

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from headway.rl.layers.observations import Observations
 from headway.rl.layers.streams import Streams
-from headway.rl.mazes import Maze
 from headway.rl.models.model_policy import ModelPolicy
 
 if TYPE_CHECKING:
-    from headway.rl.models.maze_planner import MazePlanner
+    from headway.rl.models.planning_model import PlanningModel
 
 
 @dataclass
@@ -33,14 +32,14 @@ class Plans:
 class PlanPolicy(ModelPolicy[Plans]):
     """Plans once for each episode, all that begin together in one batch, and then follows.
 
-    Where there is no plan, or it leads through a wall, the agent goes up.
+    Where there is no plan, or it leads no further, the agent goes up.
 
     Args:
         model: In evaluation mode.
         seed: Of plans that are drawn, where ``predict`` is given no seeds.
     """
 
-    model: "MazePlanner"
+    model: "PlanningModel"
 
     def fork(self, state: Plans, rows: NDArray[np.int64]) -> Plans:
         """Returns a copy of a state with the given rows in the given order, which goes its own way."""
@@ -62,10 +61,12 @@ class PlanPolicy(ModelPolicy[Plans]):
         assert isinstance(seen, torch.Tensor)
         rows = np.flatnonzero(starts).tolist()
         if rows:
-            mazes = [Maze.of_planes(seen[row].cpu().numpy()) for row in rows]
+            kind = self.model.problem
+            problems = [kind.of_planes(seen[row].cpu().numpy()) for row in rows]
             drawn = None if deterministic else self._generators(state.streams.of(rows))
-            for row, maze, plan in zip(rows, mazes, self.model.plan(mazes, drawn), strict=True):
-                state.actions[row] = actions_of(maze, plan or [])
+            plans = self.model.plan(problems, drawn)
+            for row, problem, plan in zip(rows, problems, plans, strict=True):
+                state.actions[row] = problem.actions(plan or [])
         return torch.tensor([actions.pop(0) if actions else 0 for actions in state.actions])
 
     @staticmethod
@@ -73,14 +74,3 @@ class PlanPolicy(ModelPolicy[Plans]):
         # Generators of their own: how much is drawn of them depends on when others have finished.
         seeds = (streams.uniform().double() * 2**31).long().tolist()
         return [torch.Generator().manual_seed(seed) for seed in seeds]
-
-
-def actions_of(maze: Maze, plan: list[int]) -> list[int]:
-    """Returns the actions of a plan as far as it leads from the start, cell by cell, through passages."""
-    actions, cell = [], maze.start
-    for there in plan[1:] if plan[:1] == [maze.start] else []:
-        if there not in maze.adjacent[cell]:
-            break
-        actions.append(maze.action(cell, there))
-        cell = there
-    return actions

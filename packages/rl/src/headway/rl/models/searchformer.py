@@ -1,6 +1,6 @@
 """Searchformer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -20,15 +20,15 @@ from headway.core.positions import Rotary
 from headway.core.stacks import Decoder, Encoder
 from headway.core.systems import system
 from headway.rl.layers.place_embedding import PlaceEmbedding
-from headway.rl.mazes import Maze
-from headway.rl.mazes.tokens import END, PADDING, START, SearchTokens, Written
-from headway.rl.models.maze_planner import MazePlanner
+from headway.rl.mazes import MazeTokens
+from headway.rl.models.planning_model import PlanningModel
 from headway.rl.models.search_writer import SearchWriter, padded
+from headway.rl.planning import END, PADDING, START, Problem, SearchTokens, Written
 
 RotaryAttention = partial(SelfAttention, position=Rotary, qkv_bias=False, out_bias=False)
 CausalRotaryAttention = partial(RotaryAttention, causal=True)
 PlainCrossAttention = partial(CrossAttention, qkv_bias=False, out_bias=False)
-# Mazes that are written about at a time.
+# Problems that are written about at a time.
 SIDE_BY_SIDE = 256
 
 
@@ -40,22 +40,23 @@ SIDE_BY_SIDE = 256
     "the search of A*, and taught those it searches less",
     test="packages/rl/tests/models/test_searchformer.py",
 )
-class Searchformer(MazePlanner):
-    """Reads a maze and writes what A* would do in it, and then a plan.
+class Searchformer(PlanningModel):
+    """Reads a maze, or a level of Sokoban, and writes what A* would do in it, and then a plan.
 
     Prompt and search are the tokens of the paper, with one token for each cell in the place of two
     coordinates; its vector is the sum of one for its row and one for its column (and one of its own).
     Encoder and decoder have rotary positions; cross-attention has none.
 
     Args:
-        size: Cells along one side of the mazes.
+        size: Cells along one side of the problems.
         dim: Channels of a token.
         depth: Number of blocks of the decoder.
         encoder_depth: Number of blocks of the encoder.
         heads: Heads of attention.
         max_length: Most tokens that it writes, start and end included.
+        tokens: What it reads and writes, ``(size)``: of mazes, or ``headway.rl.sokoban.SokobanTokens``.
         mixer: Builds the causal mixer of the decoder, ``(dim, heads)``.
-        cross: Builds what reads the maze, ``(dim, heads)``.
+        cross: Builds what reads the problem, ``(dim, heads)``.
         reading: Builds the mixer of the encoder, ``(dim, heads)``.
         feedforward: Builds the feed-forwards, ``(dim)``.
         norm: Builds the norms, ``(dim)``.
@@ -77,14 +78,16 @@ class Searchformer(MazePlanner):
         encoder_depth: int = 2,
         heads: int = 4,
         max_length: int = 256,
+        tokens: Callable[[int], SearchTokens] = MazeTokens,
         mixer: MixerFactories = CausalRotaryAttention,
         cross: MixerFactory = PlainCrossAttention,
         reading: MixerFactories = RotaryAttention,
         feedforward: FeedForwardFactory = SwiGLU,
         norm: NormFactory = RMSNorm,
     ) -> None:
-        super().__init__(size=size, max_length=max_length)
-        self.tokens = SearchTokens(size)
+        known = tokens(size)
+        super().__init__(problem=known.problem, size=size, max_length=max_length)
+        self.tokens = known
         self.embedding = PlaceEmbedding(
             len(self.tokens.vocabulary), dim, size=size, first=self.tokens.first_cell
         )
@@ -123,19 +126,19 @@ class Searchformer(MazePlanner):
     @torch.no_grad()
     def write(
         self,
-        mazes: Sequence[Maze],
+        problems: Sequence[Problem],
         *,
         temperature: float = 0.0,
         generators: Sequence[torch.Generator] | None = None,
     ) -> list[list[int]]:
-        """Returns the tokens that it writes for each maze, start and end included, as of ``search``.
+        """Returns the tokens that it writes for each problem, start and end included, as of ``search``.
 
         There is no end where ``max_length`` came before.
         """
         found: list[list[int]] = []
-        for at in range(0, len(mazes), SIDE_BY_SIDE):
+        for at in range(0, len(problems), SIDE_BY_SIDE):
             part = slice(at, at + SIDE_BY_SIDE)
-            rows = [self.tokens.prompt(maze) for maze in mazes[part]]
+            rows = [self.tokens.prompt(problem) for problem in problems[part]]
             prompts = padded(rows, PADDING, self.embedding.row.weight.device)
             with evaluating(self):
                 context, layout = self.read(prompts)
@@ -162,11 +165,11 @@ class Searchformer(MazePlanner):
 
     def search(
         self,
-        mazes: Sequence[Maze],
+        problems: Sequence[Problem],
         *,
         temperature: float = 0.0,
         generators: Sequence[torch.Generator] | None = None,
     ) -> list[Written]:
-        """Returns the length of the search that it writes for each maze, and the plan."""
-        found = self.write(mazes, temperature=temperature, generators=generators)
+        """Returns the length of the search that it writes for each problem, and the plan."""
+        found = self.write(problems, temperature=temperature, generators=generators)
         return [self.tokens.read(row) for row in found]

@@ -6,23 +6,23 @@ from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.training import Passed, Task, TrainingOptions
-from headway.rl.data.maze_search import MazeSearchData
-from headway.rl.data.mazes import MazeData
-from headway.rl.mazes.judging import judge
-from headway.rl.models.maze_planner import MazePlanner
+from headway.rl.data.problems import ProblemData
+from headway.rl.data.search import SearchData
+from headway.rl.models.planning_model import PlanningModel
+from headway.rl.planning import judge
 
 
-class MazePlanning(Task):
-    """Trains a planner of mazes: Searchformer on searches, MazeTransformer on paths.
+class Planning(Task):
+    """Trains a model that plans: Searchformer on searches, MazeTransformer on paths.
 
     It logs ``train_loss`` and ``loss`` of ``val`` and ``test`` (nats per token), and of the plans that the
-    model itself writes for mazes of that part ``optimal`` (the share of shortest ways), ``solved`` (of ways)
-    and ``length`` (tokens of the search before the plan). The best checkpoint is the one with the most
+    model itself writes for problems of that part ``optimal`` (the share of shortest ways), ``solved`` (of
+    ways) and ``length`` (tokens of the search before the plan). The best checkpoint is the one with the most
     shortest ways.
 
     Args:
-        backbone: A ``MazePlanner``.
-        plans: Mazes that are planned in each validation or test; 0 for none.
+        backbone: A ``PlanningModel``.
+        plans: Problems that are planned in each validation or test; 0 for none.
         **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
@@ -40,23 +40,29 @@ class MazePlanning(Task):
             self.monitor, self.monitor_mode = "val_optimal", "max"
 
     @property
-    def model(self) -> MazePlanner:
+    def model(self) -> PlanningModel:
         """The planner."""
-        assert isinstance(self.backbone, MazePlanner)
+        assert isinstance(self.backbone, PlanningModel)
         return self.backbone
 
     def setup(self, stage: str) -> None:
         """Checks that data and model belong together."""
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, MazeData):
+        if not isinstance(data, ProblemData):
             return
-        if data.size != self.model.size:
+        problems, model = data.problems, self.model
+        (_, many), size = problems.problem.name, problems.size
+        if problems.problem is not model.problem:
             raise UserError(
-                f"the mazes have {data.size} cells along a side, the model knows {self.model.size}; set the "
-                f"model's size to {data.size}"
+                f"the data have {many}, the model knows {model.problem.name[1]}; set the model's tokens"
             )
-        if isinstance(data, MazeSearchData) and data.longest > self.model.max_length:
+        if size != model.size:
+            raise UserError(
+                f"the {many} have {size} cells along a side, the model knows {model.size}; set the model's "
+                f"size to {size}"
+            )
+        if isinstance(data, SearchData) and data.longest > self.model.max_length:
             raise UserError(
                 f"the data have up to {data.longest} tokens (longest), the model writes "
                 f"{self.model.max_length}; raise the model's max_length"
@@ -85,12 +91,12 @@ class MazePlanning(Task):
         self._add("test", batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Plans in the mazes that validate."""
+        """Plans in the problems that validate."""
         if not self.trainer.sanity_checking:
             self._plan("val")
 
     def on_test_epoch_end(self) -> None:
-        """Plans in the mazes of the test."""
+        """Plans in the problems of the test."""
         self._plan("test")
 
     def _add(self, split: str, batch: Mapping[str, Tensor]) -> None:
@@ -101,13 +107,13 @@ class MazePlanning(Task):
 
     def _plan(self, split: str) -> None:
         data = getattr(self.trainer, "datamodule", None)
-        if not self.plans or not isinstance(data, MazeData):
+        if not self.plans or not isinstance(data, ProblemData):
             return
-        mazes = data.parts[split][: self.plans]
-        if not mazes:
+        problems = data.parts[split][: self.plans]
+        if not problems:
             return
-        found = judge(mazes, self.model.search(mazes))
-        many = len(mazes)
+        found = judge(problems, self.model.search(problems))
+        many = len(problems)
         self.log(f"{split}_optimal", sum(one.optimal for one in found) / many, prog_bar=True)
         self.log(f"{split}_solved", sum(one.solved for one in found) / many)
         self.log(f"{split}_length", sum(one.length for one in found) / many)

@@ -18,6 +18,14 @@ from headway.rl.tasks.imitation import Imitation, ImitationOptions
 FIRST_SEED = 2 * 10**6
 
 
+class TryingOptions(ImitationOptions, total=False):
+    """What a ``Trying`` passes on, or takes itself besides ``noise``."""
+
+    rollouts: int
+    tried_target: float
+    keep: int
+
+
 class Trying(Imitation):
     """Plays before every epoch but the first, and trains on what it has played.
 

@@ -13,6 +13,7 @@ from headway.rl.layers.actions.noised import NoisedActions
 from headway.rl.layers.actions.pointing import PointingActions
 from headway.rl.layers.actions.skilled import SkilledActions
 from headway.rl.layers.actions.tokenised import TokenActions
+from headway.rl.layers.actions.tried import TriedActions
 from headway.rl.layers.actions.unet import UNetActions
 from headway.rl.layers.actions.values import AutoregressiveValues
 from headway.rl.spaces import Space
@@ -34,6 +35,7 @@ __all__ = [
     "ScaledActions",
     "SkilledActions",
     "TokenActions",
+    "TriedActions",
     "UNetActions",
     "actions_for",
     "drawn_for",

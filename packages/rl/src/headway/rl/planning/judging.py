@@ -1,18 +1,18 @@
-"""How good plans through mazes are, and how long the searches before them."""
+"""How good plans are, and how long the searches before them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from headway.rl.mazes.astar import astar
-from headway.rl.mazes.maze import Maze
-from headway.rl.mazes.tokens import Written
+from headway.rl.planning.astar import astar
+from headway.rl.planning.problem import Problem
+from headway.rl.planning.tokens import Written
 
 
 class Planned(NamedTuple):
-    """What was planned for one maze.
+    """What was planned for one problem.
 
     Args:
-        solved: Whether the plan leads from start to goal.
+        solved: Whether the plan leads to the goal.
         optimal: Whether it is a shortest one.
         length: Tokens of the search before it.
     """
@@ -22,18 +22,18 @@ class Planned(NamedTuple):
     length: int
 
 
-def judge(mazes: Sequence[Maze], written: Sequence[Written]) -> list[Planned]:
+def judge(problems: Sequence[Problem], written: Sequence[Written]) -> list[Planned]:
     """Compares plans with those of A*."""
     found = []
-    for maze, one in zip(mazes, written, strict=True):
-        solved = one.plan is not None and maze.leads(one.plan)
-        optimal = solved and len(one.plan or ()) == len(astar(maze).plan)
+    for problem, one in zip(problems, written, strict=True):
+        solved = one.plan is not None and problem.leads(one.plan)
+        optimal = solved and len(one.plan or ()) == len(astar(problem).plan)
         found.append(Planned(solved, optimal, one.length))
     return found
 
 
 def mean_lengths(one: Sequence[Planned], other: Sequence[Planned]) -> tuple[float, float]:
-    """Returns the mean length of two searches over the mazes that both have found a shortest way in.
+    """Returns the mean length of two searches over the problems that both have found a shortest way in.
 
     Both are NaN if there is none.
     """

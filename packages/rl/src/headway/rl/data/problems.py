@@ -1,4 +1,4 @@
-"""What all data of mazes share: parts without copies of each other, batches of equal lengths."""
+"""What all data of planning problems share: parts without copies of each other, batches of equal lengths."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -9,16 +9,15 @@ from torch.utils.data import Dataset, Sampler
 from headway.core.errors import UserError
 from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.core.training.buckets import LengthBuckets
-from headway.rl.data.maze_parts import draw_parts
-from headway.rl.environments import MAZE, MAZES
-from headway.rl.mazes import DENSITY, Maze
-from headway.rl.mazes.drawing import Kind, check_kind
+from headway.rl.data.problem_parts import draw_parts
+from headway.rl.environments import environment_of
+from headway.rl.planning import Problem, Problems
 
 PARTS = ("val", "test", "train")
 
 
-class MazeOptions(LoaderOptions, total=False):
-    """What a ``MazeData`` passes on."""
+class ProblemOptions(LoaderOptions, total=False):
+    """What a ``ProblemData`` passes on."""
 
     number: int
     val: int
@@ -27,17 +26,15 @@ class MazeOptions(LoaderOptions, total=False):
     batch_size: int
 
 
-class MazeData(DataModule):
-    """Mazes to learn from, to validate and to test; none has the walls of another, nor of a symmetric copy.
+class ProblemData(DataModule):
+    """Problems to learn from, to validate and to test; none is a symmetric copy of another.
 
     Args:
-        size: Cells along one side.
-        kind: ``scattered`` or ``perfect``.
-        density: Least and largest share of walls of scattered mazes.
-        number: Mazes to learn from.
-        val: Mazes that validate.
-        test: Mazes that nothing is chosen by.
-        data_seed: Of the mazes; those of validation and test do not depend on ``number``.
+        problems: Draws them, such as ``headway.rl.mazes.Mazes``.
+        number: Problems to learn from.
+        val: Problems that validate.
+        test: Problems that nothing is chosen by.
+        data_seed: Of the problems; those of validation and test do not depend on ``number``.
         batch_size: Items of a batch, of about equal length.
         **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
     """
@@ -45,9 +42,7 @@ class MazeData(DataModule):
     def __init__(
         self,
         *,
-        size: int,
-        kind: Kind,
-        density: tuple[float, float] = DENSITY,
+        problems: Problems,
         number: int = 20000,
         val: int = 200,
         test: int = 500,
@@ -56,51 +51,33 @@ class MazeData(DataModule):
         **loader: Passed[LoaderOptions],
     ) -> None:
         super().__init__(batch_size=batch_size, **loader)
-        check_kind(size, kind, density)
         for name, value, least in (("number", number, 1), ("val", val, 1), ("test", test, 0)):
             if value < least:
                 raise UserError(f"{name} is {value}; it must be {least} or more")
-        self.size, self.density = size, density
-        self.kind: Kind = kind
+        self.problems = problems
         self.number, self.val, self.test, self.data_seed = number, val, test, data_seed
-        self.parts: dict[str, list[Maze]] = {}
+        self.parts: dict[str, list[Any]] = {}
         self.lengths: Sequence[int] = ()
 
-    @property
-    def environment(self) -> str | None:
-        """Name of the environment of such mazes, if it has one."""
-        plain = {"size": 10, "kind": "scattered"}
-        known = {MAZE: plain} | {name: plain | options for name, options in MAZES.items()}
-        own = {"size": self.size, "kind": self.kind}
-        usual = self.kind == "perfect" or tuple(self.density) == DENSITY
-        return next((name for name, one in known.items() if usual and one == own), None)
-
-    def fits(self, maze: Maze) -> bool:
-        """Whether a maze is taken."""
+    def fits(self, problem: Problem) -> bool:
+        """Whether a problem is taken."""
         return True
 
     @abstractmethod
     def items(self, part: str) -> Dataset[Any]:
-        """Returns what is learned of the mazes of a part, one item for each."""
+        """Returns what is learned of the problems of a part, one item for each."""
 
     @abstractmethod
     def tokens_of(self, item: Any) -> int:
         """Returns how long an item is."""
 
     def setup(self, stage: str | None = None) -> None:
-        """Draws the mazes."""
+        """Draws the problems."""
         if self.parts:
             return
         counts = [self.val, self.test, self.number]
-        mazes = draw_parts(
-            counts,
-            size=self.size,
-            kind=self.kind,
-            density=self.density,
-            seed=self.data_seed,
-            fits=self.fits,
-        )
-        self.parts = dict(zip(PARTS, mazes, strict=True))
+        drawn = draw_parts(counts, self.problems, seed=self.data_seed, fits=self.fits)
+        self.parts = dict(zip(PARTS, drawn, strict=True))
         self.learn(self.items("train"))
         self.val_set = self.predict_set = self.items("val")
         self.test_set = self.items("test") if self.test else None
@@ -120,7 +97,7 @@ class MazeData(DataModule):
     def preprocessing(self) -> dict[str, Any]:
         """Returns the environment and the return of a shortest way."""
         whole = {"least": 1.0, "median": 1.0, "most": 1.0}
-        return {"environment": self.environment, "returns": whole}
+        return {"environment": environment_of(self.problems), "returns": whole}
 
 
 class Rows(Dataset[Any]):
