@@ -33,7 +33,7 @@ def tensors(cache: Cache) -> Iterator[Tensor]:
 
 
 def held(cache: Cache, length: int, most: int) -> int:
-    """Returns the bytes that are filled after ``length`` tokens: buffers of all of them count by their share."""
+    """Returns the bytes filled after ``length`` tokens: buffers of all of them count by their share."""
     total = 0
     for one in tensors(cache):
         share = length / most if one.ndim == 4 and one.shape[2] == most else 1.0
