@@ -6,6 +6,7 @@ from headway.core.language.context import StochasticContext
 from headway.core.language.decoder import DecoderLanguageModel, DecoderOptions
 from headway.core.language.encoder import EncoderLanguageModel, EncoderOptions, MaskedHead
 from headway.core.language.encoders import Bert, Esm2, ModernBert, Roberta
+from headway.core.language.masked_diffusion import MaskedDiffusion, MaskedDiffusionOptions
 from headway.core.language.model import LanguageModel
 from headway.core.language.numerals import NumberFormat, number_text, numerals
 from headway.core.language.presets import GPT2, GPTNeoX, Llama, LlamaOptions, Mistral, Qwen2
@@ -35,6 +36,8 @@ __all__ = [
     "Llama",
     "LlamaOptions",
     "MaskScaledEmbedding",
+    "MaskedDiffusion",
+    "MaskedDiffusionOptions",
     "MaskedHead",
     "Mistral",
     "ModernBert",

@@ -1,6 +1,7 @@
 """Models of molecules."""
 
 from headway.molecules.models.folding_diff import FoldingDiff
+from headway.molecules.models.gen_mol import GenMol
 from headway.molecules.models.gp_molformer import GPMoLFormer
 from headway.molecules.models.graph_predictor import GraphPredictor
 from headway.molecules.models.graphormer import Graphormer
@@ -15,6 +16,7 @@ from headway.molecules.models.regression_transformer import RegressionTransforme
 __all__ = [
     "FoldingDiff",
     "GPMoLFormer",
+    "GenMol",
     "GraphPredictor",
     "Graphormer",
     "JointTransformer",
@@ -35,6 +37,7 @@ def list_models() -> list[str]:
     return [
         "FoldingDiff",
         "GPMoLFormer",
+        "GenMol",
         "GraphPredictor",
         "Graphormer",
         "JointTransformer",
