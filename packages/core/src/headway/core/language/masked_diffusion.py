@@ -31,8 +31,8 @@ _ROWS = 1024  # rows that ``score`` reads at a time
     id=None,
     name="MDLM",
     paper="https://arxiv.org/abs/2406.07524",
-    claim="masked diffusion: what stands behind a gap counts when the gap is filled; sure tokens first, texts "
-    "fit better than in a chance order",
+    claim="masked diffusion: what stands behind a gap counts when the gap is filled; sure tokens first, "
+    "texts fit better than in a chance order",
     test="packages/core/tests/generation/test_masked_diffusion.py",
 )
 class MaskedDiffusion(Bert, LanguageModel):

@@ -17,7 +17,7 @@ from headway.molecules.notation import SafeTexts, SafeTokenizer
     id=None,
     name="GenMol",
     paper="https://arxiv.org/abs/2501.06158",
-    claim="one checkpoint writes molecules, links, extends and decorates fragments, and replaces one between others, "
+    claim="one checkpoint links, extends and decorates fragments, and replaces one between others, "
     "which a model that writes from left to right does not see",
     test="packages/molecules/tests/models/test_gen_mol.py",
 )
@@ -74,12 +74,23 @@ class GenMol(MaskedDiffusion):
             InputError: If a fragment cannot be read.
             UserError: If there is no fragment, or no room.
         """
-        if not fragments:
-            raise UserError("complete needs at least one fragment")
-        prompts = [
-            self._texts.begun(bound, "fragments") for bound in bound_at(fragments, count, generator)
-        ]
+        prompts = self.prompts(fragments, count, generator)
         return self.generate(prompts, new=new, generator=generator, **options)
+
+    def prompts(
+        self,
+        fragments: Sequence[str],
+        count: int,
+        generator: torch.Generator | None = None,
+    ) -> list[list[int]]:
+        """Returns the beginnings of molecules with given fragments; arguments and errors as of ``complete``."""
+        if not fragments or count < 1:
+            raise UserError(
+                f"at least one fragment and one molecule, got {len(fragments)}, {count}"
+            )
+        assert isinstance(self.tokenizer, SafeTexts)
+        texts = self.tokenizer
+        return [texts.begun(bound, "fragments") for bound in bound_at(fragments, count, generator)]
 
     def remask(
         self,
@@ -134,11 +145,6 @@ class GenMol(MaskedDiffusion):
             generator=generator,
             **options,
         )
-
-    @property
-    def _texts(self) -> SafeTexts:
-        assert isinstance(self.tokenizer, SafeTexts)
-        return self.tokenizer
 
 
 def bound_at(

@@ -1,0 +1,109 @@
+"""Options of models that lift masks: which fragments are kept, and in which order the rest is written."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from rdkit import Chem
+
+from headway.core.cli.options import check_positive
+from headway.core.errors import UserError
+from headway.core.generation.diffusion import Unmasking
+from headway.core.language import LanguageModel, MaskedDiffusion
+from headway.molecules.chemistry import checked, molecule
+from headway.molecules.models import GenMol
+
+
+def add_filling(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of models that lift masks."""
+    group = parser.add_argument_group("what is filled in (GenMol)")
+    group.add_argument(
+        "--keep",
+        action="append",
+        metavar="SMILES",
+        default=[],
+        help="a fragment that every molecule has, with a * wherever something is bound to it; two are linked, "
+        "one is extended or decorated, one without a * becomes a part of something larger",
+    )
+    group.add_argument("--new", type=int, help="tokens that are filled in (as long as in training)")
+    group.add_argument(
+        "--order",
+        choices=("confidence", "random"),
+        help="what is filled in first: sure tokens (the default), or any",
+    )
+    group.add_argument("--randomness", type=float, help="noise in that order, from 0 (0.5)")
+    group.add_argument("--at-once", type=int, help="tokens of a molecule in a pass (1)")
+    group.add_argument(
+        "--context-guidance",
+        type=float,
+        help="above 1 what is kept counts more, at a second pass (1)",
+    )
+
+
+def filling(args: argparse.Namespace, model: LanguageModel) -> dict[str, Any]:
+    """Returns what a model that lifts masks is told; nothing for others.
+
+    Raises:
+        UserError: If another model is told so.
+    """
+    asked = {
+        "order": args.order,
+        "randomness": args.randomness,
+        "at_once": args.at_once,
+        "guidance": args.context_guidance,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    if not isinstance(model, MaskedDiffusion):
+        if given or args.new is not None or args.keep:
+            raise UserError(
+                f"{args.checkpoint} holds a {type(model).__name__}, which lifts no masks; --keep, --new, --order, "
+                "--randomness, --at-once and --context-guidance are for headway fit -c molecules/genmol_moses"
+            )
+        return {}
+    check_positive(args, "new")
+    return {"unmasking": Unmasking(**given), "new": args.new}
+
+
+def kept_prompts(
+    args: argparse.Namespace, model: LanguageModel, generator: Any
+) -> list[list[int]] | None:
+    """Returns the beginning of each molecule that has the fragments of ``--keep``; None if there are none.
+
+    Raises:
+        UserError: If something else is asked for besides, or the model knows no fragments.
+        InputError: If a fragment cannot be read.
+    """
+    if not args.keep:
+        return None
+    if args.prefix:
+        raise UserError("--keep says what stands in front; leave out --prefix")
+    if not isinstance(model, GenMol):
+        raise UserError(f"a {type(model).__name__} knows no fragments; --keep is for a GenMol")
+    return model.prompts(args.keep, args.count, generator)
+
+
+def share_kept(smiles: Sequence[str | None], fragments: Sequence[str]) -> float | None:
+    """Returns the share of all texts that are one molecule with every fragment; None if none was given.
+
+    Args:
+        smiles: What was generated; None where it is no molecule.
+        fragments: What was to be kept.
+    """
+    if not fragments:
+        return None
+    parts = [_without_stars(fragment) for fragment in fragments]
+    return sum(_has_all(text, parts) for text in smiles) / max(1, len(smiles))
+
+
+def _has_all(text: str | None, parts: Sequence[Chem.Mol]) -> bool:
+    found = None if text is None or "." in text else molecule(text)
+    return found is not None and all(found.HasSubstructMatch(part) for part in parts)
+
+
+def _without_stars(fragment: str) -> Chem.Mol:
+    """Returns a fragment as what is looked for: its atoms, and whatever is bound to them."""
+    found = Chem.RWMol(checked(fragment, "--keep"))
+    stars = [atom.GetIdx() for atom in found.GetAtoms() if not atom.GetAtomicNum()]
+    for place in sorted(stars, reverse=True):
+        found.RemoveAtom(place)
+    return found.GetMol()
