@@ -5,7 +5,10 @@ from headway.core.plugins import Domain, Verb
 domain = Domain(
     name="molecules",
     help="Language models over SMILES or SELFIES: new molecules, properties of molecules.",
-    adapters=("headway.core.weights.language:adapters",),
+    adapters=(
+        "headway.molecules.weights.safe_gpt:adapter",
+        "headway.core.weights.language:adapters",
+    ),
     models=("headway.molecules.models:list_models",),
     requires=("lightning", "rdkit"),
     verbs={

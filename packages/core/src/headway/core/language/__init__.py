@@ -9,7 +9,15 @@ from headway.core.language.encoders import Bert, Esm2, ModernBert, Roberta
 from headway.core.language.masked_diffusion import MaskedDiffusion, MaskedDiffusionOptions
 from headway.core.language.model import LanguageModel
 from headway.core.language.numerals import NumberFormat, number_text, numerals
-from headway.core.language.presets import GPT2, GPTNeoX, Llama, LlamaOptions, Mistral, Qwen2
+from headway.core.language.presets import (
+    GPT2,
+    GPT2Options,
+    GPTNeoX,
+    Llama,
+    LlamaOptions,
+    Mistral,
+    Qwen2,
+)
 from headway.core.language.subwords import SubwordTokenizer
 from headway.core.language.symbols import SymbolTokenizer
 from headway.core.language.t5 import T5
@@ -31,6 +39,7 @@ __all__ = [
     "EncoderLanguageModel",
     "EncoderOptions",
     "Esm2",
+    "GPT2Options",
     "GPTNeoX",
     "LanguageModel",
     "Llama",

@@ -12,6 +12,7 @@ from headway.molecules.models.matter_gpt import MatterGPT
 from headway.molecules.models.pretrained import pretrained, pretrained_predictor
 from headway.molecules.models.property_predictor import Predictor, PropertyPredictor
 from headway.molecules.models.regression_transformer import RegressionTransformer
+from headway.molecules.models.safe_gpt import SafeGPT
 
 __all__ = [
     "FoldingDiff",
@@ -26,6 +27,7 @@ __all__ = [
     "Predictor",
     "PropertyPredictor",
     "RegressionTransformer",
+    "SafeGPT",
     "list_models",
     "pretrained",
     "pretrained_predictor",
@@ -46,4 +48,5 @@ def list_models() -> list[str]:
         "MatterGPT",
         "PropertyPredictor",
         "RegressionTransformer",
+        "SafeGPT",
     ]

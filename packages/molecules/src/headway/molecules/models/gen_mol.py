@@ -83,7 +83,7 @@ class GenMol(MaskedDiffusion):
         count: int,
         generator: torch.Generator | None = None,
     ) -> list[list[int]]:
-        """Returns the beginnings of molecules with given fragments; arguments and errors as of ``complete``."""
+        """Returns the beginnings of molecules with given fragments; arguments as of ``complete``."""
         if not fragments or count < 1:
             raise UserError(
                 f"at least one fragment and one molecule, got {len(fragments)}, {count}"

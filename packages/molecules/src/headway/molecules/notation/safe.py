@@ -14,6 +14,9 @@ from headway.molecules.notation.smiles import check_length, split_smiles
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
+PIECES = r"\[[^\]]+\]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|/|:|~|@|\?|>>?|\*|\$|%[0-9]{2}|[0-9]"
+"""What SAFE-GPT cuts a text into before pairs are merged (Schwaller et al. 2019, https://arxiv.org/abs/1811.02633)."""
+
 _NUMBER = re.compile(r"%\(\d+\)|%\d\d|\d")
 # A bond may stand in front of the number; numbers need no parentheses, which are for branches.
 _NUMBER_ALONE = re.compile(r"\(([-=#/\\]?(?:%\(\d+\)|%\d\d|\d))\)")

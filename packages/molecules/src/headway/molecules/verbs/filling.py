@@ -22,8 +22,8 @@ def add_filling(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="SMILES",
         default=[],
-        help="a fragment that every molecule has, with a * wherever something is bound to it; two are linked, "
-        "one is extended or decorated, one without a * becomes a part of something larger",
+        help="a fragment that every molecule has, with a * wherever something is bound to it: two are "
+        "linked, one is extended or decorated, one without a * becomes a part of something larger",
     )
     group.add_argument("--new", type=int, help="tokens that are filled in (as long as in training)")
     group.add_argument(
@@ -56,8 +56,9 @@ def filling(args: argparse.Namespace, model: LanguageModel) -> dict[str, Any]:
     if not isinstance(model, MaskedDiffusion):
         if given or args.new is not None or args.keep:
             raise UserError(
-                f"{args.checkpoint} holds a {type(model).__name__}, which lifts no masks; --keep, --new, --order, "
-                "--randomness, --at-once and --context-guidance are for headway fit -c molecules/genmol_moses"
+                f"{args.checkpoint} holds a {type(model).__name__}, which lifts no masks; --keep, --new, "
+                "--order, --randomness, --at-once and --context-guidance are for models that do, such as "
+                "that of headway fit -c molecules/genmol_moses"
             )
         return {}
     check_positive(args, "new")

@@ -164,8 +164,16 @@ class Unmasking(Module):
 
         Shape:
             tokens: (B, T) int64. hidden, context: (B, T) bool. keys: (B,). forbidden: (V,) bool.
+
+        Raises:
+            UserError: If a part of the sampling remembers what was written.
         """
         sampling = sampling if sampling is not None else Sampling()
+        if any(state is not None for state in sampling.init_states(1)):
+            raise UserError(
+                "a part of the sampling remembers what was written from left to right, such as a grammar; "
+                "masks are lifted in any order"
+            )
         tokens = tokens.masked_fill(hidden, mask)
         gained = torch.zeros(tokens.shape, device=tokens.device)
         left, asked = hidden.clone(), hidden.sum(dim=1)
