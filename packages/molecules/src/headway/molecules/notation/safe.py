@@ -14,7 +14,10 @@ from headway.molecules.notation.smiles import check_length, split_smiles
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-PIECES = r"\[[^\]]+\]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|/|:|~|@|\?|>>?|\*|\$|%[0-9]{2}|[0-9]"
+PIECES = (
+    r"\[[^\]]+\]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|/|:|~|@|\?|>>?"
+    r"|\*|\$|%[0-9]{2}|[0-9]"
+)
 """What SAFE-GPT cuts a text into before pairs are merged (Schwaller et al. 2019, https://arxiv.org/abs/1811.02633)."""
 
 _NUMBER = re.compile(r"%\(\d+\)|%\d\d|\d")
