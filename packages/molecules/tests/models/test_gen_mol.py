@@ -112,9 +112,9 @@ def linked(model: GenMol, order: str = "confidence") -> float:
 def test_what_stands_on_both_sides_of_a_gap_is_kept_which_left_to_right_is_not_seen(
     seed: int,
 ) -> None:
-    """Over five seeds 0.84 to 0.88 of what fills the gap is a molecule with both ends, against 0.19 to 0.20.
+    """Over five seeds 0.78 to 0.91 of what fills the gap is a molecule with both ends, against 0.19 to 0.20.
 
-    Left to right would keep both ends if both stood in front. In a chance order 0.76 to 0.84 are linked, by
+    Left to right would keep both ends if both stood in front. In a chance order 0.76 to 0.87 are linked, by
     confidence 0.90 to 0.94.
     """
     model = trained(build(), seed)
@@ -202,4 +202,4 @@ def test_wrong_use_is_said() -> None:
     with pytest.raises(UserError, match="1 <= fewest <= most"):
         model.remask(["C"], fewest=3, most=2)
     with pytest.raises(UserError, match="are more than the 16"):
-        model.remask(["FCC" + "C" * 12])
+        model.remask(["FCC"], fewest=20, most=20)
