@@ -241,7 +241,7 @@ def test_conditions_from_options_and_tables(tmp_path: Path, capsys) -> None:
     assert "has no column 'price', and RDKit computes none" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["selfies", "gpt2"])
+@pytest.mark.parametrize("kind", ["selfies", "safe", "gpt2"])
 def test_other_notations_and_decoders_from_yaml(
     kind: str, tmp_path: Path, table: str, capsys
 ) -> None:
@@ -250,6 +250,7 @@ def test_other_notations_and_decoders_from_yaml(
     config = tmp_path / "other.yaml"
     model, notation = {
         "selfies": ("headway.molecules.models.Llama", "SelfiesTokenizer"),
+        "safe": ("headway.molecules.models.Llama", "SafeTokenizer"),
         "gpt2": ("headway.core.language.GPT2", "SmilesTokenizer"),
     }[kind]
     config.write_text(
