@@ -35,6 +35,11 @@ class GenMol(MaskedDiffusion):
     Raises:
         UserError: If the tokenizer has no mask, or is none of SAFE.
 
+    Note:
+        The released code leaves out fragments that cannot be read and keeps the largest molecule of a text;
+        here texts are what was written. It hides start and end in training, too, and adds at least
+        18 to 40 tokens to what is given; here a length is drawn from those of training.
+
     Source:
         Lee et al. 2025, https://arxiv.org/abs/2501.06158.
     """

