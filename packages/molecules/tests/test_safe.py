@@ -69,6 +69,7 @@ def test_stars_of_a_molecule_and_more_than_99_numbers_stay() -> None:
 
 def test_given_fragments_are_a_beginning_with_open_numbers() -> None:
     assert joined_fragments(["c1ccccc1*", "*C1CC1"]) == "c1ccccc12.C13CC1"
+    assert joined_fragments(["c1ccccc1*", "*C1CC1"], first=8) == "c1ccccc18.C19CC1"
     assert open_numbers(joined_fragments(["*c1ccc(*)cc1"])) == ["2", "3"]
     tokenizer = SafeTokenizer().extended(sorted(set("c12.C3")))
     numbers = tokenizer.begun(["c1ccccc1*"])

@@ -59,6 +59,7 @@ class GenMol(MaskedDiffusion):
         count: int,
         *,
         new: int | None = None,
+        first: int = 1,
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> Generated:
@@ -72,6 +73,7 @@ class GenMol(MaskedDiffusion):
             fragments: SMILES with a ``*`` wherever something is to be bound.
             count: Molecules.
             new: Tokens that are written; as ``generate`` draws them if None.
+            first: As of ``notation.joined_fragments``; what most molecules of training have is best.
             generator: Of the draws.
             **options: As of ``generate``.
 
@@ -79,7 +81,7 @@ class GenMol(MaskedDiffusion):
             InputError: If a fragment cannot be read.
             UserError: If there is no fragment, or no room.
         """
-        prompts = self.prompts(fragments, count, generator)
+        prompts = self.prompts(fragments, count, generator, first=first)
         return self.generate(prompts, new=new, generator=generator, **options)
 
     def prompts(
@@ -87,6 +89,8 @@ class GenMol(MaskedDiffusion):
         fragments: Sequence[str],
         count: int,
         generator: torch.Generator | None = None,
+        *,
+        first: int = 1,
     ) -> list[list[int]]:
         """Returns the beginnings of molecules with given fragments; arguments as of ``complete``."""
         if not fragments or count < 1:
@@ -95,7 +99,8 @@ class GenMol(MaskedDiffusion):
             )
         assert isinstance(self.tokenizer, SafeTexts)
         texts = self.tokenizer
-        return [texts.begun(bound, "fragments") for bound in bound_at(fragments, count, generator)]
+        lists = bound_at(fragments, count, generator)
+        return [texts.begun(bound, "fragments", first=first) for bound in lists]
 
     def remask(
         self,

@@ -46,17 +46,20 @@ class SafeTexts(Tokenizer):
         """
         return self.pieces(encode_safe(text, name), name)
 
-    def begun(self, fragments: Sequence[str], name: str = "fragments") -> list[int]:
+    def begun(
+        self, fragments: Sequence[str], name: str = "fragments", *, first: int = 1
+    ) -> list[int]:
         """Returns the numbers of given fragments and the dot behind them, start token in front.
 
         Args:
             fragments: SMILES with a ``*`` wherever something is to be bound.
             name: Where they were given, for the message.
+            first: As of ``joined_fragments``.
 
         Raises:
             InputError: If one cannot be read, or has tokens that the vocabulary lacks.
         """
-        tokens = self.pieces(joined_fragments(fragments, name) + ".", name)
+        tokens = self.pieces(joined_fragments(fragments, name, first=first) + ".", name)
         if lacking := self.lacking(tokens):
             reason = f"{' '.join(fragments)!r} has tokens that the model does not know: "
             raise InputError(name, reason + " ".join(lacking))
@@ -152,12 +155,15 @@ def fragments_of(safe: str) -> list[str]:
     return safe.split(".") if safe else []
 
 
-def joined_fragments(fragments: Iterable[str], name: str = "fragments") -> str:
+def joined_fragments(fragments: Sequence[str], name: str = "fragments", *, first: int = 1) -> str:
     """Returns given fragments as the beginning of a SAFE: what is bound to each ``*`` is still to be said.
 
     Args:
         fragments: SMILES with a ``*`` wherever something is to be bound.
         name: Where they were given, for the message.
+        first: The lowest ring number that a ``*`` becomes, where those of the fragments leave it free. Cuts
+            of molecules have numbers above all of their rings, of which fragments know their own alone: in
+            56 of 100 molecules of MOSES with cuts the lowest is 3, in 22 it is 2.
 
     Raises:
         InputError: If RDKit cannot read one, or a ``*`` has several bonds or none.
@@ -177,7 +183,7 @@ def joined_fragments(fragments: Iterable[str], name: str = "fragments") -> str:
             atom.SetIsotope(label)
             atom.SetAtomMapNum(0)
         texts.append(_rooted(Chem, mol))
-    return _numbered(".".join(texts), range(1, label + 1), 0)
+    return _numbered(".".join(texts), range(1, label + 1), first - 1)
 
 
 def open_numbers(safe: str) -> list[str]:

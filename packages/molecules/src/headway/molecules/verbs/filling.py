@@ -25,6 +25,11 @@ def add_filling(parser: argparse.ArgumentParser) -> None:
         help="a fragment that every molecule has, with a * wherever something is bound to it: two are "
         "linked, one is extended or decorated, one without a * becomes a part of something larger",
     )
+    group.add_argument(
+        "--first-number",
+        type=int,
+        help="lowest ring number of a * (the first that is free; 3 is the usual one in MOSES)",
+    )
     group.add_argument("--new", type=int, help="tokens that are filled in (as long as in training)")
     group.add_argument(
         "--order",
@@ -54,14 +59,14 @@ def filling(args: argparse.Namespace, model: LanguageModel) -> dict[str, Any]:
     }
     given = {name: value for name, value in asked.items() if value is not None}
     if not isinstance(model, MaskedDiffusion):
-        if given or args.new is not None or args.keep:
+        if given or args.keep or (args.new, args.first_number) != (None, None):
             raise UserError(
                 f"{args.checkpoint} holds a {type(model).__name__}, which lifts no masks; --keep, --new, "
-                "--order, --randomness, --at-once and --context-guidance are for models that do, such as "
-                "that of headway fit -c molecules/genmol_moses"
+                "--first-number, --order, --randomness, --at-once and --context-guidance are for models that "
+                "do, such as that of headway fit -c molecules/genmol_moses"
             )
         return {}
-    check_positive(args, "new")
+    check_positive(args, "new", "first_number")
     return {"unmasking": Unmasking(**given), "new": args.new}
 
 
@@ -80,7 +85,8 @@ def kept_prompts(
         raise UserError("--keep says what stands in front; leave out --prefix")
     if not isinstance(model, GenMol):
         raise UserError(f"a {type(model).__name__} knows no fragments; --keep is for a GenMol")
-    return model.prompts(args.keep, args.count, generator)
+    first = 1 if args.first_number is None else args.first_number
+    return model.prompts(args.keep, args.count, generator, first=first)
 
 
 def share_kept(smiles: Sequence[str | None], fragments: Sequence[str]) -> float | None:
