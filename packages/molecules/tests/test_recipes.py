@@ -134,6 +134,8 @@ def test_fragments_are_kept_by_a_model_that_lifts_masks(tmp_path: Path, capsys) 
         rows = list(csv.DictReader(out.open()))
         assert len(rows) == 6
         assert all(row["smiles"].count(".") >= len(fragments) for row in rows)
+    assert main([*words, "--repair"]) in (0, 1)
+    assert not any("." in row["canonical_smiles"] for row in csv.DictReader(out.open()))
     assert main([*words, "--keep", "C*", "--first-number", "4"]) in (0, 1)
     assert all(row["smiles"].startswith("C4.") for row in csv.DictReader(out.open()))
     options = ["--order", "random", "--at-once", "3", "--new", "5", "--temperature", "0.5"]
@@ -141,6 +143,7 @@ def test_fragments_are_kept_by_a_model_that_lifts_masks(tmp_path: Path, capsys) 
     assert {len(tokenizer.pieces(row["smiles"])) for row in csv.DictReader(out.open())} == {5}
     llama(tmp_path / "llama")
     for said, options in {
+        "leave out --repair": ["--repair", "--only-valid"],
         "leave out --prefix": ["--keep", "C*", "--prefix", "C"],
         "'C1*' is no molecule": ["--keep", "C1*"],
         "remembers what was written": ["--grammar"],

@@ -10,7 +10,7 @@ from headway.core.language import SPECIALS, Llama
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.molecules.chemistry import canonical, molecule, random_smiles
 from headway.molecules.data.readers import read_records
-from headway.molecules.notation import SafeTokenizer, encode_safe, joined_fragments
+from headway.molecules.notation import SafeTokenizer, encode_safe, joined_fragments, repaired
 from headway.molecules.notation.safe import fragments_of, open_numbers
 from headway.molecules.shipped import find_file
 
@@ -84,6 +84,15 @@ def test_given_fragments_are_a_beginning_with_open_numbers() -> None:
         encode_safe("C1CC", "row 3")
     with pytest.raises(InputError, match="at most 10,000 are read"):
         encode_safe("C" * 10_001)
+
+
+def test_what_can_be_read_of_a_text_is_its_largest_molecule() -> None:
+    assert repaired("c13ccccc1.CC3") == "CCc1ccccc1"
+    assert repaired("c13ccccc1.CO4") == "c1ccccc1"  # neither number has a partner
+    assert repaired("c13ccccc1.C(C)(C)(C)(C)C.CCN3") == "CCNc1ccccc1"  # five bonds
+    assert repaired("CC=3.O") == "CC"
+    for nothing in ("c1ccccc", "C(", "", "C[Q.C"):
+        assert repaired(nothing) == nothing
 
 
 def test_a_model_takes_its_tokenizer_along(tmp_path) -> None:

@@ -8,6 +8,7 @@ from headway.molecules.notation.safe import (
     SafeTokenizer,
     encode_safe,
     joined_fragments,
+    repaired,
 )
 from headway.molecules.notation.selfies import SelfiesTokenizer
 from headway.molecules.notation.smiles import SmilesTokenizer, split_smiles
@@ -22,6 +23,7 @@ __all__ = [
     "encode_safe",
     "is_molecular",
     "joined_fragments",
+    "repaired",
     "smiles_tokenizer",
     "split_smiles",
 ]

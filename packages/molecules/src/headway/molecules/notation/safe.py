@@ -23,6 +23,7 @@ PIECES = (
 _NUMBER = re.compile(r"%\(\d+\)|%\d\d|\d")
 # A bond may stand in front of the number; numbers need no parentheses, which are for branches.
 _NUMBER_ALONE = re.compile(r"\(([-=#/\\]?(?:%\(\d+\)|%\d\d|\d))\)")
+_BONDS = frozenset("-=#/\\")
 _STEREO = re.compile(r"[@/\\]")
 _REMEMBERED = 2**18
 
@@ -190,6 +191,38 @@ def open_numbers(safe: str) -> list[str]:
     """Returns the ring numbers of a SAFE that stand in it an odd number of times, in their order."""
     found = Counter(ring_numbers(split_smiles(safe, "SAFE")))
     return [number for number, count in found.items() if count % 2]
+
+
+def repaired(safe: str) -> str:
+    """Returns the largest molecule of a SAFE, without what cannot be read; as it is if nothing can.
+
+    Fragments that RDKit cannot read by themselves are left out, ring numbers that are open are taken away.
+
+    Args:
+        safe: As a model wrote it.
+
+    Source:
+        The reading of samples in the code of Lee et al. 2025, https://github.com/NVIDIA-Digital-Bio/genmol,
+        which puts a methyl group at an open number instead.
+    """
+    from headway.molecules.chemistry import canonical
+
+    try:
+        good = [one for one in fragments_of(safe) if canonical(_closed(one)) is not None]
+        found = canonical(_closed(".".join(good)))
+    except InputError:  # pieces of a tokenizer.json need not be parts of a SMILES
+        return safe
+    return safe if found is None else max(found.split("."), key=len)
+
+
+def _closed(safe: str) -> str:
+    """Takes open ring numbers away, the last of each, and a bond in front of one."""
+    tokens = split_smiles(safe, "SAFE")
+    for number in open_numbers(safe):
+        place = len(tokens) - 1 - tokens[::-1].index(number)
+        before = place - 1 if place and tokens[place - 1] in _BONDS else place
+        del tokens[before : place + 1]
+    return "".join(tokens)
 
 
 def ring_numbers(tokens: Iterable[str]) -> list[str]:

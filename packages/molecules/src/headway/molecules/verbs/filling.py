@@ -12,6 +12,7 @@ from headway.core.generation.diffusion import Unmasking
 from headway.core.language import LanguageModel, MaskedDiffusion
 from headway.molecules.chemistry import checked, molecule
 from headway.molecules.models import GenMol
+from headway.molecules.notation import SafeTexts
 
 
 def add_filling(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +40,12 @@ def add_filling(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--randomness", type=float, help="noise in that order, from 0 (0.5)")
     group.add_argument("--at-once", type=int, help="tokens of a molecule in a pass (1)")
     group.add_argument(
+        "--repair",
+        action="store_true",
+        help="read texts as the authors of GenMol do: the largest molecule of the fragments that can be read, "
+        "open ring numbers taken away",
+    )
+    group.add_argument(
         "--context-guidance",
         type=float,
         help="above 1 what is kept counts more, at a second pass (1)",
@@ -58,6 +65,10 @@ def filling(args: argparse.Namespace, model: LanguageModel) -> dict[str, Any]:
         "guidance": args.context_guidance,
     }
     given = {name: value for name, value in asked.items() if value is not None}
+    if args.repair and not isinstance(model.tokenizer, SafeTexts):
+        raise UserError("--repair is for texts of SAFE; the model writes another notation")
+    if args.repair and (args.only_valid or args.must_have or args.must_not_have):
+        raise UserError("what is drawn again is judged as it came; leave out --repair")
     if not isinstance(model, MaskedDiffusion):
         if given or args.keep or (args.new, args.first_number) != (None, None):
             raise UserError(

@@ -19,7 +19,7 @@ from headway.core.language import LanguageModel
 from headway.molecules.chemistry import canonical, checked
 from headway.molecules.data.readers import read_records
 from headway.molecules.metrics import Quality, measure
-from headway.molecules.notation import is_molecular, smiles_tokenizer
+from headway.molecules.notation import is_molecular, repaired, smiles_tokenizer
 from headway.molecules.shipped import find_file
 from headway.molecules.verbs.acceptance import accepts, add_acceptance, processors, read_wanted
 from headway.molecules.verbs.conditions import (
@@ -88,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
     found, accepted, draws = sample(args, model, prompts, sampling, told, keeps, generator)
     seconds, cpu = time.monotonic() - start, time.process_time() - clock
     smiles = [model.tokenizer.decode(row) for row in found.tokens.tolist()]
+    if args.repair:
+        smiles = [repaired(text) for text in smiles]
     quality = measure(smiles, reference) if molecular else measure(smiles, read=as_it_is)
     found_rows = zip(
         rows(smiles, found, quality, molecular), cells(wishes, quality, molecular), strict=True
