@@ -42,8 +42,8 @@ def add_filling(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--repair",
         action="store_true",
-        help="read texts as the authors of GenMol do: the largest molecule of the fragments that can be read, "
-        "open ring numbers taken away",
+        help="read texts as the authors of GenMol do: the largest molecule of what can be read, open "
+        "ring numbers taken away",
     )
     group.add_argument(
         "--context-guidance",
