@@ -14,6 +14,7 @@ from headway.molecules.chemistry import checked
 from headway.molecules.graphs import collate, graph
 from headway.molecules.models import (
     FoldingDiff,
+    GenMol,
     GPMoLFormer,
     Graphormer,
     GraphPredictor,
@@ -23,8 +24,9 @@ from headway.molecules.models import (
     MatterGPT,
     PropertyPredictor,
     RegressionTransformer,
+    SafeGPT,
 )
-from headway.molecules.notation import PropertyTokenizer, SmilesTokenizer
+from headway.molecules.notation import PropertyTokenizer, SafeTokenizer, SmilesTokenizer
 
 
 def tokens(batch: int, length: int) -> tuple[Tensor]:
@@ -96,9 +98,17 @@ def regression_transformer() -> RegressionTransformer:
     return RegressionTransformer(tokenizer=tokenizer, dim=16, depth=2, heads=2)
 
 
+def of_fragments(make, **options):
+    """Returns what builds a small model of SAFE."""
+    tokenizer = SafeTokenizer().extended("CNO")
+    return partial(make, tokenizer=tokenizer, dim=16, depth=2, heads=2, max_length=24, **options)
+
+
 SIZES = {"inputs": tokens, "sizes": (9, 4, 20)}
 CASES = {
     "JointTransformer": Case(make=small(JointTransformer, max_length=24), **SIZES),
+    "GenMol": Case(make=of_fragments(GenMol), **SIZES),
+    "SafeGPT": Case(make=of_fragments(SafeGPT, properties=2, summary_dim=4), **SIZES),
     "LLamol": Case(make=small(LLamol, max_length=24), **SIZES),
     "Llama": Case(make=llama, **SIZES),
     "MatterGPT": Case(make=small(MatterGPT, max_length=24, properties=("gap",)), **SIZES),

@@ -10,8 +10,8 @@ import headway.molecules
 from headway.core.cli.main import main
 from headway.core.language import SPECIALS
 from headway.core.weights import save_pretrained
-from headway.molecules.models import Llama
-from headway.molecules.notation import SmilesTokenizer
+from headway.molecules.models import GenMol, Llama
+from headway.molecules.notation import SafeTokenizer, SmilesTokenizer
 
 QUICK = ["--trainer.max_steps", "2", "--model.schedule", "null", "--trainer.accelerator", "cpu"]
 SMALL = ["--model.backbone.dim", "16", "--model.backbone.heads", "2", "--model.backbone.depth", "1"]
@@ -108,11 +108,51 @@ def test_a_recipe_trains_and_its_run_samples(
     run = tmp_path / "runs" / "molecules" / recipe / "1"
     config = json.loads((run / "model" / "config.json").read_text())
     tokenizer = config["init_args"]["tokenizer"]
-    assert tokenizer["class_path"] == "headway.molecules.notation.SmilesTokenizer"
+    notation = "SafeTokenizer" if recipe == "genmol_moses" else "SmilesTokenizer"
+    assert tokenizer["class_path"] == f"headway.molecules.notation.{notation}"
     assert {"C", "Cl", "Br", "c"} <= set(tokenizer["init_args"]["vocabulary"])
     assert main(["validate", "-m", str(run)]) == 0
     capsys.readouterr()
     check_sampling(run, tmp_path, capsys)
+
+
+def test_fragments_are_kept_by_a_model_that_lifts_masks(tmp_path: Path, capsys) -> None:
+    torch.manual_seed(0)
+    tokenizer = SafeTokenizer().extended([*"CNOc.12345", "(", ")"])
+    model = GenMol(tokenizer=tokenizer, dim=8, depth=1, heads=2, max_length=40)
+    model.fit_lengths([20, 30, 39])
+    save_pretrained(model, tmp_path / "model")
+    out = tmp_path / "out.csv"
+    words = ["sample", "-m", str(tmp_path / "model"), "-o", str(out), "--overwrite", "--json"]
+    words += ["--device", "cpu", "-n", "6"]
+    for fragments in (["c1ccccc1*", "*CC"], ["*c1ccc(*)cc1"], ["c1ccccc1"]):
+        options = [word for one in fragments for word in ("--keep", one)]
+        capsys.readouterr()
+        assert main([*words, *options, "--randomness", "2", "--context-guidance", "2"]) in (0, 1)
+        facts = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert 0 <= facts["with_fragments"] <= 1
+        rows = list(csv.DictReader(out.open()))
+        assert len(rows) == 6
+        assert all(row["smiles"].count(".") >= len(fragments) for row in rows)
+    assert main([*words, "--repair"]) in (0, 1)
+    assert not any("." in row["canonical_smiles"] for row in csv.DictReader(out.open()))
+    assert main([*words, "--keep", "C*", "--first-number", "4"]) in (0, 1)
+    assert all(row["smiles"].startswith("C4.") for row in csv.DictReader(out.open()))
+    options = ["--order", "random", "--at-once", "3", "--new", "5", "--temperature", "0.5"]
+    assert main([*words, *options]) in (0, 1)
+    assert {len(tokenizer.pieces(row["smiles"])) for row in csv.DictReader(out.open())} == {5}
+    llama(tmp_path / "llama")
+    for said, options in {
+        "leave out --repair": ["--repair", "--only-valid"],
+        "leave out --prefix": ["--keep", "C*", "--prefix", "C"],
+        "'C1*' is no molecule": ["--keep", "C1*"],
+        "remembers what was written": ["--grammar"],
+        "randomness is -1": ["--randomness", "-1"],
+        "which lifts no masks": ["-m", str(tmp_path / "llama"), "--keep", "C*"],
+        "which takes no conditions": ["--condition", "QED=1"],
+    }.items():
+        assert main([*words, *options]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_what_is_written_and_what_is_kept(tmp_path: Path, capsys) -> None:
@@ -206,7 +246,7 @@ def test_conditions_from_options_and_tables(tmp_path: Path, capsys) -> None:
     assert "has no column 'price', and RDKit computes none" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["selfies", "gpt2"])
+@pytest.mark.parametrize("kind", ["selfies", "safe", "gpt2"])
 def test_other_notations_and_decoders_from_yaml(
     kind: str, tmp_path: Path, table: str, capsys
 ) -> None:
@@ -215,6 +255,7 @@ def test_other_notations_and_decoders_from_yaml(
     config = tmp_path / "other.yaml"
     model, notation = {
         "selfies": ("headway.molecules.models.Llama", "SelfiesTokenizer"),
+        "safe": ("headway.molecules.models.Llama", "SafeTokenizer"),
         "gpt2": ("headway.core.language.GPT2", "SmilesTokenizer"),
     }[kind]
     config.write_text(

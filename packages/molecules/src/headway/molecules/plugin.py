@@ -4,8 +4,11 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="molecules",
-    help="Language models over SMILES or SELFIES: new molecules, properties of molecules.",
-    adapters=("headway.core.weights.language:adapters",),
+    help="Language models over SMILES, SELFIES or SAFE: new molecules, properties of molecules.",
+    adapters=(
+        "headway.molecules.weights.safe_gpt:adapter",
+        "headway.core.weights.language:adapters",
+    ),
     models=("headway.molecules.models:list_models",),
     requires=("lightning", "rdkit"),
     verbs={

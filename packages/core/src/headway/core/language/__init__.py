@@ -11,9 +11,18 @@ from headway.core.language.encoder import (
     TokenHead,
 )
 from headway.core.language.encoders import Bert, Esm2, ModernBert, Roberta
+from headway.core.language.masked_diffusion import MaskedDiffusion, MaskedDiffusionOptions
 from headway.core.language.model import LanguageModel
 from headway.core.language.numerals import NumberFormat, number_text, numerals
-from headway.core.language.presets import GPT2, GPTNeoX, Llama, LlamaOptions, Mistral, Qwen2
+from headway.core.language.presets import (
+    GPT2,
+    GPT2Options,
+    GPTNeoX,
+    Llama,
+    LlamaOptions,
+    Mistral,
+    Qwen2,
+)
 from headway.core.language.subwords import SubwordTokenizer
 from headway.core.language.symbols import SymbolTokenizer
 from headway.core.language.t5 import T5
@@ -36,11 +45,14 @@ __all__ = [
     "EncoderLanguageModel",
     "EncoderOptions",
     "Esm2",
+    "GPT2Options",
     "GPTNeoX",
     "LanguageModel",
     "Llama",
     "LlamaOptions",
     "MaskScaledEmbedding",
+    "MaskedDiffusion",
+    "MaskedDiffusionOptions",
     "MaskedHead",
     "Mistral",
     "ModernBert",

@@ -46,6 +46,14 @@ class _BesideGPT2(DecoderOptions, total=False):
     tied: bool
 
 
+class GPT2Options(_BesideGPT2, total=False):
+    """What every GPT-2 with something on top passes on."""
+
+    mixer: MixerFactories
+    feedforward: FeedForwardFactory
+    position: Callable[[int, int], PositionTable] | None
+
+
 class _BesideGPTNeoX(DecoderOptions, total=False):
     feedforward: FeedForwardFactory
     norm: Callable[[int], nn.Module]

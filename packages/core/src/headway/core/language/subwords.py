@@ -145,9 +145,12 @@ def file_vocabulary(definition: str, size: int | None = None) -> tuple[str, ...]
     else:
         raise InputError("tokenizer.json", "has no vocabulary, it is no tokenizer")
     places: dict[Any, Any] = {place: token for token, place in pairs}
+    known = {token for token in places.values() if isinstance(token, str)}
     for entry in content.get("added_tokens") or []:
-        if isinstance(entry, dict):
-            places[entry.get("id")] = entry.get("content")
+        # What the vocabulary has keeps its number there, whatever stands here: so does the library.
+        token = entry.get("content") if isinstance(entry, dict) else None
+        if isinstance(token, str) and token not in known:
+            places[entry.get("id")] = token
     return numbered(places, size)
 
 

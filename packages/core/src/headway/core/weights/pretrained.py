@@ -152,6 +152,8 @@ def _published(checkpoint: Checkpoint, wishes: dict[str, Any]) -> tuple[nn.Modul
 def find_adapter(checkpoint: Checkpoint) -> Adapter:
     """Returns the adapter of the published format of a checkpoint.
 
+    Where several read files of its kind, it is the one that knows the class that config.json names.
+
     Raises:
         UserError: If it is of none that an installed domain knows, or fits several.
     """
@@ -160,6 +162,10 @@ def find_adapter(checkpoint: Checkpoint) -> Adapter:
         with reading_config(checkpoint.source, adapter.name, checkpoint.config):
             if adapter.recognises(checkpoint):
                 found.append(adapter)
+    if len(found) > 1:
+        named = (checkpoint.config or {}).get("architectures") or []
+        knows = [one for one in found if set(named) & set(getattr(one, "architectures", ()))]
+        found = knows if len(knows) == 1 else found
     if len(found) == 1:
         return found[0]
     candidates = ", ".join(adapter.name for adapter in found or adapters()) or "none installed"

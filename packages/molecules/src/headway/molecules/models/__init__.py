@@ -1,6 +1,7 @@
 """Models of molecules."""
 
 from headway.molecules.models.folding_diff import FoldingDiff
+from headway.molecules.models.gen_mol import GenMol
 from headway.molecules.models.gp_molformer import GPMoLFormer
 from headway.molecules.models.graph_predictor import GraphPredictor
 from headway.molecules.models.graphormer import Graphormer
@@ -11,10 +12,12 @@ from headway.molecules.models.matter_gpt import MatterGPT
 from headway.molecules.models.pretrained import pretrained, pretrained_predictor
 from headway.molecules.models.property_predictor import Predictor, PropertyPredictor
 from headway.molecules.models.regression_transformer import RegressionTransformer
+from headway.molecules.models.safe_gpt import SafeGPT
 
 __all__ = [
     "FoldingDiff",
     "GPMoLFormer",
+    "GenMol",
     "GraphPredictor",
     "Graphormer",
     "JointTransformer",
@@ -24,6 +27,7 @@ __all__ = [
     "Predictor",
     "PropertyPredictor",
     "RegressionTransformer",
+    "SafeGPT",
     "list_models",
     "pretrained",
     "pretrained_predictor",
@@ -35,6 +39,7 @@ def list_models() -> list[str]:
     return [
         "FoldingDiff",
         "GPMoLFormer",
+        "GenMol",
         "GraphPredictor",
         "Graphormer",
         "JointTransformer",
@@ -43,4 +48,5 @@ def list_models() -> list[str]:
         "MatterGPT",
         "PropertyPredictor",
         "RegressionTransformer",
+        "SafeGPT",
     ]

@@ -19,7 +19,7 @@ from headway.core.language import LanguageModel
 from headway.molecules.chemistry import canonical, checked
 from headway.molecules.data.readers import read_records
 from headway.molecules.metrics import Quality, measure
-from headway.molecules.notation import is_molecular, smiles_tokenizer
+from headway.molecules.notation import is_molecular, repaired, smiles_tokenizer
 from headway.molecules.shipped import find_file
 from headway.molecules.verbs.acceptance import accepts, add_acceptance, processors, read_wanted
 from headway.molecules.verbs.conditions import (
@@ -30,6 +30,7 @@ from headway.molecules.verbs.conditions import (
     nearness,
     read_wishes,
 )
+from headway.molecules.verbs.filling import add_filling, filling, kept_prompts, share_kept
 
 COLUMNS = ("smiles", "nll", "valid", "canonical_smiles")
 
@@ -53,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_acceptance(parser)
     add_conditions(parser)
+    add_filling(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,14 +76,20 @@ def run(args: argparse.Namespace) -> int:
         top_p=args.top_p,
         processors=processors(args, model),
     )
-    prompt = model.tokenizer.prompt(args.prefix, "--prefix")
     told = {} if wishes is None else conditions(wishes, model, args)
-    prompts = [prompt] * (args.count if wishes is None else len(wishes.names))
+    told |= filling(args, model)
+    generator = torch.Generator().manual_seed(args.seed)
+    prompts = kept_prompts(args, model, generator)
+    if prompts is None:
+        prompt = model.tokenizer.prompt(args.prefix, "--prefix")
+        prompts = [prompt] * (args.count if wishes is None else len(wishes.names))
     start, clock = time.monotonic(), time.process_time()
     keeps = accepts(wanted, model)
-    found, accepted, draws = sample(args, model, prompts, sampling, told, keeps)
+    found, accepted, draws = sample(args, model, prompts, sampling, told, keeps, generator)
     seconds, cpu = time.monotonic() - start, time.process_time() - clock
     smiles = [model.tokenizer.decode(row) for row in found.tokens.tolist()]
+    if args.repair:
+        smiles = [repaired(text) for text in smiles]
     quality = measure(smiles, reference) if molecular else measure(smiles, read=as_it_is)
     found_rows = zip(
         rows(smiles, found, quality, molecular), cells(wishes, quality, molecular), strict=True
@@ -92,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
     facts = worth(found, quality, seconds, cpu) | nearness(wishes, quality, molecular)
     if wanted is not None:
         facts |= {"drawn": draws, "given_up": int((~accepted).sum())}
+    if args.keep:
+        facts["with_fragments"] = share_kept(quality.canonical, args.keep)
     if not molecular:
         del facts["validity"]  # of a notation that nobody here can read
     said = [f"{key.replace('_', ' ')} {value}" for key, value in facts.items() if value is not None]
@@ -118,10 +128,9 @@ def sample(
     sampling: Sampling,
     told: Mapping[str, Any],
     keeps: Callable[[Generated], Sequence[bool]],
+    generator: torch.Generator,
 ) -> Redrawn:
     """Generates with a bar of what is done; what is not kept is generated again."""
-    generator = torch.Generator().manual_seed(args.seed)
-
     with progress_bar("generating", total=len(prompts)) as advance:
 
         def draw(places: torch.Tensor) -> Generated:

@@ -40,7 +40,7 @@ BLOCK = (
 )
 """Names of a block: GPT-2 itself, and what is made of it (decision transformers)."""
 
-_RULES = [
+RULES = [
     rename("embedding.*", "transformer.wte.*"),
     rename("position.*", "transformer.wpe.*"),
     rename("decoder.norm.*", "transformer.ln_f.*"),
@@ -58,6 +58,29 @@ def activation(name: str) -> Any:
     if name not in ACTIVATIONS:
         raise UserError(f"the activation {name!r} is not known; known: {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]
+
+
+def parts(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a ``GPT2`` that a configuration describes, but for its tokenizer."""
+    dim = config.get("n_embd", 768)
+    rates = {name: float(config.get(f"{name}_pdrop", 0.1)) for name in ("attn", "resid")}
+    return {
+        "dim": dim,
+        "depth": config.get("n_layer", 12),
+        "heads": config.get("n_head", 12),
+        "max_length": config.get("n_positions", 1024),
+        "mixer": partial(
+            SelfAttention, causal=True, dropout=rates["attn"], out_dropout=rates["resid"]
+        ),
+        "feedforward": partial(
+            MLP,
+            hidden_dim=config.get("n_inner") or 4 * dim,
+            activation=activation(config.get("activation_function", "gelu_new")),
+        ),
+        "norm": partial(LayerNorm, eps=float(config.get("layer_norm_epsilon", 1e-5))),
+        "tied": bool(config.get("tie_word_embeddings", True)),
+        "dropout": float(config.get("embd_pdrop", 0.1)),
+    }
 
 
 class HuggingFaceGPT2(DecoderAdapter):
@@ -81,27 +104,8 @@ class HuggingFaceGPT2(DecoderAdapter):
 
     def model(self, config: dict[str, Any], **options: Any) -> DecoderLanguageModel:
         """Returns the model of a configuration."""
-        dim = config.get("n_embd", 768)
-        rates = {name: float(config.get(f"{name}_pdrop", 0.1)) for name in ("attn", "resid")}
-        return GPT2(
-            dim=dim,
-            depth=config.get("n_layer", 12),
-            heads=config.get("n_head", 12),
-            max_length=config.get("n_positions", 1024),
-            mixer=partial(
-                SelfAttention, causal=True, dropout=rates["attn"], out_dropout=rates["resid"]
-            ),
-            feedforward=partial(
-                MLP,
-                hidden_dim=config.get("n_inner") or 4 * dim,
-                activation=activation(config.get("activation_function", "gelu_new")),
-            ),
-            norm=partial(LayerNorm, eps=float(config.get("layer_norm_epsilon", 1e-5))),
-            tied=bool(config.get("tie_word_embeddings", True)),
-            dropout=float(config.get("embd_pdrop", 0.1)),
-            **options,
-        )
+        return GPT2(**parts(config), **options)
 
     def rules(self, model: DecoderLanguageModel) -> list[Rule]:
         """Returns names and forms of the tensors."""
-        return _RULES
+        return RULES

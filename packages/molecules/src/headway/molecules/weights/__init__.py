@@ -1,0 +1,1 @@
+"""Published formats of models of molecules."""
