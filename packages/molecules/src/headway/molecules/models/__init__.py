@@ -1,5 +1,11 @@
 """Models of molecules."""
 
+from headway.molecules.models.druggen import DrugGen
+from headway.molecules.models.druggen_pretrained import (
+    druggen_of,
+    pretrained_druggen,
+    protein_encoder,
+)
 from headway.molecules.models.folding_diff import FoldingDiff
 from headway.molecules.models.gp_molformer import GPMoLFormer
 from headway.molecules.models.graph_predictor import GraphPredictor
@@ -10,10 +16,20 @@ from headway.molecules.models.llamol import LLamol
 from headway.molecules.models.matter_gpt import MatterGPT
 from headway.molecules.models.pretrained import pretrained, pretrained_predictor
 from headway.molecules.models.property_predictor import Predictor, PropertyPredictor
+from headway.molecules.models.protein_forms import (
+    EncodedProtein,
+    FrozenProtein,
+    NoProtein,
+    ProteinForm,
+    ProteinPrefix,
+)
 from headway.molecules.models.regression_transformer import RegressionTransformer
 
 __all__ = [
+    "DrugGen",
+    "EncodedProtein",
     "FoldingDiff",
+    "FrozenProtein",
     "GPMoLFormer",
     "GraphPredictor",
     "Graphormer",
@@ -21,18 +37,25 @@ __all__ = [
     "LLamol",
     "Llama",
     "MatterGPT",
+    "NoProtein",
     "Predictor",
     "PropertyPredictor",
+    "ProteinForm",
+    "ProteinPrefix",
     "RegressionTransformer",
+    "druggen_of",
     "list_models",
     "pretrained",
+    "pretrained_druggen",
     "pretrained_predictor",
+    "protein_encoder",
 ]
 
 
 def list_models() -> list[str]:
     """Returns the names of the models."""
     return [
+        "DrugGen",
         "FoldingDiff",
         "GPMoLFormer",
         "GraphPredictor",
