@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from headway.core.blocks.block import FeedForwardFactory, MixerFactories, MixerF
 from headway.core.cache import Cache, CacheGroup
 from headway.core.errors import UserError
 from headway.core.generation import Generated, Sampling
-from headway.core.language import DecoderLanguageModel, DecoderOptions, Tokenizer
+from headway.core.language import DecoderLanguageModel, Tokenizer
 from headway.core.language.presets import TanhMLP
 from headway.core.mixers import CrossAttention
 from headway.core.module import evaluating
@@ -24,7 +24,14 @@ from headway.molecules.models.protein_forms import ProteinForm, ProteinPrefix
 from headway.molecules.notation import PairTokenizer
 
 
-class _BesideDrugGen(DecoderOptions, total=False):
+class _BesideDrugGen(TypedDict, total=False):
+    tokenizer: Tokenizer | None
+    dim: int
+    depth: int
+    heads: int
+    max_length: int
+    dropout: float
+    drop_path: float
     norm: Callable[[int], nn.Module]
     block: BlockFactory
     tied: bool
@@ -55,8 +62,8 @@ class DrugGen(DecoderLanguageModel):
         **options: As of every ``DecoderLanguageModel``; ``max_length`` is that of a molecule.
 
     Shape:
-        As of every ``DecoderLanguageModel``; proteins: (B, P) int64. protein_lengths: (B,). Only the tokens of
-        the molecules have logits.
+        As of every ``DecoderLanguageModel``; proteins: (B, P) int64. protein_lengths: (B,). Only the tokens
+        of the molecules have logits.
 
     Raises:
         UserError: If there is a ``cross``, and nothing that it could attend to.
@@ -115,7 +122,7 @@ class DrugGen(DecoderLanguageModel):
             protein_lengths: Real tokens of each; all if None.
         """
         x = self.embedding(tokens)
-        about = {"context": context, "context_lengths": context_lengths}
+        about: dict[str, Any] = {"context": context, "context_lengths": context_lengths}
         if proteins is not None:
             known = _lengths(proteins, protein_lengths)
             if context is None:
@@ -199,7 +206,7 @@ class DrugGen(DecoderLanguageModel):
             protein_lengths: Real tokens of each.
             **conditions: As of every ``DecoderLanguageModel``.
         """
-        told = dict(conditions)
+        told: dict[str, Any] = dict(conditions)
         if proteins is not None:
             known = _lengths(proteins, protein_lengths)
             told |= {"proteins": proteins, "protein_lengths": known}
@@ -208,7 +215,9 @@ class DrugGen(DecoderLanguageModel):
         options: dict[str, Any] = {"sampling": sampling, "batch_size": batch_size}
         return super().generate(prompts, generator=generator, progress=progress, **options, **told)
 
-    def told(self, sequences: Sequence[str], names: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def told(
+        self, sequences: Sequence[str], names: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
         """Returns what ``generate`` and ``score`` are told of proteins.
 
         Args:
@@ -220,9 +229,7 @@ class DrugGen(DecoderLanguageModel):
         """
         rows = [
             self.protein.numbers(sequence, self.tokenizer, name)
-            for sequence, name in zip(
-                sequences, names or ["protein"] * len(sequences), strict=True
-            )
+            for sequence, name in zip(sequences, names or ["protein"] * len(sequences), strict=True)
         ]
         return {
             "proteins": self.protein.padded(rows, self.tokenizer).to(self.device),
@@ -243,16 +250,14 @@ class DrugGen(DecoderLanguageModel):
             self.position.cut(max_length + self.protein.room)
         self.max_length = self.init_args["max_length"] = max_length
 
-    def _encoded(self, proteins: Tensor, lengths: Tensor) -> dict[str, Tensor | None]:
+    def _encoded(self, proteins: Tensor, lengths: Tensor) -> dict[str, Any]:
         found = self.protein.context(proteins, lengths)
         if found is None:
             return {"context": None, "context_lengths": None}
         return {"context": found.tokens, "context_lengths": found.lengths}
 
     @torch.no_grad()
-    def _each_encoded(
-        self, proteins: Tensor, lengths: Tensor, batch_size: int
-    ) -> dict[str, Tensor | None]:
+    def _each_encoded(self, proteins: Tensor, lengths: Tensor, batch_size: int) -> dict[str, Any]:
         """Encodes each different protein once."""
         different, home = torch.unique(proteins.to(self.device), dim=0, return_inverse=True)
         counts = lengths.new_zeros(len(different)).to(self.device)

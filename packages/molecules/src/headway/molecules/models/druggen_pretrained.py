@@ -71,9 +71,7 @@ def druggen_of(model: DecoderLanguageModel, *, max_length: int = 256) -> DrugGen
     arguments |= {
         "tokenizer": SubwordTokenizer(**{**tokenizer.init_args, **framed}),
         "max_length": max_length,
-        "protein": ProteinPrefix(
-            opening=opening, closing=CLOSING, max_protein=places - max_length
-        ),
+        "protein": ProteinPrefix(opening=opening, closing=CLOSING, max_protein=places - max_length),
     }
     made = DrugGen(**arguments)
     made.load_state_dict(model.state_dict())

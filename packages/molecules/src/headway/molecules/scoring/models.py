@@ -37,7 +37,7 @@ class Predicted(Scorer):
     def numbers(self, molecules: Sequence[Chem.Mol]) -> Sequence[float]:
         """Returns the prediction for each."""
         smiles = [Chem.MolToSmiles(one) for one in molecules]
-        return _one_each(self.predictor.predict(smiles), len(smiles), "predict")
+        return one_each(self.predictor.predict(smiles), len(smiles), "predict")
 
 
 class Function(Scorer):
@@ -60,10 +60,15 @@ class Function(Scorer):
     def numbers(self, molecules: Sequence[Chem.Mol]) -> Sequence[float]:
         """Returns what the function says of each."""
         smiles = [Chem.MolToSmiles(one) for one in molecules]
-        return _one_each(self.function(smiles), len(smiles), "the function")
+        return one_each(self.function(smiles), len(smiles), "the function")
 
 
-def _one_each(numbers: Sequence[float], count: int, who: str) -> Sequence[float]:
+def one_each(numbers: Sequence[float], count: int, who: str) -> Sequence[float]:
+    """Returns numbers as they are.
+
+    Raises:
+        UserError: If there are others than ``count``.
+    """
     if len(numbers) != count:
         raise UserError(f"{who} returned {len(numbers)} numbers for {count} molecules")
     return numbers

@@ -6,6 +6,7 @@ from headway.molecules.tasks.conditional_modeling import ConditionalModeling
 from headway.molecules.tasks.joint_modeling import JointModeling
 from headway.molecules.tasks.language_modeling import LanguageModeling
 from headway.molecules.tasks.property_prediction import PropertyPrediction
+from headway.molecules.tasks.targeted_modeling import TargetedModeling
 
 __all__ = [
     "AlternatingModeling",
@@ -14,4 +15,5 @@ __all__ = [
     "JointModeling",
     "LanguageModeling",
     "PropertyPrediction",
+    "TargetedModeling",
 ]
