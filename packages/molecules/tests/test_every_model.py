@@ -13,6 +13,7 @@ from headway.molecules import models
 from headway.molecules.chemistry import checked
 from headway.molecules.graphs import collate, graph
 from headway.molecules.models import (
+    DrugGen,
     FoldingDiff,
     GPMoLFormer,
     Graphormer,
@@ -58,6 +59,10 @@ def gp_molformer() -> GPMoLFormer:
     )
 
 
+def druggen() -> DrugGen:
+    return DrugGen(dim=16, depth=2, heads=2, max_length=24)
+
+
 def graphs(batch: int, atoms: int) -> tuple[Tensor, ...]:
     chain = graph(checked("C" * atoms, "chain"))
     return tuple(part[:batch] for part in collate([chain] * max(1, batch)))
@@ -98,6 +103,7 @@ def regression_transformer() -> RegressionTransformer:
 
 SIZES = {"inputs": tokens, "sizes": (9, 4, 20)}
 CASES = {
+    "DrugGen": Case(make=druggen, **SIZES),
     "JointTransformer": Case(make=small(JointTransformer, max_length=24), **SIZES),
     "LLamol": Case(make=small(LLamol, max_length=24), **SIZES),
     "Llama": Case(make=llama, **SIZES),

@@ -73,6 +73,9 @@ class ProteinForm(Module):
 class NoProtein(ProteinForm):
     """The protein is not read: what a decoder can do without."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
 
 class ProteinPrefix(ProteinForm):
     """The protein stands in front of the molecule, in one sequence of one vocabulary (the published form).
