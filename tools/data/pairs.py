@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rdkit import Chem
 
+from headway.core.module import Module
 from headway.molecules.chemistry import molecule
 from headway.molecules.data.readers import read_records
 from headway.molecules.shipped import has_moses, moses_file, nci_file
@@ -63,7 +64,7 @@ def bound(smiles: Sequence[str], proteins: Sequence[str]) -> list[float]:
     return said
 
 
-class MadeAffinity:
+class MadeAffinity(Module):
     """The rule as a model that ``headway.molecules.scoring.Affinity`` asks."""
 
     def predict(self, smiles: Sequence[str], proteins: Sequence[str]) -> list[float]:

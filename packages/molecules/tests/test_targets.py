@@ -231,7 +231,7 @@ def test_optimising_for_proteins_from_a_folder_to_a_model(
 ) -> None:
     save_pretrained(model(), tmp_path / "prior")
     (tmp_path / "made_pairs.py").write_text(
-        "class Longer:\n    def predict(self, smiles, proteins):\n"
+        "from headway.core.module import Module\n\n\nclass Longer(Module):\n    def predict(self, smiles, proteins):\n"
         "        return [min(1.0, len(s) / len(p)) for s, p in zip(smiles, proteins)]\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
