@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from headway.core.cli.main import main
 from headway.core.errors import InputError, UserError
 from headway.core.generation import Sampling
 from headway.core.language import Esm2
@@ -201,10 +202,12 @@ def test_only_an_encoder_that_learns_has_gradients() -> None:
         assert model.embedding.weight.grad is not None
 
 
-def test_esm_2_reads_the_protein_as_transformers_does(tmp_path: Path) -> None:
+def esm_2(folder: Path) -> EsmForMaskedLM:
+    """Writes an ESM-2 with random weights, and returns it."""
     torch.manual_seed(0)
+    folder.mkdir(exist_ok=True)
     words = list(ProteinTokenizer().vocabulary)
-    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    (folder / "vocab.txt").write_text("\n".join(words))
     config = EsmConfig(
         vocab_size=len(words),
         hidden_size=32,
@@ -217,11 +220,16 @@ def test_esm_2_reads_the_protein_as_transformers_does(tmp_path: Path) -> None:
         position_embedding_type="rotary",
         token_dropout=True,
     )
-    theirs = EsmForMaskedLM(config).eval()
+    model = EsmForMaskedLM(config).eval()
     with torch.no_grad():
-        for parameter in theirs.parameters():  # no bias at zero, no norm at one
+        for parameter in model.parameters():  # no bias at zero, no norm at one
             parameter.add_(0.1 * torch.randn_like(parameter))
-    theirs.save_pretrained(tmp_path)
+    model.save_pretrained(folder)
+    return model
+
+
+def test_esm_2_reads_the_protein_as_transformers_does(tmp_path: Path) -> None:
+    theirs = esm_2(tmp_path)
     model = small(FrozenProtein(encoder=protein_encoder(str(tmp_path))))
     sequences = ["MKVHELGHAFSXDILYI", "WW", "ACDEFGHIKLMNPQRSTVW"]
     told = model.told(sequences)
@@ -292,6 +300,47 @@ def test_a_published_folder_writes_what_transformers_writes_for_a_protein(tmp_pa
     wanted = logits.gather(2, tokens[:, 1:, None])[..., 0]
     got = ours.score(tokens, **ours.told(["GKG"]))
     torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_a_published_folder_samples_from_the_command_line(tmp_path: Path, capsys) -> None:
+    published(tmp_path / "published")
+    words = ["sample", "-m", str(tmp_path / "published"), "--device", "cpu", "--json", "-n", "4"]
+    words += ["-o", str(tmp_path / "out.csv"), "--protein", "MKLHEHWW", "--temperature", "0.1"]
+    assert main(words) in (0, 1)
+    assert json.loads(capsys.readouterr().out)["generated"] == 4
+
+
+def test_esm_2_from_yaml_trains_and_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWAY_RUNS", str(tmp_path / "runs"))
+    esm_2(tmp_path / "esm")
+    proteins, molecules = pairs(24, 0)
+    rows = [",".join(row) for row in zip(proteins, molecules, strict=True)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["protein,smiles", *rows]) + "\n")
+    form = {
+        "class_path": "headway.molecules.models.FrozenProtein",
+        "init_args": {
+            "encoder": {
+                "class_path": "headway.molecules.models.protein_encoder",
+                "init_args": {"source": str(tmp_path / "esm"), "max_length": 30},
+            }
+        },
+    }
+    backbone = {"init_args": {"protein": form, "dim": 16, "depth": 1, "heads": 2}}
+    config = {"model": {"init_args": {"backbone": backbone}}}
+    (tmp_path / "with_esm.yaml").write_text(json.dumps(config))
+    words = ["fit", "-c", "molecules/druggen_pairs", "-c", str(tmp_path / "with_esm.yaml")]
+    words += ["--data.path", str(tmp_path / "pairs.csv"), "--data.sequences", "null"]
+    words += ["--data.val", "6", "--data.batch_size", "8", "--model.schedule", "null"]
+    words += ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu"]
+    assert main(words) == 0
+    found = from_pretrained(tmp_path / "runs" / "with_esm" / "1")
+    assert isinstance(found, DrugGen)
+    assert isinstance(found.protein, FrozenProtein)
+    before = from_pretrained(tmp_path / "esm").state_dict()
+    after = found.protein.encoder.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
 @pytest.mark.parametrize(
