@@ -259,6 +259,8 @@ def test_optimising_for_proteins_from_a_folder_to_a_model(
     capsys.readouterr()
     assert main(other) == 2
     assert "is of another run: proteins" in capsys.readouterr().err
+    assert main([*words, "--method", "pairs", "-o", str(tmp_path / "no")]) == 2
+    assert "pairs writes for no protein; reinvent, ppo do" in capsys.readouterr().err
     sys.modules.pop("made_pairs", None)
     llama = Llama(tokenizer=SmilesTokenizer(), dim=8, depth=1, heads=2)
     save_pretrained(llama, tmp_path / "llama")

@@ -105,10 +105,10 @@ def run(args: argparse.Namespace) -> int:
         "objective": written(scorer),
     }
     facts |= {name: getattr(args, name) for name in OPTIONS}
-    if isinstance(optimizer, LearningAgent) and optimizer.targets is not None:
-        facts["proteins"] = dict(
-            zip(optimizer.targets.names, optimizer.targets.sequences, strict=True)
-        )
+    targets = optimizer.targets if isinstance(optimizer, LearningAgent) else None
+    facts["proteins"] = (
+        None if targets is None else dict(zip(targets.names, targets.sequences, strict=True))
+    )
     going = Run(
         optimizer, scorer, args.budget, folder=folder, resume=args.resume is not None, facts=facts
     )
@@ -137,11 +137,12 @@ def build(args: argparse.Namespace) -> Optimizer:
     model = None if args.method == "ga" else load(args.checkpoint, args.device)
     proteins = read_proteins(args)
     targets = None
-    if proteins is not None and model is not None:
+    if proteins is not None:
+        if model is None or "targets" not in METHODS[args.method][1]:
+            able = ", ".join(name for name, (_, taken) in METHODS.items() if "targets" in taken)
+            raise UserError(f"{args.method} writes for no protein; {able} do")
         model = targeted(model, args.checkpoint)
         targets = Targets(model, proteins)
-    elif proteins is not None:
-        raise UserError(f"{args.method} has no model that is told a protein; leave --protein out")
     start: list[str] = []
     if args.start is not None or args.method == "ga":
         source = args.start or ("moses" if has_moses() else "nci")
