@@ -52,7 +52,9 @@ def measure(model: DecoderLanguageModel, batch: int, length: int) -> None:
             model(token, cache=cache)
         seconds = (time.process_time() - start) / CHUNK / batch
         size = held(cache, first + CHUNK, length) / batch / 1024
-        print(f"  {first + CHUNK:5d} tokens: {seconds * 1e6:7.1f} us a token, {size:8.1f} KiB a row")
+        print(
+            f"  {first + CHUNK:5d} tokens: {seconds * 1e6:7.1f} us a token, {size:8.1f} KiB a row"
+        )
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from headway.molecules import models
 from headway.molecules.chemistry import checked
 from headway.molecules.graphs import collate, graph
 from headway.molecules.models import (
+    DrugGen,
     FoldingDiff,
     GenMol,
     GPMoLFormer,
@@ -58,6 +59,10 @@ def gp_molformer() -> GPMoLFormer:
         heads=2,
         max_length=24,
     )
+
+
+def druggen() -> DrugGen:
+    return DrugGen(dim=16, depth=2, heads=2, max_length=24)
 
 
 def graphs(batch: int, atoms: int) -> tuple[Tensor, ...]:
@@ -106,6 +111,7 @@ def of_fragments(make, **options):
 
 SIZES = {"inputs": tokens, "sizes": (9, 4, 20)}
 CASES = {
+    "DrugGen": Case(make=druggen, **SIZES),
     "JointTransformer": Case(make=small(JointTransformer, max_length=24), **SIZES),
     "GenMol": Case(make=of_fragments(GenMol), **SIZES),
     "SafeGPT": Case(make=of_fragments(SafeGPT, properties=2, summary_dim=4), **SIZES),

@@ -15,10 +15,10 @@ from headway.molecules.notation import SafeTokenizer, SmilesTokenizer
 
 QUICK = ["--trainer.max_steps", "2", "--model.schedule", "null", "--trainer.accelerator", "cpu"]
 SMALL = ["--model.backbone.dim", "16", "--model.backbone.heads", "2", "--model.backbone.depth", "1"]
-# Of proteins: test_backbones.py.
+# Of proteins: test_backbones.py and test_targets.py.
 RECIPES = sorted(
     {path.stem for path in (Path(headway.molecules.__file__).parent / "recipes").glob("*.yaml")}
-    - {"folding_diff"}
+    - {"folding_diff", "druggen_pairs"}
 )
 OF_PROPERTIES = [name for name in RECIPES if name.endswith("_properties")]
 ROWS = ["CCO", "c1ccccc1", "CC(=O)O", "ClCCBr", "CCN", "CCCC", "OCCO", "CC(C)C", "CNC", "C=CC"]

@@ -27,7 +27,7 @@ domain = Domain(
         ),
         "score-molecules": Verb(
             module="headway.molecules.verbs.score_molecules",
-            help="properties of molecules, and the metrics of MOSES",
+            help="properties of molecules, and the metrics of MOSES and GuacaMol",
         ),
     },
 )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from headway.core.lazy import lazily
 from headway.molecules.data.readers import read_records
 from headway.molecules.data.records import Record
-from headway.molecules.data.splits import RandomSplit, ScaffoldSplit, Split, TimeSplit
+from headway.molecules.data.splits import GroupSplit, RandomSplit, ScaffoldSplit, Split, TimeSplit
 from headway.molecules.shipped import find_file, moses_file, nci_file
 
 if TYPE_CHECKING:
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from headway.molecules.data.property_file import PropertyFile
     from headway.molecules.data.property_graphs import PropertyGraphs
     from headway.molecules.data.smiles_file import Molecules, SmilesFile
+    from headway.molecules.data.target_pairs import TargetPairs
 
 __all__ = [
     "Backbones",
+    "GroupSplit",
     "LabelledSmiles",
     "Molecules",
     "PropertyFile",
@@ -26,6 +28,7 @@ __all__ = [
     "ScaffoldSplit",
     "SmilesFile",
     "Split",
+    "TargetPairs",
     "TimeSplit",
     "find_file",
     "moses_file",
@@ -43,5 +46,6 @@ __getattr__ = lazily(
         "PropertyFile": "property_file",
         "PropertyGraphs": "property_graphs",
         "SmilesFile": "smiles_file",
+        "TargetPairs": "target_pairs",
     },
 )

@@ -197,6 +197,7 @@ class SmilesFile(DataModule):
         path = find_file(self.path)
         records = list(read_records(path, self.column, id_column=self.id_column))
         self._check(records, path.name)
+        records = self._chosen(records, path.name)
         draws = np.random.Generator(np.random.PCG64([self.split_seed, len(records)]))
         kept: list[Usable] = []
         # Bad rows are reported in the order of the file, whatever the split.
@@ -224,6 +225,10 @@ class SmilesFile(DataModule):
 
     def _check(self, records: Sequence[Record], file: str) -> None:
         """Raises if what is wrong is no matter of single rows."""
+
+    def _chosen(self, records: list[Record], file: str) -> list[Record]:
+        """Returns the rows that are wanted at all; what is left out is not invalid."""
+        return records
 
     def _parts(
         self, kept: list[Usable], file: str, draws: np.random.Generator

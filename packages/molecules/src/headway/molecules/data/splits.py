@@ -63,6 +63,35 @@ class ScaffoldSplit(Split):
         return [scaffold(one.smiles) for one in records]
 
 
+class GroupSplit(Split):
+    """Rows with the same cell in a column are on one side, such as the molecules of one protein.
+
+    Args:
+        column: Says what belongs together.
+    """
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+
+    def order(self, records: Sequence[Record], file: str, draws: np.random.Generator) -> list[int]:
+        """Returns the records group by group, the groups shuffled.
+
+        Raises:
+            InputError: If a row has no such cell.
+        """
+        for one in records:
+            if not one.properties.get(self.column, "").strip():
+                raise InputError(f"{file}, row {one.row}", f"has no {self.column} to split by")
+        names = self.groups(records)
+        count = list(dict.fromkeys(names))
+        chance = dict(zip(count, draws.permutation(len(count)).tolist(), strict=True))
+        return sorted(range(len(records)), key=lambda place: chance[names[place]])
+
+    def groups(self, records: Sequence[Record]) -> list[str]:
+        """Returns the cell of each record."""
+        return [one.properties.get(self.column, "").strip() for one in records]
+
+
 class TimeSplit(Split):
     """The latest are tested on, those before them validate.
 

@@ -1,5 +1,11 @@
 """Models of molecules."""
 
+from headway.molecules.models.druggen import DrugGen
+from headway.molecules.models.druggen_pretrained import (
+    druggen_of,
+    pretrained_druggen,
+    protein_encoder,
+)
 from headway.molecules.models.folding_diff import FoldingDiff
 from headway.molecules.models.gen_mol import GenMol
 from headway.molecules.models.gp_molformer import GPMoLFormer
@@ -11,11 +17,21 @@ from headway.molecules.models.llamol import LLamol
 from headway.molecules.models.matter_gpt import MatterGPT
 from headway.molecules.models.pretrained import pretrained, pretrained_predictor
 from headway.molecules.models.property_predictor import Predictor, PropertyPredictor
+from headway.molecules.models.protein_forms import (
+    EncodedProtein,
+    FrozenProtein,
+    NoProtein,
+    ProteinForm,
+    ProteinPrefix,
+)
 from headway.molecules.models.regression_transformer import RegressionTransformer
 from headway.molecules.models.safe_gpt import SafeGPT
 
 __all__ = [
+    "DrugGen",
+    "EncodedProtein",
     "FoldingDiff",
+    "FrozenProtein",
     "GPMoLFormer",
     "GenMol",
     "GraphPredictor",
@@ -24,19 +40,26 @@ __all__ = [
     "LLamol",
     "Llama",
     "MatterGPT",
+    "NoProtein",
     "Predictor",
     "PropertyPredictor",
+    "ProteinForm",
+    "ProteinPrefix",
     "RegressionTransformer",
     "SafeGPT",
+    "druggen_of",
     "list_models",
     "pretrained",
+    "pretrained_druggen",
     "pretrained_predictor",
+    "protein_encoder",
 ]
 
 
 def list_models() -> list[str]:
     """Returns the names of the models."""
     return [
+        "DrugGen",
         "FoldingDiff",
         "GPMoLFormer",
         "GenMol",

@@ -2,6 +2,7 @@
 
 from headway.molecules.notation.adopted import is_molecular, smiles_tokenizer
 from headway.molecules.notation.property_tokens import PropertyTokenizer
+from headway.molecules.notation.proteins import PairTokenizer, ProteinTokenizer
 from headway.molecules.notation.safe import (
     SafePieceTokenizer,
     SafeTexts,
@@ -14,7 +15,9 @@ from headway.molecules.notation.selfies import SelfiesTokenizer
 from headway.molecules.notation.smiles import SmilesTokenizer, split_smiles
 
 __all__ = [
+    "PairTokenizer",
     "PropertyTokenizer",
+    "ProteinTokenizer",
     "SafePieceTokenizer",
     "SafeTexts",
     "SafeTokenizer",

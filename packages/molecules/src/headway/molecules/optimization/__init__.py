@@ -11,6 +11,7 @@ from headway.molecules.optimization.pairs import PairTuning, mine_pairs
 from headway.molecules.optimization.ppo import PPO
 from headway.molecules.optimization.reinvent import Reinvent
 from headway.molecules.optimization.running import Run
+from headway.molecules.optimization.targets import Targets
 
 __all__ = [
     "PPO",
@@ -25,5 +26,6 @@ __all__ = [
     "Reinvent",
     "Run",
     "ScaffoldBuckets",
+    "Targets",
     "mine_pairs",
 ]

@@ -3,7 +3,7 @@
 import copy
 import random
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +16,7 @@ from headway.core.module import evaluating
 from headway.molecules.optimization.base import Optimizer, Proposal
 from headway.molecules.optimization.diversity import ScaffoldBuckets
 from headway.molecules.optimization.memory import Memory, Remembered
+from headway.molecules.optimization.targets import Targets
 from headway.molecules.scoring import Answer
 
 
@@ -27,12 +28,14 @@ class Rollout(NamedTuple):
         lengths: Tokens of each, (B,).
         rewards: What each has earned, (B,).
         prior: Log-likelihood of each under the prior, (B,).
+        told: What the model was told of each, by the name of the argument.
     """
 
     tokens: Tensor
     lengths: Tensor
     rewards: Tensor
     prior: Tensor
+    told: Mapping[str, Any]
 
 
 class LearningAgent(Optimizer):
@@ -44,10 +47,14 @@ class LearningAgent(Optimizer):
         lr: Learning rate of Adam.
         buckets: Lets scaffolds be used up; None for no such filter.
         memory: The best molecules, which are learned from again; None for none.
+        targets: What molecules are written for: proteins, which take turns; None for a model that is told
+            nothing.
+        invalid: What is no molecule earns so much less than nothing.
         seed: Of all that is drawn.
 
     Raises:
-        UserError: If the batch size or the learning rate is not above 0.
+        UserError: If the batch size or the learning rate is not above 0, ``invalid`` is below 0, or there is
+            a memory and more than one target.
     """
 
     def __init__(
@@ -58,15 +65,26 @@ class LearningAgent(Optimizer):
         lr: float = 5e-4,
         buckets: ScaffoldBuckets | None = None,
         memory: Memory | None = None,
+        targets: Targets | None = None,
+        invalid: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__(seed=seed)
         if batch_size < 1 or lr <= 0:
             raise UserError(f"batch_size is {batch_size} and lr {lr}; both must be above 0")
+        if invalid < 0:
+            raise UserError(f"invalid is {invalid}; a penalty is 0 (none) or more")
+        if memory is not None and targets is not None and len(targets) > 1:
+            raise UserError(
+                f"there is a memory and {len(targets)} proteins; what was good for one is nothing for "
+                "another: replay 0, or one protein"
+            )
+        self.targets, self.invalid = targets, invalid
         self.prior, self.agent = prior.eval(), copy.deepcopy(prior)
         self.batch_size, self.buckets, self.memory = batch_size, buckets, memory
         self.adam = torch.optim.Adam(self.learned(), lr=lr)
         self._written: Generated | None = None
+        self._told: dict[str, Tensor] = {}
 
     def learned(self) -> list[torch.nn.Parameter]:
         """Returns the parameters that learn."""
@@ -75,16 +93,23 @@ class LearningAgent(Optimizer):
     def ask(self) -> Proposal:
         """Writes molecules."""
         generator = torch.Generator().manual_seed(self.seed * 2**20 + self.step)
-        prompt = self.agent.tokenizer.prompt("")
+        prompt, about = self.agent.tokenizer.prompt(""), None
+        told: dict[str, Any] = {}
+        if self.targets is not None:
+            about = self.targets.turn(self.step, self.batch_size)
+            told = self.targets.told(about)
         found = self.agent.generate(
-            [prompt] * self.batch_size, batch_size=self.batch_size, generator=generator
+            [prompt] * self.batch_size, batch_size=self.batch_size, generator=generator, **told
         )
-        different = list(
-            {tuple(row): place for place, row in enumerate(found.tokens.tolist())}.values()
-        )
+        rows = zip(about or [0] * self.batch_size, found.tokens.tolist(), strict=True)
+        different = list({(row[0], *row[1]): place for place, row in enumerate(rows)}.values())
         self._written = found = Generated(*(one[different] for one in found))
+        self._told = {name: value[different] for name, value in told.items()}
         texts = [self.agent.tokenizer.decode(row) for row in found.tokens.tolist()]
-        return Proposal(texts, [-gained for gained in found.log_likelihoods.tolist()])
+        proteins = None
+        if self.targets is not None and about is not None:
+            proteins = [self.targets.sequences[about[place]] for place in different]
+        return Proposal(texts, [-gained for gained in found.log_likelihoods.tolist()], proteins)
 
     def learn(self, answers: Sequence[Answer]) -> None:
         """Lets the agent take a step."""
@@ -95,11 +120,12 @@ class LearningAgent(Optimizer):
             return
         answers = [answers[place] for place in kept]
         found = Generated(*(one[kept] for one in self._written))
+        told = {name: value[kept] for name, value in self._told.items()}
         rewards = [self._reward(one) for one in answers]
         with torch.no_grad():
-            prior = self.prior.score(found.tokens, lengths=found.lengths).sum(dim=1)
-        device = found.tokens.device
-        rollout = Rollout(found.tokens, found.lengths, torch.tensor(rewards, device=device), prior)
+            prior = self.prior.score(found.tokens, lengths=found.lengths, **told).sum(dim=1)
+        earned = torch.tensor(rewards, device=found.tokens.device)
+        rollout = Rollout(found.tokens, found.lengths, earned, prior, told)
         replayed = self._replayed()
         # Without dropout: what is learned from is what was written.
         with evaluating(self.agent):
@@ -147,7 +173,9 @@ class LearningAgent(Optimizer):
         self.adam.step()
 
     def _reward(self, one: Answer) -> float:
-        if one.canonical is None or self.buckets is None:
+        if one.canonical is None:
+            return -self.invalid
+        if self.buckets is None:
             return one.score
         return self.buckets.reward(one.canonical, one.score)
 
@@ -163,4 +191,8 @@ class LearningAgent(Optimizer):
             tokens[row, : len(one.tokens)] = torch.tensor(one.tokens)
         rewards = torch.tensor([one.score for one in drawn])
         prior = torch.tensor([one.prior for one in drawn])
-        return Rollout(*(one.to(self.agent.device) for one in (tokens, lengths, rewards, prior)))
+        told = {} if self.targets is None else self.targets.told([0] * len(drawn))
+        tokens, lengths, rewards, prior = (
+            one.to(self.agent.device) for one in (tokens, lengths, rewards, prior)
+        )
+        return Rollout(tokens, lengths, rewards, prior, told)

@@ -13,10 +13,12 @@ class Proposal(NamedTuple):
     Args:
         smiles: As they were written.
         nll: Negative log-likelihood of each under what proposed it; None where nothing has one.
+        proteins: The sequence that each was written for; None where there is none.
     """
 
     smiles: list[str]
     nll: list[float] | None = None
+    proteins: list[str] | None = None
 
 
 class Optimizer(ABC):

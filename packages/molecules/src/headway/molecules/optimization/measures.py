@@ -11,6 +11,7 @@ from headway.molecules.metrics.moses.description import fingerprint, unpacked
 from headway.molecules.metrics.moses.filters import passes
 from headway.molecules.metrics.moses.similarity import internal_diversity
 from headway.molecules.properties import synthetic_accessibility
+from headway.molecules.scoring import parted
 from headway.molecules.shipped import has_moses
 
 # Calls between two points of the curve, in PMO.
@@ -76,14 +77,14 @@ def summary(scores: dict[str, float], budget: int) -> dict[str, Any]:
     accessibility (1 is easy, 10 hard), ``without_alerts`` the share that passes the filters of MOSES.
 
     Args:
-        scores: Of canonical SMILES, in the order of the calls.
+        scores: Of canonical SMILES, or keys of pairs (``pair_key``), in the order of the calls.
         budget: Calls that there were.
     """
     values = list(scores.values())
     facts: dict[str, Any] = {"calls": len(values), "budget": budget}
     facts |= {f"top_{top}": round(mean_of_best(values, top), 4) for top in TOPS}
     facts |= {f"auc_top_{top}": round(area_under_top(values, budget, top=top), 4) for top in TOPS}
-    best = best_of(scores, 100)
+    best = list(dict.fromkeys(parted(key)[0] for key in best_of(scores, 100)))
     return facts | {f"top_100_{name}": value for name, value in worth(best).items()}
 
 

@@ -33,7 +33,8 @@ def make_optimizer(
         model: A language model; ``ga`` does without.
         start: Molecules to begin with, for ``ga`` and ``pairs``.
         seed: Of all that is drawn.
-        **options: What is otherwise than usual: batch_size, lr, sigma, buckets, replay. None is as usual.
+        **options: What is otherwise than usual: batch_size, lr, sigma, buckets, replay, targets, invalid.
+            None is as usual.
 
     Raises:
         UserError: If there is no such method, it lacks a model or molecules, or does not take an option.
@@ -92,8 +93,11 @@ def _filter(size: int) -> ScaffoldBuckets | None:
 
 
 METHODS: dict[str, tuple[Make, tuple[str, ...]]] = {
-    "reinvent": (_reinvent, ("batch_size", "lr", "sigma", "buckets", "replay")),
-    "ppo": (_ppo, ("batch_size", "lr", "buckets")),
+    "reinvent": (
+        _reinvent,
+        ("batch_size", "lr", "sigma", "buckets", "replay", "targets", "invalid"),
+    ),
+    "ppo": (_ppo, ("batch_size", "lr", "buckets", "targets", "invalid")),
     "pairs": (_pairs, ("batch_size", "lr")),
     "joint": (_joint, ("batch_size", "lr")),
     "ga": (_ga, ("batch_size",)),

@@ -9,6 +9,7 @@ from headway.core.errors import UserError
 from headway.core.language import DecoderLanguageModel
 from headway.molecules.optimization.agent import LearningAgent, Rollout
 from headway.molecules.optimization.diversity import ScaffoldBuckets
+from headway.molecules.optimization.targets import Targets
 
 # Of advantages, over steps that are not discounted.
 LAMBDA = 0.95
@@ -30,6 +31,8 @@ class PPO(LearningAgent):
         clip: How far the ratio of the probabilities of a token may go from 1.
         updates: On what was written in a step.
         buckets: Lets scaffolds be used up; None for no such filter.
+        targets: As of every ``LearningAgent``.
+        invalid: As of every ``LearningAgent``.
         seed: Of all that is drawn.
 
     Raises:
@@ -50,6 +53,8 @@ class PPO(LearningAgent):
         clip: float = 0.2,
         updates: int = 4,
         buckets: ScaffoldBuckets | None = None,
+        targets: Targets | None = None,
+        invalid: float = 0.0,
         seed: int = 0,
     ) -> None:
         if not isinstance(prior, DecoderLanguageModel):
@@ -62,7 +67,8 @@ class PPO(LearningAgent):
         self.value = nn.Linear(prior.head.in_features, 1).to(prior.device)
         nn.init.zeros_(self.value.weight)
         nn.init.zeros_(self.value.bias)
-        super().__init__(prior, batch_size=batch_size, lr=lr, buckets=buckets, seed=seed)
+        what = {"buckets": buckets, "targets": targets, "invalid": invalid}
+        super().__init__(prior, batch_size=batch_size, lr=lr, seed=seed, **what)
         self.penalty, self.clip, self.updates = penalty, clip, updates
 
     def learned(self) -> list[nn.Parameter]:
@@ -75,7 +81,7 @@ class PPO(LearningAgent):
         real = places < rollout.lengths[:, None] - 1
         with torch.no_grad():
             before, values = self._read(rollout)
-            likely = self.prior.score(rollout.tokens, lengths=rollout.lengths)
+            likely = self.prior.score(rollout.tokens, lengths=rollout.lengths, **rollout.told)
         rewards = torch.where(real, -self.penalty * (before - likely), 0.0)
         rewards[torch.arange(len(rewards)), rollout.lengths - 2] += rollout.rewards
         advantages = advantages_of(rewards, values, real)
@@ -105,7 +111,7 @@ class PPO(LearningAgent):
         """Returns log-probability of each token behind the first and value of what stood before it."""
         assert isinstance(self.agent, DecoderLanguageModel)
         tokens = rollout.tokens
-        vectors = self.agent.features(tokens[:, :-1])
+        vectors = self.agent.features(tokens[:, :-1], **rollout.told)
         chances = self.agent.head(vectors).float().log_softmax(dim=-1)
         chosen = chances.gather(2, tokens[:, 1:, None])[..., 0]
         return chosen, self.value(vectors)[..., 0]

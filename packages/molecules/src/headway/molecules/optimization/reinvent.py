@@ -7,6 +7,7 @@ from headway.core.systems import system
 from headway.molecules.optimization.agent import LearningAgent, Rollout
 from headway.molecules.optimization.diversity import ScaffoldBuckets
 from headway.molecules.optimization.memory import Memory
+from headway.molecules.optimization.targets import Targets
 
 
 @system(
@@ -29,6 +30,8 @@ class Reinvent(LearningAgent):
         lr: Learning rate of Adam.
         buckets: Lets scaffolds be used up; None for no such filter.
         memory: The best molecules, which are learned from again; None for none.
+        targets: As of every ``LearningAgent``.
+        invalid: As of every ``LearningAgent``.
         seed: Of all that is drawn.
 
     Source:
@@ -45,11 +48,12 @@ class Reinvent(LearningAgent):
         lr: float = 5e-4,
         buckets: ScaffoldBuckets | None = None,
         memory: Memory | None = None,
+        targets: Targets | None = None,
+        invalid: float = 0.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            prior, batch_size=batch_size, lr=lr, buckets=buckets, memory=memory, seed=seed
-        )
+        what = {"buckets": buckets, "memory": memory, "targets": targets, "invalid": invalid}
+        super().__init__(prior, batch_size=batch_size, lr=lr, seed=seed, **what)
         self.sigma = sigma
 
     def improve(self, rollout: Rollout, replayed: Rollout | None) -> None:
@@ -58,5 +62,5 @@ class Reinvent(LearningAgent):
         self.take_step(torch.cat(losses).mean())
 
     def _losses(self, rollout: Rollout) -> torch.Tensor:
-        own = self.agent.score(rollout.tokens, lengths=rollout.lengths).sum(dim=1)
+        own = self.agent.score(rollout.tokens, lengths=rollout.lengths, **rollout.told).sum(dim=1)
         return (rollout.prior + self.sigma * rollout.rewards - own).square()

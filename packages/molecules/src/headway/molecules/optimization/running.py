@@ -10,6 +10,7 @@ import torch
 
 from headway.core.errors import InputError, one_line
 from headway.core.files import atomic_write
+from headway.molecules.optimization.agent import LearningAgent
 from headway.molecules.optimization.base import Optimizer
 from headway.molecules.optimization.history import History
 from headway.molecules.scoring import Oracle, Scorer
@@ -56,7 +57,8 @@ class Run:
         if folder is not None:
             state = _read_state(folder / STATE, self.facts) if resume else None
             folder.mkdir(parents=True, exist_ok=True)
-            self.history = History(folder / TABLE, None if state is None else state["rows"])
+            rows = None if state is None else state["rows"]
+            self.history = History(folder / TABLE, rows, _proteins(optimizer))
             known = self.history.known
             if state is not None:
                 optimizer.load_state_dict(state["optimizer"])
@@ -88,7 +90,7 @@ class Run:
         while not self.done and taken != steps:
             before = self.oracle.calls
             proposal = self.optimizer.ask()
-            answers = self.oracle(proposal.smiles)
+            answers = self.oracle(proposal.smiles, proposal.proteins)
             if self.history is not None:
                 self.history.add(self.optimizer.step, proposal, answers)
             self.optimizer.tell(answers)
@@ -120,6 +122,12 @@ class Run:
         """Closes the table."""
         if self.history is not None:
             self.history.close()
+
+
+def _proteins(optimizer: Optimizer) -> dict[str, str] | None:
+    """Returns the proteins that an optimiser writes for, by name; None if it does for none."""
+    targets = optimizer.targets if isinstance(optimizer, LearningAgent) else None
+    return None if targets is None else dict(zip(targets.names, targets.sequences, strict=True))
 
 
 def _read_state(path: Path, facts: dict[str, Any]) -> dict[str, Any]:

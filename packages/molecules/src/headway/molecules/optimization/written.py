@@ -15,6 +15,7 @@ from headway.molecules.optimization.base import Optimizer
 from headway.molecules.optimization.joint import JointOptimization
 from headway.molecules.optimization.measures import worth
 from headway.molecules.optimization.pairs import PairTuning
+from headway.molecules.optimization.targets import Targets
 from headway.molecules.scoring import Scorer
 
 
@@ -39,9 +40,14 @@ def written_before_and_after(
         reference: Moments of ChemNet of the molecules that FCD is measured to.
         device: Where ChemNet computes.
     """
-    if isinstance(optimizer, LearningAgent | JointOptimization):
-        before = _write(optimizer.prior, count, seed)
-        after = _write(optimizer.agent, count, seed)
+    targets = None
+    if isinstance(optimizer, LearningAgent):
+        targets = optimizer.targets
+        before = _write(optimizer.prior, count, seed, targets)
+        after = _write(optimizer.agent, count, seed, targets)
+    elif isinstance(optimizer, JointOptimization):
+        before = _write(optimizer.prior, count, seed, None)
+        after = _write(optimizer.agent, count, seed, None)
     elif isinstance(optimizer, PairTuning):
         before = _write(optimizer.model, count, seed)
         sources = [text for text in before if canonical(text) is not None]
@@ -52,21 +58,32 @@ def written_before_and_after(
     else:
         return {}
     both = {"before": before, "after": after}
+    proteins = None
+    if targets is not None:
+        proteins = [targets.sequences[place] for place in targets.turn(0, count)]
     return {
-        name: _measured(smiles, scorer, reference, device)
+        name: _measured(smiles, scorer, reference, device, proteins)
         for name, smiles in both.items()
         if smiles
     }
 
 
-def _write(model: LanguageModel, count: int, seed: int) -> list[str]:
+def _write(
+    model: LanguageModel, count: int, seed: int, targets: Targets | None = None
+) -> list[str]:
     generator = torch.Generator().manual_seed(seed)
-    found = model.generate([model.tokenizer.prompt("")] * count, generator=generator)
+    told = {} if targets is None else targets.told(targets.turn(0, count))
+    options: dict[str, Any] = {"generator": generator, **told}
+    found = model.generate([model.tokenizer.prompt("")] * count, **options)
     return [model.tokenizer.decode(row) for row in found.tokens.tolist()]
 
 
 def _measured(
-    smiles: Sequence[str], scorer: Scorer, reference: Moments | None, device: str
+    smiles: Sequence[str],
+    scorer: Scorer,
+    reference: Moments | None,
+    device: str,
+    proteins: Sequence[str] | None,
 ) -> dict[str, Any]:
     quality = measure(smiles)
     valid = [text for text in quality.canonical if text is not None]
@@ -77,7 +94,9 @@ def _measured(
     }
     if not valid:
         return facts
-    facts["mean_score"] = round(float(np.mean(scorer.score(valid).values)), 4)
+    places = [place for place, text in enumerate(quality.canonical) if text is not None]
+    about = None if proteins is None else [proteins[place] for place in places]
+    facts["mean_score"] = round(float(np.mean(scorer.score(valid, about).values)), 4)
     facts |= worth(valid)
     if reference is not None and len(valid) > 1:
         facts["FCD"] = round(frechet_distance(chemnet_moments(valid, device=device), reference), 3)

@@ -1,12 +1,13 @@
 """Scores of molecules from 0 to 1: numbers, likeness, patterns, models, and objectives made of them."""
 
+from headway.molecules.scoring.affinity import Affinity, PairFunction, PairPredictor
 from headway.molecules.scoring.base import Scored, Scorer
 from headway.molecules.scoring.isomers import Isomers
 from headway.molecules.scoring.means import ArithmeticMean, GeometricMean
 from headway.molecules.scoring.models import Function, Predicted, Predictor
 from headway.molecules.scoring.numbers import AtomCount, Property
 from headway.molecules.scoring.objectives import read_objective
-from headway.molecules.scoring.oracle import Answer, Oracle
+from headway.molecules.scoring.oracle import Answer, Oracle, pair_key, parted
 from headway.molecules.scoring.patterns import Contains, NoAlerts
 from headway.molecules.scoring.similarity import Similarity
 from headway.molecules.scoring.tasks import TASKS, task
@@ -24,6 +25,7 @@ from headway.molecules.scoring.transforms import (
 
 __all__ = [
     "TASKS",
+    "Affinity",
     "Answer",
     "ArithmeticMean",
     "AtomCount",
@@ -38,6 +40,8 @@ __all__ = [
     "MinGaussian",
     "NoAlerts",
     "Oracle",
+    "PairFunction",
+    "PairPredictor",
     "Predicted",
     "Predictor",
     "Property",
@@ -48,6 +52,8 @@ __all__ = [
     "Similarity",
     "Step",
     "Transform",
+    "pair_key",
+    "parted",
     "read_objective",
     "task",
 ]

@@ -31,8 +31,9 @@ class Scored(NamedTuple):
 class Scorer(Module):
     """Says how good molecules are, from 0 to 1; as data it is what objectives in YAML are made of.
 
-    A subclass implements ``numbers``. It holds no weights; like a tokenizer it is a ``Module`` so that it is
-    written and read as every part is (``weights.describe``, ``weights.build``).
+    A subclass implements ``numbers``, or ``numbers_for`` if the protein that a molecule was written for
+    counts. It holds no weights; like a tokenizer it is a ``Module`` so that it is written and read as every
+    part is (``weights.describe``, ``weights.build``).
 
     Args:
         transform: Makes a score of the number; the number is one already if None.
@@ -46,25 +47,48 @@ class Scorer(Module):
     def numbers(self, molecules: Sequence[Chem.Mol]) -> Sequence[float]:
         """Returns what is known of molecules, before the transform; NaN where nothing is."""
 
-    def score(self, smiles: Sequence[str]) -> Scored:
+    def numbers_for(
+        self, molecules: Sequence[Chem.Mol], proteins: Sequence[str] | None
+    ) -> Sequence[float]:
+        """Returns what is known of molecules beside their proteins; of the molecules alone unless overridden.
+
+        Args:
+            molecules: The molecules.
+            proteins: The sequence that each was written for; None where there is none.
+        """
+        return self.numbers(molecules)
+
+    def score(self, smiles: Sequence[str], proteins: Sequence[str] | None = None) -> Scored:
         """Returns the scores of SMILES; what is no molecule has 0 and is named.
+
+        Args:
+            smiles: The molecules.
+            proteins: The sequence that each was written for; None where there is none.
 
         Raises:
             UserError: If a score is not between 0 and 1.
         """
         found = [molecule(text) for text in smiles]
+        places = [place for place, one in enumerate(found) if one is not None]
         valid = [one for one in found if one is not None]
-        scores = iter(self.of(valid) if valid else ())
+        told = None if proteins is None else [proteins[place] for place in places]
+        scores = iter(self.of(valid, told) if valid else ())
         values = [0.0 if one is None else next(scores) for one in found]
         return Scored(values, [place for place, one in enumerate(found) if one is None])
 
-    def of(self, molecules: Sequence[Chem.Mol]) -> list[float]:
+    def of(
+        self, molecules: Sequence[Chem.Mol], proteins: Sequence[str] | None = None
+    ) -> list[float]:
         """Returns the scores of molecules; 0 where nothing is known, so that one of them ends no long run.
+
+        Args:
+            molecules: The molecules.
+            proteins: As of ``numbers_for``.
 
         Raises:
             UserError: If one is not between 0 and 1.
         """
-        numbers = [float(number) for number in self.numbers(molecules)]
+        numbers = [float(number) for number in self.numbers_for(molecules, proteins)]
         scores = [0.0 if math.isnan(number) else self._transformed(number) for number in numbers]
         wrong = next((one for one in scores if not -_SLACK <= one <= 1 + _SLACK), None)
         if wrong is not None:

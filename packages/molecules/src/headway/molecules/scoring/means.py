@@ -36,13 +36,21 @@ class ArithmeticMean(Scorer):
         self.weights = given
         self.shares = [one / sum(given) for one in given]
 
-    def parts(self, molecules: Sequence[Chem.Mol]) -> list[list[float]]:
+    def parts(
+        self, molecules: Sequence[Chem.Mol], proteins: Sequence[str] | None = None
+    ) -> list[list[float]]:
         """Returns the scores of each scorer."""
-        return [one.of(molecules) for one in self.scorers]
+        return [one.of(molecules, proteins) for one in self.scorers]
 
     def numbers(self, molecules: Sequence[Chem.Mol]) -> list[float]:
         """Returns the mean of each."""
-        return [self._mean(row) for row in zip(*self.parts(molecules), strict=True)]
+        return self.numbers_for(molecules, None)
+
+    def numbers_for(
+        self, molecules: Sequence[Chem.Mol], proteins: Sequence[str] | None
+    ) -> list[float]:
+        """Returns the mean of each, for the protein that it was written for."""
+        return [self._mean(row) for row in zip(*self.parts(molecules, proteins), strict=True)]
 
     def _mean(self, scores: Sequence[float]) -> float:
         weighted = (weight * one for weight, one in zip(self.weights, scores, strict=True))

@@ -42,7 +42,7 @@ class Predicted(Scorer):
     def numbers(self, molecules: Sequence[Chem.Mol]) -> Sequence[float]:
         """Returns the prediction for each."""
         smiles = [Chem.MolToSmiles(one) for one in molecules]
-        found = _one_each(self.predictor.predict(smiles), len(smiles), "predict")
+        found = one_each(self.predictor.predict(smiles), len(smiles), "predict")
         unread = [text for text, number in zip(smiles, found, strict=True) if math.isnan(number)]
         if unread and not self._warned:
             self._warned = True
@@ -77,14 +77,19 @@ class Function(Scorer):
             UserError: If there is not one number for each.
         """
         smiles = [Chem.MolToSmiles(one) for one in molecules]
-        found = _one_each(self.function(smiles), len(smiles), "the function")
+        found = one_each(self.function(smiles), len(smiles), "the function")
         for text, number in zip(smiles, found, strict=True):
             if math.isnan(number):
                 raise UserError(f"the function says nan of {text}; give 0 to what is not known")
         return found
 
 
-def _one_each(numbers: Sequence[float], count: int, who: str) -> Sequence[float]:
+def one_each(numbers: Sequence[float], count: int, who: str) -> Sequence[float]:
+    """Returns numbers as they are.
+
+    Raises:
+        UserError: If there are others than ``count``.
+    """
     if len(numbers) != count:
         raise UserError(f"{who} returned {len(numbers)} numbers for {count} molecules")
     return numbers

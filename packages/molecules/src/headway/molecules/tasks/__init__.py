@@ -7,6 +7,7 @@ from headway.molecules.tasks.diffusion_modeling import DiffusionModeling
 from headway.molecules.tasks.joint_modeling import JointModeling
 from headway.molecules.tasks.language_modeling import LanguageModeling
 from headway.molecules.tasks.property_prediction import PropertyPrediction
+from headway.molecules.tasks.targeted_modeling import TargetedModeling
 
 __all__ = [
     "AlternatingModeling",
@@ -16,4 +17,5 @@ __all__ = [
     "JointModeling",
     "LanguageModeling",
     "PropertyPrediction",
+    "TargetedModeling",
 ]

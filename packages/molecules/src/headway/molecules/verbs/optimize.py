@@ -4,7 +4,7 @@ import argparse
 import csv
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,17 @@ from headway.molecules.optimization.measures import TOPS, best_of, summary, top_
 from headway.molecules.optimization.methods import METHODS, make_optimizer
 from headway.molecules.optimization.pairs import PairTuning
 from headway.molecules.optimization.running import Run
+from headway.molecules.optimization.targets import Targets
 from headway.molecules.optimization.written import written_before_and_after
 from headway.molecules.properties import PROPERTIES
-from headway.molecules.scoring import ArithmeticMean, Scorer, read_objective
+from headway.molecules.scoring import ArithmeticMean, Scorer, parted, read_objective
 from headway.molecules.shipped import find_file, has_moses
 from headway.molecules.verbs.sample import load
+from headway.molecules.verbs.targets import add_protein, read_proteins, targeted
 
 SHOWN, KEPT = 20, 100
+# Of the methods.
+OPTIONS = ("batch_size", "lr", "sigma", "replay", "buckets", "invalid_penalty")
 # Molecules to begin with, drawn from a file.
 DRAWN = 1000
 
@@ -57,6 +61,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replay", type=int, help="reinvent: of the best, learned from again (24)")
     parser.add_argument(
         "--buckets", type=int, help="molecules of a scaffold that earn something; 0 for any (0)"
+    )
+    add_protein(parser)
+    parser.add_argument(
+        "--invalid-penalty", type=float, help="reinvent, ppo: what is no molecule costs so much (0)"
     )
     parser.add_argument(
         "--start", metavar="FILE", help="molecules that ga and pairs begin with; ga: moses, or nci"
@@ -97,9 +105,11 @@ def run(args: argparse.Namespace) -> int:
         "seed": args.seed,
         "objective": written(scorer),
     }
-    facts |= {
-        name: getattr(args, name) for name in ("batch_size", "lr", "sigma", "replay", "buckets")
-    }
+    facts |= {name: getattr(args, name) for name in OPTIONS}
+    targets = optimizer.targets if isinstance(optimizer, LearningAgent) else None
+    facts["proteins"] = (
+        None if targets is None else dict(zip(targets.names, targets.sequences, strict=True))
+    )
     going = Run(
         optimizer, scorer, args.budget, folder=folder, resume=args.resume is not None, facts=facts
     )
@@ -126,13 +136,23 @@ def run(args: argparse.Namespace) -> int:
 def build(args: argparse.Namespace) -> Optimizer:
     """Returns the optimiser."""
     model = None if args.method == "ga" else load(args.checkpoint, args.device)
+    proteins = read_proteins(args)
+    targets = None
+    if proteins is not None:
+        if model is None or "targets" not in METHODS[args.method][1]:
+            able = ", ".join(name for name, (_, taken) in METHODS.items() if "targets" in taken)
+            raise UserError(f"{args.method} writes for no protein; {able} do")
+        model = targeted(model, args.checkpoint)
+        targets = Targets(model, proteins)
     start: list[str] = []
     if args.start is not None or args.method == "ga":
         source = args.start or ("moses" if has_moses() else "nci")
         start = drawn(source, [args.seed])[args.seed]
-    options = {
-        name: getattr(args, name) for name in ("batch_size", "lr", "sigma", "replay", "buckets")
-    }
+    options: dict[str, Any] = {name: getattr(args, name) for name in OPTIONS}
+    options |= {"targets": targets, "invalid": options.pop("invalid_penalty")}
+    if targets is not None and len(targets) > 1 and args.method == "reinvent":
+        # What was good for one protein is nothing for another.
+        options["replay"] = 0 if options["replay"] is None else options["replay"]
     return make_optimizer(args.method, model, start=start, seed=args.seed, **options)
 
 
@@ -179,8 +199,10 @@ def conclude(args: argparse.Namespace, going: Run, reference: Moments | None) ->
     with atomic_write(folder / "summary.json", "w") as file:
         file.write(json.dumps(facts, indent=1) + "\n")
     best = best_of(scores, KEPT)
+    targets = optimizer.targets if isinstance(optimizer, LearningAgent) else None
+    names = {} if targets is None else dict(zip(targets.sequences, targets.names, strict=True))
     with atomic_write(folder / "best.csv", "w") as file:
-        rows, columns = described(best, going.oracle.scorer, scores)
+        rows, columns = described(best, going.oracle.scorer, scores, names)
         write_csv(file, columns, rows)
     draw(folder, best, scores, f"{args.task}, {args.method}, seed {args.seed}")
     if isinstance(optimizer, LearningAgent | JointOptimization):
@@ -203,24 +225,28 @@ def shares(table: Path) -> dict[str, float]:
 
 
 def described(
-    best: list[str], scorer: Scorer, scores: dict[str, float]
+    best: list[str], scorer: Scorer, scores: dict[str, float], names: Mapping[str, str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Returns a row for each of the best with its score, the parts of it and properties; and the columns."""
-    calls = {text: call for call, text in enumerate(scores, 1)}
-    found = [checked(text, "molecule") for text in best]
+    calls = {key: call for call, key in enumerate(scores, 1)}
+    pairs = [parted(key) for key in best]
+    found = [checked(text, "molecule") for text, _ in pairs]
+    about = [protein or "" for _, protein in pairs] if names else None
     parts: dict[str, list[float]] = {}
     if isinstance(scorer, ArithmeticMean):
-        for place, values in enumerate(scorer.parts(found), 1):
+        for place, values in enumerate(scorer.parts(found, about), 1):
             parts[f"part_{place}"] = values
     rows: list[dict[str, Any]] = []
-    for place, (text, one) in enumerate(zip(best, found, strict=True)):
-        row: dict[str, Any] = {"smiles": text, "score": scores[text], "call": calls[text]}
+    for place, (key, (text, protein), one) in enumerate(zip(best, pairs, found, strict=True)):
+        row: dict[str, Any] = {"smiles": text, "score": scores[key], "call": calls[key]}
+        if protein is not None:
+            row["protein"] = names[protein]
         row |= {name: f"{values[place]:.6g}" for name, values in parts.items()}
         row |= {name: f"{compute(one):.6g}" for name, compute in PROPERTIES.items()}
         row["passes"] = int(passes(one)) if has_moses() else ""
         rows.append(row)
-    known = ["smiles", "score", "call", *parts, *PROPERTIES, "passes"]
-    return rows, known
+    known = ["smiles", "score", "call", *(["protein"] if names else []), *parts]
+    return rows, [*known, *PROPERTIES, "passes"]
 
 
 def draw(folder: Path, best: list[str], scores: dict[str, float], title: str) -> None:
@@ -230,7 +256,8 @@ def draw(folder: Path, best: list[str], scores: dict[str, float], title: str) ->
     if not best:
         return
     legends = [f"{scores[text]:.3f}" for text in best[:SHOWN]]
-    save_grid(best[:SHOWN], folder / "best.png", legends=legends)
+    shown = [parted(key)[0] for key in best[:SHOWN]]
+    save_grid(shown, folder / "best.png", legends=legends)
     values = list(scores.values())
     curves = {f"best {top}": top_curve(values, top=top) for top in TOPS}
     calls = next(iter(curves.values()))[0]

@@ -19,6 +19,7 @@ from headway.core.language import LanguageModel
 from headway.molecules.chemistry import canonical, checked
 from headway.molecules.data.readers import read_records
 from headway.molecules.metrics import Quality, measure
+from headway.molecules.models import DrugGen
 from headway.molecules.notation import is_molecular, repaired, smiles_tokenizer
 from headway.molecules.shipped import find_file
 from headway.molecules.verbs.acceptance import accepts, add_acceptance, processors, read_wanted
@@ -31,6 +32,7 @@ from headway.molecules.verbs.conditions import (
     read_wishes,
 )
 from headway.molecules.verbs.filling import add_filling, filling, kept_prompts, share_kept
+from headway.molecules.verbs.targets import add_protein, read_proteins, targeted, told_proteins
 
 COLUMNS = ("smiles", "nll", "valid", "canonical_smiles")
 
@@ -52,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="training molecules (.smi, .csv, .sdf, .parquet, .gz, moses, nci), for the novelty",
     )
+    add_protein(parser)
     add_acceptance(parser)
     add_conditions(parser)
     add_filling(parser)
@@ -61,10 +64,18 @@ def run(args: argparse.Namespace) -> int:
     """Writes one row per molecule; returns 1 if none is valid."""
     check_positive(args, "batch_size", "columns", "rows", "most_draws")
     check_seed(args.seed)
+    proteins = read_proteins(args)
     wishes, wanted = read_wishes(args), read_wanted(args)
+    if proteins is not None and wishes is not None:
+        raise UserError(
+            "--protein is for a DrugGen, --condition and --fragment are for a LLamol; give one"
+        )
     job = Job(args, "sample from", items="reference molecules", extra=["grid"])
     reference = None if args.reference is None else read_reference(args, job.counts)
     model = load(args.checkpoint, args.device)
+    if proteins is not None:
+        model = targeted(model, args.checkpoint)
+        proteins = told_proteins(proteins, model, job.counts, args.on_invalid)
     molecular = is_molecular(model.tokenizer)
     if not molecular and (args.grid is not None or reference is not None or wanted is not None):
         raise UserError(
@@ -78,11 +89,15 @@ def run(args: argparse.Namespace) -> int:
     )
     told = {} if wishes is None else conditions(wishes, model, args)
     told |= filling(args, model)
+    about = [name for name in proteins or () for _ in range(args.count)]
+    if proteins is not None and isinstance(model, DrugGen):
+        told |= model.told([proteins[name] for name in about], about)
     generator = torch.Generator().manual_seed(args.seed)
     prompts = kept_prompts(args, model, generator)
     if prompts is None:
         prompt = model.tokenizer.prompt(args.prefix, "--prefix")
-        prompts = [prompt] * (args.count if wishes is None else len(wishes.names))
+        count = len(about) or (args.count if wishes is None else len(wishes.names))
+        prompts = [prompt] * count
     start, clock = time.monotonic(), time.process_time()
     keeps = accepts(wanted, model)
     found, accepted, draws = sample(args, model, prompts, sampling, told, keeps, generator)
@@ -94,10 +109,16 @@ def run(args: argparse.Namespace) -> int:
     found_rows = zip(
         rows(smiles, found, quality, molecular), cells(wishes, quality, molecular), strict=True
     )
-    job.table([*COLUMNS, *columns(wishes)], (one | other for one, other in found_rows))
+    if proteins is None:
+        job.table([*COLUMNS, *columns(wishes)], (one | other for one, other in found_rows))
+    else:
+        named = zip(found_rows, about, strict=True)
+        job.table(["protein", *COLUMNS], ({"protein": name, **one} for (one, _), name in named))
     if args.grid is not None:
         draw(args, quality)
     facts = worth(found, quality, seconds, cpu) | nearness(wishes, quality, molecular)
+    if proteins is not None:
+        facts["proteins"] = len(proteins)
     if wanted is not None:
         facts |= {"drawn": draws, "given_up": int((~accepted).sum())}
     if args.keep:
@@ -107,8 +128,9 @@ def run(args: argparse.Namespace) -> int:
     said = [f"{key.replace('_', ' ')} {value}" for key, value in facts.items() if value is not None]
     lines = [", ".join(said)]
     if job.counts.invalid:
+        what = "reference rows" if reference is not None else "proteins"
         lines.insert(
-            0, f"{len(job.counts.invalid)} reference rows not read, first: {job.counts.invalid[0]}"
+            0, f"{len(job.counts.invalid)} {what} not read, first: {job.counts.invalid[0]}"
         )
     job.say("\n".join(lines), {**facts, "reference": job.counts.as_dict()})
     return 0 if quality.validity else 1

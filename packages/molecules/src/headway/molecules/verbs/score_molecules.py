@@ -1,4 +1,4 @@
-"""Says what the molecules of files are like: a row for each, and the metrics of MOSES for all."""
+"""Says what the molecules of files are like: a row for each, the metrics of MOSES and GuacaMol for all."""
 
 import argparse
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from headway.core.cli.progress import progress_bar, with_progress
 from headway.core.errors import UserError
 from headway.molecules.data.readers import read_records
 from headway.molecules.data.records import Record
+from headway.molecules.metrics.guacamol import guacamol_metrics
 from headway.molecules.metrics.moses import Description, describe, metrics_of, moses_reference
 from headway.molecules.metrics.moses.description import COMPARED
 from headway.molecules.metrics.moses.reference import Reference, reference_of
@@ -30,6 +31,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--moses", action="store_true", help="compare with the test sets of MOSES (molsets)"
     )
     parser.add_argument("--reference", metavar="FILE", help="compare with molecules of your own")
+    parser.add_argument(
+        "--guacamol",
+        metavar="FILE",
+        help="GuacaMol's scores, with this training set (a file, moses or nci)",
+    )
     parser.add_argument(
         "--no-fcd", action="store_true", help="leave out FCD, which needs fcd_torch"
     )
@@ -63,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     if valid and references:
         train = _train() if args.moses else None
         facts |= metrics_of(described, references, train=train, device=device, bar=progress_bar)
+    if valid and args.guacamol is not None:
+        facts |= _guacamol([one.smiles for one in records], args, device)
     said = [f"{name:12} {value:.4g}" for name, value in facts.items()]
     job.say("\n".join(said), facts)
     return 0 if valid else 1
@@ -100,6 +108,17 @@ def _references(args: argparse.Namespace, device: str) -> dict[str, Reference]:
     if args.no_fcd:
         found = {name: one._replace(chemnet=None) for name, one in found.items()}
     return found
+
+
+def _guacamol(smiles: Sequence[str], args: argparse.Namespace, device: str) -> dict[str, float]:
+    return guacamol_metrics(
+        smiles,
+        [one.smiles for one in read_records(find_file(args.guacamol))],
+        fcd=not args.no_fcd,
+        workers=0 if args.workers == 1 else args.workers,
+        device=device,
+        bar=progress_bar,
+    )
 
 
 def _train() -> set[str]:
