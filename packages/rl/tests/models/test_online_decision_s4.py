@@ -247,5 +247,9 @@ def both_stages(seed: int, *, rollouts: int = 32, forgets: bool = False) -> tupl
 
 @pytest.mark.learns
 def test_the_second_stage_brings_more_than_the_first(seed: int, measured) -> None:
+    """Seeds 0 to 4: gains of 1.05, 2.29, 1.95, 1.32 and 1.77.
+
+    Without tries 0.37 and 1.40 (seeds 0 and 1), with states that are forgotten 0.09 and 1.80.
+    """
     first, second = both_stages(seed)
     measured("gain in return", second - first, above=GAIN)
