@@ -13,7 +13,13 @@ from headway.core.training import AdamW
 from headway.rl.data import InMemoryTrajectories, RandomPlay, Trajectory, checked, hindsight
 from headway.rl.environments import CURVES, make_vector
 from headway.rl.metrics import evaluate, summarise
-from headway.rl.models import BehaviourCloning, NoisyPolicy, RandomPolicy, ScriptedPolicy
+from headway.rl.models import (
+    BehaviourCloning,
+    DecisionTransformer,
+    NoisyPolicy,
+    RandomPolicy,
+    ScriptedPolicy,
+)
 from headway.rl.spaces import Box, Discrete, MultiDiscrete, Spaces
 from headway.rl.tasks import IterativeInversion
 
@@ -179,3 +185,20 @@ def test_what_is_wanted_is_reached_by_iterating(rollouts: int, seed: int, measur
     envs = make_vector(CURVES, 50)
     missed = -summarise(evaluate(model.eval(), envs, target=0.0, episodes=50))["return_mean"]
     measured("distance", missed, **({"below": 8.5} if rollouts else {"above": 9.5}))
+
+
+def test_the_next_step_reads_what_was_done_and_not_what_was_meant() -> None:
+    torch.manual_seed(0)
+    spaces = Spaces(observation=Box(shape=(2,)), action=Discrete(n=4, start=1))
+    options = {"dim": 16, "depth": 1, "context_length": 4, "max_timestep": 20}
+    model = DecisionTransformer(**options, spaces=spaces.to_json()).eval()
+    noisy = NoisyPolicy(model.policy(target_return=1.0), noise=1.0)
+    seen = np.random.default_rng(0).normal(size=(3, 5, 2)).astype(np.float32)
+    done, state = [], None
+    for step in range(3):
+        actions, state = noisy.predict(seen[step], state, seeds=np.arange(5))
+        noisy.observe(state, np.zeros(5))
+        done.append(actions)
+        np.testing.assert_array_equal(state.inner.taken.numpy(), actions)
+    own, _ = model.policy(target_return=1.0).predict(seen[0], seeds=np.arange(5))
+    assert (own != done[0]).any()

@@ -58,6 +58,9 @@ class ModelPolicy(ABC, Generic[State]):
     def observe(self, state: State, reward: NDArray[Any] | float) -> None:
         """Does nothing: rewards are not looked at."""
 
+    def instead(self, state: State, actions: NDArray[Any]) -> None:
+        """Takes notice of what was done in place of the last answer, (B, *shape); does nothing by default."""
+
     @abstractmethod
     def fork(self, state: State, rows: NDArray[np.int64]) -> State:
         """Returns a copy of a state with the given rows in the given order, which goes its own way."""

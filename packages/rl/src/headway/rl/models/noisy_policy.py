@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from headway.core.errors import UserError
 from headway.rl.layers.observations import rows_of
 from headway.rl.layers.streams import Streams
+from headway.rl.models.model_policy import ModelPolicy
 from headway.rl.models.policy import Policy
 from headway.rl.models.scripted_policy import bounds_of, drawn_actions
 from headway.rl.spaces import Box, Dict
@@ -65,7 +66,10 @@ class NoisyPolicy:
             # Another stream than that of the policy below, which has the same seeds.
             own = None if seeds is None else seeds ^ (1 << 40)
             state.streams.restart(episode_start, own)
-        return self._changed(actions, state.streams), state
+        changed = self._changed(actions, state.streams)
+        if isinstance(self.policy, ModelPolicy):
+            self.policy.instead(inner, changed)
+        return changed, state
 
     def observe(self, state: NoisyState, reward: NDArray[Any] | float) -> None:
         """Tells the other policy."""

@@ -87,6 +87,10 @@ class SequencePolicy(ModelPolicy[PolicyState]):
         gained = torch.as_tensor(np.atleast_1d(reward), dtype=torch.float32, device=self.device)
         state.wanted = state.wanted - gained
 
+    def instead(self, state: PolicyState, actions: NDArray) -> None:
+        """Remembers what was done: the next step reads it."""
+        state.taken = torch.as_tensor(actions).to(state.taken).reshape(state.taken.shape)
+
     def fork(self, state: PolicyState, rows: NDArray[np.int64]) -> PolicyState:
         """Returns a copy of a state with the given rows in the given order, which goes its own way."""
         chosen = torch.as_tensor(np.asarray(rows), device=self.device)
