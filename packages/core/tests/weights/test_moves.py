@@ -19,7 +19,8 @@ def test_every_move_leads_somewhere_and_its_old_place_is_empty() -> None:
             assert importlib.util.find_spec(old) is None, old
         else:
             assert hasattr(importlib.import_module(module), name), new
-            assert not hasattr(importlib.import_module(old.rpartition(".")[0]), name), old
+            place, _, before = old.rpartition(".")
+            assert not hasattr(importlib.import_module(place), before), old
 
 
 @pytest.mark.parametrize("old", MOVES)
