@@ -5,7 +5,7 @@ what was broken off goes on, what has ended is not run again. One thread for eac
 side by side. The graph genetic algorithm begins with molecules of the data that the model has learned from.
 
     python tools/bench/molecule_optimization.py -m RUN -o OUT [--tasks qed median1] [--methods reinvent ga]
-        [--seeds 0 1] [--budget 10000] [--workers 2]
+        [--seeds 0 1] [--budget 10000] [--settled 5] [--workers 2]
     python tools/bench/molecule_optimization.py -o OUT --table
 """
 
@@ -49,7 +49,7 @@ Case = tuple[str, str, int]
 
 
 def run_case(
-    case: Case, model: str | None, start: Sequence[str], out: Path, budget: int
+    case: Case, model: str | None, start: Sequence[str], out: Path, budget: int, settled: int | None
 ) -> dict[str, Any]:
     """Runs one method on one task with one seed, or goes on with it; returns what it is worth."""
     name, method, seed = case
@@ -65,7 +65,8 @@ def run_case(
     )
     facts = {"task": name, "method": method, "seed": seed, "model": model or ""}
     resume = (folder / STATE).is_file()
-    run = Run(optimizer, task(name), budget, folder=folder, resume=resume, facts=facts)
+    options = {"facts": facts, "resume": resume, "settled": settled}
+    run = Run(optimizer, task(name), budget, folder=folder, **options)
     run.go()
     run.close()
     found = {**facts, **summary(run.oracle.scores, budget)}
@@ -129,6 +130,9 @@ def main() -> None:
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--budget", type=int, default=10000)
+    parser.add_argument(
+        "--settled", type=int, help="end as PMO does, after so many steps without a change (PMO: 5)"
+    )
     parser.add_argument("--start", default="moses", help="molecules that ga begins with")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--table", action="store_true", help="print the table of what has ended")
@@ -149,6 +153,7 @@ def main() -> None:
                     starts[one[2]] if one[1] == "ga" else (),
                     args.out,
                     args.budget,
+                    args.settled,
                 ): one
                 for one in cases
             }

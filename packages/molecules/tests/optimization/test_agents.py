@@ -19,6 +19,7 @@ from headway.molecules.optimization import (
     Reinvent,
     Run,
     ScaffoldBuckets,
+    running,
 )
 from headway.molecules.optimization.memory import Remembered
 from headway.molecules.optimization.ppo import advantages_of
@@ -125,6 +126,18 @@ def test_the_table_has_every_molecule_and_the_budget_ends_the_run(
     scored = {row["canonical_smiles"]: float(row["score"]) for row in rows if row["call"]}
     assert scored == run.oracle.scores
     assert all(float(row["nll"]) > 0 for row in rows)
+
+
+def test_a_run_that_has_settled_ends_if_asked(taught: Llama, monkeypatch) -> None:
+    monkeypatch.setattr(running, "EARLY", 20)
+    monkeypatch.setattr(running, "BEST", 3)
+    flat = Function(lambda smiles: [0.5] * len(smiles))
+    run = Run(Reinvent(taught, batch_size=16), flat, 200, settled=2)
+    run.go()
+    assert 20 < run.oracle.calls < 100
+    assert run.still == 2
+    with pytest.raises(UserError, match="settled is 0"):
+        Run(Reinvent(taught), flat, 200, settled=0)
 
 
 def test_it_ends_where_nothing_new_comes(taught: Llama) -> None:

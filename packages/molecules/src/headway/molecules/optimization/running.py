@@ -1,5 +1,6 @@
 """Running an optimiser until the budget of its oracle is spent, in a folder where it can go on."""
 
+import heapq
 import pickle
 import time
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 
 import torch
 
-from headway.core.errors import InputError, one_line
+from headway.core.errors import InputError, UserError, one_line
 from headway.core.files import atomic_write
 from headway.molecules.optimization.agent import LearningAgent
 from headway.molecules.optimization.base import Optimizer
@@ -20,6 +21,8 @@ TABLE, STATE = "molecules.csv", "state.pt"
 PATIENCE = 50
 # Steps between two states on the disk.
 EVERY = 20
+# The best whose scores tell whether a run has settled, and the calls before which it has not.
+BEST, EARLY = 100, 1000
 
 
 class Run:
@@ -35,6 +38,8 @@ class Run:
         folder: Where the run lies; nothing is written if None.
         resume: Whether to go on with what lies there.
         facts: What must be the same when it goes on, such as the method and the task.
+        settled: Steps in a row that change none of the best 100 scores, after which the run ends; never if
+            None. PMO's code takes 5, after 1,000 calls.
 
     Raises:
         InputError: If there is nothing to go on with, or it is another run.
@@ -49,9 +54,13 @@ class Run:
         folder: Path | None = None,
         resume: bool = False,
         facts: dict[str, Any] | None = None,
+        settled: int | None = None,
     ) -> None:
+        if settled is not None and settled < 1:
+            raise UserError(f"settled is {settled}; it must be at least 1 step, or None for never")
         self.optimizer, self.folder, self.facts = optimizer, folder, facts or {}
         self.history: History | None = None
+        self.settled, self.still = settled, 0
         self.idle, self._spent_before = 0, 0.0
         known: dict[str, float] = {}
         if folder is not None:
@@ -63,6 +72,7 @@ class Run:
             if state is not None:
                 optimizer.load_state_dict(state["optimizer"])
                 self.idle, self._spent_before = state["idle"], state["cpu_seconds"]
+                self.still = state.get("still", 0)
         self.oracle = Oracle(scorer, budget, known=known)
         self._clock = time.process_time()
         self._saved_at = optimizer.step
@@ -74,8 +84,9 @@ class Run:
 
     @property
     def done(self) -> bool:
-        """Whether the budget is spent, or nothing new has come for ``PATIENCE`` steps."""
-        return self.oracle.spent or self.idle >= PATIENCE
+        """Whether the budget is spent, the run has settled, or nothing new came for ``PATIENCE`` steps."""
+        still = self.settled is not None and self.still >= self.settled
+        return self.oracle.spent or self.idle >= PATIENCE or still
 
     def go(
         self, *, progress: Callable[[int], None] | None = None, steps: int | None = None
@@ -88,7 +99,7 @@ class Run:
         """
         taken = 0
         while not self.done and taken != steps:
-            before = self.oracle.calls
+            before, best = self.oracle.calls, self._best()
             proposal = self.optimizer.ask()
             answers = self.oracle(proposal.smiles, proposal.proteins)
             if self.history is not None:
@@ -96,12 +107,17 @@ class Run:
             self.optimizer.tell(answers)
             cost = self.oracle.calls - before
             self.idle = 0 if cost else self.idle + 1
+            same = best == self._best() and self.oracle.calls > EARLY
+            self.still = self.still + 1 if same else 0
             taken += 1
             if progress is not None:
                 progress(cost)
             if self.optimizer.step - self._saved_at >= EVERY:
                 self.save()
         self.save()
+
+    def _best(self) -> list[float]:
+        return heapq.nlargest(BEST, self.oracle.scores.values())
 
     def save(self) -> None:
         """Writes the state, whole or not at all."""
@@ -111,6 +127,7 @@ class Run:
             "facts": self.facts,
             "rows": self.history.rows,
             "idle": self.idle,
+            "still": self.still,
             "cpu_seconds": self.cpu_seconds,
             "optimizer": self.optimizer.state_dict(),
         }

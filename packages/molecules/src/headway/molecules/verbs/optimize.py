@@ -67,6 +67,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--invalid-penalty", type=float, help="reinvent, ppo: what is no molecule costs so much (0)"
     )
     parser.add_argument(
+        "--settled",
+        type=int,
+        metavar="STEPS",
+        help="end after so many steps that change none of the best 100 (never; PMO: 5)",
+    )
+    parser.add_argument(
         "--start", metavar="FILE", help="molecules that ga and pairs begin with; ga: moses, or nci"
     )
     parser.add_argument(
@@ -89,7 +95,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs a method; returns 1 if no molecule has scored anything."""
-    check_positive(args, "budget", "batch_size")
+    check_positive(args, "budget", "batch_size", "settled")
     check_seed(args.seed)
     if (args.out is None) == (args.resume is None):
         raise UserError("give -o DIR for a new run, or --resume DIR to go on with one")
@@ -110,9 +116,8 @@ def run(args: argparse.Namespace) -> int:
     facts["proteins"] = (
         None if targets is None else dict(zip(targets.names, targets.sequences, strict=True))
     )
-    going = Run(
-        optimizer, scorer, args.budget, folder=folder, resume=args.resume is not None, facts=facts
-    )
+    options = {"resume": args.resume is not None, "facts": facts, "settled": args.settled}
+    going = Run(optimizer, scorer, args.budget, folder=folder, **options)
     with progress_bar("optimising", total=args.budget) as advance:
         advance(going.oracle.calls)
         going.go(progress=advance)
