@@ -23,6 +23,7 @@ from headway.molecules.models import (
     Llama,
     LLamol,
     MatterGPT,
+    MoLFormer,
     PropertyPredictor,
     RegressionTransformer,
     SafeGPT,
@@ -68,6 +69,11 @@ def druggen() -> DrugGen:
 def graphs(batch: int, atoms: int) -> tuple[Tensor, ...]:
     chain = graph(checked("C" * atoms, "chain"))
     return tuple(part[:batch] for part in collate([chain] * max(1, batch)))
+
+
+def molformer() -> MoLFormer:
+    tokenizer = SmilesTokenizer(vocabulary=(*SPECIALS, *"CNO"))
+    return MoLFormer(tokenizer=tokenizer, dim=16, depth=2, heads=2, max_length=24)
 
 
 def graphormer() -> Graphormer:
@@ -125,6 +131,7 @@ CASES = {
     # In bfloat16 the waves of the steps are others.
     "FoldingDiff": Case(make=folding_diff, inputs=chains, sizes=(9, 4, 20), narrow=False),
     "GPMoLFormer": Case(make=gp_molformer, inputs=tokens, sizes=(9, 4, 20)),
+    "MoLFormer": Case(make=molformer, inputs=tokens, sizes=(9, 4, 20)),
     "Graphormer": Case(make=graphormer, inputs=graphs, sizes=(9, 4, 20)),
     "PropertyPredictor": Case(make=property_predictor, inputs=tokens, sizes=(9, 4, 20)),
 }

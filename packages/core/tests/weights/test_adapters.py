@@ -42,6 +42,7 @@ ROUND_TRIPS = {
     "Hugging Face ViT/DeiT/DINOv2": "vision/tests/weights/test_published_formats.py",
     "Hugging Face Wav2Vec2-Conformer": "speech/tests/models/test_conformer_parity.py",
     "Hugging Face XLNet": "core/tests/weights/test_xlnet.py",
+    "MoLFormer of its authors": "molecules/tests/models/test_molformer.py",
     "SAFE-GPT of its authors": "molecules/tests/models/test_safe_gpt.py",
     "SAMformer of its authors": "timeseries/tests/test_window_norm.py",
     "neuralforecast Autoformer": "timeseries/tests/models/test_autoformer.py",

@@ -7,6 +7,7 @@ domain = Domain(
     help="Language models over SMILES, SELFIES or SAFE: new molecules, properties of molecules.",
     adapters=(
         "headway.molecules.weights.safe_gpt:adapter",
+        "headway.molecules.weights.molformer:adapter",
         "headway.core.weights.language:adapters",
     ),
     models=("headway.molecules.models:list_models",),

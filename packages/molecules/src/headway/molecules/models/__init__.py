@@ -15,6 +15,7 @@ from headway.molecules.models.joint_transformer import JointTransformer
 from headway.molecules.models.llama import Llama
 from headway.molecules.models.llamol import LLamol
 from headway.molecules.models.matter_gpt import MatterGPT
+from headway.molecules.models.molformer import MoLFormer
 from headway.molecules.models.pretrained import pretrained, pretrained_predictor
 from headway.molecules.models.property_predictor import Predictor, PropertyPredictor
 from headway.molecules.models.protein_forms import (
@@ -40,6 +41,7 @@ __all__ = [
     "LLamol",
     "Llama",
     "MatterGPT",
+    "MoLFormer",
     "NoProtein",
     "Predictor",
     "PropertyPredictor",
@@ -69,6 +71,7 @@ def list_models() -> list[str]:
         "LLamol",
         "Llama",
         "MatterGPT",
+        "MoLFormer",
         "PropertyPredictor",
         "RegressionTransformer",
         "SafeGPT",
