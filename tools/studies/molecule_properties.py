@@ -31,6 +31,7 @@ from torch import Tensor
 from headway.core.reading import read_table
 from headway.molecules.chemistry import checked
 from headway.molecules.data import PropertyFile, Record, ScaffoldSplit
+from headway.molecules.data.labelled import Labelled
 from headway.molecules.metrics import property_scores
 
 MOLFORMER = "MoLFormer {}, from scratch {}"
@@ -220,8 +221,9 @@ def fingerprints(records: Sequence[Record]) -> np.ndarray:
 
 def known_labels(data: PropertyFile, records: Sequence[Record]) -> Tensor:
     """Returns the labels of records, nan where nothing is known."""
-    items: Any = data.dataset(records, randomize=False)
-    return items.labels
+    items = data.dataset(records, randomize=False)
+    assert isinstance(items, Labelled)
+    return items.values
 
 
 def linear(parts: dict[str, np.ndarray], y: dict[str, np.ndarray], kind: str) -> np.ndarray:

@@ -9,6 +9,7 @@ import gzip
 import json
 import math
 import pickle
+import random
 import shutil
 import zipfile
 
@@ -195,7 +196,8 @@ def test_a_pickle_that_names_a_function_is_refused(tmp_path) -> None:
 def test_the_published_row_of_the_training_set() -> None:
     """The row "Train" of the published table, whose 30,000 molecules are not known, within rounding and chance."""
     pytest.importorskip("fcd_torch")
-    rows = moses_rows("train", 30000)
+    # The file is not in a random order: its first rows are far from the rest (an FCD of 4.3).
+    rows = random.Random(0).sample(moses_rows("train", 10**7), 30000)
     said = moses_metrics(
         rows,
         {"Test": moses_reference("test"), "TestSF": moses_reference("test_scaffolds")},
