@@ -130,3 +130,9 @@ def test_what_is_differentiated_or_narrow_goes_the_plain_way(compiled: None) -> 
     assert weight.grad is not None
     mapped = torch.vmap(lambda row: inference.rms_norm(row, torch.ones(4), 1e-5))(x)
     torch.testing.assert_close(mapped, inference.rms_norm(x, torch.ones(4), 1e-5))
+
+
+def test_a_gain_that_is_no_row_of_memory_is_read_right(compiled: None) -> None:
+    x, weight = numbers(64, 4096), numbers(4096, 2)[:, 0]
+    found = native.rms_norm(x, weight, 1e-5)
+    torch.testing.assert_close(found, F.rms_norm(x, (4096,), weight.contiguous(), 1e-5))
