@@ -22,6 +22,9 @@ def test_a_text_comes_back_and_special_tokens_frame_it() -> None:
     assert tokenizer.decode([1, 3, 4, 2, 0, 0]) == "ab"
     assert tokenizer.decode([1, 3, 4, 0, 0]) == "ab"  # cut off by a length: padding is no text
     assert tokenizer.filling == 0
+    tokens, lengths = tokenizer.padded([[1, 3, 2], [1, 2]])
+    assert tokens.tolist() == [[1, 3, 2], [1, 2, 0]]
+    assert lengths.tolist() == [3, 2]
 
 
 def test_special_tokens_may_coincide_or_be_missing() -> None:

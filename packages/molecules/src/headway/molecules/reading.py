@@ -58,11 +58,7 @@ class TextReader:
 
     def batch(self, items: Sequence[list[int]]) -> tuple[Tensor, ...]:
         """Returns tokens, right-padded, and lengths."""
-        rows = [torch.tensor(item) for item in items]
-        tokens = torch.nn.utils.rnn.pad_sequence(
-            rows, batch_first=True, padding_value=self.model.tokenizer.filling
-        )
-        return tokens, torch.tensor([len(row) for row in rows])
+        return self.model.tokenizer.padded(items)
 
 
 class GraphReader:

@@ -161,7 +161,15 @@ class Sampling(Module):
         Shape:
             logits: (B, V). numbers: (B,). Output: (B,) int64.
         """
-        logits = self.changed(logits, written, states)
+        return self.draw(self.changed(logits, written, states), numbers)
+
+    def draw(self, logits: Tensor, numbers: Tensor) -> Tensor:
+        """Returns one token for each row, (B,), from logits that are ``changed`` already.
+
+        Args:
+            logits: Of each row, (B, V).
+            numbers: As of ``forward``.
+        """
         if self.greedy:
             return logits.argmax(dim=-1)
         shares = (logits - logits.amax(dim=-1, keepdim=True)).exp()

@@ -4,6 +4,9 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self
 
+import torch
+from torch import Tensor
+
 from headway.core.errors import InputError, UserError
 from headway.core.module import Module
 
@@ -116,6 +119,14 @@ class Tokenizer(Module):
     def lacking(self, tokens: Iterable[str]) -> list[str]:
         """Returns which tokens the vocabulary lacks, each once, sorted."""
         return sorted({token for token in tokens if token not in self.numbers})
+
+    def padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Returns rows of numbers, at least one, filled up on the right as a tensor, and their lengths."""
+        lengths = torch.tensor([len(row) for row in rows])
+        tokens = torch.full((len(rows), int(lengths.max())), self.filling)
+        for place, row in enumerate(rows):
+            tokens[place, : len(row)] = torch.as_tensor(row)
+        return tokens, lengths
 
     def decode(self, numbers: Iterable[int]) -> str:
         """Returns the text behind the start token and up to the end token, which may be the same one."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.generation import Generated
@@ -89,6 +89,11 @@ class LearningAgent(Optimizer):
     def learned(self) -> list[torch.nn.Parameter]:
         """Returns the parameters that learn."""
         return list(self.agent.parameters())
+
+    @property
+    def tuned_model(self) -> nn.Module:
+        """The model that has learned to write."""
+        return self.agent
 
     def ask(self) -> Proposal:
         """Writes molecules."""
@@ -185,10 +190,7 @@ class LearningAgent(Optimizer):
         drawn = self.memory.draw(random.Random(f"{self.seed} {self.step}"))
         if not drawn:
             return None
-        lengths = torch.tensor([len(one.tokens) for one in drawn])
-        tokens = torch.full((len(drawn), int(lengths.max())), self.agent.tokenizer.filling)
-        for row, one in enumerate(drawn):
-            tokens[row, : len(one.tokens)] = torch.tensor(one.tokens)
+        tokens, lengths = self.agent.tokenizer.padded([one.tokens for one in drawn])
         rewards = torch.tensor([one.score for one in drawn])
         prior = torch.tensor([one.prior for one in drawn])
         told = {} if self.targets is None else self.targets.told([0] * len(drawn))

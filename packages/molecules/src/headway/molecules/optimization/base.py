@@ -4,6 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from torch import nn
+
+from headway.molecules.optimization.targets import Targets
 from headway.molecules.scoring import Answer
 
 
@@ -29,7 +32,12 @@ class Optimizer(ABC):
 
     Args:
         seed: Of all that is drawn.
+
+    Attributes:
+        targets: The proteins that it writes for; None where it is told none.
     """
+
+    targets: Targets | None = None
 
     def __init__(self, *, seed: int = 0) -> None:
         self.seed = seed
@@ -42,6 +50,17 @@ class Optimizer(ABC):
     @abstractmethod
     def learn(self, answers: Sequence[Answer]) -> None:
         """Learns from what the oracle says of the molecules of ``ask``, in their order."""
+
+    @property
+    def proteins(self) -> dict[str, str] | None:
+        """Sequences by name of the proteins that it writes for; None where it is told none."""
+        targets = self.targets
+        return None if targets is None else dict(zip(targets.names, targets.sequences, strict=True))
+
+    @property
+    def tuned_model(self) -> nn.Module | None:
+        """The model that has learned to write; None where there is none."""
+        return None
 
     def tell(self, answers: Sequence[Answer]) -> None:
         """Learns from the answers to ``ask``, and goes on to the next step."""

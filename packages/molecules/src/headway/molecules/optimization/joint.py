@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
+from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.module import evaluating
@@ -64,6 +63,11 @@ class JointOptimization(Optimizer):
         self.adam = torch.optim.Adam(self.agent.parameters(), lr=lr)
         self.known: dict[str, tuple[list[int], float]] = {}
         self._proposed: list[list[int]] = []
+
+    @property
+    def tuned_model(self) -> nn.Module:
+        """The model that has learned to write."""
+        return self.agent
 
     def ask(self) -> Proposal:
         """Writes molecules, and proposes the most promising ones that were not scored yet."""
@@ -141,8 +145,5 @@ class JointOptimization(Optimizer):
             return self.agent.standardized(tokens, lengths=lengths)[:, 0]
 
     def _batch(self, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-        filling = self.agent.tokenizer.filling
-        made = [torch.tensor(row) for row in rows]
-        tokens = pad_sequence(made, batch_first=True, padding_value=filling)
-        lengths = torch.tensor([len(row) for row in rows])
+        tokens, lengths = self.agent.tokenizer.padded(rows)
         return tokens.to(self.agent.device), lengths.to(self.agent.device)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from rdkit import Chem
+from torch import nn
 
 from headway.core.errors import InputError, UserError
 from headway.core.language import DecoderLanguageModel
@@ -116,6 +117,11 @@ class PairTuning(Optimizer):
         self.similarity, self.gap, self.size = similarity, gap, pool
         self.pool: dict[str, float] = {}
         self._prints: dict[str, bytes] = {}
+
+    @property
+    def tuned_model(self) -> nn.Module:
+        """The model that has learned to write."""
+        return self.tuned
 
     def ask(self) -> Proposal:
         """Rewrites some of the best; in the first steps writes molecules, or gives those to begin with."""

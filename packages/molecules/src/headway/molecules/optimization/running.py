@@ -11,7 +11,6 @@ import torch
 
 from headway.core.errors import InputError, UserError, one_line
 from headway.core.files import atomic_write
-from headway.molecules.optimization.agent import LearningAgent
 from headway.molecules.optimization.base import Optimizer
 from headway.molecules.optimization.history import History
 from headway.molecules.scoring import Oracle, Scorer
@@ -67,7 +66,7 @@ class Run:
             state = _read_state(folder / STATE, self.facts) if resume else None
             folder.mkdir(parents=True, exist_ok=True)
             rows = None if state is None else state["rows"]
-            self.history = History(folder / TABLE, rows, _proteins(optimizer))
+            self.history = History(folder / TABLE, rows, optimizer.proteins)
             known = self.history.known
             if state is not None:
                 optimizer.load_state_dict(state["optimizer"])
@@ -97,9 +96,9 @@ class Run:
             progress: Is told how many calls a step has cost.
             steps: At most so many steps; to the end if None.
         """
-        taken = 0
+        taken, best = 0, self._best()
         while not self.done and taken != steps:
-            before, best = self.oracle.calls, self._best()
+            before = self.oracle.calls
             proposal = self.optimizer.ask()
             answers = self.oracle(proposal.smiles, proposal.proteins)
             if self.history is not None:
@@ -107,8 +106,10 @@ class Run:
             self.optimizer.tell(answers)
             cost = self.oracle.calls - before
             self.idle = 0 if cost else self.idle + 1
-            same = best == self._best() and self.oracle.calls > EARLY
-            self.still = self.still + 1 if same else 0
+            if self.settled is not None:
+                known, best = best, self._best()
+                same = best == known and self.oracle.calls > EARLY
+                self.still = self.still + 1 if same else 0
             taken += 1
             if progress is not None:
                 progress(cost)
@@ -139,12 +140,6 @@ class Run:
         """Closes the table."""
         if self.history is not None:
             self.history.close()
-
-
-def _proteins(optimizer: Optimizer) -> dict[str, str] | None:
-    """Returns the proteins that an optimiser writes for, by name; None if it does for none."""
-    targets = optimizer.targets if isinstance(optimizer, LearningAgent) else None
-    return None if targets is None else dict(zip(targets.names, targets.sequences, strict=True))
 
 
 def _read_state(path: Path, facts: dict[str, Any]) -> dict[str, Any]:

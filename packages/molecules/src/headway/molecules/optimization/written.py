@@ -40,14 +40,10 @@ def written_before_and_after(
         reference: Moments of ChemNet of the molecules that FCD is measured to.
         device: Where ChemNet computes.
     """
-    targets = None
-    if isinstance(optimizer, LearningAgent):
-        targets = optimizer.targets
+    targets = optimizer.targets
+    if isinstance(optimizer, LearningAgent | JointOptimization):
         before = _write(optimizer.prior, count, seed, targets)
         after = _write(optimizer.agent, count, seed, targets)
-    elif isinstance(optimizer, JointOptimization):
-        before = _write(optimizer.prior, count, seed, None)
-        after = _write(optimizer.agent, count, seed, None)
     elif isinstance(optimizer, PairTuning):
         before = _write(optimizer.model, count, seed)
         sources = [text for text in before if canonical(text) is not None]

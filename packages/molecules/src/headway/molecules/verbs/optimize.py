@@ -19,12 +19,9 @@ from headway.molecules.data.readers import read_records
 from headway.molecules.metrics.moses import moses_reference
 from headway.molecules.metrics.moses.chemnet import Moments, chemnet_moments
 from headway.molecules.metrics.moses.filters import passes
-from headway.molecules.optimization.agent import LearningAgent
 from headway.molecules.optimization.base import Optimizer
-from headway.molecules.optimization.joint import JointOptimization
 from headway.molecules.optimization.measures import TOPS, best_of, summary, top_curve
 from headway.molecules.optimization.methods import METHODS, make_optimizer
-from headway.molecules.optimization.pairs import PairTuning
 from headway.molecules.optimization.running import Run
 from headway.molecules.optimization.targets import Targets
 from headway.molecules.optimization.written import written_before_and_after
@@ -112,10 +109,7 @@ def run(args: argparse.Namespace) -> int:
         "objective": written(scorer),
     }
     facts |= {name: getattr(args, name) for name in OPTIONS}
-    targets = optimizer.targets if isinstance(optimizer, LearningAgent) else None
-    facts["proteins"] = (
-        None if targets is None else dict(zip(targets.names, targets.sequences, strict=True))
-    )
+    facts["proteins"] = optimizer.proteins
     options = {"resume": args.resume is not None, "facts": facts, "settled": args.settled}
     going = Run(optimizer, scorer, args.budget, folder=folder, **options)
     with progress_bar("optimising", total=args.budget) as advance:
@@ -204,16 +198,13 @@ def conclude(args: argparse.Namespace, going: Run, reference: Moments | None) ->
     with atomic_write(folder / "summary.json", "w") as file:
         file.write(json.dumps(facts, indent=1) + "\n")
     best = best_of(scores, KEPT)
-    targets = optimizer.targets if isinstance(optimizer, LearningAgent) else None
-    names = {} if targets is None else dict(zip(targets.sequences, targets.names, strict=True))
+    names = {sequence: name for name, sequence in (optimizer.proteins or {}).items()}
     with atomic_write(folder / "best.csv", "w") as file:
         rows, columns = described(best, going.oracle.scorer, scores, names)
         write_csv(file, columns, rows)
     draw(folder, best, scores, f"{args.task}, {args.method}, seed {args.seed}")
-    if isinstance(optimizer, LearningAgent | JointOptimization):
-        save_pretrained(optimizer.agent, folder / "model")
-    elif isinstance(optimizer, PairTuning):
-        save_pretrained(optimizer.tuned, folder / "model")
+    if optimizer.tuned_model is not None:
+        save_pretrained(optimizer.tuned_model, folder / "model")
     return facts
 
 

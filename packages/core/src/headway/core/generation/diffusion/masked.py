@@ -14,9 +14,8 @@ from headway.core.module import Module
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 """``(tokens, rows) -> logits`` of what stands in each place (R, T, V), for these rows of a batch."""
-_DRAWS = (
-    3  # numbers that a place draws in a step: the token, its luck, and whether guidance hides it
-)
+# Numbers that a place draws in a step: the token, its luck, and whether guidance hides it.
+_DRAWS = 3
 
 
 def masking_times(
@@ -194,8 +193,9 @@ class Unmasking(Module):
             asked_of = logits[row, place].float().masked_fill(forbidden, -torch.inf)
             counter = _DRAWS * (step * tokens.shape[1] + place)
             own = keys[rows][row]
-            chosen = sampling(asked_of, uniform(own, counter))
-            sure = sampling.probabilities(asked_of).gather(1, chosen[:, None])[:, 0].log()
+            changed = sampling.changed(asked_of)
+            chosen = sampling.draw(changed, uniform(own, counter))
+            sure = changed.softmax(dim=-1).gather(1, chosen[:, None])[:, 0].log()
             noise = -(-uniform(own, counter + 1).clamp(1e-12, 1 - 1e-12).log()).log()
             # All of the noise in the first pass, none in the last.
             share = (here.sum(dim=1) - 1) / (asked[rows] - 1).clamp_min(1)
