@@ -155,6 +155,10 @@ def test_rollout_says_what_makes_a_policy_doubtful(tmp_path: Path, capsys) -> No
     said = capsys.readouterr().err
     assert "asked for" not in said
     assert "statistics" not in said
+    assert rollout(tmp_path, "--targets", "0,1", "0.5", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["targets"].keys() == {"0", "0.5", "1"}
+    assert rollout(tmp_path, "--targets", "0,x") == 2
+    assert "'x' is no number" in capsys.readouterr().err
     assert rollout(tmp_path, "--targets", "nan") == 2
     assert "--targets nan is no return" in capsys.readouterr().err
 
@@ -183,3 +187,11 @@ def test_json_goes_to_standard_output(tmp_path: Path, capsys) -> None:
     assert main(words) == 0  # without a file the table is part of it
     [row] = json.loads(capsys.readouterr().out)["rows"]
     assert (row["target"], row["episode"]) == ("1", "0")
+
+
+def test_a_film_goes_into_a_folder_that_is_made(tmp_path: Path) -> None:
+    pytest.importorskip("imageio_ffmpeg")
+    returns = {"least": 0.0, "median": 0.0, "most": 1.0}
+    exported(tmp_path, environment="headway/KeyToDoor-v0", returns=returns)
+    assert rollout(tmp_path, "--targets", "1", "--video", str(tmp_path / "some" / "films")) == 0
+    assert (tmp_path / "some" / "films" / "episodes.mp4").stat().st_size > 0

@@ -96,6 +96,7 @@ class Film:
             options |= {
                 "codec": "gif", "pix_fmt_out": "pal8", "quality": None, "output_params": filters
             }  # fmt: skip
+        self._part.parent.mkdir(parents=True, exist_ok=True)
         writer = imageio_ffmpeg.write_frames(str(self._part), size, **options)
         writer.send(None)
         return writer

@@ -2,11 +2,32 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from headway.core.errors import UserError
 
 MOST = 10**8
 """Of pictures, episodes, molecules, steps ... at a time or in all."""
+
+
+class Numbers(argparse.Action):
+    """Reads numbers with commas or spaces between them, such as ``20,100 500``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Sets the list of numbers."""
+        numbers: list[float] = []
+        for word in (part for value in values for part in value.split(",")):
+            try:
+                numbers.append(float(word))
+            except ValueError:
+                raise argparse.ArgumentError(self, f"{word!r} is no number") from None
+        setattr(namespace, self.dest, numbers)
 
 
 def add_shared_options(

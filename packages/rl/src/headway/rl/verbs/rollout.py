@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from headway.core.cli.job import Job
 from headway.core.cli.loading import load_model
-from headway.core.cli.options import add_plot, check_positive, check_seed
+from headway.core.cli.options import Numbers, add_plot, check_positive, check_seed
 from headway.core.cli.progress import progress_bar
 from headway.core.errors import UserError
 from headway.core.training.run_folder import RunFolder
@@ -33,6 +33,8 @@ from headway.rl.models import ActingModel
 # The same model from several seeds.
 MANY_CHECKPOINTS = True
 COLUMNS = ("run", "weights", "target", "episode", "return", "steps", "terminated")
+# Of a video that is given a folder.
+FILM = "episodes.mp4"
 # A video shows the first episodes of each target.
 SHOWN = 4
 
@@ -58,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--env", help="environment, where it is not the one of the training data")
     parser.add_argument(
         "--targets",
-        type=float,
+        action=Numbers,
         nargs="+",
         help="returns to ask for (the least, the median and the most of the training data)",
     )
@@ -76,13 +78,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the first episode (0)")
     parser.add_argument("--stochastic", action="store_true", help="draw the actions")
     add_plot(parser, "return over target")
-    parser.add_argument("--video", type=Path, metavar="MP4", help="a few episodes; .mp4 or .gif")
+    parser.add_argument(
+        "--video", type=Path, metavar="MP4", help="a few episodes; .mp4, .gif or a folder"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes one row per episode."""
     check_positive(args, "episodes", "num_envs")
     check_seed(args.seed)
+    if args.video is not None and not args.video.suffix:
+        args.video /= FILM
     job = Job(args, "rollout of", extra=["plot", "video"])
     if args.video is not None:
         check_film(args.video)
