@@ -55,12 +55,12 @@ def voice() -> FastSpeech:
     )
 
 
-def texts(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
+def texts(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor, int]:
     generator = torch.Generator().manual_seed(tokens)
     numbers = torch.randint(3, 6, (batch, tokens), generator=generator)
     lengths = tokens - torch.arange(batch)
     durations = torch.randint(1, 4, (batch, tokens), generator=generator)
-    return numbers, lengths, durations * (torch.arange(tokens) < lengths[:, None])
+    return numbers, lengths, durations * (torch.arange(tokens) < lengths[:, None]), 3 * tokens
 
 
 # Two tokens at least: an axis of one is another graph.
