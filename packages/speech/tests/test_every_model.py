@@ -21,7 +21,7 @@ from headway.core.testing.models import Case, check_copies, check_graph
 from headway.speech import models
 from headway.speech.front_ends import KaldiFbank, LogMel, Waveform
 from headway.speech.layers import ConvolutionSubsampling, WaveformStem
-from headway.speech.models import CTC, Conformer, FastSpeech
+from headway.speech.models import CTC, TERA, Conformer, FastSpeech
 from headway.speech.models.fast_speech import spoken_text
 from headway.speech.tokenizers import TextTokenizer
 
@@ -66,6 +66,7 @@ def texts(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor, int]:
 # Two tokens at least: an axis of one is another graph.
 SOUND = {"inputs": features, "sizes": (37, 21, 64), "least": 5}
 CASES = {
+    "TERA": Case(make=lambda: TERA(encoder=conformer(), front_end=PLAIN()), **SOUND),
     "FastSpeech": Case(make=voice, inputs=texts, sizes=(9, 5, 12), least=3),
     "Conformer": Case(make=conformer, **SOUND),
     "CTC": Case(

@@ -64,7 +64,7 @@ def finetune(tmp_path: Path, source: Path, manifest: Path, *words: str) -> Path:
 
 
 def test_no_recipe_is_forgotten_here() -> None:
-    assert RECIPES == ["conformer", "conformer_digits", "fast_speech", "finetune"]
+    assert RECIPES == ["conformer", "conformer_digits", "fast_speech", "finetune", "tera"]
 
 
 def test_the_digits_train_and_their_run_transcribes(
@@ -306,3 +306,20 @@ def test_a_voice_trains_speaks_and_aligns(tmp_path: Path, make_manifest: Make, c
     source = ["-m", str(run), str(tmp_path / "audio")]
     assert main(["transcribe", *source, "-o", str(tmp_path / "t.csv")]) == 2
     assert "not a recogniser of speech" in capsys.readouterr().err
+
+
+def test_an_encoder_learns_from_speech_alone_and_starts_a_recogniser(
+    tmp_path: Path, make_manifest: Make
+) -> None:
+    manifest = make_manifest()
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    silent = tmp_path / "silent.jsonl"
+    write_manifest(silent, [{"audio": row["audio"]} for row in rows])
+    words = ["--data.path", str(silent), "--data.val", "2", *NARROW]
+    run = fit(tmp_path, "tera", *words)
+    key = "--model.backbone.encoder"
+    source = [key, "headway.speech.models.pretrained_encoder", f"{key}.source", str(run)]
+    tuned = fit(tmp_path, "conformer", "--data.path", str(manifest), "--data.val", "2", *source)
+    first, then = from_pretrained(run), pretrained(str(tuned))
+    assert type(first.encoder).__name__ == type(then.encoder).__name__ == "Conformer"
+    assert first.encoder.init_args["dim"] == then.encoder.dim == 16

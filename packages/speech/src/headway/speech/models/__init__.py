@@ -6,12 +6,14 @@ from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC, CTCOutput
 from headway.speech.models.fast_speech import FastSpeech
 from headway.speech.models.pretrained import pretrained
+from headway.speech.models.tera import TERA, pretrained_encoder
 from headway.speech.models.variances import Variances
 from headway.speech.recogniser import Recogniser
 from headway.speech.synthesiser import Synthesiser
 
 __all__ = [
     "CTC",
+    "TERA",
     "Aligner",
     "CTCOutput",
     "Conformer",
@@ -25,9 +27,10 @@ __all__ = [
     "Variances",
     "list_models",
     "pretrained",
+    "pretrained_encoder",
 ]
 
 
 def list_models() -> list[str]:
     """Returns the names that ``headway ls models`` shows."""
-    return ["CTC", "Conformer", "FastSpeech"]
+    return ["CTC", "Conformer", "FastSpeech", "TERA"]
