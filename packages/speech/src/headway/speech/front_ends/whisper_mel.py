@@ -1,5 +1,6 @@
 """The log mel spectrogram of Whisper."""
 
+import math
 from typing import Literal
 
 import torch
@@ -51,6 +52,16 @@ class WhisperMel(FrontEnd):
     def sample_rate(self) -> int:
         """Samples per second."""
         return 16000
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return HOP
+
+    @property
+    def quietest(self) -> float:
+        """The level of silence."""
+        return math.log10(FLOOR)
 
     @property
     def rate(self) -> float:
