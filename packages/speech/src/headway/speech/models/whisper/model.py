@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property, partial
+from typing import Any
 
 
 import torch
@@ -13,6 +14,7 @@ from headway.core.feedforward import MLP
 from headway.core.init import init_transformer_
 from headway.core.language import DecoderLanguageModel, NumberedTokens, Tokenizer
 from headway.core.mixers import CrossAttention, SelfAttention
+from headway.core.norms import LayerNorm
 from headway.core.positions import PositionTable
 from headway.core.stacks import Encoder
 from headway.core.systems import system
@@ -110,13 +112,16 @@ class Whisper(Recogniser):
             raise UserError(
                 f"alignment_heads has {wrong[0]}; the decoder has {decoder_depth} blocks of {heads} heads"
             )
-        feedforward = partial(MLP, hidden_dim=hidden_dim)
+        parts: dict[str, Any] = {
+            "feedforward": partial(MLP, hidden_dim=hidden_dim),
+            "norm": partial(LayerNorm, eps=1e-5),
+        }
         mixer = partial(SelfAttention, key_bias=False)
         self.stem = WhisperStem(self.front_end.mels, dim)
         # Never learned, but part of every checkpoint.
         self.register_buffer("position", _sinusoids(self.front_end.frames // 2, dim))
         self.encoder = Encoder(
-            dim, depth, heads, mixer=mixer, feedforward=feedforward, final_norm=True
+            dim, depth, heads, mixer=mixer, final_norm=True, **parts
         )
         init_transformer_(self.encoder)
         self.decoder = DecoderLanguageModel(
@@ -127,9 +132,9 @@ class Whisper(Recogniser):
             max_length=max_length,
             mixer=partial(mixer, causal=True),
             cross=partial(CrossAttention, key_bias=False),
-            feedforward=feedforward,
             position=PositionTable,
             dropout=dropout,
+            **parts,
         )
 
     @property
