@@ -96,7 +96,7 @@ def ours(folder: Path, recordings: Sequence[torch.Tensor], **told: Any) -> Any:
     said = [
         {
             "text": one.text,
-            "tokens": list(one.entries),
+            "tokens": list(one.tokens),
             "words": [[w.start, w.end, w.text] for part in one.segments for w in part.words],
         }
         for one in found

@@ -55,16 +55,16 @@ def test_logits_and_gradients_equal_transformers(name: str, tmp_path: Path) -> N
         F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()).backward()
     body = other.model
     for mine, grad in (
-        (ours.stem.conv1.weight, body.encoder.conv1.weight.grad),
+        (ours.encoder.stem.conv1.weight, body.encoder.conv1.weight.grad),
         (ours.decoder.embedding.weight, body.decoder.embed_tokens.weight.grad),
         (ours.decoder.position.weight, body.decoder.embed_positions.weight.grad),
         (
-            ours.encoder.get_parameter("blocks.0.mixer.function.qkv.weight"),
+            ours.encoder.encoder.get_parameter("blocks.0.mixer.function.qkv.weight"),
             torch.cat([getattr(body.encoder.layers[0].self_attn, f"{x}_proj").weight.grad for x in "qkv"]),
         ),
     ):
         torch.testing.assert_close(mine.grad, grad, atol=1e-5, rtol=1e-4)
-    bias = ours.encoder.get_parameter("blocks.0.mixer.function.qkv.bias")
+    bias = ours.encoder.encoder.get_parameter("blocks.0.mixer.function.qkv.bias")
     assert not bias[32:64].any()
     assert bias.grad is not None
     assert not bias.grad[32:64].any()

@@ -72,7 +72,7 @@ def test_transcripts_do_not_depend_on_the_batch_and_windows_move_on(
     assert sorted(together) == [0, 1, 2, 3]
     for place, one in together.items():
         assert one.text == alone[place].text
-        assert one.entries == alone[place].entries
+        assert one.tokens == alone[place].tokens
         assert one.confidence == pytest.approx(alone[place].confidence, rel=1e-4)
     assert together[0].segments[-1].end > 1.0  # behind the first window
     spoken = [word for one in together.values() for part in one.segments for word in part.words]

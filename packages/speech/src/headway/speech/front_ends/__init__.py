@@ -1,6 +1,18 @@
-"""Front ends: what a recording goes through before a model."""
+"""What a recording goes through before a model hears it: parts of the model, on its device."""
 
-from headway.speech.front_ends.base import Features, FrontEnd
+from headway.speech.front_ends.front_end import Features, FrontEnd
+from headway.speech.front_ends.kaldi import KaldiFbank
+from headway.speech.front_ends.log_mel import LogMel
+from headway.speech.front_ends.spec_augment import SpecAugment
+from headway.speech.front_ends.waveform import Waveform
 from headway.speech.front_ends.whisper_mel import WhisperMel
 
-__all__ = ["Features", "FrontEnd", "WhisperMel"]
+__all__ = [
+    "Features",
+    "FrontEnd",
+    "KaldiFbank",
+    "LogMel",
+    "SpecAugment",
+    "Waveform",
+    "WhisperMel",
+]

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headway.core.errors import UserError
-from headway.speech.front_ends.base import Features, FrontEnd
+from headway.speech.front_ends.front_end import Features, FrontEnd, whole_lengths
 from headway.speech.front_ends.mel_filters import slaney_filters
 
 # The samples of a window and between two of them; the least power that is told from none.
@@ -25,7 +25,7 @@ class WhisperMel(FrontEnd):
             it; ``"zeros"``, features that are 0, as OpenAI and faster-whisper have it.
 
     Shape:
-        waveforms: (B, S). lengths: (B,) samples. Output: ``inputs`` (B, 100 * seconds, mels), ``lengths``
+        waveforms: (B, S). lengths: (B,) samples, all S if None. Output: ``inputs`` (B, 100 * seconds, mels), ``lengths``
         (B,), the frames that are no filling.
 
     Source:
@@ -39,19 +39,15 @@ class WhisperMel(FrontEnd):
         seconds: float = 30.0,
         filling: Literal["silence", "zeros"] = "silence",
     ) -> None:
-        super().__init__()
+        super().__init__(sample_rate=16000)
         if filling not in ("silence", "zeros"):
             raise UserError(f"filling is {filling!r}; use 'silence' or 'zeros'")
-        self.mels, self.seconds, self.filling = mels, seconds, filling
+        self.bands = self.mels = mels
+        self.seconds, self.filling = seconds, filling
         self.frames = round(seconds * self.sample_rate / HOP)
         if self.frames < 2:
             raise UserError(f"seconds is {seconds:g}; a window has at least two frames")
         self.register_constants()
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples per second."""
-        return 16000
 
     @property
     def hop(self) -> int:
@@ -75,12 +71,13 @@ class WhisperMel(FrontEnd):
         )
         return {"window": torch.hann_window(WINDOW), "filters": filters.float()}
 
-    def output_lengths(self, samples: Tensor) -> Tensor:
+    def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns how many frames recordings of so many samples give in a window."""
-        return (samples // HOP).clamp_max(self.frames)
+        return (lengths // HOP).clamp_max(self.frames)
 
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> Features:
+    def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Features:
         """Returns the features of one window of each recording."""
+        lengths = whole_lengths(waveforms, lengths)
         size = self.frames * HOP
         short = F.pad(waveforms[:, :size], (0, max(0, size - waveforms.shape[1])))
         real = self.output_lengths(lengths)

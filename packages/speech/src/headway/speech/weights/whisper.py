@@ -109,10 +109,10 @@ class HuggingFaceWhisper:
 def _ends() -> list[Rule]:
     """Returns the rules of what stands in front of the stacks and behind them."""
     return [
-        rename("stem.conv1.*", "model.encoder.conv1.*"),
-        rename("stem.conv2.*", "model.encoder.conv2.*"),
-        rename("position", "model.encoder.embed_positions.weight"),
-        rename("encoder.norm.*", "model.encoder.layer_norm.*"),
+        rename("encoder.stem.conv1.*", "model.encoder.conv1.*"),
+        rename("encoder.stem.conv2.*", "model.encoder.conv2.*"),
+        rename("encoder.position", "model.encoder.embed_positions.weight"),
+        rename("encoder.encoder.norm.*", "model.encoder.layer_norm.*"),
         rename("decoder.embedding.*", "model.decoder.embed_tokens.*"),
         rename("decoder.position.*", "model.decoder.embed_positions.*"),
         rename("decoder.decoder.norm.*", "model.decoder.layer_norm.*"),
@@ -122,7 +122,7 @@ def _ends() -> list[Rule]:
 
 def _stack(side: str) -> list[Rule]:
     """Returns the rules of self-attention and feed-forward of ``encoder`` or ``decoder``."""
-    ours = "encoder" if side == "encoder" else "decoder.decoder"
+    ours = "encoder.encoder" if side == "encoder" else "decoder.decoder"
     return under(
         f"{ours}.blocks.{{n}}.",
         f"model.{side}.layers.{{n}}.",

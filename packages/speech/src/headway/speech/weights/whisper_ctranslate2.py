@@ -67,15 +67,15 @@ class CTranslate2Whisper:
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names; scalars say what the shapes and config.json do not."""
         return Table(
-            *_linear("stem.conv1", "encoder/conv1"),
-            *_linear("stem.conv2", "encoder/conv2"),
-            rename("position", "encoder/position_encodings/encodings"),
+            *_linear("encoder.stem.conv1", "encoder/conv1"),
+            *_linear("encoder.stem.conv2", "encoder/conv2"),
+            rename("encoder.position", "encoder/position_encodings/encodings"),
             rename("decoder.position.weight", "decoder/position_encodings/encodings"),
             rename("decoder.embedding.weight", "decoder/embeddings/weight"),
             rename("decoder.head.weight", "decoder/projection/weight"),
-            *_normed("encoder.norm", "encoder/layer_norm"),
+            *_normed("encoder.encoder.norm", "encoder/layer_norm"),
             *_normed("decoder.decoder.norm", "decoder/layer_norm"),
-            *_stack("encoder.blocks.{n}", "encoder/layer_{n}"),
+            *_stack("encoder.encoder.blocks.{n}", "encoder/layer_{n}"),
             *_stack("decoder.decoder.blocks.{n}", "decoder/layer_{n}"),
             *_normed("decoder.decoder.blocks.{n}.cross.norm", "decoder/layer_{n}/attention/layer_norm"),
             *_linear("decoder.decoder.blocks.{n}.cross.function.q", "decoder/layer_{n}/attention/linear_0"),

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import exp
+from math import exp, isnan
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headway.core.module import evaluating
+from headway.speech.encoder import Encoded
 from headway.speech.hypothesis import Hypothesis, Segment, Word
 from headway.speech.models.whisper.alignment import TimedWord, timed_words
 from headway.speech.models.whisper.marks import Marks
 from headway.speech.models.whisper.search import Answer, WhisperSearch, answers
-from headway.speech.recogniser import Encoded
 
 if TYPE_CHECKING:
     from headway.speech.models.whisper.model import Whisper
@@ -106,6 +106,24 @@ def transcribe_recordings(
                 yield track.place, _result(model, track, search)
 
 
+def transcribe_windows(
+    model: "Whisper", encoded: Encoded, search: WhisperSearch
+) -> list[Hypothesis]:
+    """Returns the transcripts of single windows.
+
+    Args:
+        model: The model.
+        encoded: What it heard in each.
+        search: How.
+    """
+    sizes = [round(2 * count) for count in encoded.lengths.tolist()]
+    nothing = encoded.encoded.new_zeros((0, 0))
+    tracks = [Track(place, nothing, size, nothing) for place, size in enumerate(sizes)]
+    with evaluating(model), torch.no_grad():
+        _write(model, tracks, encoded, sizes, search)
+    return [_result(model, track, search) for track in tracks]
+
+
 def _begun(model: "Whisper", place: int, samples: Tensor) -> Track:
     front = model.front_end
     samples = samples.to(model.device)
@@ -128,11 +146,23 @@ def _window(model: "Whisper", track: Track) -> Tensor:
 
 def _advance(model: "Whisper", tracks: Sequence[Track], search: WhisperSearch) -> None:
     """Transcribes the next window of each recording and moves on."""
-    front, marks = model.front_end, model.marks
+    front = model.front_end
     sizes = [min(front.frames, track.frames - track.seek) for track in tracks]
     inputs = torch.stack([_window(model, track) for track in tracks])
-    inputs = inputs.to(model.stem.conv1.weight.dtype)
+    inputs = inputs.to(model.encoder.position.dtype)
     heard = model.encode(inputs, torch.tensor(sizes, device=inputs.device))
+    _write(model, tracks, heard, sizes, search)
+
+
+def _write(
+    model: "Whisper",
+    tracks: Sequence[Track],
+    heard: Encoded,
+    sizes: Sequence[int],
+    search: WhisperSearch,
+) -> None:
+    """Adds to each recording what was said in a window of so many frames."""
+    front, marks = model.front_end, model.marks
     _hear_languages(model, tracks, heard, search)
     most = model.max_length // 2 - 1
     prompts = [
@@ -152,7 +182,7 @@ def _advance(model: "Whisper", tracks: Sequence[Track], search: WhisperSearch) -
         place: cut(marks, found[place], tracks[place].seek / front.rate, sizes[place] / front.rate)
         for place in spoken
     }
-    words = _timed(model, tracks, heard, cuts, sizes, search) if search.words else {}
+    words = _timed(model, tracks, heard, cuts, sizes, search) if search.timed else {}
     for place, (track, answer, size) in enumerate(zip(tracks, found, sizes, strict=True)):
         track.answers.append(answer)
         if place not in cuts:
@@ -160,7 +190,7 @@ def _advance(model: "Whisper", tracks: Sequence[Track], search: WhisperSearch) -
             continue
         pieces, seconds, whole = cuts[place]
         step = size if seconds is None else round(seconds * front.rate)
-        if search.words and not whole and words.get(place):
+        if search.timed and not whole and words.get(place):
             last = round(words[place][-1].end * front.rate)
             step = last - track.seek if last > track.seek else step
         # Something is always left behind, or a window would be heard forever.
@@ -276,10 +306,15 @@ def _result(model: "Whisper", track: Track, search: WhisperSearch) -> Hypothesis
             end=piece.end,
             text=marks.text(piece.tokens).strip(),
             confidence=exp(piece.answer.log_prob),
-            words=[
-                Word(start=word.start, end=word.end, text=word.text, confidence=word.probability)
+            words=tuple(
+                Word(
+                    start=word.start,
+                    end=word.end,
+                    text=word.text.strip(),
+                    confidence=word.probability,
+                )
                 for word in piece.words
-            ],
+            ),
         )
         for piece in track.pieces
     ]
@@ -291,10 +326,12 @@ def _result(model: "Whisper", track: Track, search: WhisperSearch) -> Hypothesis
     }
     if model.multilingual and search.language is None:
         scores["language"] = track.sure
+    scores = {name: value for name, value in scores.items() if not isnan(value)}
     return Hypothesis(
         text=" ".join(segment.text for segment in segments),
         confidence=exp(mean) if found else 0.0,
-        segments=segments,
+        segments=tuple(segments),
+        tokens=[token for piece in track.pieces for token in piece.tokens],
+        language=track.language or ("" if model.multilingual else "en"),
         scores=scores,
-        entries=[token for piece in track.pieces for token in piece.tokens],
     )

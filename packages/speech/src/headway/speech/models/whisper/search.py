@@ -11,20 +11,23 @@ from torch import Tensor
 from headway.core.errors import UserError
 from headway.core.generation import Sampling, beam_search, generate
 from headway.speech.models.whisper.rules import TranscriptDecoder
+from headway.speech.search import Search
 
 if TYPE_CHECKING:
     from headway.speech.models.whisper.model import Whisper
 
 
 @dataclass(frozen=True, kw_only=True)
-class WhisperSearch:
+class WhisperSearch(Search):
     """How a recording is transcribed.
 
     Args:
+        beam: Candidates side by side at temperature 0; 1 takes the likeliest token each time.
+        alternatives: As of every ``Search``; 1 is all that there is.
+        curves: As of every ``Search``: words have times then.
         language: Code of the language; it is heard if None.
         task: ``transcribe``, or ``translate`` into English.
         timestamps: Whether the model writes when something was said; long recordings then move on by it.
-        beams: Candidates side by side at temperature 0; 1 takes the likeliest token each time.
         temperatures: Tried in turn, until an answer is believed; 0 is the likeliest.
         tries: Answers drawn at a temperature above 0, of which the likeliest is taken.
         compression: An answer that zlib makes smaller by more than this factor repeats itself.
@@ -44,7 +47,6 @@ class WhisperSearch:
     language: str | None = None
     task: Literal["transcribe", "translate"] = "transcribe"
     timestamps: bool = True
-    beams: int = 1
     temperatures: Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     tries: int = 5
     compression: float | None = 2.4
@@ -55,12 +57,20 @@ class WhisperSearch:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.alternatives > 1:
+            raise UserError("Whisper gives one reading of a recording; leave alternatives at 1")
         if self.task not in ("transcribe", "translate"):
             raise UserError(f"task is {self.task!r}; use transcribe or translate")
-        if min(self.beams, self.tries) < 1:
-            raise UserError(f"beams {self.beams} and tries {self.tries} must be at least 1")
+        if self.tries < 1:
+            raise UserError(f"tries is {self.tries}; it must be at least 1")
         if not self.temperatures or min(self.temperatures) < 0:
             raise UserError(f"temperatures {self.temperatures} must be 0 or more, at least one")
+
+    @property
+    def timed(self) -> bool:
+        """Whether words have times."""
+        return self.words or self.curves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,9 +172,9 @@ def _written(
     }
     longest = max(map(len, told)) + most // 2 + 1
     options = {"end": marks.end, "max_length": longest, "device": where, "conditions": conditions}
-    if temperature == 0 and search.beams > 1:
+    if temperature == 0 and search.beam > 1:
         beams = beam_search(
-            decoder, told, beams=search.beams, length_penalty=1.0, padding=marks.end, **options
+            decoder, told, beams=search.beam, length_penalty=1.0, padding=marks.end, **options
         )
         tokens, lengths = beams.tokens[:, 0], beams.lengths[:, 0]
         sums = beams.log_likelihoods[:, 0]
