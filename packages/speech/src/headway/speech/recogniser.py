@@ -89,6 +89,7 @@ class Recogniser(SpeechModel):
             UserError: If this recogniser cannot be asked for it.
         """
         known = {field.name for field in fields(Search)}
+        wishes.pop("words", None)  # where words are said, is known without being asked for
         if unknown := [name for name in wishes if name not in known]:
             raise UserError(f"{type(self).__name__} cannot be told {unknown[0]}; leave it out")
         return Search(**wishes)

@@ -24,7 +24,7 @@ def vtt(segments: Sequence[Segment]) -> Iterator[str]:
     for segment in segments:
         yield f"{_clock(segment.start, '.')} --> {_clock(segment.end, '.')}\n"
         words = [f"<{_clock(word.start, '.')}>{_escaped(word.text)}" for word in segment.words]
-        yield f"{''.join(words) if words else _escaped(_flat(segment.text))}\n\n"
+        yield f"{' '.join(words) if words else _escaped(_flat(segment.text))}\n\n"
 
 
 def as_json(hypothesis: Hypothesis) -> dict[str, Any]:
@@ -33,9 +33,9 @@ def as_json(hypothesis: Hypothesis) -> dict[str, Any]:
         "text": hypothesis.text,
         "confidence": round(hypothesis.confidence, 6),
         "scores": {
-            name: round(value, 6) if value == value else None
-            for name, value in hypothesis.scores.items()
+            name: round(value, 6) for name, value in hypothesis.scores.items()
         },
+        "language": hypothesis.language,
         "segments": [
             {
                 **_span(segment),
