@@ -360,8 +360,9 @@ def _sinusoids(positions: int, dim: int) -> Tensor:
     """Returns sines and, behind them, cosines of positions, (positions, dim)."""
     if dim % 2 or dim < 4:
         raise UserError(f"dim is {dim}; it must be an even number of at least 4")
-    steps = torch.arange(dim // 2) / (dim // 2 - 1)
-    angles = torch.arange(positions)[:, None] * 10000.0**-steps
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
+    # Not on the meta device, where such a product loads half of torch.
+    with torch.device("cpu"):
+        steps = torch.arange(dim // 2) / (dim // 2 - 1)
+        angles = torch.arange(positions)[:, None] * 10000.0**-steps
+        table = torch.cat([angles.sin(), angles.cos()], dim=1)
+    return table.to(torch.get_default_device())
