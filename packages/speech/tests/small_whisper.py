@@ -78,7 +78,9 @@ def tokenizer_json() -> dict[str, Any]:
     }
 
 
-def make_whisper(folder: Path, seed: int = 0, **options: Any) -> WhisperForConditionalGeneration:
+def make_whisper(
+    folder: Path, seed: int = 0, *, multilingual: bool = True, **options: Any
+) -> WhisperForConditionalGeneration:
     """Writes a model of transformers and returns it."""
     torch.manual_seed(seed)
     made = WhisperForConditionalGeneration(WhisperConfig(**{**SIZES, **options})).eval()
@@ -87,7 +89,7 @@ def make_whisper(folder: Path, seed: int = 0, **options: Any) -> WhisperForCondi
             if parameter.requires_grad:
                 parameter.add_(0.05 * torch.randn_like(parameter))
     made.generation_config = GenerationConfig(
-        is_multilingual=True,
+        is_multilingual=multilingual,
         lang_to_id={f"<|{one}|>": NUMBERS[f"<|{one}|>"] for one in LANGUAGES},
         task_to_id={one: NUMBERS[f"<|{one}|>"] for one in ("transcribe", "translate")},
         no_timestamps_token_id=NUMBERS["<|notimestamps|>"],

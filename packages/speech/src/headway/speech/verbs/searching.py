@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from headway.core.cli.options import Numbers
+
 # Options by the names that recognisers know them by.
 _OPTIONS = ("language", "task", "beam", "timestamps", "words", "temperatures", "carry")
 
@@ -31,9 +33,9 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--temperatures",
-        type=float,
-        nargs="+",
-        metavar="T",
+        nargs=1,
+        action=Numbers,
+        metavar="T,T",
         help="tried in turn until an answer is believed; 0 takes the likeliest",
     )
     group.add_argument(

@@ -59,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=FIELD",
-        help="what columns of a manifest are: audio, text, start, duration, speaker, channel or ignore",
+        help="what columns of a manifest are: audio, text, start, duration, speaker, channel, language or ignore",
     )
     parser.add_argument(
         "--channel",

@@ -270,7 +270,8 @@ class Whisper(Recogniser):
         rows, told = [], []
         targets = zip(batch.targets.tolist(), batch.target_lengths.tolist(), strict=True)
         for place, (row, length) in enumerate(targets):
-            language = batch.languages[place] if batch.languages else ""
+            # Of de-AT the model knows de.
+            language = batch.languages[place].split("-")[0].lower() if batch.languages else ""
             if self.multilingual and not language:
                 raise UserError(
                     "Whisper is told the language of a text; give the manifest a column language"
