@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ import torch
 
 from headway.core.weights import from_pretrained
 from headway.speech.data.audio import read_audio
+from headway.speech.data.cutting import quiet_cuts
 from headway.speech.data.manifest import read_manifest
+from headway.speech.hypothesis import joined as together
 from headway.speech.metrics import normalise, word_errors
 from headway.speech.models.whisper import WhisperSearch
 from headway.speech.models.whisper.recordings import transcribe_recordings
@@ -72,7 +75,17 @@ def peer(python: str, folder: Path, recordings: Sequence[torch.Tensor], **told: 
         np.save(file, torch.cat(list(recordings)).numpy())
         counts = json.dumps([len(one) for one in recordings])
         words, fallback = (str(int(told[name])) for name in ("words", "fallback"))
-        command = [python, "-c", PEER, str(folder), str(file), counts, words, str(told["batch"]), fallback]
+        command = [
+            python,
+            "-c",
+            PEER,
+            str(folder),
+            str(file),
+            counts,
+            words,
+            str(told["batch"]),
+            fallback,
+        ]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
@@ -82,12 +95,20 @@ def ours(folder: Path, recordings: Sequence[torch.Tensor], **told: Any) -> Any:
     """Returns what headway says, and its CPU time."""
     torch.set_num_threads(1)
     model: Any = from_pretrained(folder).eval()
-    temperatures = {} if told["fallback"] else {"temperatures": (0.0,)}
-    search = WhisperSearch(words=told["words"], **temperatures)
+    search = WhisperSearch(words=told["words"])
+    if not told["fallback"]:
+        search = replace(search, temperatures=(0.0,))
 
     def hear(given: Sequence[torch.Tensor]) -> list[Any]:
-        found = dict(transcribe_recordings(model, given, search=search, batch_size=told["batch"]))
-        return [found[place] for place in range(len(given))]
+        batch = told["batch"]
+        if batch == 1 or len(given) > 1:
+            found = dict(transcribe_recordings(model, given, search=search, batch_size=batch))
+            return [found[place] for place in range(len(given))]
+        # One recording side by side: its parts, as ``headway transcribe --cut 30`` hears them.
+        spans = quiet_cuts(given[0], RATE, model.front_end.seconds)
+        parts = [given[0][start:end] for start, end in spans]
+        found = dict(transcribe_recordings(model, parts, search=search, batch_size=batch))
+        return [together([found[n].later(start / RATE) for n, (start, _) in enumerate(spans)])]
 
     hear(recordings[:1])
     begin = time.process_time()
@@ -126,7 +147,11 @@ def drift(words: Sequence[Any], texts: Sequence[str], spans: Sequence[Any]) -> d
     Words are matched to those of the references in order; a recording counts where its first word and its
     last one are matched.
     """
-    said = [(word, place) for place, text in enumerate(texts) for word in normalise(text, "english").split()]
+    said = [
+        (word, place)
+        for place, text in enumerate(texts)
+        for word in normalise(text, "english").split()
+    ]
     heard = [(part, word) for word in words for part in normalise(word[2], "english").split()]
     pairs = matched([word for word, _ in said], [part for part, _ in heard])
     errors = []
@@ -158,20 +183,24 @@ def matched(said: Sequence[str], heard: Sequence[str]) -> dict[int, int]:
 
 def main() -> None:
     """Prints the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("manifest", type=Path)
     parser.add_argument("-m", "--model", type=Path, required=True)
     parser.add_argument("--peer", default=sys.executable)
-    parser.add_argument("--words", nargs="+", type=int, default=[5], help="least (and most) words of a text")
+    parser.add_argument(
+        "--words", nargs="+", type=int, default=[5], help="least (and most) words of a text"
+    )
     parser.add_argument("--most", type=int, default=10000, help="recordings")
     parser.add_argument("--batch", type=int, default=1, help="rows, of both")
     parser.add_argument("--join", type=float, help="seconds of one recording made of all")
-    parser.add_argument("--fallback", action="store_true", help="higher temperatures, too, as both usually do")
+    parser.add_argument("--fallback", action="store_true", help="higher temperatures, too")
     parser.add_argument("--show", type=int, default=0, help="texts that differ, or have errors")
     args = parser.parse_args()
     rows = [row for row in read_manifest(args.manifest) if row.text]
     least, most = (*args.words, 10**6)[:2]
-    rows = [row for row in rows if least <= len(normalise(row.text or "", "english").split()) <= most]
+    rows = [
+        row for row in rows if least <= len(normalise(row.text or "", "english").split()) <= most
+    ]
     rows = rows[: args.most]
     recordings = [read_audio(row.audio, sample_rate=RATE) for row in rows]
     texts = [row.text or "" for row in rows]
@@ -200,8 +229,12 @@ def main() -> None:
             print("  ends of recordings:", ", ".join(f"{key} {value:.3f}" for key, value in shown))
     mine, other = (result["said"] for result in found.values())
     same = [one["tokens"] == two["tokens"] for one, two in zip(mine, other, strict=True)]
-    print(f"equal token for token: {sum(same)} of {len(same)} ({100 * sum(same) / len(same):.1f} %)")
-    print(f"CPU time: {found['headway']['cpu'] / found['faster-whisper']['cpu']:.2f} of faster-whisper's")
+    print(
+        f"equal token for token: {sum(same)} of {len(same)} ({100 * sum(same) / len(same):.1f} %)"
+    )
+    print(
+        f"CPU time: {found['headway']['cpu'] / found['faster-whisper']['cpu']:.2f} of faster-whisper's"
+    )
     for place in [place for place, one in enumerate(same) if not one][: args.show]:
         print(f"  said {texts[place]}\n  ours {mine[place]['text']}\n  them {other[place]['text']}")
 

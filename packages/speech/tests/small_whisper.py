@@ -50,7 +50,12 @@ SIZES: dict[str, Any] = {
 def tokenizer_json() -> dict[str, Any]:
     """Returns what tokenizer.json has: pairs of letters at the byte level."""
     vocabulary = {**{name: NUMBERS[name] for name in TEXT}, "Ġ": len(NAMES) + 1}
-    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    level = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": True,
+    }
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     return {
         "version": "1.0",
@@ -98,7 +103,10 @@ def make_whisper(
         eos_token_id=NUMBERS["<|endoftext|>"],
         pad_token_id=NUMBERS["<|endoftext|>"],
         bos_token_id=NUMBERS["<|endoftext|>"],
-        suppress_tokens=[3, *(NUMBERS[name] for name in SPECIALS[1 : SPECIALS.index("<|notimestamps|>")])],
+        suppress_tokens=[
+            3,
+            *(NUMBERS[name] for name in SPECIALS[1 : SPECIALS.index("<|notimestamps|>")]),
+        ],
         begin_suppress_tokens=[0, NUMBERS["<|endoftext|>"]],
         max_initial_timestamp_index=50,
         alignment_heads=[[0, 1], [0, 0]],

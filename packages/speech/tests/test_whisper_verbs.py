@@ -63,7 +63,9 @@ def test_files_of_transcripts_say_the_same(folder: Path, tmp_path: Path, capsys)
     assert ".srt takes one recording and there are 2" in capsys.readouterr().err
 
 
-def test_what_a_model_cannot_be_told_is_refused(folder: Path, english: Path, tmp_path: Path, capsys) -> None:
+def test_what_a_model_cannot_be_told_is_refused(
+    folder: Path, english: Path, tmp_path: Path, capsys
+) -> None:
     sound = str(recording(tmp_path / "a.wav", 0.4))
     assert main(["transcribe", "-m", str(folder), sound, "--language", "xx"]) == 2
     assert "knows no language 'xx'; it has de, en, fr" in capsys.readouterr().err
@@ -72,7 +74,9 @@ def test_what_a_model_cannot_be_told_is_refused(folder: Path, english: Path, tmp
     assert main(["transcribe", "-m", str(english), sound, *GREEDY, "--no-timestamps"]) == 0
 
 
-def test_errors_of_a_manifest_are_counted(english: Path, make_manifest: Make, tmp_path: Path, capsys) -> None:
+def test_errors_of_a_manifest_are_counted(
+    english: Path, make_manifest: Make, tmp_path: Path, capsys
+) -> None:
     manifest = make_manifest()
     out = tmp_path / "t.jsonl"
     words = ["transcribe", "-m", str(english), str(manifest), "-o", str(out), *GREEDY]
@@ -90,7 +94,15 @@ def test_whisper_is_fine_tuned(
 ) -> None:
     monkeypatch.setenv("HEADWAY_RUNS", str(tmp_path / "runs"))
     manifest = make_manifest()
-    words = ["fit", "-c", "speech/finetune_whisper", "--data.path", str(manifest), "--data.val", "2"]
+    words = [
+        "fit",
+        "-c",
+        "speech/finetune_whisper",
+        "--data.path",
+        str(manifest),
+        "--data.val",
+        "2",
+    ]
     words += ["--model.backbone.source", str(english), "--trainer.max_steps", "2"]
     words += ["--data.test", "1", "--model.schedule", "null", "--trainer.accelerator", "cpu"]
     words += ["--model.finetune", "null"] if form == "full" else []
@@ -102,7 +114,10 @@ def test_whisper_is_fine_tuned(
     learned = ("qkv.weight", "function.q.weight", "kv.weight", "head.weight", "embedding.weight")
     assert form == "full" or all(name.endswith(learned) for name in moved)
     assert "encoder.position" not in moved
-    assert main(["transcribe", "-m", str(run), str(manifest), "-o", str(tmp_path / "t.csv"), *GREEDY]) == 0
+    assert (
+        main(["transcribe", "-m", str(run), str(manifest), "-o", str(tmp_path / "t.csv"), *GREEDY])
+        == 0
+    )
     assert main(["test", "-m", str(run)]) == 0
 
 

@@ -8,8 +8,8 @@ import pytest
 import small_whisper as small
 import torch
 from small_whisper import NUMBERS
-from torch.nn import functional as F
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import WhisperFeatureExtractor
 from transformers.generation import (
     SuppressTokensAtBeginLogitsProcessor,
@@ -60,7 +60,9 @@ def test_logits_and_gradients_equal_transformers(name: str, tmp_path: Path) -> N
         (ours.decoder.position.weight, body.decoder.embed_positions.weight.grad),
         (
             ours.encoder.encoder.get_parameter("blocks.0.mixer.function.qkv.weight"),
-            torch.cat([getattr(body.encoder.layers[0].self_attn, f"{x}_proj").weight.grad for x in "qkv"]),
+            torch.cat(
+                [getattr(body.encoder.layers[0].self_attn, f"{x}_proj").weight.grad for x in "qkv"]
+            ),
         ),
     ):
         torch.testing.assert_close(mine.grad, grad, atol=1e-5, rtol=1e-4)
@@ -119,7 +121,9 @@ def test_without_the_rules_of_times_greedy_transcripts_differ(tmp_path: Path) ->
     ours = loaded(tmp_path)
     heard = ours.encode(small.features(0).transpose(1, 2)).encoded
     prompt = ours.marks.prompt(language="de", task="transcribe", timestamps=True)
-    found = [answers(ours, heard, [prompt] * 3, WhisperSearch(timestamps=x, **GREEDY)) for x in (0, 1)]
+    found = [
+        answers(ours, heard, [prompt] * 3, WhisperSearch(timestamps=x, **GREEDY)) for x in (0, 1)
+    ]
     assert all(ours.marks.is_time(answer.tokens[0]) for answer in found[1])
     assert not any(ours.marks.is_time(token) for answer in found[0] for token in answer.tokens)
 

@@ -30,7 +30,9 @@ def packed(tensors: dict[str, Tensor], version: int = 6) -> bytes:
         data += text(name) + struct.pack(f"<B{value.ndim}I", value.ndim, *value.shape)
         raw = value.numpy().tobytes()
         data += struct.pack("<BI", TYPES[value.dtype], len(raw)) + raw
-    data += struct.pack("<I", 1) + text("decoder/projection/weight") + text("decoder/embeddings/weight")
+    data += (
+        struct.pack("<I", 1) + text("decoder/projection/weight") + text("decoder/embeddings/weight")
+    )
     return data
 
 
@@ -75,7 +77,12 @@ def converted(model: Any) -> dict[str, Tensor]:
 
 def folder_of(folder: Path, data: bytes) -> Path:
     folder.mkdir()
-    config = {"suppress_ids": [3], "suppress_ids_begin": [0], "alignment_heads": [[0, 1], [1, 0]], "lang_ids": [15]}
+    config = {
+        "suppress_ids": [3],
+        "suppress_ids_begin": [0],
+        "alignment_heads": [[0, 1], [1, 0]],
+        "lang_ids": [15],
+    }
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (folder / "tokenizer.json").write_text(json.dumps(small.tokenizer_json()), encoding="utf-8")
     (folder / "model.bin").write_bytes(data)
@@ -127,9 +134,13 @@ def test_damaged_and_other_files_are_refused_in_one_line(peer: Any, tmp_path: Pa
         "ends too early": whole[:-40],
         "more in it": whole + b"\0",
         "version 3": packed(tensors, version=3),
-        "has 9 bytes": whole.replace(struct.pack("<BIBI", 1, 32, 0, 128), struct.pack("<BIBI", 1, 32, 0, 9), 1),
+        "has 9 bytes": whole.replace(
+            struct.pack("<BIBI", 1, 32, 0, 128), struct.pack("<BIBI", 1, 32, 0, 9), 1
+        ),
         "without a scale": packed(scaleless),
-        "not known": whole.replace(struct.pack("<B2IB", 2, 75, 32, 0), struct.pack("<B2IB", 2, 75, 32, 77)),
+        "not known": whole.replace(
+            struct.pack("<B2IB", 2, 75, 32, 0), struct.pack("<B2IB", 2, 75, 32, 77)
+        ),
     }
     for place, (message, data) in enumerate(cases.items()):
         folder = folder_of(tmp_path / str(place), data)

@@ -2,7 +2,6 @@
 
 import itertools
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -141,8 +140,21 @@ def test_words_begin_at_spaces_and_marks_go_with_them(model: Whisper) -> None:
 
 def test_what_is_unlikely_or_repeats_itself_is_tried_again_and_silence_is_not() -> None:
     search = WhisperSearch()
-    good, unlikely = answer([1]), Answer(tokens=[], log_prob=-1.5, silence=0.1, compression=1.0, temperature=0)
+    good, unlikely = (
+        answer([1]),
+        Answer(tokens=[], log_prob=-1.5, silence=0.1, compression=1.0, temperature=0),
+    )
     again = Answer(tokens=[], log_prob=-0.1, silence=0.1, compression=3.0, temperature=0)
     nobody = Answer(tokens=[], log_prob=-1.5, silence=0.9, compression=1.0, temperature=0)
-    assert [one.believed(search) for one in (good, unlikely, again, nobody)] == [True, False, False, True]
-    assert [one.is_silence(search) for one in (good, unlikely, again, nobody)] == [False, False, False, True]
+    assert [one.believed(search) for one in (good, unlikely, again, nobody)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert [one.is_silence(search) for one in (good, unlikely, again, nobody)] == [
+        False,
+        False,
+        False,
+        True,
+    ]

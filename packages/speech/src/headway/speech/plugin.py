@@ -4,7 +4,7 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="speech",
-    help="Speech recognition with the Conformer and CTC.",
+    help="Speech recognition with Whisper, and with the Conformer and CTC.",
     adapters=(
         "headway.speech.weights.hugging_face:adapter",
         "headway.speech.weights.whisper:adapter",

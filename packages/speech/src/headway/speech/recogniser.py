@@ -29,7 +29,7 @@ class Recogniser(SpeechModel):
     """
 
     longest: float = 60.0
-    """Seconds that ``hear`` takes at once; ``headway transcribe`` cuts longer recordings where it is quiet."""
+    """Seconds that ``hear`` takes at once; ``headway transcribe`` cuts longer ones where it is quiet."""
 
     def __init__(
         self, *, encoder: SpeechEncoder, tokenizer: Tokenizer, front_end: FrontEnd

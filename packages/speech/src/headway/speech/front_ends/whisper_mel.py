@@ -25,8 +25,8 @@ class WhisperMel(FrontEnd):
             it; ``"zeros"``, features that are 0, as OpenAI and faster-whisper have it.
 
     Shape:
-        waveforms: (B, S). lengths: (B,) samples, all S if None. Output: ``inputs`` (B, 100 * seconds, mels), ``lengths``
-        (B,), the frames that are no filling.
+        waveforms: (B, S). lengths: (B,) samples, all S if None. Output: ``inputs``
+        (B, 100 * seconds, mels), and ``lengths`` (B,), the frames that are no filling.
 
     Source:
         Radford et al. 2022, https://arxiv.org/abs/2212.04356, section 2.2.

@@ -97,7 +97,5 @@ def word_errors(pairs: Iterable[tuple[str, str]]) -> Errors:
 
 def character_errors(pairs: Iterable[tuple[str, str]]) -> Errors:
     """Returns the errors in characters, single spaces among them, of such pairs."""
-    found = (
-        count_errors(*(list(" ".join(text.split())) for text in pair)) for pair in pairs
-    )
+    found = (count_errors(*(list(" ".join(text.split())) for text in pair)) for pair in pairs)
     return sum(found, start=Errors())

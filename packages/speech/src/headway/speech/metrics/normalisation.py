@@ -6,16 +6,19 @@ from collections.abc import Callable, Mapping
 
 from headway.core.errors import UserError
 
+# fmt: off
 _ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+# fmt: on
 _THOUSANDS = ("", " thousand", " million", " billion")
 _ORDINALS = {
     "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth",
     "nine": "ninth", "twelve": "twelfth",
 }  # fmt: skip
+_APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
 _NUMBER = re.compile(r"\d+(st|nd|rd|th)?\b|\d")
 
 
@@ -25,11 +28,9 @@ def _plain(text: str) -> str:
 
 def _words(text: str) -> str:
     """Small letters and digits; apostrophes within words stay, other marks part words."""
-    text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    text = unicodedata.normalize("NFKC", text).casefold().replace(_APOSTROPHE, "'")
     text = re.sub(r"(?<!\w)'|'(?!\w)", " ", text)
-    kept = (
-        one if one == "'" or unicodedata.category(one)[0] in "LMN" else " " for one in text
-    )
+    kept = (one if one == "'" or unicodedata.category(one)[0] in "LMN" else " " for one in text)
     return " ".join("".join(kept).split())
 
 
@@ -51,11 +52,8 @@ def _spelt(number: str) -> str:
 def _cardinal(number: int) -> str:
     if number < 20:
         return _ONES[number]
-    parts = []
-    for power in (3, 2, 1, 0):
-        if group := number // 1000**power % 1000:
-            parts.append(_hundreds(group) + _THOUSANDS[power])
-    return " ".join(parts)
+    groups = ((number // 1000**power % 1000, power) for power in (3, 2, 1, 0))
+    return " ".join(_hundreds(group) + _THOUSANDS[power] for group, power in groups if group)
 
 
 def _hundreds(number: int) -> str:

@@ -14,7 +14,9 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "how the text is looked for", "what a model cannot be told, it refuses"
     )
-    group.add_argument("--language", metavar="CODE", help="what is spoken, such as en (it is heard)")
+    group.add_argument(
+        "--language", metavar="CODE", help="what is spoken, such as en (it is heard)"
+    )
     group.add_argument(
         "--task", choices=("transcribe", "translate"), help="what is written; translate: in English"
     )
@@ -22,7 +24,11 @@ def add_search(parser: argparse.ArgumentParser) -> None:
         "--beam", type=int, metavar="N", help="readings followed at a time (1: the likeliest token)"
     )
     group.add_argument(
-        "--word-timestamps", dest="words", action="store_true", default=None, help="times of words, too"
+        "--word-timestamps",
+        dest="words",
+        action="store_true",
+        default=None,
+        help="times of words, too",
     )
     group.add_argument(
         "--no-timestamps",

@@ -32,9 +32,7 @@ def as_json(hypothesis: Hypothesis) -> dict[str, Any]:
     return {
         "text": hypothesis.text,
         "confidence": round(hypothesis.confidence, 6),
-        "scores": {
-            name: round(value, 6) for name, value in hypothesis.scores.items()
-        },
+        "scores": {name: round(value, 6) for name, value in hypothesis.scores.items()},
         "language": hypothesis.language,
         "segments": [
             {

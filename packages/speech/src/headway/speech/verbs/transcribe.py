@@ -59,7 +59,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=FIELD",
-        help="what columns of a manifest are: audio, text, start, duration, speaker, channel, language or ignore",
+        help="what columns of a manifest are: audio, text, start, duration, speaker, channel, language or "
+        "ignore",
     )
     parser.add_argument(
         "--channel",
@@ -140,11 +141,15 @@ def compared(
     """
     for row, heard in rows:
         if heard is not None and row.get("reference"):
-            said.append((normalise(row["reference"], normaliser), normalise(heard.text, normaliser)))
+            said.append(
+                (normalise(row["reference"], normaliser), normalise(heard.text, normaliser))
+            )
         yield row, heard
 
 
-def transcribe(model: Recogniser, items: Sequence[Item], **options: Any) -> Iterator[dict[str, Any]]:
+def transcribe(
+    model: Recogniser, items: Sequence[Item], **options: Any
+) -> Iterator[dict[str, Any]]:
     """Yields one row per recording; arguments as of ``transcripts``."""
     return (row for row, _ in transcripts(model, items, **options))
 

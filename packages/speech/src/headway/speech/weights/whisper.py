@@ -155,7 +155,10 @@ def _fused(ours: str, theirs: str, parts: str) -> list[Rule]:
             write=lambda weight: weight.chunk(len(parts)),
         ),
         combine(
-            [f"{ours}.bias"], [f"{theirs}.{part}_proj.bias" for part in biased], read=read, write=write
+            [f"{ours}.bias"],
+            [f"{theirs}.{part}_proj.bias" for part in biased],
+            read=read,
+            write=write,
         ),
     ]
 

@@ -77,9 +77,17 @@ class CTranslate2Whisper:
             *_normed("decoder.decoder.norm", "decoder/layer_norm"),
             *_stack("encoder.encoder.blocks.{n}", "encoder/layer_{n}"),
             *_stack("decoder.decoder.blocks.{n}", "decoder/layer_{n}"),
-            *_normed("decoder.decoder.blocks.{n}.cross.norm", "decoder/layer_{n}/attention/layer_norm"),
-            *_linear("decoder.decoder.blocks.{n}.cross.function.q", "decoder/layer_{n}/attention/linear_0"),
-            *_linear("decoder.decoder.blocks.{n}.cross.function.kv", "decoder/layer_{n}/attention/linear_1"),
+            *_normed(
+                "decoder.decoder.blocks.{n}.cross.norm", "decoder/layer_{n}/attention/layer_norm"
+            ),
+            *_linear(
+                "decoder.decoder.blocks.{n}.cross.function.q",
+                "decoder/layer_{n}/attention/linear_0",
+            ),
+            *_linear(
+                "decoder.decoder.blocks.{n}.cross.function.kv",
+                "decoder/layer_{n}/attention/linear_1",
+            ),
             *_linear(
                 "decoder.decoder.blocks.{n}.cross.function.projection",
                 "decoder/layer_{n}/attention/linear_2",
@@ -122,7 +130,10 @@ def _normed(ours: str, theirs: str) -> list[Rule]:
 
 def _blocks(state: dict[str, Any], side: str) -> int:
     names = (name.split("/") for name in state)
-    return len({parts[1] for parts in names if parts[0] == side and parts[1].startswith("layer_")} - {"layer_norm"})
+    return len(
+        {parts[1] for parts in names if parts[0] == side and parts[1].startswith("layer_")}
+        - {"layer_norm"}
+    )
 
 
 def _tokens(config: dict[str, Any], name: str, size: int) -> tuple[int, ...]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 SMOOTHED = 7
 SPACELESS = frozenset(("zh", "ja", "th", "lo", "my", "yue"))
 # What stands at a word and is none, in front of it and behind.
-_OPENING, _CLOSING = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"
-_SENTENCE_END = ".。!！?？"
+_OPENING, _CLOSING = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
+_SENTENCE_END = ".。!！?？"  # noqa: RUF001
 # A word at a pause is no longer than so many times the usual word, which is no longer than this, in seconds.
 _LONGEST, _USUAL = 2.0, 0.7
 

@@ -60,8 +60,9 @@ class WhisperStem(nn.Module):
         x = F.gelu(self.conv1(features.transpose(1, 2)))
         return F.gelu(self.conv2(x)).transpose(1, 2)
 
+
 class WhisperEncoder(SpeechEncoder):
-    """Two convolutions, of which the second halves the steps, sines and cosines, and blocks over all of a window.
+    """Two convolutions, of which the second halves the steps, sines and cosines, and blocks.
 
     Args:
         mels: Bands of the front end.
@@ -292,7 +293,9 @@ class Whisper(Recogniser):
         for place, (row, first) in enumerate(zip(rows, told, strict=True)):
             wanted[place, : first - 1] = wanted[place, len(row) - 1 :] = IGNORED
         logits = self(batch.inputs, tokens[:, :-1])
-        return {"loss": F.cross_entropy(logits.float().transpose(1, 2), wanted, ignore_index=IGNORED)}
+        return {
+            "loss": F.cross_entropy(logits.float().transpose(1, 2), wanted, ignore_index=IGNORED)
+        }
 
     def search(self, **wishes: Any) -> WhisperSearch:
         """Returns how the text is looked for as a user wishes.

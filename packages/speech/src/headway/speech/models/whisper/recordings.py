@@ -134,7 +134,7 @@ def _begun(model: "Whisper", place: int, samples: Tensor) -> Track:
 
 
 def _window(model: "Whisper", track: Track) -> Tensor:
-    """Returns the features of the next window, (T, mels), as the front end makes them of a short recording."""
+    """Returns the features of the next window, (T, mels), as the front end makes those of a short one."""
     front = model.front_end
     end = len(track.levels) if front.filling == "silence" else track.frames
     levels = track.levels[track.seek : min(track.seek + front.frames, end)]
@@ -175,9 +175,7 @@ def _write(
         for track in tracks
     ]
     found = answers(model, heard.encoded, prompts, search)
-    spoken = [
-        place for place, answer in enumerate(found) if not answer.is_silence(search)
-    ]
+    spoken = [place for place, answer in enumerate(found) if not answer.is_silence(search)]
     cuts = {
         place: cut(marks, found[place], tracks[place].seek / front.rate, sizes[place] / front.rate)
         for place in spoken
@@ -222,7 +220,9 @@ def cut(
     alone = timed[-2:] == [False, True]
     bounds = [place for place in range(1, len(tokens)) if timed[place - 1] and timed[place]]
     if not bounds:
-        last = next((t for t, is_ in zip(reversed(tokens), reversed(timed), strict=True) if is_), None)
+        last = next(
+            (t for t, is_ in zip(reversed(tokens), reversed(timed), strict=True) if is_), None
+        )
         end = length if last in (None, marks.times.start) else marks.seconds(last)
         return [Piece(offset, offset + end, tokens, answer)], None, alone
     ends = [*bounds, len(tokens)] if alone else bounds
@@ -269,7 +269,7 @@ def _timed(
 
 
 def _fit(piece: Piece) -> None:
-    """Lets a piece begin and end with its words, unless a mark says better where a long one begins or ends."""
+    """Lets a piece begin and end with its words, unless a mark says better where a long one does."""
     if not piece.words:
         return
     first, last = piece.words[0], piece.words[-1]

@@ -172,9 +172,7 @@ class TranscriptDecoder:
         shares = logits.float().softmax(dim=-1)[:, self.marks.silence]
         self.silence.update(zip(places.tolist(), shares.tolist(), strict=True))
 
-    def _allowed(
-        self, logits: Tensor, times: WrittenTimes, fresh: Tensor, room: Tensor
-    ) -> Tensor:
+    def _allowed(self, logits: Tensor, times: WrittenTimes, fresh: Tensor, room: Tensor) -> Tensor:
         logits = logits.masked_fill(self.never, -math.inf)
         if len(self.first) and bool(fresh.any()):
             hidden = logits[:, self.first].masked_fill(fresh[:, None], -math.inf)
