@@ -32,6 +32,9 @@ class WhisperMel(FrontEnd):
         Radford et al. 2022, https://arxiv.org/abs/2212.04356, section 2.2.
     """
 
+    window: Tensor
+    filters: Tensor
+
     def __init__(
         self,
         *,

@@ -46,11 +46,10 @@ class CTranslate2Whisper:
         size, dim = state["decoder/embeddings/weight"].shape
         _, mels, _ = state["encoder/conv1/weight"].shape
         positions = state["encoder/position_encodings/encodings"].shape[0]
-        end = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
         if not (checkpoint.folder / "tokenizer.json").is_file():
             raise UserError(f"{checkpoint.folder} lacks tokenizer.json, which cuts the texts")
         return Whisper(
-            tokenizer=read_tokenizer(checkpoint, size, **end),
+            tokenizer=read_tokenizer(checkpoint, size),
             front_end=WhisperMel(mels=mels, seconds=positions / 50, filling="zeros"),
             dim=dim,
             depth=_blocks(state, "encoder"),
@@ -129,11 +128,8 @@ def _normed(ours: str, theirs: str) -> list[Rule]:
 
 
 def _blocks(state: dict[str, Any], side: str) -> int:
-    names = (name.split("/") for name in state)
-    return len(
-        {parts[1] for parts in names if parts[0] == side and parts[1].startswith("layer_")}
-        - {"layer_norm"}
-    )
+    begin, end = f"{side}/layer_", "/ffn/linear_0/weight"
+    return sum(name.startswith(begin) and name.endswith(end) for name in state)
 
 
 def _tokens(config: dict[str, Any], name: str, size: int) -> tuple[int, ...]:

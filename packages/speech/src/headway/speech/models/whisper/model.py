@@ -165,6 +165,8 @@ class Whisper(Recogniser):
     """
 
     longest = math.inf
+    front_end: WhisperMel
+    encoder: WhisperEncoder
 
     def __init__(
         self,

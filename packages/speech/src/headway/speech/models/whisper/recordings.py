@@ -229,8 +229,8 @@ def cut(
     pieces, begin = [], 0
     for end in ends:
         part = tokens[begin:end]
-        times = [offset + marks.seconds(token) for token in (part[0], part[-1])]
-        pieces.append(Piece(*times, part, answer))
+        start, stop = (offset + marks.seconds(token) for token in (part[0], part[-1]))
+        pieces.append(Piece(start, stop, part, answer))
         begin = end
     return pieces, None if alone else marks.seconds(tokens[bounds[-1] - 1]), alone
 
