@@ -29,7 +29,7 @@ WRAPPERS = (
     "params_ema",
     "params",
 )
-HUB_FILES = ["*.json", "*.safetensors", "pytorch_model*.bin"]
+HUB_FILES = ["*.json", "*.safetensors", "pytorch_model*.bin", "model.bin"]
 
 
 @dataclass(frozen=True)
