@@ -1,19 +1,29 @@
 """Speech models: encoders over features or waveforms, and recognisers."""
 
 from headway.speech.encoder import Encoded, SpeechEncoder
+from headway.speech.models.aligners import Aligner, MixtureAligner, UniformAligner
 from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC, CTCOutput
+from headway.speech.models.fast_speech import FastSpeech
 from headway.speech.models.pretrained import pretrained
+from headway.speech.models.variances import Variances
 from headway.speech.models.whisper import Whisper, WhisperSearch
 from headway.speech.recogniser import Recogniser
+from headway.speech.synthesiser import Synthesiser
 
 __all__ = [
     "CTC",
+    "Aligner",
     "CTCOutput",
     "Conformer",
     "Encoded",
+    "FastSpeech",
+    "MixtureAligner",
     "Recogniser",
     "SpeechEncoder",
+    "Synthesiser",
+    "UniformAligner",
+    "Variances",
     "Whisper",
     "WhisperSearch",
     "list_models",
@@ -23,4 +33,4 @@ __all__ = [
 
 def list_models() -> list[str]:
     """Returns the names that ``headway ls models`` shows."""
-    return ["CTC", "Conformer", "Whisper"]
+    return ["CTC", "Conformer", "FastSpeech", "Whisper"]

@@ -23,7 +23,13 @@ from headway.speech.hypothesis import Hypothesis, joined
 from headway.speech.metrics import NORMALISERS, character_errors, normalise, word_errors
 from headway.speech.models import Recogniser
 from headway.speech.search import GREEDY, Search
-from headway.speech.verbs.inputs import Item, find_items, read_item
+from headway.speech.verbs.inputs import (
+    Item,
+    add_columns,
+    find_items,
+    parse_columns,
+    read_item,
+)
 from headway.speech.verbs.loading import load_recogniser
 from headway.speech.verbs.searching import add_search, wishes
 from headway.speech.verbs.written import Transcript, check_ending, check_number, write_transcripts
@@ -54,14 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="draw each recording with what was heard where, into FOLDER",
     )
-    parser.add_argument(
-        "--columns",
-        nargs="+",
-        default=[],
-        metavar="NAME=FIELD",
-        help="what columns of a manifest are: audio, text, start, duration, speaker, channel, language or "
-        "ignore",
-    )
+    add_columns(parser)
     parser.add_argument(
         "--channel",
         type=int,
@@ -82,15 +81,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "letters without marks; english: numbers are spelt out, too)",
     )
     add_search(parser)
-
-
-def parse_columns(words: Sequence[str]) -> dict[str, str]:
-    """Returns what ``--columns NAME=FIELD`` says, by name."""
-    pairs = [word.partition("=") for word in words]
-    wrong = next((name for name, sign, field in pairs if not (name and sign and field)), None)
-    if wrong is not None:
-        raise UserError(f"--columns {wrong!r}: write NAME=FIELD, such as clip=audio")
-    return {name: field for name, _, field in pairs}
 
 
 def run(args: argparse.Namespace) -> int:
