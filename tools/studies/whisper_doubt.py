@@ -2,9 +2,9 @@
 
     python tools/studies/whisper_doubt.py -m FOLDER --manifests en.jsonl es.jsonl ... [--each 20]
 
-Of each manifest the first recordings of at least two seconds are heard, and as many of noise and of silence. A
-row has the medians of the mean log-probability of a token and of the probability that nobody speaks, and how many
-transcripts are not believed: below the threshold of the log-probability, or repeating themselves.
+Of each manifest the first recordings of at least two seconds are heard, and as many of noise and of silence.
+A row has the medians of the mean log-probability of a token and of the probability that nobody speaks, and
+how many transcripts are not believed: below the threshold of the log-probability, or repeating themselves.
 """
 
 import argparse
