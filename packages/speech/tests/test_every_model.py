@@ -19,9 +19,9 @@ from headway.core.mixers import (
 from headway.core.ops.neighbourhood import native
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.speech import models
-from headway.speech.front_ends import KaldiFbank, LogMel, Waveform
+from headway.speech.front_ends import KaldiFbank, LogMel, Waveform, WhisperMel
 from headway.speech.layers import ConvolutionSubsampling, WaveformStem
-from headway.speech.models import CTC, TERA, Conformer, FastSpeech
+from headway.speech.models import CTC, TERA, Conformer, FastSpeech, Whisper
 from headway.speech.models.fast_speech import spoken_text
 from headway.speech.tokenizers import TextTokenizer
 
@@ -43,6 +43,18 @@ def features(batch: int, frames: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(frames)
     lengths = frames - 4 * torch.arange(batch)
     return torch.randn(batch, frames, 10, generator=generator), lengths
+
+
+def whisper() -> Whisper:
+    front_end = WhisperMel(mels=10, seconds=0.2, filling="zeros")
+    sizes = {"dim": 16, "depth": 1, "heads": 2, "max_length": 8}
+    return Whisper(tokenizer=LETTERS, front_end=front_end, suppressed=(1,), **sizes)
+
+
+def window(batch: int, size: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(batch)
+    tokens = torch.arange(3 * batch).view(batch, 3) % 6
+    return torch.randn(batch, 20, 10, generator=generator), tokens
 
 
 def voice() -> FastSpeech:
@@ -72,6 +84,7 @@ CASES = {
     "CTC": Case(
         make=lambda: CTC(encoder=conformer(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND
     ),
+    "Whisper": Case(make=whisper, inputs=window),
 }
 
 

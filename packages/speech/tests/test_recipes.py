@@ -64,7 +64,8 @@ def finetune(tmp_path: Path, source: Path, manifest: Path, *words: str) -> Path:
 
 
 def test_no_recipe_is_forgotten_here() -> None:
-    assert RECIPES == ["conformer", "conformer_digits", "fast_speech", "finetune", "tera"]
+    names = ["conformer", "conformer_digits", "fast_speech", "finetune", "finetune_whisper", "tera"]
+    assert names == RECIPES
 
 
 def test_the_digits_train_and_their_run_transcribes(
@@ -227,7 +228,7 @@ def test_bad_recordings_stop_or_are_counted_or_kept(tmp_path: Path, trained: Pat
     kept = list(csv.DictReader(out.open()))
     assert [bool(row["error"]) for row in kept] == [False, True, True]
     assert main([*words, "-o", str(tmp_path / "t.txt")]) == 2
-    assert "is neither .csv nor .jsonl" in capsys.readouterr().err
+    assert "is of no kind that is written" in capsys.readouterr().err
     assert main(["transcribe", "-m", str(run), str(tmp_path / "gone.wav")]) == 2
     assert "gone.wav does not exist" in capsys.readouterr().err
 

@@ -5,7 +5,11 @@ from headway.core.plugins import Domain, Verb
 domain = Domain(
     name="speech",
     help="Speech recognition and synthesis.",
-    adapters=("headway.speech.weights.hugging_face:adapter",),
+    adapters=(
+        "headway.speech.weights.hugging_face:adapter",
+        "headway.speech.weights.whisper:adapter",
+        "headway.speech.weights.whisper_ctranslate2:adapter",
+    ),
     models=("headway.speech.models:list_models",),
     requires=("lightning", "torchaudio", "soundfile"),
     verbs={

@@ -46,7 +46,7 @@ class UtteranceSet(SpeechSet):
             channel=row.channel,
             name=name,
         )
-        return Recording(waveform, row.text or "", name, row.speaker or "")
+        return Recording(waveform, row.text or "", name, row.speaker or "", row.language or "")
 
 
 class SpeechManifest(SpeechData):

@@ -5,5 +5,14 @@ from headway.speech.front_ends.kaldi import KaldiFbank
 from headway.speech.front_ends.log_mel import LogMel
 from headway.speech.front_ends.spec_augment import SpecAugment
 from headway.speech.front_ends.waveform import Waveform
+from headway.speech.front_ends.whisper_mel import WhisperMel
 
-__all__ = ["Features", "FrontEnd", "KaldiFbank", "LogMel", "SpecAugment", "Waveform"]
+__all__ = [
+    "Features",
+    "FrontEnd",
+    "KaldiFbank",
+    "LogMel",
+    "SpecAugment",
+    "Waveform",
+    "WhisperMel",
+]

@@ -8,6 +8,7 @@ from headway.speech.models.fast_speech import FastSpeech
 from headway.speech.models.pretrained import pretrained
 from headway.speech.models.tera import TERA, pretrained_encoder
 from headway.speech.models.variances import Variances
+from headway.speech.models.whisper import Whisper, WhisperSearch
 from headway.speech.recogniser import Recogniser
 from headway.speech.synthesiser import Synthesiser
 
@@ -25,6 +26,8 @@ __all__ = [
     "Synthesiser",
     "UniformAligner",
     "Variances",
+    "Whisper",
+    "WhisperSearch",
     "list_models",
     "pretrained",
     "pretrained_encoder",
@@ -33,4 +36,4 @@ __all__ = [
 
 def list_models() -> list[str]:
     """Returns the names that ``headway ls models`` shows."""
-    return ["CTC", "Conformer", "FastSpeech", "TERA"]
+    return ["CTC", "Conformer", "FastSpeech", "TERA", "Whisper"]

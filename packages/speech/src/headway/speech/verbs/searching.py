@@ -1,0 +1,58 @@
+"""Options of a verb that say how a text is looked for; a recogniser refuses those that it cannot follow."""
+
+import argparse
+from typing import Any
+
+from headway.core.cli.options import Numbers
+
+# Options by the names that recognisers know them by.
+_OPTIONS = ("language", "task", "beam", "timestamps", "words", "temperatures", "carry")
+
+
+def add_search(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    group = parser.add_argument_group(
+        "how the text is looked for", "what a model cannot be told, it refuses"
+    )
+    group.add_argument(
+        "--language", metavar="CODE", help="what is spoken, such as en (it is heard)"
+    )
+    group.add_argument(
+        "--task", choices=("transcribe", "translate"), help="what is written; translate: in English"
+    )
+    group.add_argument(
+        "--beam", type=int, metavar="N", help="readings followed at a time (1: the likeliest token)"
+    )
+    group.add_argument(
+        "--word-timestamps",
+        dest="words",
+        action="store_true",
+        default=None,
+        help="times of words, too",
+    )
+    group.add_argument(
+        "--no-timestamps",
+        dest="timestamps",
+        action="store_false",
+        default=None,
+        help="write no times; long recordings are then heard in windows one behind the other",
+    )
+    group.add_argument(
+        "--temperatures",
+        nargs=1,
+        action=Numbers,
+        metavar="T,T",
+        help="tried in turn until an answer is believed; 0 takes the likeliest",
+    )
+    group.add_argument(
+        "--alone",
+        dest="carry",
+        action="store_false",
+        default=None,
+        help="a window is not told what was said in the one before",
+    )
+
+
+def wishes(args: argparse.Namespace) -> dict[str, Any]:
+    """Returns what was asked for, by name."""
+    return {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
