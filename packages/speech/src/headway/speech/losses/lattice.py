@@ -159,3 +159,13 @@ def _log_sum(ways: list[Tensor]) -> Tensor:
     dead = torch.isneginf(stacked).all(0)
     summed = stacked.masked_fill(dead[None], 0.0).logsumexp(0)
     return summed.masked_fill(dead, -torch.inf)
+
+
+def per_token(nats: Tensor, target_lengths: Tensor) -> Tensor:
+    """Returns the mean over items of the loss of a token; an item that cannot be had (inf) costs nothing.
+
+    Shape:
+        nats, target_lengths: (B,). Output: ().
+    """
+    nats = nats.masked_fill(torch.isinf(nats), 0.0)
+    return (nats / target_lengths.clamp_min(1)).mean()

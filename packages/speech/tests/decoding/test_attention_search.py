@@ -8,7 +8,7 @@ from torch import Tensor
 
 from headway.core.cache import RecurrentCache
 from headway.core.errors import UserError
-from headway.speech.search import HotWords, PrefixScores, joint_search
+from headway.speech.decoding import HotWords, PrefixScores, joint_search
 
 # Entry 0 is the blank of CTC and, for the decoder, start and end.
 ENTRIES, FRAMES = 4, 3
@@ -76,7 +76,7 @@ def test_the_best_texts_are_those_of_all(weight: float, hot: bool) -> None:
             extra = 2.0 * sum(pair == (1, 2) for pair in itertools.pairwise(text)) if hot else 0.0
             wanted[text] = weight * heard + (1 - weight) * written + extra
         best = sorted(wanted, key=lambda text: -wanted[text])[:6]
-        assert [one.entries for one in found[row]] == best
+        assert [one.tokens for one in found[row]] == best
         torch.testing.assert_close(
             torch.tensor([one.score for one in found[row]]),
             torch.tensor([wanted[text] for text in best]),
@@ -97,9 +97,9 @@ def test_ctc_keeps_the_decoder_from_stopping_early() -> None:
     ctc = PrefixScores(log_probs.log_softmax(-1), torch.tensor([6]))
     words = Words()
     [[alone]] = joint_search(step, words.cache(), None, **options)
-    assert alone.entries == ()
+    assert alone.tokens == ()
     [[both]] = joint_search(step, words.cache(), ctc, ctc_weight=0.6, **options)
-    assert both.entries == (1, 2, 3)
+    assert both.tokens == (1, 2, 3)
 
 
 def test_wrong_options_are_named() -> None:

@@ -8,20 +8,20 @@ from torch import Tensor
 
 from headway.core.cache import Cache
 from headway.core.errors import UserError
-from headway.speech.search.ctc_prefix import PrefixScores
-from headway.speech.search.guides import Guide, Guides
+from headway.speech.decoding.ctc_prefix import PrefixScores
+from headway.speech.decoding.guides import Guide, Guides
 
 
 class Written(NamedTuple):
     """A text of a search.
 
     Args:
-        entries: Entries of the vocabulary, without start and end.
+        tokens: Numbers of the tokens, without start and end.
         log_probs: Of each under the decoder.
         score: By which the search ranks.
     """
 
-    entries: tuple[int, ...]
+    tokens: tuple[int, ...]
     log_probs: tuple[float, ...]
     score: float
 
@@ -94,10 +94,10 @@ def joint_search(
             now = now + ctc_weight * begun
         now[:, start] = -torch.inf if start != end else now[:, start]
         if known.guides:
-            before = torch.tensor([known.total(text.entries) for text in flat])
-            added = known.of([text.entries for text in flat], entries)
+            before = torch.tensor([known.total(text.tokens) for text in flat])
+            added = known.of([text.tokens for text in flat], entries)
             added[:, end] = torch.tensor(
-                [sum(g.ending(t.entries) for g in known.guides) for t in flat]
+                [sum(g.ending(t.tokens) for g in known.guides) for t in flat]
             )
             now = now + before[:, None] + added
         kept_rows, kept_last, from_row, sums = [], [], [], []
@@ -117,15 +117,15 @@ def joint_search(
                 number, entry = divmod(place, entries)
                 text, sure = mine[number], float(scores[first + number, entry])
                 if entry == end:
-                    done[row].append(Written(text.entries, text.log_probs, value))
+                    done[row].append(Written(text.tokens, text.log_probs, value))
                     continue
-                fresh.append(Written((*text.entries, entry), (*text.log_probs, sure), value))
+                fresh.append(Written((*text.tokens, entry), (*text.log_probs, sure), value))
                 kept_rows.append(row)
                 kept_last.append(entry)
                 from_row.append(first + number)
                 sums.append(float(by_decoder[first + number]) + sure)
             first += len(mine)
-            done[row] = sorted(done[row], key=lambda w: (-w.score, w.entries))[: max(beams, best)]
+            done[row] = sorted(done[row], key=lambda w: (-w.score, w.tokens))[: max(beams, best)]
             # What is written only becomes less likely, unless a guide adds to it.
             full = len(done[row]) >= best and not known.guides
             if full and fresh and fresh[0].score < done[row][best - 1].score:

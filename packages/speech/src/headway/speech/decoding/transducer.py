@@ -6,8 +6,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from headway.speech.search.found import Found
-from headway.speech.search.guides import Guide, Guides, Text
+from headway.speech.decoding.reading import Reading
+from headway.speech.decoding.guides import Guide, Guides, Text
 
 State = tuple[Tensor, ...]
 
@@ -58,7 +58,7 @@ class TransducerParts(NamedTuple):
 
 
 @torch.no_grad()
-def greedy_transducer(parts: TransducerParts, encoded: Tensor, lengths: Tensor) -> list[Found]:
+def greedy_transducer(parts: TransducerParts, encoded: Tensor, lengths: Tensor) -> list[Reading]:
     """Writes the best entry at every step, for all rows together.
 
     Rows look for their next token each by itself, past the blanks, and then all that found one write it
@@ -80,7 +80,7 @@ def greedy_transducer(parts: TransducerParts, encoded: Tensor, lengths: Tensor) 
     moves = torch.tensor(tuple(parts.durations) or (0,), device=device)
     frame = torch.zeros(rows, dtype=torch.int64, device=device)
     begun = torch.zeros_like(frame)  # tokens that begin at the frame
-    texts: list[list[tuple[int, int, float]]] = [[] for _ in range(rows)]
+    texts: list[list[tuple[int, int, int, float]]] = [[] for _ in range(rows)]
     sums = [0.0] * rows
     while True:
         wrote, entries, steps = [], [], []
@@ -100,9 +100,9 @@ def greedy_transducer(parts: TransducerParts, encoded: Tensor, lengths: Tensor) 
                 sums[row] += value
             said = (~nothing).nonzero()[:, 0]
             for place, row in zip(said.tolist(), looking[said].tolist(), strict=True):
-                texts[row].append(
-                    (int(best[place]), int(here[place]), float(scores[place, best[place]]))
-                )
+                begins, lasts = int(here[place]), max(1, int(step[place]))
+                ends = min(begins + lasts, int(lengths[row]))
+                texts[row].append((int(best[place]), begins, ends, float(scores[place, best[place]])))
             wrote.append(looking[said])
             entries.append(best[said])
             steps.append(step[said])
@@ -124,15 +124,9 @@ def greedy_transducer(parts: TransducerParts, encoded: Tensor, lengths: Tensor) 
         written[who] = vector
         state = tuple(x.index_copy(0, who, y) for x, y in zip(state, changed, strict=True))
     return [
-        Found([e for e, _, _ in text], [f for _, f, _ in text], [p for _, _, p in text], total)
+        Reading(*([step[part] for step in text] for part in range(4)), total)
         for text, total in zip(texts, sums, strict=True)
     ]
-
-
-class _Text(NamedTuple):
-    entries: Text
-    frames: Text
-    log_probs: tuple[float, ...]
 
 
 @torch.no_grad()
@@ -143,7 +137,7 @@ def beam_transducer(
     beams: int = 8,
     best: int = 1,
     guides: Sequence[Guide] = (),
-) -> list[Found]:
+) -> list[Reading]:
     """Writes the likeliest texts of one recording, each with all its alignments that the beams keep.
 
     All candidates of a frame are extended before the next frame; those with the same text and frame are one
@@ -181,11 +175,11 @@ class _Beams:
         self.writes = list(enumerate(moves)) or [(0, 0)]
         # For each frame, and the end: the log-probability of each text that is there, and one way to it.
         self.pool: list[dict[Text, float]] = [{} for _ in range(self.frames + 1)]
-        self.ways: dict[Text, _Text] = {(): _Text((), (), ())}
+        self.ways: dict[Text, Reading] = {(): Reading((), (), (), (), 0.0)}
         self.pool[0][()] = 0.0
         self.beyond: dict[Text, float] = {}
 
-    def run(self, best: int) -> list[Found]:
+    def run(self, best: int) -> list[Reading]:
         """Goes through the frames."""
         for frame in range(self.frames):
             here = self._kept(self.pool[frame], self.beams)
@@ -201,7 +195,7 @@ class _Beams:
             key=lambda pair: (-pair[0], pair[1]),
         )
         return [
-            Found(way.entries, way.frames, way.log_probs, score)
+            way._replace(score=score)
             for score, text in ranked[:best]
             for way in [self.ways[text]]
         ]
@@ -240,8 +234,12 @@ class _Beams:
                     text = (*texts[row], entry)
                     if text not in self.ways:
                         way = self.ways[texts[row]]
-                        self.ways[text] = _Text(
-                            text, (*way.frames, frame), (*way.log_probs, float(scores[row, entry]))
+                        self.ways[text] = Reading(
+                            text,
+                            (*way.frames, frame),
+                            (*way.ends, min(frame + max(1, frames), self.frames)),
+                            (*way.log_probs, float(scores[row, entry])),
+                            0.0,
                         )
                     self._add(target, text, float(gone[row, entry]))
         return self._kept(still, self.beams)

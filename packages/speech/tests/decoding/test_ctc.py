@@ -9,7 +9,7 @@ from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.language import DecoderLanguageModel, SymbolTokenizer
-from headway.speech.search import (
+from headway.speech.decoding import (
     HotWords,
     LanguageGuide,
     PrefixScores,
@@ -45,13 +45,13 @@ def test_the_best_texts_are_those_of_all_alignments(blank: int) -> None:
     wanted = all_texts(log_probs, blank)
     best = sorted(wanted, key=lambda text: -wanted[text])[:20]
     found = prefix_beam_search(log_probs, blank=blank, beams=1000, best=20)
-    assert [one.entries for one in found] == best
+    assert [one.tokens for one in found] == best
     scores = torch.tensor([one.score for one in found]).exp()
     torch.testing.assert_close(scores, torch.tensor([wanted[text] for text in best]))
     # The best path alone, which greedy decoding takes, is another text here.
     greedy = collapsed(tuple(log_probs.argmax(1).tolist()), blank)
     narrow = prefix_beam_search(log_probs, blank=blank, beams=4)
-    assert wanted[narrow[0].entries] >= wanted[greedy]
+    assert wanted[narrow[0].tokens] >= wanted[greedy]
 
 
 def test_alignments_of_a_text_are_joined() -> None:
@@ -59,7 +59,7 @@ def test_alignments_of_a_text_are_joined() -> None:
     log_probs = torch.tensor([[0.6, 0.4], [0.6, 0.4]]).log()
     assert collapsed(tuple(log_probs.argmax(1).tolist()), 0) == ()
     [found] = prefix_beam_search(log_probs)
-    assert found.entries == (1,)
+    assert found.tokens == (1,)
     assert found.score == pytest.approx(math.log(0.64))
 
 
@@ -130,13 +130,13 @@ def test_a_language_model_is_added_to_every_text() -> None:
         model, letters(special=False), blank=0, weight=weight, per_token=per_token
     )
     found = prefix_beam_search(log_probs, beams=1000, best=10, guides=[guide])
-    assert [one.entries for one in found] == best[:10]
+    assert [one.tokens for one in found] == best[:10]
     scores = torch.tensor([one.score for one in found])
     torch.testing.assert_close(
         scores, torch.tensor([wanted[text] for text in best[:10]]), rtol=1e-5, atol=1e-5
     )
     plain = prefix_beam_search(log_probs, beams=1000, best=10)
-    assert [one.entries for one in plain] != best[:10]
+    assert [one.tokens for one in plain] != best[:10]
 
 
 def test_a_language_model_of_other_tokens_is_refused() -> None:
@@ -164,7 +164,7 @@ def test_only_whole_hot_words_count() -> None:
 def test_a_hot_word_is_heard_where_it_was_second() -> None:
     log_probs = torch.tensor([[0.1, 0.8, 0.05, 0.05], [0.8, 0.1, 0.05, 0.05], [0.1, 0.0, 0.5, 0.4]])
     log_probs = log_probs.clamp_min(1e-9).log()
-    assert prefix_beam_search(log_probs)[0].entries == (1, 2)
-    assert prefix_beam_search(log_probs, guides=[HotWords([(1, 3)])])[0].entries == (1, 3)
+    assert prefix_beam_search(log_probs)[0].tokens == (1, 2)
+    assert prefix_beam_search(log_probs, guides=[HotWords([(1, 3)])])[0].tokens == (1, 3)
     # The beginning of a word that was not said is no reason to hear it.
-    assert prefix_beam_search(log_probs, guides=[HotWords([(1, 3, 3)])])[0].entries == (1, 2)
+    assert prefix_beam_search(log_probs, guides=[HotWords([(1, 3, 3)])])[0].tokens == (1, 2)

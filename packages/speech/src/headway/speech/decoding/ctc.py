@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
-from headway.speech.search.found import Found
-from headway.speech.search.guides import Guide, Guides, Text
+from headway.speech.decoding.reading import Reading
+from headway.speech.decoding.guides import Guide, Guides, Text
 
 
 @torch.no_grad()
@@ -19,7 +19,7 @@ def prefix_beam_search(
     beams: int = 16,
     best: int = 1,
     guides: Sequence[Guide] = (),
-) -> list[Found]:
+) -> list[Reading]:
     """Returns the likeliest texts of one recording, each with all its alignments that the beams keep.
 
     Args:
@@ -88,7 +88,7 @@ def prefix_beam_search(
 
 
 @torch.no_grad()
-def aligned(log_probs: Tensor, text: Sequence[int], *, blank: int, score: float) -> Found:
+def aligned(log_probs: Tensor, text: Sequence[int], *, blank: int, score: float) -> Reading:
     """Returns where a text lies in a recording: the likeliest alignment.
 
     Args:
@@ -104,7 +104,7 @@ def aligned(log_probs: Tensor, text: Sequence[int], *, blank: int, score: float)
         UserError: If the recording is too short for the text.
     """
     if not text:
-        return Found((), (), (), score)
+        return Reading((), (), (), (), score)
     if len(log_probs) < needed_tokens(text):
         raise UserError(
             f"a text of {len(text)} entries needs {needed_tokens(text)} tokens, there are {len(log_probs)}"
@@ -131,12 +131,13 @@ def aligned(log_probs: Tensor, text: Sequence[int], *, blank: int, score: float)
         state -= int(step[state])
         path.append(state)
     path.reverse()
-    frames, sure = [], []
+    frames, ends, sure = [], [], []
     for place in range(len(text)):
         at = [frame for frame, state in enumerate(path) if state == 2 * place + 1]
         frames.append(at[0])
+        ends.append(at[-1] + 1)
         sure.append(float(log_probs[at, text[place]].max()))
-    return Found(tuple(text), frames, sure, score)
+    return Reading(tuple(text), frames, ends, sure, score)
 
 
 def needed_tokens(entries: Sequence[int]) -> int:

@@ -7,7 +7,7 @@ import torch
 
 from headway.speech.layers import JointNetwork, RecurrentPredictor, StatelessPredictor
 from headway.speech.losses import transducer_loss
-from headway.speech.search import HotWords, TransducerParts, beam_transducer, greedy_transducer
+from headway.speech.decoding import HotWords, TransducerParts, beam_transducer, greedy_transducer
 
 
 def parts(
@@ -48,11 +48,11 @@ def test_the_best_texts_are_those_of_all_alignments(durations, recurrent: bool) 
     found = beam_transducer(made, encoded, beams=2000, best=8)
     # Texts of at most five tokens at a frame: longer ones are rare enough to stand behind.
     best = sorted(wanted, key=lambda text: -wanted[text])[:8]
-    short = [one for one in found if len(one.entries) < 5]
-    assert [one.entries for one in short] == best[: len(short)]
+    short = [one for one in found if len(one.tokens) < 5]
+    assert [one.tokens for one in short] == best[: len(short)]
     assert len(short) >= 4
     for one in short:
-        assert one.score == pytest.approx(wanted[tuple(one.entries)], abs=1e-5)
+        assert one.score == pytest.approx(wanted[tuple(one.tokens)], abs=1e-5)
 
 
 @pytest.mark.parametrize("durations", [(), (0, 1, 2)])
@@ -64,9 +64,9 @@ def test_one_beam_and_greedy_take_the_same_steps_alone_and_in_a_batch(durations)
     for row, found in enumerate(together):
         real = encoded[row : row + 1, : lengths[row]]
         [alone] = greedy_transducer(made, real, lengths[row : row + 1])
-        assert (alone.entries, alone.frames) == (found.entries, found.frames)
+        assert (alone.tokens, alone.frames) == (found.tokens, found.frames)
         entries, frames, score = by_hand(made, real[0])
-        assert (entries, frames) == (found.entries, found.frames)
+        assert (entries, frames) == (found.tokens, found.frames)
         assert found.score == pytest.approx(score, abs=1e-4)
 
 
@@ -119,10 +119,10 @@ def test_a_beam_finds_what_greedy_steps_miss_and_hot_words_help() -> None:
         encoded = torch.randn(4, 4, generator=torch.Generator().manual_seed(seed))
         [greedy] = greedy_transducer(made, encoded[None], torch.tensor([4]))
         [found] = beam_transducer(made, encoded, beams=10)
-        one, other = (likelihood(made, encoded, tuple(x.entries)) for x in (found, greedy))
+        one, other = (likelihood(made, encoded, tuple(x.tokens)) for x in (found, greedy))
         gain += one - other
-        better += tuple(found.entries) != tuple(greedy.entries)
+        better += tuple(found.tokens) != tuple(greedy.tokens)
         [hot] = beam_transducer(made, encoded, beams=10, guides=[HotWords([(2, 0)], bonus=50.0)])
-        assert (2, 0) in itertools.pairwise(hot.entries)
+        assert (2, 0) in itertools.pairwise(hot.tokens)
     assert better >= 1
     assert gain > 1
