@@ -17,6 +17,7 @@ from headway.speech.decoding import (
     needed_tokens,
     prefix_beam_search,
 )
+from headway.speech.tokenizers import TextTokenizer
 
 
 def collapsed(path: tuple[int, ...], blank: int) -> tuple[int, ...]:
@@ -99,21 +100,18 @@ def test_the_alignment_is_the_likeliest() -> None:
     assert needed_tokens((1, 1, 2)) == 4
 
 
-def letters(*, special: bool) -> SymbolTokenizer:
-    if special:
-        return SymbolTokenizer(
-            pattern=".", joint="", vocabulary=("<pad>", "<bos>", "<eos>", "b", "a")
-        )
-    return SymbolTokenizer(
-        pattern=".", joint="", vocabulary=("<blank>", "a", "b"), padding=None, start=None, end=None
-    )
+LETTERS = TextTokenizer(vocabulary=("<blank>", "a", "b"))
+
+
+def language_model() -> DecoderLanguageModel:
+    tokens = ("<pad>", "<bos>", "<eos>", "b", "a")
+    tokenizer = SymbolTokenizer(pattern=".", joint="", vocabulary=tokens)
+    return DecoderLanguageModel(tokenizer=tokenizer, dim=8, depth=1, heads=2, max_length=12)
 
 
 def test_a_language_model_is_added_to_every_text() -> None:
     torch.manual_seed(0)
-    model = DecoderLanguageModel(
-        tokenizer=letters(special=True), dim=8, depth=1, heads=2, max_length=12
-    )
+    model = language_model()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.8)
     log_probs, weight, per_token = heard(4, 3, 4), 0.7, 0.2
@@ -121,14 +119,12 @@ def test_a_language_model_is_added_to_every_text() -> None:
     for text, probability in all_texts(log_probs, 0).items():
         if not probability:
             continue
-        spelt = "".join(letters(special=False).vocabulary[entry] for entry in text)
+        spelt = "".join(LETTERS.vocabulary[entry] for entry in text)
         tokens = torch.tensor([model.tokenizer.encode(spelt)])
         said = float(model.score(tokens).sum().detach())
         wanted[text] = math.log(probability) + weight * said + per_token * len(text)
     best = sorted(wanted, key=lambda text: -wanted[text])
-    guide = LanguageGuide(
-        model, letters(special=False), blank=0, weight=weight, per_token=per_token
-    )
+    guide = LanguageGuide(model, LETTERS, weight=weight, per_token=per_token)
     found = prefix_beam_search(log_probs, beams=1000, best=10, guides=[guide])
     assert [one.tokens for one in found] == best[:10]
     scores = torch.tensor([one.score for one in found])
@@ -140,10 +136,10 @@ def test_a_language_model_is_added_to_every_text() -> None:
 
 
 def test_a_language_model_of_other_tokens_is_refused() -> None:
-    model = DecoderLanguageModel(tokenizer=letters(special=True), dim=8, depth=1, heads=2)
-    other = SymbolTokenizer(vocabulary=("<blank>", "c"), padding=None, start=None, end=None)
+    model = language_model()
+    other = TextTokenizer(vocabulary=("<blank>", "c"))
     with pytest.raises(UserError, match="lacks 1 tokens of the recogniser, such as 'c'"):
-        LanguageGuide(model, other, blank=0)
+        LanguageGuide(model, other)
 
 
 def test_only_whole_hot_words_count() -> None:

@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
+from headway.speech.decoding import HotWords, TransducerParts, beam_transducer, greedy_transducer
 from headway.speech.layers import JointNetwork, RecurrentPredictor, StatelessPredictor
 from headway.speech.losses import transducer_loss
-from headway.speech.decoding import HotWords, TransducerParts, beam_transducer, greedy_transducer
 
 
 def parts(
@@ -16,7 +16,7 @@ def parts(
     torch.manual_seed(0)
     kind = RecurrentPredictor if recurrent else StatelessPredictor
     predictor = kind(6, 3, blank=1)
-    joint = JointNetwork(4, 6, 3 + len(durations), dim=8)
+    joint = JointNetwork(4, 6, 3, len(durations), dim=8)
     for parameter in [*predictor.parameters(), *joint.parameters()]:
         torch.nn.init.normal_(parameter, std=0.5)
     with torch.no_grad():

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
-from headway.speech.decoding.reading import Reading
 from headway.speech.decoding.guides import Guide, Guides, Text
+from headway.speech.decoding.reading import Reading
 
 
 @torch.no_grad()

@@ -9,6 +9,8 @@ from torch import Tensor
 from headway.core.errors import UserError
 from headway.core.language import LanguageModel, Tokenizer
 from headway.core.module import evaluating
+from headway.speech.search import Search
+from headway.speech.tokenizers import text_tokens
 
 Text = tuple[int, ...]
 
@@ -69,7 +71,6 @@ class LanguageGuide(Guide):
     Args:
         model: The language model; it knows the tokens of the recogniser by their names.
         tokenizer: Of the recogniser.
-        blank: The recogniser's entry that stands for nothing.
         weight: Of the log-probability.
         per_token: Added to each token, so that long texts are not worse than short ones.
 
@@ -85,13 +86,12 @@ class LanguageGuide(Guide):
         model: LanguageModel,
         tokenizer: Tokenizer,
         *,
-        blank: int | None = None,
         weight: float = 0.3,
         per_token: float = 0.0,
     ) -> None:
         self.model, self.weight, self.per_token = model, weight, per_token
         theirs = model.tokenizer
-        skipped = tokenizer.specials() | ({blank} if blank is not None else set())
+        skipped = tokenizer.specials()
         texts = [token for place, token in enumerate(tokenizer.vocabulary) if place not in skipped]
         lacking = theirs.lacking(texts) if theirs.unknown is None else []
         if lacking:
@@ -205,3 +205,25 @@ class HotWords(Guide):
             more, begun = self._read(rest)
             done += more
         return self.bonus * done
+
+
+def guides_of(search: Search, tokenizer: Tokenizer) -> list[Guide]:
+    """Returns what a search asks besides the recogniser.
+
+    Args:
+        search: What a user asks.
+        tokenizer: Of the recogniser.
+
+    Raises:
+        UserError: If the language model lacks a token of the recogniser.
+        InputError: If a hot word has a token that the recogniser does not know.
+    """
+    guides: list[Guide] = []
+    if search.language_model is not None:
+        guides.append(
+            LanguageGuide(search.language_model, tokenizer, weight=search.language_weight)
+        )
+    if search.hot_words:
+        words = [text_tokens(tokenizer, word, f"hot word {word!r}") for word in search.hot_words]
+        guides.append(HotWords(words, bonus=search.hot_bonus))
+    return guides

@@ -1,7 +1,12 @@
 """What a search finds."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from headway.core.language import Tokenizer
+from headway.speech.hypothesis import Alternative, Hypothesis, segment_of
+from headway.speech.tokenizers import text_pieces
 
 
 class Reading(NamedTuple):
@@ -20,3 +25,38 @@ class Reading(NamedTuple):
     ends: Sequence[int]
     log_probs: Sequence[float]
     score: float
+
+
+def hypothesis_of(
+    readings: Sequence[Reading], tokenizer: Tokenizer, *, seconds_per_token: float
+) -> Hypothesis:
+    """Returns what was heard in a recording.
+
+    Args:
+        readings: The best one in front; none where nothing was found.
+        tokenizer: What the tokens mean.
+        seconds_per_token: Seconds between two tokens of the encoder.
+    """
+    if not readings:
+        return Hypothesis(text="", confidence=0.0)
+    best = readings[0]
+    text = tokenizer.decode(best.tokens)
+    mean = sum(best.log_probs) / max(1, len(best.log_probs))
+    placed = len(best.frames) == len(best.tokens)
+    return Hypothesis(
+        text=text,
+        confidence=math.exp(min(0.0, mean if best.tokens else best.score)),
+        segments=segment_of(
+            text_pieces(tokenizer, best.tokens),
+            [seconds_per_token * frame for frame in best.frames],
+            [seconds_per_token * end for end in best.ends],
+            [math.exp(value) for value in best.log_probs],
+        )
+        if placed
+        else (),
+        tokens=list(best.tokens),
+        frames=list(best.frames),
+        alternatives=tuple(
+            Alternative(tokenizer.decode(one.tokens), one.score) for one in readings
+        ),
+    )

@@ -6,8 +6,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from headway.speech.decoding.reading import Reading
 from headway.speech.decoding.guides import Guide, Guides, Text
+from headway.speech.decoding.reading import Reading
 
 State = tuple[Tensor, ...]
 
@@ -102,7 +102,9 @@ def greedy_transducer(parts: TransducerParts, encoded: Tensor, lengths: Tensor) 
             for place, row in zip(said.tolist(), looking[said].tolist(), strict=True):
                 begins, lasts = int(here[place]), max(1, int(step[place]))
                 ends = min(begins + lasts, int(lengths[row]))
-                texts[row].append((int(best[place]), begins, ends, float(scores[place, best[place]])))
+                texts[row].append(
+                    (int(best[place]), begins, ends, float(scores[place, best[place]]))
+                )
             wrote.append(looking[said])
             entries.append(best[said])
             steps.append(step[said])
@@ -124,7 +126,13 @@ def greedy_transducer(parts: TransducerParts, encoded: Tensor, lengths: Tensor) 
         written[who] = vector
         state = tuple(x.index_copy(0, who, y) for x, y in zip(state, changed, strict=True))
     return [
-        Reading(*([step[part] for step in text] for part in range(4)), total)
+        Reading(
+            [token for token, _, _, _ in text],
+            [start for _, start, _, _ in text],
+            [end for _, _, end, _ in text],
+            [sure for _, _, _, sure in text],
+            total,
+        )
         for text, total in zip(texts, sums, strict=True)
     ]
 
@@ -195,9 +203,7 @@ class _Beams:
             key=lambda pair: (-pair[0], pair[1]),
         )
         return [
-            way._replace(score=score)
-            for score, text in ranked[:best]
-            for way in [self.ways[text]]
+            way._replace(score=score) for score, text in ranked[:best] for way in [self.ways[text]]
         ]
 
     def _extended(self, frame: int, here: dict[Text, float], *, last: bool) -> dict[Text, float]:

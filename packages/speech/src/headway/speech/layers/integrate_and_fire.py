@@ -20,13 +20,15 @@ class Fired(NamedTuple):
         tokens: The weighted sums of frames, zero beyond each item, (B, U, C).
         lengths: Tokens of each item, (B,).
         amount: What the weights of each item came to before they were scaled, (B,).
-        frames: At which frame each token is complete, (B, U).
+        starts: At which frame each token has begun in earnest, with a tenth of its weight, (B, U).
+        ends: Behind which frame it is complete, (B, U).
     """
 
     tokens: Tensor
     lengths: Tensor
     amount: Tensor
-    frames: Tensor
+    starts: Tensor
+    ends: Tensor
 
 
 class IntegrateAndFire(Module):
@@ -80,9 +82,7 @@ class IntegrateAndFire(Module):
         near = self.convolution(x.transpose(1, 2)).transpose(1, 2) + x
         return zero_beyond(self.weight(F.relu(self.dropout(near)))[..., 0].sigmoid(), lengths)
 
-    def forward(
-        self, x: Tensor, lengths: Tensor, target_lengths: Tensor | None = None
-    ) -> Fired:
+    def forward(self, x: Tensor, lengths: Tensor, target_lengths: Tensor | None = None) -> Fired:
         """Integrates and fires; as many tokens as said, where that is said."""
         with without_autocast(x):
             weights = self.weights(x.float(), lengths)
@@ -96,18 +96,19 @@ class IntegrateAndFire(Module):
             tail = self.tail
             tokens = torch.floor(amount + tail / self.threshold + 1e-6).long()
         longest = int(tokens.max()) if len(tokens) else 0
-        fired, frames = integrate_and_fire(
+        fired, starts, ends = integrate_and_fire(
             zero_beyond(x, lengths), weights, longest, threshold=self.threshold
         )
         real = torch.arange(longest, device=x.device) < tokens[:, None]
-        frames = torch.minimum(frames, (lengths - 1).clamp_min(0)[:, None])
-        return Fired(fired.masked_fill(~real[..., None], 0.0), tokens, amount, frames)
+        last = (lengths - 1).clamp_min(0)[:, None]
+        starts, ends = torch.minimum(starts, last), torch.minimum(ends, last + 1)
+        return Fired(fired.masked_fill(~real[..., None], 0.0), tokens, amount, starts, ends)
 
 
 def integrate_and_fire(
     x: Tensor, weights: Tensor, tokens: int, *, threshold: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """Returns the sums of frames that make each token, and the frame at which it is complete.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the sums of frames that make each token, where it begins and where it is complete.
 
     Token j takes of each frame what of its weight lies between j and j + 1 thresholds of the running sum.
 
@@ -118,7 +119,7 @@ def integrate_and_fire(
         threshold: Weight of a token.
 
     Shape:
-        x: (B, T, C). weights: (B, T). Output: (B, tokens, C), and (B, tokens).
+        x: (B, T, C). weights: (B, T). Output: (B, tokens, C), (B, tokens) and (B, tokens).
     """
     # float64: a sum in float32 over a long recording is off by more than a small weight.
     total = weights.double().cumsum(1)
@@ -127,5 +128,7 @@ def integrate_and_fire(
     upper = torch.minimum(total[:, None], edges + threshold)
     share = (upper - torch.maximum(before[:, None], edges)).clamp_min(0.0)
     # Sums in other orders may stay just below the edge that they should reach.
-    frames = (total[:, None] < edges + threshold - 1e-6).sum(2)
-    return share.to(x.dtype) @ x, frames.clamp_max(max(0, x.shape[1] - 1))
+    starts = (total[:, None] < edges + 0.1 * threshold).sum(2)
+    ends = (total[:, None] < edges + threshold - 1e-6).sum(2) + 1
+    frames = x.shape[1]
+    return share.to(x.dtype) @ x, starts.clamp_max(max(0, frames - 1)), ends.clamp_max(frames)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from headway.core.dropout import Dropout
@@ -15,13 +16,15 @@ class JointNetwork(Module):
     Args:
         encoded_dim: Channels of what is heard.
         predicted_dim: Channels of what was written.
-        scores: Scores of the result: entries of the vocabulary, and durations behind them.
+        entries: Entries of the vocabulary.
+        durations: Durations that are scored behind them.
         dim: Channels in between.
         activation: Builds the function in between.
         dropout: Probability of dropping a channel in front of the scores in training.
 
     Shape:
-        encoded: (B, T, 1, encoded_dim). predicted: (B, 1, U, predicted_dim). Output: (B, T, U, scores).
+        encoded: (B, T, 1, encoded_dim). predicted: (B, 1, U, predicted_dim).
+        Output: (B, T, U, entries + durations).
 
     Source:
         Graves et al. 2013, https://arxiv.org/abs/1303.5778, section 2.2.
@@ -31,7 +34,8 @@ class JointNetwork(Module):
         self,
         encoded_dim: int,
         predicted_dim: int,
-        scores: int,
+        entries: int,
+        durations: int = 0,
         *,
         dim: int = 256,
         activation: Callable[[], nn.Module] = nn.ReLU,
@@ -44,10 +48,12 @@ class JointNetwork(Module):
         self.predicted = nn.Linear(predicted_dim, dim)
         self.activation = activation()
         self.dropout = Dropout(dropout)
-        self.out = nn.Linear(dim, scores)
+        self.out = nn.Linear(dim, entries)
+        self.lasting = nn.Linear(dim, durations) if durations else None
 
     def forward(self, encoded: Tensor, predicted: Tensor) -> Tensor:
         """Returns the scores."""
-        return self.out(
-            self.dropout(self.activation(self.encoded(encoded) + self.predicted(predicted)))
-        )
+        x = self.activation(self.encoded(encoded) + self.predicted(predicted))
+        x = self.dropout(x)
+        scores = self.out(x)
+        return scores if self.lasting is None else torch.cat([scores, self.lasting(x)], dim=-1)
