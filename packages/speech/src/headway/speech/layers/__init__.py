@@ -5,6 +5,7 @@ from headway.speech.layers.inter_ctc import InterCTC
 from headway.speech.layers.joint import JointNetwork
 from headway.speech.layers.predictors import Predictor, RecurrentPredictor, StatelessPredictor
 from headway.speech.layers.stem import SpeechStem
+from headway.speech.layers.striding import StridingSubsampling
 from headway.speech.layers.subsampling import ConvolutionSubsampling
 from headway.speech.layers.waveform import WaveformStem
 
@@ -18,6 +19,7 @@ __all__ = [
     "RecurrentPredictor",
     "SpeechStem",
     "StatelessPredictor",
+    "StridingSubsampling",
     "WaveformStem",
     "integrate_and_fire",
 ]
