@@ -5,7 +5,10 @@ from headway.core.plugins import Domain, Verb
 domain = Domain(
     name="speech",
     help="Speech recognition with the Conformer and CTC.",
-    adapters=("headway.speech.weights.hugging_face:adapter",),
+    adapters=(
+        "headway.speech.weights.hugging_face:adapter",
+        "headway.speech.weights.parakeet:adapter",
+    ),
     models=("headway.speech.models:list_models",),
     requires=("lightning", "torchaudio", "soundfile"),
     verbs={
