@@ -13,7 +13,6 @@ from headway.core.errors import UserError
 from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained
 from headway.speech.front_ends import NeMoMel
-from headway.speech.front_ends.nemo import slaney_banks
 from headway.speech.models import CTC, Transducer
 
 KINDS = {"CTC": CTC, "RNNT": Transducer, "TDT": Transducer}
@@ -46,7 +45,9 @@ def tiny(kind: str) -> torch.nn.Module:
             if parameter.ndim == 1 or "bias_" in name:
                 parameter.add_(0.2 * torch.randn_like(parameter))
             else:
-                parameter.mul_(6)
+                parameter.mul_(24 if name.startswith("encoder_projector") else 6)
+        if kind != "CTC":
+            model.joint.head.bias[8] += 1.3 if kind == "RNNT" else 0.1  # nothing now and then
         for name, buffer in model.named_buffers():
             if "running" in name:
                 buffer.add_(0.3 * torch.rand_like(buffer))
@@ -132,7 +133,7 @@ def test_the_text_is_the_one_that_they_write(kind: str, tmp_path: Path) -> None:
         # Their sequences have the blanks, too.
         assert list(heard.tokens) == [token for token in sequence if token != 8]
     found = ours.transcribe(ours.encode(inputs, lengths))
-    assert len({tuple(one.tokens) for one in found}) > 1
+    assert len({len(one.tokens) for one in found}) > 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -159,14 +160,6 @@ def test_the_features_are_theirs_in_any_batch() -> None:
     torch.testing.assert_close(found, theirs, rtol=1e-4, atol=1e-4)
     alone, _ = NeMoMel()(waveforms[2:, :4000], lengths[2:])
     torch.testing.assert_close(alone[0], found[2, : steps[2]], rtol=1e-5, atol=1e-5)
-
-
-def test_the_mel_bands_are_slaneys() -> None:
-    torchaudio = pytest.importorskip("torchaudio")
-    wanted = torchaudio.functional.melscale_fbanks(
-        257, 0.0, 8000.0, 80, 16000, norm="slaney", mel_scale="slaney"
-    )
-    torch.testing.assert_close(slaney_banks(80, 512, 16000), wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_what_is_not_read_is_named(tmp_path: Path) -> None:

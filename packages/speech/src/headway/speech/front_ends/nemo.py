@@ -1,12 +1,11 @@
 """NeMo's log-mel features."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.speech.front_ends.front_end import Features, FrontEnd, whole_lengths
+from headway.speech.front_ends.mel_filters import slaney_filters
 from headway.speech.layers.stem import zero_beyond
 
 # What keeps the logarithm and the division finite in NeMo.
@@ -64,7 +63,12 @@ class NeMoMel(FrontEnd):
         assert self.bands is not None
         return {
             "hann": torch.hann_window(self.window, periodic=False),
-            "banks": slaney_banks(self.bands, self.size, self.sample_rate),
+            "banks": slaney_filters(
+                self.bands,
+                bins=self.size // 2 + 1,
+                sample_rate=self.sample_rate,
+                highest=self.sample_rate / 2,
+            ).float(),
         }
 
     @property
@@ -102,35 +106,11 @@ class NeMoMel(FrontEnd):
             return_complex=True,
         )
         power = spectrum.abs().square().transpose(1, 2)
+        # The last window begins at the end.
+        power = power[:, : waveforms.shape[1] // self.hop]
         x = zero_beyond((power @ self.banks.to(power) + LEAST_POWER).log(), steps)
         count = steps[:, None, None]
         mean = x.sum(1, keepdim=True) / count
         spread = zero_beyond((x - mean).square(), steps).sum(1, keepdim=True)
         deviation = (spread / (count - 1).clamp_min(1)).sqrt()
-        longest = int(steps.max()) if not torch.compiler.is_compiling() else x.shape[1]
-        return Features(
-            zero_beyond((x - mean) / (deviation + LEAST_STD), steps)[:, :longest], steps
-        )
-
-
-def slaney_banks(mels: int, size: int, sample_rate: int) -> Tensor:
-    """Returns the weights of frequencies in mel bands of unit area, (size / 2 + 1, mels).
-
-    Args:
-        mels: Bands, of equal width on Slaney's mel scale from 0 to half the sample rate: linear up to
-            1,000 Hz, logarithmic above.
-        size: Points of the Fourier transform.
-        sample_rate: Samples per second.
-    """
-    step = math.log(6.4) / 27  # of the logarithmic part, for one mel
-
-    def hertz(mel: Tensor) -> Tensor:
-        return torch.where(mel < 15, mel * 200 / 3, 1000 * ((mel - 15) * step).exp())
-
-    top = sample_rate / 2
-    highest = top * 3 / 200 if top < 1000 else 15 + math.log(top / 1000) / step
-    edges = hertz(torch.linspace(0, highest, mels + 2, dtype=torch.float64))
-    places = torch.linspace(0, top, size // 2 + 1, dtype=torch.float64)[:, None]
-    rising = (places - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - places) / (edges[2:] - edges[1:-1])
-    return (torch.minimum(rising, falling).clamp_min(0) * 2 / (edges[2:] - edges[:-2])).float()
+        return Features(zero_beyond((x - mean) / (deviation + LEAST_STD), steps), steps)
