@@ -24,6 +24,7 @@ def front_end() -> KaldiFbank:
 
 def encoder(*, depth: int = 1, dim: int = 32) -> Conformer:
     return Conformer(
+        mixer=partial(GatedConvolutionMixer, window=5),
         dim=dim,
         depth=depth,
         heads=2,
@@ -68,6 +69,7 @@ def train(
     steps: int = 150,
     lr: float = 4e-3,
     batch: Callable[[int, torch.Generator], SpeechBatch] = spoken,
+    items: int = 16,
 ) -> list[dict[str, Tensor]]:
     """Trains on new recordings at every step and returns all losses."""
     generator = torch.Generator().manual_seed(seed)
@@ -76,7 +78,7 @@ def train(
     model.train()
     found = []
     for _ in range(steps):
-        losses = model.loss(batch(16, generator))
+        losses = model.loss(batch(items, generator))
         optimizer.zero_grad()
         losses["loss"].backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
