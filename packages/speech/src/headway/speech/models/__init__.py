@@ -1,25 +1,35 @@
 """Speech models: encoders over features or waveforms, and recognisers."""
 
 from headway.speech.encoder import Encoded, SpeechEncoder
+from headway.speech.models.aligners import Aligner, MixtureAligner, UniformAligner
 from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC, CTCOutput
 from headway.speech.models.ctc_attention import CTCAttention
+from headway.speech.models.fast_speech import FastSpeech
 from headway.speech.models.paraformer import Paraformer, ParallelDecoder
 from headway.speech.models.pretrained import pretrained
 from headway.speech.models.transducer import Transducer
+from headway.speech.models.variances import Variances
 from headway.speech.recogniser import Recogniser
+from headway.speech.synthesiser import Synthesiser
 
 __all__ = [
     "CTC",
+    "Aligner",
     "CTCAttention",
     "CTCOutput",
     "Conformer",
     "Encoded",
+    "FastSpeech",
+    "MixtureAligner",
     "Paraformer",
     "ParallelDecoder",
     "Recogniser",
     "SpeechEncoder",
+    "Synthesiser",
     "Transducer",
+    "UniformAligner",
+    "Variances",
     "list_models",
     "pretrained",
 ]
@@ -27,4 +37,4 @@ __all__ = [
 
 def list_models() -> list[str]:
     """Returns the names that ``headway ls models`` shows."""
-    return ["CTC", "CTCAttention", "Conformer", "Paraformer", "Transducer"]
+    return ["CTC", "CTCAttention", "Conformer", "FastSpeech", "Paraformer", "Transducer"]

@@ -1,5 +1,6 @@
-"""Tasks of the speech domain."""
+"""Lightning modules: recognition and synthesis of speech."""
 
+from headway.speech.tasks.synthesis import Synthesis
 from headway.speech.tasks.transcription import Transcription
 
-__all__ = ["Transcription"]
+__all__ = ["Synthesis", "Transcription"]
