@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from headway.core import taps
 from headway.core.errors import UserError
 from headway.core.module import Module
 from headway.core.systems import system
-from headway.speech.encoder import SpeechEncoder
 
 
 @system(
@@ -44,7 +43,7 @@ class InterCTC(Module):
         self.blocks, self.weight = tuple(blocks), weight
 
     @contextmanager
-    def listening(self, encoder: SpeechEncoder) -> Iterator[list[Tensor]]:
+    def listening(self, encoder: nn.Module) -> Iterator[list[Tensor]]:
         """Collects what the blocks say inside the block of code.
 
         Raises:
