@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from headway.core.blocks import MacaronBlock
+from headway.core.language import DecoderLanguageModel
 from headway.core.mixers import (
     GatedConvolutionMixer,
     LegendreMemory,
@@ -20,8 +21,20 @@ from headway.core.ops.neighbourhood import native
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.speech import models
 from headway.speech.front_ends import KaldiFbank, Waveform
-from headway.speech.layers import ConvolutionSubsampling, WaveformStem
-from headway.speech.models import CTC, Conformer
+from headway.speech.layers import (
+    ConvolutionSubsampling,
+    InterCTC,
+    JointNetwork,
+    WaveformStem,
+)
+from headway.speech.models import (
+    CTC,
+    Conformer,
+    CTCAttention,
+    Paraformer,
+    ParallelDecoder,
+    Transducer,
+)
 from headway.speech.tokenizers import TextTokenizer
 
 LETTERS = TextTokenizer(vocabulary=tuple("ab_cde"), blank=2)
@@ -47,6 +60,36 @@ def features(batch: int, frames: int) -> tuple[Tensor, Tensor]:
 # Two tokens at least: an axis of one is another graph.
 SOUND = {"inputs": features, "sizes": (37, 21, 64), "least": 5}
 CASES = {
+    "Transducer": Case(
+        make=lambda: Transducer(
+            encoder=conformer(),
+            predictor_dim=8,
+            joint=partial(JointNetwork, dim=8),
+            durations=(0, 1, 2),
+            tokenizer=LETTERS,
+            front_end=PLAIN(),
+        ),
+        **SOUND,
+    ),
+    "CTCAttention": Case(
+        make=lambda: CTCAttention(
+            encoder=conformer(),
+            decoder=partial(DecoderLanguageModel, dim=16, depth=1, heads=2, max_length=32),
+            intermediate=InterCTC(blocks=(1,)),
+            tokenizer=LETTERS,
+            front_end=PLAIN(),
+        ),
+        **SOUND,
+    ),
+    "Paraformer": Case(
+        make=lambda: Paraformer(
+            encoder=conformer(),
+            decoder=partial(ParallelDecoder, depth=1, heads=2),
+            tokenizer=LETTERS,
+            front_end=PLAIN(),
+        ),
+        **SOUND,
+    ),
     "Conformer": Case(make=conformer, **SOUND),
     "CTC": Case(
         make=lambda: CTC(encoder=conformer(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND

@@ -63,7 +63,16 @@ def finetune(tmp_path: Path, source: Path, manifest: Path, *words: str) -> Path:
 
 
 def test_no_recipe_is_forgotten_here() -> None:
-    assert RECIPES == ["conformer", "conformer_digits", "finetune"]
+    assert RECIPES == [
+        "conformer",
+        "conformer_digits",
+        "ctc_attention",
+        "fast_speech",
+        "finetune",
+        "paraformer",
+        "rnnt",
+        "tdt",
+    ]
 
 
 def test_the_digits_train_and_their_run_transcribes(
@@ -241,6 +250,29 @@ def test_a_manifest_trains_from_scratch(tmp_path: Path, make_manifest: Make) -> 
     other = make_manifest("other.jsonl", texts=("a", "aa", "aaa", "a a"))
     words = ["--data.path", str(other), "--data.val", "1", "--data.test", "1"]
     assert main(["test", "-m", str(run), *words]) == 0
+
+
+@pytest.mark.parametrize("recipe", ["ctc_attention", "paraformer", "rnnt", "tdt"])
+def test_other_recognisers_train_and_transcribe(
+    recipe: str, tmp_path: Path, make_manifest: Make, capsys
+) -> None:
+    words = ["--data.path", str(make_manifest()), "--data.val", "1", "--data.test", "1"]
+    run = fit(tmp_path, recipe, *words, *NARROW)
+    audio = str(tmp_path / "audio")
+    out = tmp_path / "t.csv"
+    assert main(["transcribe", "-m", str(run), audio, "-o", str(out)]) == 0
+    assert len(list(csv.DictReader(out.open()))) == 6
+    assert main(["test", "-m", str(run), "--json"]) == 0
+    capsys.readouterr()
+    beam = ["transcribe", "-m", str(run), audio, "-o", str(tmp_path / "b.csv"), "--beam", "3"]
+    hot = ["--hot-words", "ab", "ba"]
+    if recipe == "paraformer":
+        assert main(beam) == 2
+        assert "writes all tokens at once; leave beam at 1" in capsys.readouterr().err
+    else:
+        assert main([*beam, *hot]) == 0
+    assert main(["transcribe", "-m", str(run), audio, "-o", str(tmp_path / "h.csv"), *hot]) == 2
+    assert "need a beam of 2 or more" in capsys.readouterr().err
 
 
 def test_a_bad_row_stops_before_training_and_leaves_no_run(

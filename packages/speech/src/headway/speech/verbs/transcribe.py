@@ -25,6 +25,7 @@ from headway.speech.models import Recogniser
 from headway.speech.search import GREEDY, Search
 from headway.speech.verbs.inputs import Item, find_items, read_item
 from headway.speech.verbs.loading import load_recogniser
+from headway.speech.verbs.searching import add_search, search_of
 
 COLUMNS = ["file", "start", "duration", "text", "confidence", "reference", "error"]
 # Seconds of a batch, and how many batches are read ahead to be sorted by length.
@@ -66,6 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="which channel is heard, from 0 (all are averaged)",
     )
+    add_search(parser)
 
 
 def parse_columns(words: Sequence[str]) -> dict[str, str]:
@@ -88,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     items = find_items(args.inputs, job.counts, args.on_invalid, columns=columns)
     if args.plot is not None and args.plot.exists() and not args.plot.is_dir():
         raise UserError(f"{args.plot} is a file; --plot takes a folder")
+    search = search_of(args)
     model = load_recogniser(args.checkpoint, args.device)
     rows = transcribe(
         model,
@@ -98,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
         counts=job.counts,
         plot=args.plot,
         channel=args.channel,
+        search=search,
     )
     with job.file() as file:
         if ending == ".jsonl":
