@@ -20,7 +20,7 @@ from headway.core.mixers import (
 from headway.core.ops.neighbourhood import native
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.speech import models
-from headway.speech.front_ends import KaldiFbank, Waveform
+from headway.speech.front_ends import KaldiFbank, LogMel, Waveform
 from headway.speech.layers import (
     ConvolutionSubsampling,
     InterCTC,
@@ -31,10 +31,12 @@ from headway.speech.models import (
     CTC,
     Conformer,
     CTCAttention,
+    FastSpeech,
     Paraformer,
     ParallelDecoder,
     Transducer,
 )
+from headway.speech.models.fast_speech import spoken_text
 from headway.speech.tokenizers import TextTokenizer
 
 LETTERS = TextTokenizer(vocabulary=tuple("ab_cde"), blank=2)
@@ -55,6 +57,24 @@ def features(batch: int, frames: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(frames)
     lengths = frames - 4 * torch.arange(batch)
     return torch.randn(batch, frames, 10, generator=generator), lengths
+
+
+def voice() -> FastSpeech:
+    return FastSpeech(
+        dim=16,
+        depth=1,
+        decoder_depth=1,
+        tokenizer=spoken_text().extended("abc"),
+        front_end=LogMel(sample_rate=8000, mels=10, size=256, hop=80, normalise="none"),
+    )
+
+
+def texts(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor, int]:
+    generator = torch.Generator().manual_seed(tokens)
+    numbers = torch.randint(3, 6, (batch, tokens), generator=generator)
+    lengths = tokens - torch.arange(batch)
+    durations = torch.randint(1, 4, (batch, tokens), generator=generator)
+    return numbers, lengths, durations * (torch.arange(tokens) < lengths[:, None]), 3 * tokens
 
 
 # Two tokens at least: an axis of one is another graph.
@@ -90,6 +110,7 @@ CASES = {
         ),
         **SOUND,
     ),
+    "FastSpeech": Case(make=voice, inputs=texts, sizes=(9, 5, 12), least=3),
     "Conformer": Case(make=conformer, **SOUND),
     "CTC": Case(
         make=lambda: CTC(encoder=conformer(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND

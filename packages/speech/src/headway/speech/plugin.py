@@ -4,7 +4,7 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="speech",
-    help="Speech recognition with the Conformer and CTC.",
+    help="Speech recognition and synthesis.",
     adapters=(
         "headway.speech.weights.hugging_face:adapter",
         "headway.speech.weights.parakeet:adapter",
@@ -12,6 +12,11 @@ domain = Domain(
     models=("headway.speech.models:list_models",),
     requires=("lightning", "torchaudio", "soundfile"),
     verbs={
+        "align": Verb(
+            module="headway.speech.verbs.align",
+            help="write where the tokens of texts are in recordings",
+        ),
+        "speak": Verb(module="headway.speech.verbs.speak", help="speak texts"),
         "transcribe": Verb(
             module="headway.speech.verbs.transcribe", help="write what is said in recordings"
         ),

@@ -90,7 +90,9 @@ def spread(x: Tensor, durations: Tensor, steps: int | None = None) -> Tensor:
         Ren et al. 2019 (FastSpeech), section 3.2 (length regulator).
     """
     ends = durations.cumsum(dim=1)
-    size = int(ends[:, -1].max()) if steps is None else steps
+    size = steps
+    if size is None:
+        size = int(ends[:, -1].max()) if len(x) else 1
     step = torch.arange(size, device=x.device)
     token = torch.searchsorted(ends, step.expand(len(x), size).contiguous(), right=True)
     found = x.gather(1, token.clamp_max(x.shape[1] - 1)[..., None].expand(-1, -1, x.shape[2]))

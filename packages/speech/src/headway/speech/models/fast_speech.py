@@ -125,12 +125,21 @@ class FastSpeech(Synthesiser):
         """Returns one step for each token, those of start and end among them."""
         return len(targets) + 2
 
-    def forward(self, tokens: Tensor, lengths: Tensor, durations: Tensor) -> Tensor:
-        """Returns the features of texts whose durations are known, pitch and energy as predicted."""
+    def forward(
+        self, tokens: Tensor, lengths: Tensor, durations: Tensor, steps: int | None = None
+    ) -> Tensor:
+        """Returns the features of texts whose durations are known, pitch and energy as predicted.
+
+        Args:
+            tokens: Tokens of the texts, start and end among them.
+            lengths: Tokens of each.
+            durations: Steps of each token.
+            steps: Steps of the result; those of the longest text if None.
+        """
         read = self._read(tokens, lengths)
         if self.variances is not None:
             read, _ = self.variances(read, lengths)
-        return self._write(read, durations)
+        return self._write(read, durations, steps)
 
     def loss(self, batch: SpeechBatch) -> dict[str, Tensor]:
         """Returns the error of the mel features, with those of alignment, durations, pitch and energy."""

@@ -1,5 +1,6 @@
 """Recordings that a verb is given: found in folders and manifests, and read."""
 
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from headway.core.errors import InputError, UserError
 from headway.speech.data.audio import EXTENSIONS, AudioError, read_audio
 from headway.speech.data.manifest import Utterance, read_manifest
 from headway.speech.data.manifest_rows import KALDI, SUFFIXES
-from headway.speech.models import Recogniser
+from headway.speech.speech_model import SpeechModel
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,26 @@ class Item:
 
     shown: str
     row: Utterance
+
+
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--columns``."""
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="NAME=FIELD",
+        help="what columns of a manifest are: audio, text, start, duration, speaker, channel or ignore",
+    )
+
+
+def parse_columns(words: Sequence[str]) -> dict[str, str]:
+    """Returns what ``--columns NAME=FIELD`` says, by name."""
+    pairs = [word.partition("=") for word in words]
+    wrong = next((name for name, sign, field in pairs if not (name and sign and field)), None)
+    if wrong is not None:
+        raise UserError(f"--columns {wrong!r}: write NAME=FIELD, such as clip=audio")
+    return {name: field for name, _, field in pairs}
 
 
 def find_items(
@@ -68,7 +89,7 @@ def find_items(
     return items
 
 
-def read_item(item: Item, model: Recogniser, *, channel: int | None = None) -> Tensor | InputError:
+def read_item(item: Item, model: SpeechModel, *, channel: int | None = None) -> Tensor | InputError:
     """Returns the samples of a recording at the rate of the model, or why there are none.
 
     Args:
