@@ -22,14 +22,15 @@ def front_end() -> KaldiFbank:
     return KaldiFbank(mels=BANDS, normalise="none")
 
 
-def encoder(*, depth: int = 1, dim: int = 32) -> Conformer:
+def encoder(*, depth: int = 1, dim: int = 32, window: int = 5) -> Conformer:
+    """It hears its surroundings alone: a few tokens on each side."""
     return Conformer(
-        mixer=partial(GatedConvolutionMixer, window=5),
+        mixer=partial(GatedConvolutionMixer, window=window),
         dim=dim,
         depth=depth,
         heads=2,
         stem=partial(ConvolutionSubsampling, features=BANDS, channels=8),
-        block=partial(MacaronBlock, convolution=partial(GatedConvolutionMixer, window=5)),
+        block=partial(MacaronBlock, convolution=partial(GatedConvolutionMixer, window=window)),
     )
 
 

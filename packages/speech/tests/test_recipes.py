@@ -16,7 +16,8 @@ from spoken import tone, write_manifest
 
 import headway.speech
 from headway.core.cli.main import main
-from headway.core.weights import from_pretrained
+from headway.core.language import SPECIALS, DecoderLanguageModel, SymbolTokenizer
+from headway.core.weights import from_pretrained, save_pretrained
 from headway.speech.front_ends import KaldiFbank
 from headway.speech.models import pretrained
 
@@ -267,6 +268,12 @@ def test_other_recognisers_train_and_transcribe(
     capsys.readouterr()
     beam = ["transcribe", "-m", str(run), audio, "-o", str(tmp_path / "b.csv"), "--beam", "3"]
     hot = ["--hot-words", "ab", "ba"]
+    model = pretrained(str(run))
+    tokens = (*SPECIALS, *model.tokenizer.vocabulary[1:])
+    letters = SymbolTokenizer(pattern=".", joint="", vocabulary=tokens)
+    language = DecoderLanguageModel(tokenizer=letters, dim=8, depth=1, heads=2)
+    save_pretrained(language, tmp_path / "language")
+    hot += ["--language-model", str(tmp_path / "language"), "--language-weight", "0.2"]
     if recipe == "paraformer":
         assert main(beam) == 2
         assert "writes all tokens at once; leave beam at 1" in capsys.readouterr().err

@@ -46,8 +46,8 @@ TextDecoder = partial(
     id=None,
     name="Hybrid CTC/attention",
     paper="https://doi.org/10.1109/JSTSP.2017.2763455",
-    claim="a decoder trained with CTC beside it, and searched with its prefixes, attends from left to right",
-    test="packages/speech/tests/models/test_ctc_attention.py",
+    claim="in one search the prefix scores of CTC keep a decoder from ending a text before it was heard",
+    test="packages/speech/tests/decoding/test_attention_search.py",
 )
 class CTCAttention(Recogniser):
     """A recogniser with a decoder that writes from left to right, and CTC that says what was heard.
