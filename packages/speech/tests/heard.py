@@ -23,7 +23,7 @@ def front_end() -> KaldiFbank:
 
 
 def encoder(*, depth: int = 1, dim: int = 32, window: int = 5) -> Conformer:
-    """It hears its surroundings alone: a few tokens on each side."""
+    """It hears its surroundings alone, half of both windows on each side."""
     return Conformer(
         mixer=partial(GatedConvolutionMixer, window=window),
         dim=dim,
