@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from headway.core.norms import LayerNorm
 from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
+from headway.molecules.models.graph_backbone import GraphBackbone
 
 
 class StructuralBias(Module):
@@ -80,7 +82,7 @@ class StructuralBias(Module):
     "these biases cannot",
     test="packages/molecules/tests/models/test_graphormer.py",
 )
-class Graphormer(Module):
+class Graphormer(GraphBackbone):
     """Atoms as tokens with their degree, a token of the whole graph, and biases of the structure.
 
     The published base model has 12 blocks of 768 channels, 32 heads and a feed-forward as wide as the tokens.
@@ -108,6 +110,8 @@ class Graphormer(Module):
     Source:
         Ying et al. 2021, https://arxiv.org/abs/2106.05234, section 3.
     """
+
+    graphs: ClassVar[str] = "ways"
 
     def __init__(
         self,
