@@ -39,7 +39,8 @@ class LabelledGraphs(Dataset[tuple[Any, Tensor]]):
 class PropertyGraphs(PropertyFile):
     """As ``PropertyFile``, for models that read graphs; ``randomize`` changes nothing.
 
-    A batch is what the model reads (``graphs.Graphs`` or ``graphs.AffinityGraphs``), and labels (B, properties).
+    A batch is what the model reads (``graphs.Graphs`` or ``graphs.AffinityGraphs``), and labels
+    (B, properties).
 
     Attributes:
         form: The form of the graphs, a name of ``graphs.FORMS``; a model says which it reads.

@@ -30,9 +30,7 @@ def affinity_levels(ranks: Sequence[int], edges: Sequence[Edge]) -> list[list[in
     """
     cluster = list(ranks)
     # One order of the edges, so that no two clusters ever choose in a circle.
-    ordered = sorted(
-        edges, key=lambda e: (-e.affinity, *sorted((ranks[e.start], ranks[e.end])))
-    )
+    ordered = sorted(edges, key=lambda e: (-e.affinity, *sorted((ranks[e.start], ranks[e.end]))))
     levels: list[list[int]] = []
     for _ in range(LEVELS):
         best: dict[int, tuple[int, int]] = {}

@@ -1,15 +1,12 @@
 """What all models of graphs have in common."""
 
-from abc import abstractmethod
 from typing import ClassVar
-
-from torch import Tensor
 
 from headway.core.module import Module
 
 
 class GraphBackbone(Module):
-    """Reads graphs.
+    """Reads graphs; ``forward`` takes what the batches of its form hold, in order.
 
     Attributes:
         width: Channels of what it says.
@@ -21,7 +18,3 @@ class GraphBackbone(Module):
 
     graphs: ClassVar[str]
     width: int
-
-    @abstractmethod
-    def forward(self, *graphs: Tensor) -> Tensor:
-        """Returns a vector of the graph and one of each atom."""

@@ -99,7 +99,8 @@ class Graphormer(GraphBackbone):
         atom_values: Numbers of the features of an atom, and one for padding.
         bond_values: The same of a bond.
         degrees: Degrees that are told apart, and one for padding.
-        distances: Distances that are told apart, and one for padding.
+        distances: Distances that are told apart, and one for padding; None tells attention nothing of the
+            structure.
         hops: Bonds of a way that are read.
         dropout: Probability of dropping a channel of an atom in training.
         drop_path: Rate of stochastic depth of the last block.
@@ -127,7 +128,7 @@ class Graphormer(GraphBackbone):
         atom_values: int = 512 * 9 + 1,
         bond_values: int = 512 * 3 + 1,
         degrees: int = 512,
-        distances: int = 512,
+        distances: int | None = 512,
         hops: int = 5,
         dropout: float = 0.0,
         drop_path: float = 0.0,
@@ -138,7 +139,11 @@ class Graphormer(GraphBackbone):
         self.in_degree = nn.Embedding(degrees, dim, padding_idx=0)
         self.out_degree = nn.Embedding(degrees, dim, padding_idx=0)
         self.graph_token = nn.Parameter(torch.zeros(dim))
-        self.bias = StructuralBias(heads, distances=distances, bond_values=bond_values, hops=hops)
+        self.bias = (
+            None
+            if distances is None
+            else StructuralBias(heads, distances=distances, bond_values=bond_values, hops=hops)
+        )
         self.dropout = Dropout(dropout)
         self.encoder = Encoder(
             dim,
@@ -174,6 +179,6 @@ class Graphormer(GraphBackbone):
         # Bonds go both ways, so an atom has as many to it as from it.
         x = self.atom(atoms).sum(dim=2) + self.in_degree(degrees) + self.out_degree(degrees)
         x = torch.cat([self.graph_token.expand(x.shape[0], 1, -1), x], dim=1)
-        bias = self.bias(distances, bonds, hops)
+        bias = None if self.bias is None else self.bias(distances, bonds, hops)
         x, _ = self.encoder(self.dropout(x), Layout(lengths=lengths + 1), bias=bias)
         return self.norm(self.activation(self.transform(x)))

@@ -60,7 +60,8 @@ class TreeBias(Module):
         levels: Rounds that are told apart.
 
     Shape:
-        clusters: (B, N, levels). Output: (B, heads, N + 1, N + 1), the token of the graph behind.
+        clusters: (B, N, levels). whole: (B, N + 1), True at the token of the graph. Output:
+        (B, heads, N + 1, N + 1).
 
     Source:
         Behrouz et al. 2024, https://arxiv.org/abs/2411.15671, section 4 (hierarchical positional encoding).
@@ -72,11 +73,13 @@ class TreeBias(Module):
         self.round = nn.Embedding(levels + 3, heads)
         nn.init.normal_(self.round.weight, std=0.02)
 
-    def forward(self, clusters: Tensor) -> Tensor:
+    def forward(self, clusters: Tensor, whole: Tensor) -> Tensor:
         """Returns the bias."""
         apart = (clusters[:, :, None] != clusters[:, None]).sum(dim=-1) + 1
         same = torch.eye(clusters.shape[1], dtype=torch.bool, device=clusters.device)
-        apart = F.pad(apart.masked_fill(same, 0), (0, 1, 0, 1), value=self.round.num_embeddings - 1)
+        apart = F.pad(apart.masked_fill(same, 0), (0, 1, 0, 1))
+        token = whole[:, :, None] | whole[:, None]
+        apart = apart.masked_fill(token, self.round.num_embeddings - 1)
         return self.round(apart).permute(0, 3, 1, 2)
 
 
@@ -84,7 +87,8 @@ class TreeBias(Module):
     id=481,
     name="GSM++",
     paper="https://arxiv.org/abs/2411.15671",
-    claim="recurrent blocks count and attention looks things up: the hybrid does both, where neither alone does",
+    claim="recurrent blocks see the order and attention looks things up; the hybrid does both, and neither "
+    "alone does",
     test="packages/molecules/tests/models/test_gsm.py",
 )
 class GSM(GraphBackbone):
@@ -118,9 +122,9 @@ class GSM(GraphBackbone):
         UserError: If there is neither a recurrent block nor one of attention.
 
     Source:
-        Behrouz et al. 2024, https://arxiv.org/abs/2411.15671, section 4, as far as abstract, figures and tables
-        tell. One order of all nodes (the breadth-first one) is built; that of a way through the tree for each
-        node, and the choice among orders (mixture of tokenisation), are not.
+        Behrouz et al. 2024, https://arxiv.org/abs/2411.15671, section 4, as far as abstract,
+        figures and tables tell. One order of all nodes (the breadth-first one) is built; that of a way
+        through the tree for each node, and the choice among orders (mixture of tokenisation), are not.
     """
 
     graphs: ClassVar[str] = "affinity"
@@ -153,7 +157,9 @@ class GSM(GraphBackbone):
         self.bond = nn.Embedding(bond_values, dim, padding_idx=0)
         self.graph_token = nn.Parameter(torch.zeros(dim))
         self.dropout = Dropout(dropout)
-        self.local = nn.ModuleList(GatedGraphConvolution(dim, norm=norm) for _ in range(local_depth))
+        self.local = nn.ModuleList(
+            GatedGraphConvolution(dim, norm=norm) for _ in range(local_depth)
+        )
 
         def stack(mixer: MixerFactories, depth: int) -> Encoder | None:
             if not depth:
@@ -195,16 +201,16 @@ class GSM(GraphBackbone):
             x = convolution(x, neighbours, bonds)
         # The token of the graph stands behind the last atom, where a recurrent block has seen them all.
         places = torch.arange(x.shape[1] + 1, device=x.device)
-        last = (places == lengths[:, None])[..., None]
-        x = torch.where(last, self.graph_token.to(x.dtype), F.pad(x, (0, 0, 0, 1)))
+        whole = places == lengths[:, None]
+        x = torch.where(whole[..., None], self.graph_token.to(x.dtype), F.pad(x, (0, 0, 0, 1)))
         layout = Layout(lengths=lengths + 1)
         if self.recurrent is not None:
             x, _ = self.recurrent(x, layout)
         if self.attention is not None and self.bias is not None:
-            x, _ = self.attention(x, layout, bias=self.bias(clusters))
+            x, _ = self.attention(x, layout, bias=self.bias(clusters, whole))
         x = self.norm(x)
-        whole = x.masked_fill(~last, 0.0).sum(dim=1, keepdim=True)
-        return torch.cat([whole, x[:, :-1]], dim=1)
+        graph = x.masked_fill(~whole[..., None], 0.0).sum(dim=1, keepdim=True)
+        return torch.cat([graph, x[:, :-1]], dim=1)
 
 
 def _at(x: Tensor, places: Tensor) -> Tensor:
