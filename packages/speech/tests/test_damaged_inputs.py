@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from models.test_conformer_parity import saved, tiny
+from test_data import listener
 
 from headway.core.testing.damage import damaged, refusals
 from headway.core.weights import from_pretrained
@@ -38,7 +39,7 @@ def test_damaged_manifests(name: str, policy: str, make_manifest: Make) -> None:
 
     def use() -> None:
         data = SpeechManifest(path=str(file), val=2, on_invalid=policy)
-        data.setup()
+        data.use(listener("ab "))
         for part in (data.train_set, data.val_set):
             _ = part[0]
 

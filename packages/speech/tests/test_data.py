@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,30 @@ from spoken import tone, write_manifest
 from headway.core.cli.counts import Counts
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
-from headway.speech.data import DigitStrings, FrontEnd, SpeechManifest
+from headway.speech.data import DigitStrings, SpeechManifest
 from headway.speech.data.audio import AudioError, read_audio
+from headway.speech.data.digit_strings import NAMES
 from headway.speech.data.manifest import read_manifest
 from headway.speech.data.speech_manifest import find_manifests
+from headway.speech.front_ends import KaldiFbank
+from headway.speech.layers import ConvolutionSubsampling
+from headway.speech.models import CTC, Conformer
+from headway.speech.tokenizers import TextTokenizer
 from headway.speech.verbs.inputs import find_items
 
 Make = Callable[..., Path]
+
+
+def listener(tokens: str, *, rate: int = 16000, unit: str = "characters") -> CTC:
+    """A recogniser of these tokens that never learned anything."""
+    stem = partial(ConvolutionSubsampling, features=10, channels=2)
+    return CTC(
+        encoder=Conformer(dim=8, depth=1, heads=1, stem=stem),
+        tokenizer=TextTokenizer(unit=unit).extended(  # pyright: ignore[reportArgumentType]
+            list(tokens) if unit == "characters" else tokens.split()
+        ),
+        front_end=KaldiFbank(sample_rate=rate, mels=10, normalise="none"),
+    )
 
 
 def write(path: Path, samples: np.ndarray, rate: int = 16000) -> Path:
@@ -245,35 +263,45 @@ def test_rows_that_cannot_be_learned_stop_or_are_counted(
         SpeechManifest(path=str(path)).setup()
     data = SpeechManifest(path=str(path), val=2, on_invalid="skip")
     with caplog.at_level(logging.WARNING):
-        data.setup()
+        data.use(listener("ab"))
     reasons = [error.reason for error in data.invalid.errors]
     assert reasons[:2] == ["there is no such file", "start 9 s is behind its end (0.8 s)"]
-    assert "its text needs 120 tokens and 0.80 s of audio give 78; too short for CTC" in reasons[2]
+    assert "its text needs 120 tokens of the encoder and 0.80 s of audio give 20" in reasons[2]
     assert len(data.train_set) + len(data.val_set) == 5  # pyright: ignore
     assert "skipped 3 of 8 utterances" in caplog.text
     write_manifest(path, rows)
-    with pytest.raises(InputError, match=r"val.jsonl:1: .*its text has 'é', not in the vocabulary"):
-        SpeechManifest(path=str(tmp_path)).setup()
+    data = SpeechManifest(path=str(tmp_path))
+    with pytest.raises(InputError, match=r"val.jsonl:1: .*tokens that the model does not know: é"):
+        data.use(listener("ab"))
+    assert set("".join(SpeechManifest(path=str(tmp_path)).texts())) == {"a", "b"}
 
 
-def test_what_goes_with_the_model_is_front_end_and_vocabulary(make_manifest: Make) -> None:
-    data = SpeechManifest(path=str(make_manifest()), val=1, front_end=FrontEnd(mels=12))
-    notes = data.preprocessing()
-    assert notes["tokenizer"]["tokens"] == ["<blank>", " ", "a", "b"]
-    assert len(notes["frontend"]["mean"]) == 12
+def test_a_model_says_what_its_data_are(make_manifest: Make) -> None:
+    data = SpeechManifest(path=str(make_manifest()), val=1)
+    data.setup()
+    with pytest.raises(UserError, match=r"no model hears these recordings yet; call use\(model\)"):
+        _ = data.train_set[0]  # pyright: ignore
+    model = listener(" ab", rate=8000)
+    data.use(model)
     batch = next(iter(data.train_dataloader()))
     for item, length in enumerate(batch.lengths.tolist()):
         assert batch.inputs[item, length:].abs().sum() == 0
-    assert batch.inputs.shape[2] == 12
+    assert 6400 <= int(batch.lengths.min()) < 6500
+    said = [
+        model.tokenizer.decode(row[:length].tolist())
+        for row, length in zip(batch.targets, batch.target_lengths, strict=True)
+    ]
+    texts = dict(zip((row.where for row in data.train_set.rows), data.texts(), strict=True))  # pyright: ignore
+    assert said == [texts[name.partition(": ")[0]] for name in batch.names]
+    assert set(batch.speakers) <= {"a", "b"}
 
 
 def test_digit_strings_are_drawn_anew_in_training_and_fixed_in_the_test(digits: Path) -> None:
     def make(**options) -> DigitStrings:
         data = DigitStrings(
-            path=str(digits), strings=6, val_strings=4, test_strings=5, digits=(2, 4),
-            front_end=FrontEnd(sample_rate=8000, mels=10, normalise="none"), **options,
+            path=str(digits), strings=6, val_strings=4, test_strings=5, digits=(2, 4), **options,
         )  # fmt: skip
-        data.setup()
+        data.use(listener(" ".join(NAMES), rate=8000, unit="words"))
         return data
 
     one, two = make(seed=1), make(seed=2)
@@ -283,8 +311,8 @@ def test_digit_strings_are_drawn_anew_in_training_and_fixed_in_the_test(digits: 
     counts = [len(item.targets) for item in (one.test_set[i] for i in range(5))]  # pyright: ignore
     assert counts == [2, 3, 4, 2, 3]
     epochs = [one.seeded(one.train_set)[epoch, 0] for epoch in (0, 0, 1)]  # pyright: ignore
-    assert torch.equal(epochs[0].inputs, epochs[1].inputs)
-    assert epochs[0].inputs.shape != epochs[2].inputs.shape
+    assert torch.equal(epochs[0].waveform, epochs[1].waveform)
+    assert epochs[0].waveform.shape != epochs[2].waveform.shape
     # No recording is in two splits, and a string has one speaker.
     files = {}
     for split in ("train", "val", "test"):
@@ -295,17 +323,12 @@ def test_digit_strings_are_drawn_anew_in_training_and_fixed_in_the_test(digits: 
     assert {name.split("_")[2] for name in files["test"]} == {"0.wav"}
     assert {name.split("_")[2] for name in files["val"]} == {"5.wav"}
     assert {name.split("_")[2] for name in files["train"]} == {"10.wav"}
-    assert one.tokenizer.tokens[0] == "<blank>"
-    assert len(one.tokenizer.tokens) == 11
 
 
 def test_a_string_is_the_recordings_with_faint_silences_between(digits: Path) -> None:
-    data = DigitStrings(
-        path=str(digits), strings=2, val_strings=1, test_strings=1,
-        front_end=FrontEnd(sample_rate=8000, normalise="none"),
-    )  # fmt: skip
+    data = DigitStrings(path=str(digits), strings=2, val_strings=1, test_strings=1)
     data.setup()
-    waveform, text = data.test_set.recording(0, 8000)  # pyright: ignore
+    waveform, text = data.test_set.recording(0, 8000)[:2]  # pyright: ignore
     loud = waveform.unfold(0, 80, 80).square().mean(1).sqrt() > 0.05
     starts = (loud[1:] & ~loud[:-1]).sum()
     assert starts == len(text.split()) == 3

@@ -19,8 +19,13 @@ from headway.core.mixers import (
 from headway.core.ops.neighbourhood import native
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.speech import models
+from headway.speech.front_ends import KaldiFbank, Waveform
 from headway.speech.layers import ConvolutionSubsampling, WaveformStem
 from headway.speech.models import CTC, Conformer
+from headway.speech.tokenizers import TextTokenizer
+
+LETTERS = TextTokenizer(vocabulary=tuple("ab_cde"), blank=2)
+PLAIN = partial(KaldiFbank, mels=10, normalise="none")
 
 
 def conformer() -> Conformer:
@@ -43,7 +48,9 @@ def features(batch: int, frames: int) -> tuple[Tensor, Tensor]:
 SOUND = {"inputs": features, "sizes": (37, 21, 64), "least": 5}
 CASES = {
     "Conformer": Case(make=conformer, **SOUND),
-    "CTC": Case(make=lambda: CTC(encoder=conformer(), vocab_size=6, blank=2), **SOUND),
+    "CTC": Case(
+        make=lambda: CTC(encoder=conformer(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND
+    ),
 }
 
 
@@ -85,7 +92,7 @@ def test_waveforms_and_every_kind_of_mixer_export_with_free_time(tmp_path: Path)
             stem=partial(WaveformStem, channels=(6, 6, 6), kernels=(10, 3, 2), strides=(5, 2, 2)),
             block=partial(MacaronBlock, convolution=partial(GatedConvolutionMixer, window=3)),
         )
-        return CTC(encoder=encoder, vocab_size=6)
+        return CTC(encoder=encoder, tokenizer=LETTERS, front_end=Waveform())
 
     def waveforms(batch: int, samples: int) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(samples)

@@ -16,7 +16,7 @@ from spoken import tone, write_manifest
 import headway.speech
 from headway.core.cli.main import main
 from headway.core.weights import from_pretrained
-from headway.speech.data import FrontEnd
+from headway.speech.front_ends import KaldiFbank
 from headway.speech.models import pretrained
 
 Make = Callable[..., Path]
@@ -70,9 +70,11 @@ def test_the_digits_train_and_their_run_transcribes(
     tmp_path: Path, trained: Path, digits: Path, capsys
 ) -> None:
     run = Path(shutil.copytree(trained, tmp_path / "run"))
-    notes = json.loads((run / "model" / "preprocessing.json").read_text())
-    assert notes["tokenizer"]["tokens"][1:4] == ["eight", "five", "four"]
-    assert notes["frontend"]["sample_rate"] == 8000
+    model = pretrained(str(run))
+    vocabulary = set(model.tokenizer.vocabulary)
+    assert model.tokenizer.vocabulary[:4] == ("<blank>", "eight", "five", "four")
+    assert isinstance(model.front_end, KaldiFbank)
+    assert (model.front_end.sample_rate, model.front_end.complete) == (8000, True)
     assert (run / "pictures" / "val_transcription.png").read_bytes().startswith(b"\x89PNG")
     capsys.readouterr()
     assert main(["test", "-m", str(run), "--json"]) == 0
@@ -84,7 +86,6 @@ def test_the_digits_train_and_their_run_transcribes(
     assert main(words) == 0
     rows = list(csv.DictReader(out.open()))
     assert len(rows) == 60
-    vocabulary = set(notes["tokenizer"]["tokens"])
     assert all(set(row["text"].split()) <= vocabulary for row in rows)
     assert all(0 <= float(row["confidence"]) <= 1 for row in rows)
     assert main(words) == 2  # the result is there
@@ -157,14 +158,13 @@ def test_fine_tuning_with_another_vocabulary(
     manifest = make_manifest()
     source = trained if kind == "own" else saved(tiny(), tmp_path / "hf")
     lora = ["--model.finetune", "LoRA", "--model.finetune.rank", "2"] if form == "lora" else []
-    words = ["--model.backbone.vocab_size", "4", *lora]
+    words = ["--model.backbone.new_vocabulary", "characters", *lora]
     run = finetune(tmp_path, source, manifest, *words)
-    notes = json.loads((run / "model" / "preprocessing.json").read_text())
-    assert notes["tokenizer"]["tokens"] == ["<blank>", " ", "a", "b"]
+    base, tuned = pretrained(str(source)), pretrained(str(run))
+    assert tuned.tokenizer.vocabulary == ("<blank>", " ", "a", "b")
     # Features are those that the weights were trained on.
-    asked = FrontEnd.from_dict(pretrained(str(source)).pretrained_cfg["frontend"])
-    assert FrontEnd.from_dict(notes["frontend"]) == asked
-    before, after = pretrained(str(source)).state_dict(), from_pretrained(run).state_dict()
+    assert tuned.front_end.init_args == base.front_end.init_args
+    before, after = base.state_dict(), tuned.state_dict()
     moved = {
         n for n, v in before.items() if v.shape != after[n].shape or not torch.equal(v, after[n])
     }
@@ -188,16 +188,17 @@ def test_the_old_vocabulary_is_kept_where_no_new_one_is_asked_for(
     tmp_path: Path, make_manifest: Make, capsys
 ) -> None:
     source = saved(tiny(), tmp_path / "hf")
-    run = finetune(tmp_path, source, make_manifest())
-    notes = json.loads((run / "model" / "preprocessing.json").read_text())
-    assert notes["tokenizer"]["tokens"][3:5] == ["A", "B"]
-    assert notes["tokenizer"]["case"] == "upper"
+    run = finetune(tmp_path, source, make_manifest(texts=("ab", "ba z", "a", "bb", "abba", "baa")))
+    tokenizer = pretrained(str(run)).tokenizer
+    assert tokenizer.vocabulary == ("<pad>", "<unk>", " ", *"ABCDEFZ")  # what it lacked, behind
+    assert tokenizer.init_args["case"] == "upper"
     bare = saved(tiny(), tmp_path / "bare", vocabulary=False)
     words = ["--model.backbone.source", str(bare), "--data.path", str(tmp_path / "train.jsonl")]
     assert main(["fit", "-c", "speech/finetune", *QUICK, *words]) == 2
-    said = capsys.readouterr().err
-    assert "the data have a vocabulary of 4 entries" in said
-    assert "set the model's vocab_size to 4" in said
+    assert "the model came without a tokenizer" in capsys.readouterr().err
+    out = str(tmp_path / "t.csv")
+    assert main(["transcribe", "-m", str(bare), str(tmp_path / "audio"), "-o", out]) == 2
+    assert "does not say what its tokens mean" in capsys.readouterr().err
 
 
 def test_bad_recordings_stop_or_are_counted_or_kept(tmp_path: Path, trained: Path, capsys) -> None:
@@ -232,10 +233,14 @@ def test_bad_recordings_stop_or_are_counted_or_kept(tmp_path: Path, trained: Pat
 
 def test_a_manifest_trains_from_scratch(tmp_path: Path, make_manifest: Make) -> None:
     words = ["--data.path", str(make_manifest()), "--data.val", "2", *NARROW]
-    run = fit(tmp_path, "conformer", *words, "--model.backbone.vocab_size", "4")
+    run = fit(tmp_path, "conformer", *words)
     out = tmp_path / "t.csv"
     assert main(["transcribe", "-m", str(run), str(tmp_path / "audio"), "-o", str(out)]) == 0
     assert len(list(csv.DictReader(out.open()))) == 6
+    # Texts of fewer letters than it learned leave the model its vocabulary.
+    other = make_manifest("other.jsonl", texts=("a", "aa", "aaa", "a a"))
+    words = ["--data.path", str(other), "--data.val", "1", "--data.test", "1"]
+    assert main(["test", "-m", str(run), *words]) == 0
 
 
 def test_a_bad_row_stops_before_training_and_leaves_no_run(
@@ -245,7 +250,8 @@ def test_a_bad_row_stops_before_training_and_leaves_no_run(
     texts = ("ab", "ba", "abb", "baa", "aab", "bab")
     rows = [{"audio": f"audio/train_{n}.wav", "text": text} for n, text in enumerate(texts)]
     write_manifest(path, [*rows, {"audio": "audio/gone.wav", "text": "a"}])
-    words = ["--model.backbone.source", str(trained), "--model.backbone.vocab_size", "3"]
+    source = ["--model.backbone.source", str(trained)]
+    words = [*source, "--model.backbone.new_vocabulary", "characters"]
     command = ["fit", "-c", "speech/finetune", "--data.path", str(path), *words, *QUICK]
     assert main(command) == 2
     said = capsys.readouterr().err

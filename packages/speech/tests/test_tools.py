@@ -14,6 +14,7 @@ from headway.core.reduction import MostSimilar, merge_tokens, unmerge_model
 from headway.core.testing.tools import check_adapters, check_lora, token_slopes
 from headway.speech.layers import ConvolutionSubsampling
 from headway.speech.models import CTC, Conformer
+from headway.speech.tokenizers import TextTokenizer
 
 LENGTHS = torch.tensor([37, 22])  # 10 and 6 tokens
 
@@ -27,7 +28,7 @@ def recogniser(depth: int = 2) -> CTC:
         stem=partial(ConvolutionSubsampling, features=10, channels=3),
         block=partial(MacaronBlock, convolution=partial(GatedConvolutionMixer, window=3)),
     )
-    return CTC(encoder=encoder, vocab_size=6).double().eval()
+    return CTC(encoder=encoder, tokenizer=TextTokenizer(vocabulary=tuple("_abcde"))).double().eval()
 
 
 def features() -> Tensor:
@@ -50,7 +51,9 @@ def test_base_and_adapter_are_the_tuned_model(tmp_path) -> None:
         # A change of statistics would show: training follows the batch where it is not held.
         return 3 * model(3 + features(), LENGTHS).log_probs[:, :6]
 
-    check_adapters(recogniser, lambda model: model.set_vocab_size(9), run, tmp_path)
+    check_adapters(
+        recogniser, lambda model: model.set_vocabulary(tuple("_abcdefgh")), run, tmp_path
+    )
 
 
 @pytest.mark.parametrize("explain", [gradient_relevance, token_relevance])

@@ -18,9 +18,11 @@ from headway.core.mixers import (
 )
 from headway.core.taps import record
 from headway.core.weights import from_pretrained, save_pretrained
+from headway.speech.front_ends import KaldiFbank, Waveform
 from headway.speech.layers import ConvolutionSubsampling, WaveformStem
 from headway.speech.models import CTC, Conformer
 from headway.speech.models.conformer import RELATIVE_ATTENTION
+from headway.speech.tokenizers import TextTokenizer
 
 FEATURES = partial(ConvolutionSubsampling, features=10, channels=3)
 SAMPLES = {
@@ -33,7 +35,9 @@ def build(stem=FEATURES, mixer=RELATIVE_ATTENTION, **options) -> CTC:
     torch.manual_seed(0)
     block = partial(MacaronBlock, convolution=partial(GatedConvolutionMixer, window=5))
     encoder = Conformer(dim=16, depth=2, heads=2, stem=stem, mixer=mixer, block=block, **options)
-    return CTC(encoder=encoder, vocab_size=6)
+    letters = TextTokenizer(vocabulary=tuple("_abcde"))
+    front_end = KaldiFbank(mels=10, normalise="none") if encoder.bands else Waveform()
+    return CTC(encoder=encoder, tokenizer=letters, front_end=front_end)
 
 
 def batch(stem) -> tuple[Tensor, Tensor]:
@@ -116,7 +120,7 @@ def test_a_saved_model_is_the_same_again(tmp_path: Path) -> None:
     again = from_pretrained(folder).eval()
     real = torch.arange(10) < model.output_lengths(lengths)[:, None]
     torch.testing.assert_close(again(x, lengths).log_probs[real], model(x, lengths).log_probs[real])
-    wider = from_pretrained(folder, vocab_size=8)
+    wider = from_pretrained(folder, vocabulary=tuple("_abcdefg"))
     assert wider(x, lengths).log_probs.shape[-1] == 8
 
 
@@ -144,7 +148,7 @@ def test_wrong_inputs_are_named() -> None:
         build()(torch.randn(1, 20, 12))
     with pytest.raises(UserError, match="takes waveforms"):
         build(SAMPLES["layer"])(torch.randn(1, 20, 12))
-    with pytest.raises(UserError, match="vocab_size is 1"):
-        CTC(encoder=build().encoder, vocab_size=1)
+    with pytest.raises(UserError, match="give the tokenizer a blank"):
+        CTC(encoder=build().encoder, tokenizer=TextTokenizer(blank=None))
     with pytest.raises(UserError, match="1 channels, 2 kernels"):
         WaveformStem(8, channels=(4,), kernels=(3, 3), strides=(1,))

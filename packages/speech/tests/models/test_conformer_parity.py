@@ -14,7 +14,9 @@ from headway.core.errors import UserError
 from headway.core.positions import Rotary
 from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained
+from headway.speech.front_ends import Waveform
 from headway.speech.models import CTC, pretrained
+from headway.speech.tokenizers import TextTokenizer
 
 
 def tiny(
@@ -174,17 +176,28 @@ def _in_double_precision(theirs: Wav2Vec2ConformerForCTC, ours: CTC) -> None:
 def test_the_vocabulary_and_front_end_of_the_checkpoint_are_known(tmp_path: Path) -> None:
     folder = saved(tiny(), tmp_path / "hf")
     model = pretrained(str(folder))
-    assert model.pretrained_cfg["tokenizer"]["tokens"][2:5] == [" ", "A", "B"]
-    assert model.pretrained_cfg["tokenizer"]["case"] == "upper"
-    assert model.pretrained_cfg["frontend"] == {
-        "kind": "waveform", "sample_rate": 16000, "normalise": "utterance",
-    }  # fmt: skip
-    head = model.head.classifier.weight.clone()  # pyright: ignore
-    again = pretrained(str(folder), vocab_size=9)
-    assert "tokenizer" not in again.pretrained_cfg
-    assert not torch.equal(again.head.classifier.weight, head)  # pyright: ignore
+    tokenizer = model.tokenizer
+    assert isinstance(tokenizer, TextTokenizer)
+    assert tokenizer.vocabulary[2:5] == (" ", "A", "B")
+    assert (tokenizer.case, tokenizer.blank) == ("upper", 0)
+    assert isinstance(model.front_end, Waveform)
+    assert (model.front_end.sample_rate, model.front_end.normalise) == (16000, "utterance")
+    assert model.seconds_per_token == 10 / 16000
+    again = pretrained(str(folder), new_vocabulary="words")
+    assert again.tokenizer.vocabulary == ("<blank>",)
     assert again.load_report.reinitialised == ("head.classifier.bias", "head.classifier.weight")
-    assert pretrained(str(folder), vocab_size=5).vocab_size == 5
+
+
+def test_a_vocabulary_may_be_shorter_than_the_head_and_not_longer(tmp_path: Path) -> None:
+    folder = saved(tiny(), tmp_path / "hf")
+    tokens = json.loads((folder / "vocab.json").read_text())
+    (folder / "vocab.json").write_text(json.dumps({t: i for t, i in tokens.items() if i < 7}))
+    model = pretrained(str(folder))
+    assert model.tokenizer.vocabulary[6:] == ("D", "<7>", "<8>")
+    assert model.tokenizer.decode([3, 7, 1, 4]) == "AB"
+    (folder / "vocab.json").write_text(json.dumps({**tokens, "G": 9}))
+    with pytest.raises(UserError, match="numbers a token 9, and the model answers for 9"):
+        pretrained(str(folder))
 
 
 def test_names_and_shapes_of_the_published_model_on_the_meta_device() -> None:

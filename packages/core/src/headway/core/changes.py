@@ -33,7 +33,7 @@ CHANGES = {
     "spaces": Change("set_spaces", "reinitialised"),
     "action_dim": Change("set_action_dim", "reinitialised"),
     "properties": Change("set_properties", "reinitialised"),
-    "vocab_size": Change("set_vocab_size", "reinitialised"),
+    "new_vocabulary": Change("begin_vocabulary", "reinitialised"),
     "vocabulary": Change("set_vocabulary", "extended"),
     "max_length": Change("set_max_length", "resized"),
 }

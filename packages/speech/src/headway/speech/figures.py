@@ -5,40 +5,34 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from headway.core.figures import new_figure
-from headway.speech.data.tokenizer import Tokenizer
-from headway.speech.decoding import Hypothesis
+from headway.speech.hypothesis import Hypothesis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Entries drawn with a colour and a name of their own.
-SHOWN = 12
-
 
 def transcription_figure(
     features: Tensor,
-    log_probs: Tensor,
     heard: Hypothesis,
-    tokenizer: Tokenizer,
     *,
     seconds: float,
     said: str | None = None,
 ) -> "Figure":
-    """Draws the spectrogram with the entries heard, each where it begins, over their probabilities.
+    """Draws the spectrogram with the words heard, each where it begins, over the curves of the model.
 
     Args:
         features: Log-mel features, or samples.
-        log_probs: Log-probabilities at the tokens of the encoder.
-        heard: What was decoded of them.
-        tokenizer: The vocabulary.
+        heard: What was heard.
         seconds: Length of the recording.
         said: What was really said; None if nobody knows.
 
     Shape:
-        features: (T, mels) or (samples,). log_probs: (T', V).
+        features: (T, mels) or (samples,).
     """
-    figure = new_figure(max(6.0, min(2.2 * seconds, 16.0)), 4.6)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+    figure = new_figure(max(6.0, min(2.2 * seconds, 16.0)), 4.6 if heard.curves else 3.2)
+    rows = 2 if heard.curves else 1
+    axes = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=[2, 1][:rows])
+    above, below = axes[0, 0], axes[-1, 0]
     extent = (0.0, seconds)
     if features.ndim == 2:
         values = features.float().cpu().T.numpy()
@@ -50,23 +44,27 @@ def transcription_figure(
         places = [seconds * place / len(features) for place in range(len(features))]
         above.plot(places, features.float().cpu().numpy(), linewidth=0.4, color="tab:blue")
         above.set_ylabel("sample")
-    probabilities = log_probs.float().cpu().exp()
-    step = seconds / len(probabilities)
-    times = [(place + 0.5) * step for place in range(len(probabilities))]
-    for entry, frame in zip(heard.entries, heard.frames, strict=True):
-        name = tokenizer.tokens[entry].replace(" ", "␣")
-        above.axvline(frame * step, color="white", linewidth=0.6, alpha=0.8)
+    for word in heard.words:
+        above.axvline(word.start, color="white", linewidth=0.6, alpha=0.8)
         above.annotate(
-            name, (frame * step, 1.01), xycoords=("data", "axes fraction"), size=9, rotation=30
+            _short(word.text, 16), (word.start, 1.01), xycoords=("data", "axes fraction"), size=9, rotation=30
         )
-    for entry in list(dict.fromkeys(heard.entries))[:SHOWN]:
-        below.plot(times, probabilities[:, entry].numpy(), label=tokenizer.tokens[entry])
-    blank = probabilities[:, tokenizer.blank].numpy()
-    below.plot(times, blank, color="lightgrey", label="blank", zorder=0)
-    below.set(xlabel="seconds", ylabel="probability", xlim=extent, ylim=(0, 1.05))
-    below.legend(loc="upper left", bbox_to_anchor=(1.0, 1.05), fontsize=6)
-    title = f"heard: {tokenizer.decode(heard.entries) or '(nothing)'}"
+    for name, values in heard.curves.items():
+        times = [(place + 0.5) * seconds / len(values) for place in range(len(values))]
+        plain = name.startswith("<")
+        colour = {"color": "lightgrey", "zorder": 0} if plain else {}
+        below.plot(times, values.numpy(), label=name.strip("<>"), **colour)
+    if heard.curves:
+        below.set(ylabel="probability", ylim=(0, 1.05))
+        below.legend(loc="upper left", bbox_to_anchor=(1.0, 1.05), fontsize=6)
+    below.set(xlabel="seconds", xlim=extent)
+    title = f"heard: {_short(heard.text, 100) or '(nothing)'}"
     if said is not None:
-        title += f"\nsaid: {said}"
+        title += f"\nsaid: {_short(said, 100)}"
     figure.suptitle(title, size=10)
     return figure
+
+
+def _short(text: str, most: int) -> str:
+    """Returns the text, its end cut off where it is longer than a picture has room for."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -24,6 +24,7 @@ class SubwordTokenizer(Tokenizer):
         end: As of every ``Tokenizer``.
         unknown: As of every ``Tokenizer``.
         mask: As of every ``Tokenizer``.
+        blank: As of every ``Tokenizer``.
 
     Raises:
         UserError: If the definition is no tokenizer.
@@ -42,6 +43,7 @@ class SubwordTokenizer(Tokenizer):
         end: int | None = None,
         unknown: int | None = None,
         mask: int | None = None,
+        blank: int | None = None,
     ) -> None:
         super().__init__(
             vocabulary=file_vocabulary(definition, size),
@@ -50,6 +52,7 @@ class SubwordTokenizer(Tokenizer):
             end=end,
             unknown=unknown,
             mask=mask,
+            blank=blank,
         )
         self.definition = definition
 

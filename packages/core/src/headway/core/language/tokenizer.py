@@ -48,6 +48,7 @@ class Tokenizer(Module):
         end: Number of the token behind it.
         unknown: Number of the token that stands for what the vocabulary lacks.
         mask: Number of the token that stands for what is hidden.
+        blank: Number of the token that stands for nothing, for models that answer at every moment.
 
     Attributes:
         grows: Whether a token that the vocabulary lacks may be added to it.
@@ -67,19 +68,20 @@ class Tokenizer(Module):
         end: int | None = 2,
         unknown: int | None = None,
         mask: int | None = None,
+        blank: int | None = None,
     ) -> None:
         super().__init__()
         self.vocabulary = tuple(vocabulary)
         self.numbers = {token: place for place, token in enumerate(self.vocabulary)}
         self.padding, self.start, self.end = padding, start, end
-        self.unknown, self.mask = unknown, mask
+        self.unknown, self.mask, self.blank = unknown, mask, blank
         if len(self.numbers) != len(self.vocabulary):
             twice = next(token for token in self.numbers if self.vocabulary.count(token) > 1)
             raise UserError(f"the vocabulary names {twice!r} twice; every token stands once")
         wrong = [number for number in self.specials() if not 0 <= number < len(self.vocabulary)]
         if wrong:
             raise UserError(
-                f"padding, start, end, unknown and mask are tokens {self._special_numbers()}, but the "
+                f"padding, start, end, unknown, mask and blank are tokens {self._special_numbers()}, but the "
                 f"vocabulary has {len(self.vocabulary)}; begin it with {', '.join(SPECIALS)}, or say None"
             )
 
@@ -169,7 +171,7 @@ class Tokenizer(Module):
         return self.with_vocabulary((*self.vocabulary, *tokens))
 
     def _special_numbers(self) -> tuple[Any, ...]:
-        return (self.padding, self.start, self.end, self.unknown, self.mask)
+        return (self.padding, self.start, self.end, self.unknown, self.mask, self.blank)
 
 
 class NumberedTokens(Tokenizer):
@@ -182,6 +184,7 @@ class NumberedTokens(Tokenizer):
         end: As of every ``Tokenizer``.
         unknown: As of every ``Tokenizer``.
         mask: As of every ``Tokenizer``.
+        blank: As of every ``Tokenizer``.
     """
 
     def split(self, text: str, name: str = "text") -> list[str]:

@@ -3,15 +3,12 @@
 from typing import TYPE_CHECKING
 
 from headway.core.lazy import lazily
-from headway.speech.data.front_end import FrontEnd
-from headway.speech.data.spec_augment import SpecAugment
-from headway.speech.data.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from headway.speech.data.digit_strings import DigitStrings
     from headway.speech.data.speech_manifest import SpeechManifest
 
-__all__ = ["DigitStrings", "FrontEnd", "SpecAugment", "SpeechManifest", "Tokenizer"]
+__all__ = ["DigitStrings", "SpeechManifest"]
 
 # They need Lightning, which loads when one of them does.
 __getattr__ = lazily(

@@ -1,60 +1,10 @@
 """Batches of similar length, by how many seconds they hold once padded."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
-from headway.core.errors import UserError
 from headway.core.training.sampling import EpochOrder, numbers
-
-
-class SpeechItem(NamedTuple):
-    """One recording with its text.
-
-    Args:
-        inputs: (T, F) features, or (T,) samples.
-        targets: Entries of the vocabulary, (U,).
-    """
-
-    inputs: Tensor
-    targets: Tensor
-
-
-class SpeechBatch(NamedTuple):
-    """Recordings padded on the right with zeros.
-
-    Args:
-        inputs: (B, T, F), or (B, T) samples.
-        lengths: (B,).
-        targets: (B, U).
-        target_lengths: (B,).
-    """
-
-    inputs: Tensor
-    lengths: Tensor
-    targets: Tensor
-    target_lengths: Tensor
-
-
-def pad(items: Sequence[SpeechItem | None]) -> SpeechBatch:
-    """Makes a batch of the items that could be read.
-
-    Raises:
-        UserError: If none could.
-    """
-    whole = [item for item in items if item is not None]
-    if not whole:
-        raise UserError("no recording of this batch can be read; check the files named above")
-    return SpeechBatch(
-        pad_sequence([item.inputs for item in whole], batch_first=True),
-        torch.tensor([len(item.inputs) for item in whole]),
-        pad_sequence([item.targets for item in whole], batch_first=True),
-        torch.tensor([len(item.targets) for item in whole]),
-    )
 
 
 def by_length(

@@ -13,8 +13,7 @@ from headway.core.training import Passed
 from headway.core.training.randomness import mix
 from headway.speech.data.audio import read_audio, seconds_of
 from headway.speech.data.speech_data import SpeechData, SpeechOptions
-from headway.speech.data.speech_set import SpeechSet
-from headway.speech.data.tokenizer import Unit
+from headway.speech.data.speech_set import Recording, SpeechSet
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _FILE = re.compile(r"^(\d)_(.+)_(\d+)\.wav$")
@@ -53,7 +52,7 @@ class DigitStringSet(SpeechSet):
         """Returns the digits."""
         return [" ".join(NAMES)]
 
-    def recording(self, index: int, sample_rate: int) -> tuple[Tensor, str]:
+    def recording(self, index: int, sample_rate: int) -> Recording:
         """Draws and joins the digits of one string."""
         seed = int(torch.randint(2**62, ())) if self.seed is None else mix(self.seed, index)
         random = torch.Generator().manual_seed(seed)
@@ -71,7 +70,8 @@ class DigitStringSet(SpeechSet):
             return level * torch.randn(samples, generator=random)
 
         names = sorted(self.speakers)
-        speaker = self.speakers[names[draw(len(names))]]
+        name = names[draw(len(names))]
+        speaker = self.speakers[name]
         spoken = sorted(speaker)
         parts, words = [silence(EDGE)], []
         for place in range(self._count(index)):
@@ -80,7 +80,7 @@ class DigitStringSet(SpeechSet):
             parts += [silence(GAP)] * (place > 0) + [self._read(file, sample_rate)]
             words.append(NAMES[digit])
         parts.append(silence(EDGE))
-        return torch.cat(parts), " ".join(words)
+        return Recording(torch.cat(parts), " ".join(words), f"string {index}", name)
 
     def _read(self, file: Path, sample_rate: int) -> Tensor:
         if (file, sample_rate) not in self._samples:
@@ -102,8 +102,7 @@ class DigitStrings(SpeechData):
         test_strings: Test strings.
         digits: Least and largest number of digits of a string.
         string_seed: Of the validation and test strings.
-        unit: What an entry of the vocabulary is.
-        **speech: As of every ``SpeechData``: batch_seconds, batch_size, front_end, case, augment, on_invalid,
+        **speech: As of every ``SpeechData``: batch_seconds, batch_size, on_invalid,
             and of every ``DataModule``.
 
     Source:
@@ -119,10 +118,9 @@ class DigitStrings(SpeechData):
         test_strings: int = 300,
         digits: tuple[int, int] = (3, 7),
         string_seed: int = 0,
-        unit: Unit = "words",
         **speech: Passed[SpeechOptions],
     ) -> None:
-        super().__init__(unit=unit, **speech)
+        super().__init__(**speech)
         if min(strings, val_strings, test_strings) < 1:
             raise UserError(
                 f"strings {strings}, val_strings {val_strings} and test_strings {test_strings} must "

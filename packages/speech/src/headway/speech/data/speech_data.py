@@ -1,8 +1,7 @@
 """What all data modules of recordings with texts share."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from torch import Tensor
 from torch.utils.data import Sampler
@@ -12,11 +11,10 @@ from headway.core.training import DataModule, ItemOptions, Passed
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.core.training.randomness import mix, restored_cpu, seed_cpu
 from headway.core.training.sampling import SharedBatches
-from headway.speech.data.batching import LengthBatches, pad
-from headway.speech.data.front_end import FrontEnd
-from headway.speech.data.spec_augment import SpecAugment
+from headway.speech.batch import pad
+from headway.speech.data.batching import LengthBatches
 from headway.speech.data.speech_set import SpeechSet
-from headway.speech.data.tokenizer import Case, Tokenizer, Unit
+from headway.speech.recogniser import Recogniser
 
 # Recordings that mean and deviation of the features are measured on.
 MEASURED = 500
@@ -27,27 +25,18 @@ class SpeechOptions(ItemOptions, total=False):
 
     batch_seconds: float
     batch_size: int
-    front_end: FrontEnd | None
-    case: Case
-    augment: SpecAugment | None
     on_invalid: OnInvalid
 
 
 class SpeechData(DataModule):
     """Recordings with texts, in batches of similar length.
 
-    Training batches are filled up to ``batch_seconds`` of padded audio. Features and vocabulary are those
-    of the model's weights where it was loaded from some (``pretrained_cfg``); otherwise the features are
-    normalised by the statistics of the training recordings, and the vocabulary is what occurs in their
-    texts.
+    Training batches are filled up to ``batch_seconds`` of padded audio. The model that hears them says at
+    which rate they are read, what their texts are cut into and which of them can be learned (``use``).
 
     Args:
         batch_seconds: Most seconds of a training batch, padding counted.
         batch_size: Most recordings of a batch.
-        front_end: What a recording goes through; by default as the model asks for, or 80 mel bands.
-        unit: What an entry of the vocabulary is, where the model does not say.
-        case: What happens to letters, where the model does not say.
-        augment: Masks parts of the training features.
         on_invalid: What happens to rows and files that cannot be used; ``skip`` leaves them out and says
             which and how many.
         **loader: As of every ``DataModule``: workers, seed, shuffle, eval_batch_size.
@@ -58,10 +47,6 @@ class SpeechData(DataModule):
         *,
         batch_seconds: float = 60.0,
         batch_size: int = 32,
-        front_end: FrontEnd | None = None,
-        unit: Unit = "characters",
-        case: Case = "lower",
-        augment: SpecAugment | None = None,
         on_invalid: OnInvalid = "raise",
         **loader: Passed[ItemOptions],
     ) -> None:
@@ -70,78 +55,66 @@ class SpeechData(DataModule):
         if batch_seconds <= 0:
             raise UserError(f"batch_seconds is {batch_seconds}; it must be above 0")
         self.batch_seconds = batch_seconds
-        self.front_end = front_end
-        self.unit: Unit = unit
-        self.case: Case = case
-        self.augment = augment
         self.invalid = InvalidItems(on_invalid, "utterances")
-        self._tokenizer: Tokenizer | None = None
-        self._front_end: FrontEnd | None = None
+        self._sets: dict[str, SpeechSet] | None = None
 
     @abstractmethod
     def load(self) -> dict[str, SpeechSet]:
         """Returns the sets ``train`` and, where there are such, ``val`` and ``test``."""
 
-    def usable(
-        self, data: SpeechSet, tokenizer: Tokenizer, front_end: FrontEnd, tokens: "Tokens"
-    ) -> SpeechSet:
-        """Returns the items that can be learned from; override it to check them.
-
-        Args:
-            data: The items.
-            tokenizer: From texts to entries.
-            front_end: From samples to the model's input.
-            tokens: How many tokens the model makes of so many steps of input.
-        """
+    def usable(self, data: SpeechSet, model: Recogniser) -> SpeechSet:
+        """Returns the items that a model can learn from; override it to check them."""
         return data
 
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The vocabulary."""
-        self.setup()
-        assert self._tokenizer is not None
-        return self._tokenizer
-
-    def preprocessing(self) -> dict[str, Any]:
-        """Returns the front end and the vocabulary."""
-        self.setup()
-        assert self._front_end is not None
-        return {"frontend": self._front_end.as_dict(), "tokenizer": self.tokenizer.as_dict()}
-
     def setup(self, stage: str | None = None) -> None:
-        """Finds the recordings, and measures or takes over what they go through, once."""
-        if self._tokenizer is not None:
+        """Finds the recordings, once."""
+        if self._sets is not None:
             return
-        sets = self.load()
-        if not len(sets["train"]):
-            raise UserError("the train split has no recordings that can be used")
-        cfg = self._model_cfg()
-        front_end = self.front_end
-        if front_end is None:
-            front_end = FrontEnd.from_dict(cfg.get("frontend", {}))
-        if not front_end.complete:
-            front_end = self._measured(front_end, sets["train"])
-        if self.augment is not None and front_end.kind == "waveform":
-            raise UserError(
-                "SpecAugment masks mel bands, and this model hears waveforms; set augment to null"
-            )
-        if "tokenizer" in cfg:
-            tokenizer = Tokenizer.from_dict(cfg["tokenizer"])
-        else:
-            texts = sets["train"].texts()
-            tokenizer = Tokenizer.from_texts(texts, unit=self.unit, case=self.case)
+        self._sets = self.load()
+        for split, data in self._sets.items():
+            data.on_invalid = self.invalid.policy
+            if not len(data):
+                raise UserError(f"the {split} split has no recordings that can be used")
+            setattr(self, f"{split}_set", data)
+        self.predict_set = self.test_set or self.val_set
+
+    def texts(self) -> list[str]:
+        """Returns texts that hold everything that is said in training."""
+        self.setup()
+        assert self._sets is not None
+        return list(self._sets["train"].texts())
+
+    def recordings(self, sample_rate: int) -> Iterator[Tensor]:
+        """Yields training recordings, evenly chosen, to measure mean and deviation on."""
+        self.setup()
+        assert self._sets is not None
+        data = self._sets["train"]
+        with restored_cpu():
+            seed_cpu(mix(self.seed, "statistics"))
+            for index in range(0, len(data), -(-len(data) // MEASURED)):
+                yield data.recording(index, sample_rate).waveform
+
+    def use(self, model: Recogniser) -> None:
+        """Says which model hears the recordings, and leaves out what it cannot learn from.
+
+        Raises:
+            UserError: If nothing is left of a split, or ``on_invalid`` is ``raise`` and an item cannot be
+                used.
+        """
+        self.setup()
+        assert self._sets is not None
         kept = 0
-        for split, data in sets.items():
-            data = self.usable(data, tokenizer, front_end, self._tokens())
+        for split, data in self._sets.items():
+            data = self.usable(data, model)
             kept += len(data)
             if not len(data):
                 raise UserError(f"the {split} split has no recordings that can be used")
             data.on_invalid = self.invalid.policy
-            data.prepare(front_end, tokenizer, self.augment if split == "train" else None)
+            data.use(model)
+            self._sets[split] = data
             setattr(self, f"{split}_set", data)
         self.predict_set = self.test_set or self.val_set
         self.invalid.log(kept + len(self.invalid.errors))
-        self._front_end, self._tokenizer = front_end, tokenizer
 
     def train_batches(self, order: Sampler[int]) -> Iterable[list[int]]:
         """Groups the recordings by length."""
@@ -155,25 +128,3 @@ class SpeechData(DataModule):
         return batches if world == 1 else SharedBatches(batches, rank=rank, world=world)
 
     collate = staticmethod(pad)
-
-    def _measured(self, front_end: FrontEnd, data: SpeechSet) -> FrontEnd:
-        """Returns the front end with the statistics of the training recordings, evenly chosen."""
-        chosen = range(0, len(data), -(-len(data) // MEASURED))
-        with restored_cpu():
-            seed_cpu(mix(self.seed, "statistics"))
-            return front_end.with_statistics(
-                data.recording(index, front_end.sample_rate)[0] for index in chosen
-            )
-
-    def _model(self) -> Any:
-        task = getattr(self.trainer, "lightning_module", None)
-        return getattr(task, "backbone", None)
-
-    def _model_cfg(self) -> Mapping[str, Any]:
-        return getattr(self._model(), "pretrained_cfg", None) or {}
-
-    def _tokens(self) -> "Tokens":
-        return getattr(self._model(), "output_lengths", lambda lengths: lengths)
-
-
-Tokens = Callable[[Tensor], Tensor]

@@ -6,18 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from headway.core.errors import InputError, UserError
 from headway.core.training import Passed
 from headway.speech.data.audio import check_span, read_audio, seconds_of
-from headway.speech.data.front_end import FrontEnd
 from headway.speech.data.manifest import Utterance, read_manifest
 from headway.speech.data.manifest_rows import KALDI, SUFFIXES
-from headway.speech.data.speech_data import SpeechData, SpeechOptions, Tokens
-from headway.speech.data.speech_set import SpeechSet
-from headway.speech.data.tokenizer import Tokenizer, Unit, needed_frames
+from headway.speech.data.speech_data import SpeechData, SpeechOptions
+from headway.speech.data.speech_set import Recording, SpeechSet
+from headway.speech.recogniser import Recogniser
+from headway.speech.tokenizers import text_tokens
 
 SPLITS = {"train": ("train",), "val": ("val", "dev", "valid", "validation"), "test": ("test",)}
 
@@ -37,18 +34,19 @@ class UtteranceSet(SpeechSet):
         """Returns the texts of the rows."""
         return [row.text or "" for row in self.rows]
 
-    def recording(self, index: int, sample_rate: int) -> tuple[Tensor, str]:
+    def recording(self, index: int, sample_rate: int) -> Recording:
         """Reads a row."""
         row = self.rows[index]
+        name = f"{row.where}: {row.audio}"
         waveform = read_audio(
             row.audio,
             sample_rate=sample_rate,
             start=row.start,
             duration=row.duration,
             channel=row.channel,
-            name=f"{row.where}: {row.audio}",
+            name=name,
         )
-        return waveform, row.text or ""
+        return Recording(waveform, row.text or "", name, row.speaker or "")
 
 
 class SpeechManifest(SpeechData):
@@ -67,10 +65,9 @@ class SpeechManifest(SpeechData):
         split_by: What never is on both sides of a split, ``"text"`` or ``"speaker"``.
         split_seed: Of these splits.
         max_seconds: Longer rows cannot be used.
-        unit: What an entry of the vocabulary is, where the model does not say.
         columns: What columns of other names are: name in the file to ``audio``, ``text``, ``start``,
             ``duration``, ``speaker``, ``channel`` or ``ignore``.
-        **speech: As of every ``SpeechData``: batch_seconds, batch_size, front_end, case, augment, on_invalid,
+        **speech: As of every ``SpeechData``: batch_seconds, batch_size, on_invalid,
             and of every ``DataModule``.
     """
 
@@ -83,11 +80,10 @@ class SpeechManifest(SpeechData):
         split_by: Literal["text", "speaker"] = "text",
         split_seed: int = 0,
         max_seconds: float = 35.0,
-        unit: Unit = "characters",
         columns: Mapping[str, str] | None = None,
         **speech: Passed[SpeechOptions],
     ) -> None:
-        super().__init__(unit=unit, **speech)
+        super().__init__(**speech)
         if split_by not in ("text", "speaker"):
             raise UserError(f"split_by is 'text' or 'speaker', got {split_by!r}")
         self.path = Path(path).expanduser()
@@ -115,24 +111,23 @@ class SpeechManifest(SpeechData):
             for split, rows in parts.items()
         }
 
-    def usable(
-        self, data: SpeechSet, tokenizer: Tokenizer, front_end: FrontEnd, tokens: Tokens
-    ) -> SpeechSet:
-        """Leaves out texts outside the vocabulary and those too long for CTC."""
+    def usable(self, data: SpeechSet, model: Recogniser) -> SpeechSet:
+        """Leaves out texts outside the vocabulary and those too long for their recording."""
         assert isinstance(data, UtteranceSet)
-        steps = [front_end.steps(seconds) for seconds in data.seconds]
-        made = tokens(torch.tensor(steps)).tolist()
         kept = []
-        for index, row in enumerate(data.rows):
+        for index, (row, seconds) in enumerate(zip(data.rows, data.seconds, strict=True)):
+            name = f"{row.where}: {row.audio}"
+            made = model.tokens_of(int(seconds * model.front_end.sample_rate))
             try:
-                needed = needed_frames(tokenizer.encode(row.text or ""))
-                if made[index] < max(needed, 1):
-                    raise UserError(
-                        f"its text needs {needed} tokens and {data.seconds[index]:.2f} s of audio "
-                        f"give {max(made[index], 0)}; too short for CTC"
+                needed = model.needed(text_tokens(model.tokenizer, row.text or "", name))
+                if made < needed:
+                    raise InputError(
+                        name,
+                        f"its text needs {needed} tokens of the encoder and {seconds:.2f} s of audio give "
+                        f"{made}; too short to be learned",
                     )
-            except UserError as error:
-                self.invalid.add(InputError(f"{row.where}: {row.audio}", str(error)))
+            except InputError as error:
+                self.invalid.add(error)
             else:
                 kept.append(index)
         return UtteranceSet(

@@ -2,25 +2,42 @@
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from headway.core.errors import InputError
+from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import OnInvalid
-from headway.speech.data.batching import SpeechItem
-from headway.speech.data.front_end import FrontEnd
-from headway.speech.data.spec_augment import SpecAugment
-from headway.speech.data.tokenizer import Tokenizer
+from headway.speech.batch import SpeechItem
+from headway.speech.recogniser import Recogniser
+from headway.speech.tokenizers import text_tokens
 
 log = logging.getLogger(__name__)
 
 
+class Recording(NamedTuple):
+    """What is known of one recording.
+
+    Args:
+        waveform: Samples, (S,).
+        text: What is said.
+        name: The recording, for people.
+        speaker: Who speaks; empty where nobody says.
+        language: What is spoken; empty where nobody says.
+    """
+
+    waveform: Tensor
+    text: str
+    name: str = ""
+    speaker: str = ""
+    language: str = ""
+
+
 class SpeechSet(Dataset[Any]):
-    """Recordings with texts; ``prepare`` says how they become the input of a model.
+    """Recordings with texts; ``use`` says which model they are for.
 
     A subclass implements ``recording`` and ``texts`` and fills ``seconds``.
 
@@ -32,8 +49,8 @@ class SpeechSet(Dataset[Any]):
     on_invalid: OnInvalid = "raise"
 
     @abstractmethod
-    def recording(self, index: int, sample_rate: int) -> tuple[Tensor, str]:
-        """Returns the samples (samples,) and the text of an item; may draw from torch's generator."""
+    def recording(self, index: int, sample_rate: int) -> Recording:
+        """Returns an item at a sample rate; may draw from torch's generator."""
 
     @abstractmethod
     def texts(self) -> Sequence[str]:
@@ -42,30 +59,22 @@ class SpeechSet(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.seconds)
 
-    def prepare(
-        self,
-        front_end: FrontEnd,
-        tokenizer: Tokenizer,
-        augment: Callable[[Tensor], Tensor] | SpecAugment | None = None,
-    ) -> None:
-        """Says what the recordings and texts go through.
-
-        Args:
-            front_end: From samples to the model's input.
-            tokenizer: From texts to entries.
-            augment: The random part of training.
-        """
-        self.front_end, self.tokenizer, self.augment = front_end, tokenizer, augment
+    def use(self, model: Recogniser) -> None:
+        """Says which model hears the recordings: its sample rate and its tokens are theirs."""
+        self.sample_rate = model.front_end.sample_rate
+        self.tokenizer = model.tokenizer
 
     def __getitem__(self, index: int) -> SpeechItem | None:
+        if not hasattr(self, "tokenizer"):
+            raise UserError("no model hears these recordings yet; call use(model) of their data")
         try:
-            waveform, text = self.recording(index, self.front_end.sample_rate)
-            inputs = self.front_end(waveform)
+            found = self.recording(index, self.sample_rate)
+            targets = torch.tensor(
+                text_tokens(self.tokenizer, found.text, found.name), dtype=torch.int64
+            )
         except InputError as error:
             if self.on_invalid == "raise":
                 raise
             log.warning("skipped %s", error)
             return None
-        if self.augment is not None:
-            inputs = self.augment(inputs)
-        return SpeechItem(inputs, torch.tensor(self.tokenizer.encode(text)))
+        return SpeechItem(found.waveform, targets, found.name, found.speaker, found.language)

@@ -16,6 +16,11 @@ class SpeechStem(Module):
     batch, even NaN, changes neither results nor gradients.
     """
 
+    bands: int | None = None
+    """Features of a step that it takes; None for samples."""
+    stride: int
+    """Steps of the input for a token."""
+
     @abstractmethod
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns how many tokens items of these lengths give, (B,)."""

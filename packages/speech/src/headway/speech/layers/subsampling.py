@@ -37,7 +37,8 @@ class ConvolutionSubsampling(SpeechStem):
         super().__init__()
         if features < 1 or channels < 1:
             raise UserError(f"features {features} and channels {channels} must be at least 1")
-        self.features = features
+        self.features = self.bands = features
+        self.stride = 4
         self.first = nn.Conv2d(1, channels, 3, stride=2, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
         self.projection = nn.Linear(channels * _half(_half(features)), dim)

@@ -1,5 +1,6 @@
 """The convolutional stem over waveforms of wav2vec 2.0."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
@@ -84,6 +85,7 @@ class WaveformStem(SpeechStem):
         if norm not in ("layer", "group"):
             raise UserError(f"norm is 'layer' or 'group', got {norm!r}")
         self.kernels, self.strides, self.kind = tuple(kernels), tuple(strides), norm
+        self.stride = math.prod(strides)
         widths = [1, *channels]
         self.convolutions = nn.ModuleList(
             nn.Conv1d(*pair, kernel, stride=stride, bias=bias)

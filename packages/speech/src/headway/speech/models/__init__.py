@@ -1,10 +1,21 @@
 """Speech models: encoders over features or waveforms, and recognisers."""
 
-from headway.speech.models.conformer import Conformer, Encoded
+from headway.speech.encoder import Encoded, SpeechEncoder
+from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC, CTCOutput
 from headway.speech.models.pretrained import pretrained
+from headway.speech.recogniser import Recogniser
 
-__all__ = ["CTC", "CTCOutput", "Conformer", "Encoded", "list_models", "pretrained"]
+__all__ = [
+    "CTC",
+    "CTCOutput",
+    "Conformer",
+    "Encoded",
+    "Recogniser",
+    "SpeechEncoder",
+    "list_models",
+    "pretrained",
+]
 
 
 def list_models() -> list[str]:

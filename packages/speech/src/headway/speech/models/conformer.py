@@ -2,42 +2,27 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-from headway.core.answers import answer
 from headway.core.blocks import MacaronBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.feedforward import MLP
 from headway.core.init import init_transformer_
 from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
-from headway.core.module import Module
 from headway.core.norms import LayerNorm
 from headway.core.positions import RelativeSinusoidal
 from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
+from headway.speech.encoder import Encoded, SpeechEncoder
+from headway.speech.front_ends.front_end import whole_lengths
 from headway.speech.layers import ConvolutionSubsampling, SpeechStem
 
 # The parts of the paper.
 RELATIVE_ATTENTION = partial(SelfAttention, position=RelativeSinusoidal)
 SWISH_MLP = partial(MLP, activation=nn.SiLU)
-
-
-@answer
-class Encoded(NamedTuple):
-    """What a speech encoder returns.
-
-    Args:
-        encoded: Tokens, (B, T', C).
-        lengths: Real tokens of each item, (B,).
-    """
-
-    encoded: Tensor
-    lengths: Tensor
 
 
 @system(
@@ -47,7 +32,7 @@ class Encoded(NamedTuple):
     claim="macaron blocks with relative attention and convolution, equal to the peer with copied weights",
     test="packages/speech/tests/models/test_conformer_parity.py",
 )
-class Conformer(Module):
+class Conformer(SpeechEncoder):
     """A stem that subsamples in time, and a stack of macaron blocks.
 
     One class for the Conformer over mel features and for Wav2Vec2-Conformer over waveforms: they differ
@@ -104,14 +89,22 @@ class Conformer(Module):
         )
         init_transformer_(self.encoder)
 
+    @property
+    def bands(self) -> int | None:
+        """Features of a step that it hears; None for samples."""
+        return self.stem.bands
+
+    @property
+    def stride(self) -> int:
+        """Steps of the input for a token."""
+        return self.stem.stride
+
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns how many tokens items of these lengths give, (B,)."""
         return self.stem.output_lengths(lengths)
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Encoded:
         """Returns the encoded tokens and their lengths."""
-        if lengths is None:
-            lengths = torch.full((inputs.shape[0],), inputs.shape[1], device=inputs.device)
-        x, tokens = self.stem(inputs, lengths)
+        x, tokens = self.stem(inputs, whole_lengths(inputs, lengths))
         x, _ = self.encoder(x, Layout(lengths=tokens))
         return Encoded(x, tokens)

@@ -1,23 +1,40 @@
 """Connectionist temporal classification: a speech encoder and a score for every token of a vocabulary."""
 
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
 from headway.core.answers import answer
+from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.heads import TokenHead
-from headway.core.module import Module
-from headway.speech.models.conformer import Conformer
+from headway.core.language import Tokenizer
+from headway.core.language.vocabulary import renumber
+from headway.speech.batch import SpeechBatch
+from headway.speech.decoding import Path, greedy
+from headway.speech.encoder import Encoded, SpeechEncoder
+from headway.speech.front_ends import FrontEnd, KaldiFbank
+from headway.speech.hypothesis import Alternative, Hypothesis, segment_of
+from headway.speech.models.earlier import arguments_with_parts
+from headway.speech.recogniser import Recogniser
+from headway.speech.search import GREEDY, Search
+from headway.speech.tokenizers import TextTokenizer, Unit, text_pieces
+
+# Tokens that a picture shows by name, beside the blank.
+SHOWN = 12
 
 
 @answer
 class CTCOutput(NamedTuple):
-    """What a recogniser returns.
+    """What the model returns.
 
     Args:
-        log_probs: Log-probabilities of the vocabulary at each token, (B, T', V).
+        log_probs: Log-probabilities of the vocabulary at each token of the encoder, (B, T', V).
         lengths: Real tokens of each item, (B,).
     """
 
@@ -25,69 +42,145 @@ class CTCOutput(NamedTuple):
     lengths: Tensor
 
 
-class CTC(Module):
+class CTC(Recogniser):
     """A recogniser: at each token of the encoder the log-probabilities of a vocabulary with a blank.
 
     Args:
         encoder: The encoder.
-        vocab_size: Entries of the vocabulary, the blank counted.
-        blank: Entry that stands for nothing.
+        tokenizer: What the tokens mean; characters if None. It names its ``blank``.
+        front_end: What recordings go through; Kaldi's log-mel features, as many as the encoder hears, if
+            None.
         dropout: Probability of dropping a channel before the head in training.
 
-    Attributes:
-        pretrained_cfg: What the audio of the loaded weights must go through and what the entries of the
-            vocabulary mean (``frontend``, ``tokenizer``), as ``preprocessing.json`` has it; empty for a
-            new model.
-
     Shape:
-        inputs: (B, T, F) features or (B, T) waveforms. lengths: (B,), all T if None.
-        Output: ``log_probs`` (B, T', vocab_size) and ``lengths`` (B,).
+        inputs: (B, T, F) features or (B, T) samples. lengths: (B,), all T if None.
+        Output: ``log_probs`` (B, T', V) and ``lengths`` (B,).
+
+    Raises:
+        UserError: If the tokenizer has no blank, or the front end gives what the encoder does not hear.
 
     Source:
         Graves et al. 2006, https://doi.org/10.1145/1143844.1143891.
     """
 
     def __init__(
-        self, *, encoder: Conformer, vocab_size: int, blank: int = 0, dropout: float = 0.0
+        self,
+        *,
+        encoder: SpeechEncoder,
+        tokenizer: Tokenizer | None = None,
+        front_end: FrontEnd | None = None,
+        dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        _check(vocab_size, blank)
-        self.vocab_size, self.blank = vocab_size, blank
-        self.encoder = encoder
-        self.head = TokenHead(encoder.dim, vocab_size, dropout=dropout)
-        self.pretrained_cfg: dict[str, Any] = {}
+        tokenizer = TextTokenizer() if tokenizer is None else tokenizer
+        front_end = KaldiFbank(mels=encoder.bands or 80) if front_end is None else front_end
+        super().__init__(encoder=encoder, tokenizer=tokenizer, front_end=front_end)
+        self.blank = _blank(tokenizer)
+        self.head = TokenHead(encoder.dim, len(tokenizer), dropout=dropout)
 
-    def output_lengths(self, lengths: Tensor) -> Tensor:
-        """Returns how many tokens items of these lengths give, (B,)."""
-        return self.encoder.output_lengths(lengths)
+    @classmethod
+    def arguments_today(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns arguments with vocabulary and front end as parts, where earlier releases had neither."""
+        return arguments_with_parts(arguments)
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> CTCOutput:
         """Returns the log-probabilities and lengths."""
-        encoded, tokens = self.encoder(inputs, lengths)
-        scores = self.head(encoded)
+        return self._scores(self.encode(inputs, lengths))
+
+    def _scores(self, encoded: Encoded) -> CTCOutput:
+        scores = self.head(encoded.encoded)
         if scores.dtype in (torch.float16, torch.bfloat16):
             scores = scores.float()  # the loss sums hundreds of logarithms
-        return CTCOutput(scores.log_softmax(dim=-1), tokens)
+        return CTCOutput(scores.log_softmax(dim=-1), encoded.lengths)
 
-    def get_classifier(self) -> nn.Module:
+    def loss(self, batch: SpeechBatch) -> dict[str, Tensor]:
+        """Returns the negative log-likelihood of the texts by all their alignments."""
+        output = self(batch.inputs, batch.lengths)
+        return {"loss": ctc_loss(output, batch, self.blank)}
+
+    def needed(self, targets: Sequence[int]) -> int:
+        """Returns one token of the encoder for each token and each repetition, at least one."""
+        return max(1, len(targets) + sum(a == b for a, b in pairwise(targets)))
+
+    def transcribe(self, encoded: Encoded, *, search: Search = GREEDY) -> list[Hypothesis]:
+        """Returns the text of the best path of each item."""
+        if search.beam > 1:
+            raise UserError("this recogniser takes the best path; leave beam at 1")
+        output = self._scores(encoded)
+        paths = greedy(*output, blank=self.blank)
+        return [
+            self._hypothesis(path, output.log_probs[item, :length], search)
+            for item, (path, length) in enumerate(zip(paths, output.lengths.tolist(), strict=True))
+        ]
+
+    def _hypothesis(self, path: Path, log_probs: Tensor, search: Search) -> Hypothesis:
+        text = self.tokenizer.decode(path.tokens)
+        step = self.seconds_per_token
+        mean = sum(path.log_probs) / max(1, len(path.log_probs))
+        return Hypothesis(
+            text=text,
+            confidence=math.exp(mean) if path.log_probs else 0.0,
+            segments=segment_of(
+                text_pieces(self.tokenizer, path.tokens),
+                [step * frame for frame in path.frames],
+                [step * end for end in path.ends],
+                [math.exp(value) for value in path.log_probs[: len(path.tokens)]],
+            ),
+            tokens=path.tokens,
+            frames=path.frames,
+            alternatives=(Alternative(text, sum(path.log_probs)),),
+            curves=self._curves(path, log_probs) if search.curves else {},
+        )
+
+    def _curves(self, path: Path, log_probs: Tensor) -> dict[str, Tensor]:
+        """Returns the probabilities of the tokens heard first, and of the blank."""
+        shown = list(dict.fromkeys(path.tokens))[:SHOWN]
+        probabilities = log_probs.float().cpu().exp()
+        names = self.tokenizer.vocabulary
+        return {names[token]: probabilities[:, token] for token in (*shown, self.blank)}
+
+    def get_classifier(self) -> Any:
         """Returns the layer that computes the scores."""
         return self.head.classifier
 
-    def set_vocab_size(self, vocab_size: int) -> None:
-        """Replaces the head by a new one for another vocabulary, whose blank is entry 0."""
-        _check(vocab_size, 0)
+    def set_vocabulary(self, vocabulary: Sequence[str]) -> None:
+        """Takes another vocabulary: tokens known before keep what was learned about them."""
+        new = self.tokenizer.with_vocabulary(vocabulary)
+        renumber(self.get_classifier(), self.tokenizer, new)
+        self.tokenizer = self.init_args["tokenizer"] = new
+
+    def begin_vocabulary(self, unit: Unit) -> None:
+        """Forgets its tokens and begins a vocabulary of characters or words."""
+        tokenizer = TextTokenizer(unit=unit)
+        self.blank = _blank(tokenizer)
         old = next(self.head.parameters())
-        self.head = TokenHead(self.encoder.dim, vocab_size, dropout=self.head.dropout.p)
+        dropout: Dropout = self.head.dropout
+        self.head = TokenHead(self.encoder.dim, len(tokenizer), dropout=dropout.p)
         self.head.to(old.device, old.dtype)
-        self.vocab_size, self.blank = vocab_size, 0
-        self.init_args.update(vocab_size=vocab_size, blank=0)
-        self.pretrained_cfg = {
-            key: value for key, value in self.pretrained_cfg.items() if key != "tokenizer"
-        }
+        self.tokenizer = self.init_args["tokenizer"] = tokenizer
 
 
-def _check(vocab_size: int, blank: int) -> None:
-    if vocab_size < 2:
-        raise UserError(f"vocab_size is {vocab_size}; it counts the blank and at least one token")
-    if not 0 <= blank < vocab_size:
-        raise UserError(f"blank {blank} is no entry of a vocabulary of {vocab_size}")
+def ctc_loss(output: CTCOutput, batch: SpeechBatch, blank: int) -> Tensor:
+    """Returns the CTC loss of a batch: per token of the text, then the mean over the items.
+
+    Args:
+        output: Log-probabilities at the tokens of an encoder.
+        batch: The texts.
+        blank: Token that stands for nothing.
+    """
+    return F.ctc_loss(
+        output.log_probs.transpose(0, 1),
+        batch.targets,
+        output.lengths,
+        batch.target_lengths,
+        blank=blank,
+        # A recording too short for its text, such as one cut by augmentation, teaches nothing.
+        zero_infinity=True,
+    )
+
+
+def _blank(tokenizer: Tokenizer) -> int:
+    if tokenizer.blank is None:
+        raise UserError(
+            "CTC answers with a blank where nothing is said; give the tokenizer a blank"
+        )
+    return tokenizer.blank

@@ -1,11 +1,11 @@
-"""Speech recognition by connectionist temporal classification."""
+"""Training of recognisers."""
 
+import logging
 from typing import Any
 
 import torch
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchmetrics.text import CharErrorRate, WordErrorRate
 
 from headway.core.errors import UserError
@@ -16,28 +16,34 @@ from headway.core.training import (
     TrainingOptions,
     score_collection,
 )
-from headway.speech.data.batching import SpeechBatch
-from headway.speech.data.front_end import FrontEnd
+from headway.speech.batch import SpeechBatch
 from headway.speech.data.speech_data import SpeechData
-from headway.speech.data.tokenizer import Tokenizer
-from headway.speech.decoding import Hypothesis, greedy
 from headway.speech.figures import transcription_figure
-from headway.speech.models.ctc import CTCOutput
+from headway.speech.front_ends import SpecAugment
+from headway.speech.hypothesis import Hypothesis
+from headway.speech.recogniser import Recogniser
+from headway.speech.search import Search
+
+log = logging.getLogger(__name__)
 
 
 class Transcription(Task):
-    """Trains ``backbone(inputs, lengths) -> log_probs, lengths`` with the CTC loss.
+    """Trains a recogniser, whatever its objective, to write down what is said.
 
-    It logs ``train_loss`` and, for ``val`` and ``test``, ``loss``, ``wer`` and ``cer``: word and character
-    error rates of greedy decoding, errors of all recordings over words (characters) of all. The run's
-    ``pictures`` folder gets the spectrogram of one recording with what was heard where.
+    It logs ``train_loss`` and, for ``val`` and ``test``, ``loss`` and its parts, ``wer`` and ``cer``: word
+    and character error rates of greedy search, errors of all recordings over words (characters) of all.
+    The run's ``pictures`` folder gets the spectrogram of one recording with what was heard where.
+
+    Before training the vocabulary of the model grows by what the training texts hold, and its front end
+    measures what it needs on training recordings.
 
     Args:
         backbone: A recogniser.
+        augment: Masks parts of the features in training.
         **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
-        A batch is a ``SpeechBatch``.
+        A batch is a ``SpeechBatch`` of samples.
     """
 
     monitor = "val_wer"
@@ -46,48 +52,73 @@ class Transcription(Task):
     def __init__(
         self,
         *,
-        backbone: nn.Module,
+        backbone: Recogniser,
+        augment: SpecAugment | None = None,
         **training: Passed[TrainingOptions],
     ) -> None:
         super().__init__(backbone=backbone, **training)
-        self.tokenizer: Tokenizer | None = None
+        if augment is not None and backbone.front_end.bands is None:
+            raise UserError(
+                "SpecAugment masks bands of a spectrum, and this model hears samples; set augment to null"
+            )
+        self.augment = augment
         self.scores = nn.ModuleDict()
-        # Input, log-probabilities and text of the first recording of a validation or test.
-        self._shown: tuple[Tensor, Tensor, str] | None = None
+        # Features, what was heard and what was said in the first recording of a validation or test.
+        self._shown: tuple[Tensor, Hypothesis, str] | None = None
 
     @property
-    def blank(self) -> int:
-        """Entry of the vocabulary that stands for nothing."""
-        return getattr(self.backbone, "blank", 0)
+    def model(self) -> Recogniser:
+        """The recogniser."""
+        assert isinstance(self.backbone, Recogniser)
+        return self.backbone
 
     def setup(self, stage: str) -> None:
-        """Takes the vocabulary of the data and checks that the model has it."""
+        """Lets the model take the vocabulary and the statistics of the data, and the data its tokens."""
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, SpeechData):
             raise UserError("Transcription needs a data module of recordings with texts")
-        self.tokenizer = data.tokenizer
-        known, found = getattr(self.backbone, "vocab_size", None), len(self.tokenizer.tokens)
-        if known is not None and known != found:
-            raise UserError(
-                f"the data have a vocabulary of {found} entries (blank counted) and the model answers "
-                f"for {known}; set the model's vocab_size to {found}"
-            )
-        if self.tokenizer.blank != self.blank:
-            raise UserError(
-                f"the vocabulary's blank is entry {self.tokenizer.blank}, the model's {self.blank}"
-            )
+        self._grow(data)
+        if stage == "fit" and not self.model.front_end.complete:
+            rate = self.model.front_end.sample_rate
+            self.model.front_end.measure(data.recordings(rate))
+        data.use(self.model)
         for split in ("val", "test"):
             self.scores[split] = score_collection(
                 {"wer": WordErrorRate(), "cer": CharErrorRate()}, prefix=f"{split}_"
             )
 
+    def _grow(self, data: SpeechData) -> None:
+        """Gives the model the tokens of the training texts that it lacks."""
+        tokenizer = self.model.tokenizer
+        if not tokenizer.grows:
+            return
+        tokens = {token for text in data.texts() for token in tokenizer.split(text)}
+        if new := tokenizer.lacking(tokens):
+            shown = " ".join(map(repr, new[:50]))
+            log.info("the vocabulary grows by %d tokens: %s", len(new), shown)
+            self.model.set_vocabulary((*tokenizer.vocabulary, *new))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the vocabulary."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["vocabulary"] = list(self.model.tokenizer.vocabulary)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the vocabulary of the checkpoint, whatever the texts of these data hold."""
+        vocabulary = tuple(checkpoint.get("vocabulary", self.model.tokenizer.vocabulary))
+        if vocabulary != self.model.tokenizer.vocabulary:
+            self.model.set_vocabulary(vocabulary)
+            data = getattr(self._trainer, "datamodule", None)
+            if isinstance(data, SpeechData):
+                data.use(self.model)
+        super().on_load_checkpoint(checkpoint)
+
     def training_step(self, batch: SpeechBatch, index: int) -> STEP_OUTPUT:
         """Returns the loss."""
-        loss = self._loss(self.backbone(batch.inputs, batch.lengths), batch)
-        size = len(batch.lengths)
-        self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
-        return loss
+        losses = self.model.loss(self._heard(batch, self.augment))
+        self._log_losses("train", losses, batch, on_step=False, on_epoch=True)
+        return losses["loss"]
 
     def validation_step(self, batch: SpeechBatch, index: int) -> None:
         """Adds a batch to the scores."""
@@ -99,9 +130,7 @@ class Transcription(Task):
 
     def predict_step(self, batch: SpeechBatch, index: int) -> list[str]:
         """Returns what was heard in each recording."""
-        assert self.tokenizer is not None
-        heard = self._heard(self.backbone(batch.inputs, batch.lengths))
-        return [self.tokenizer.decode(hypothesis.entries) for hypothesis in heard]
+        return [found.text for found in self.model.hear(batch.inputs, batch.lengths)]
 
     def on_validation_start(self) -> None:
         """Forgets which recording was to be drawn."""
@@ -116,42 +145,40 @@ class Transcription(Task):
         folder = self.pictures
         if self._shown is None or folder is None:
             return
-        data: Any = getattr(self.trainer, "datamodule", None)
-        assert self.tokenizer is not None
-        inputs, log_probs, said = self._shown
-        rate = FrontEnd.from_dict(data.preprocessing()["frontend"]).rate
-        [heard] = greedy(log_probs[None], torch.tensor([len(log_probs)]), blank=self.blank)
-        figure = transcription_figure(
-            inputs, log_probs, heard, self.tokenizer, seconds=len(inputs) / rate, said=said
-        )
+        inputs, heard, said = self._shown
+        seconds = len(inputs) / self.model.front_end.rate
+        figure = transcription_figure(inputs, heard, seconds=seconds, said=said)
         save_figure(figure, folder / f"{split}_transcription.png")
 
-    def _heard(self, output: CTCOutput) -> list[Hypothesis]:
-        return greedy(*output, blank=self.blank)
-
-    def _loss(self, output: CTCOutput, batch: SpeechBatch) -> Tensor:
-        return F.ctc_loss(
-            output.log_probs.transpose(0, 1),
-            batch.targets,
-            output.lengths,
-            batch.target_lengths,
-            blank=self.blank,
-            # A recording too short for its text, such as one cut by augmentation, teaches nothing.
-            zero_infinity=True,
-        )
+    def _heard(self, batch: SpeechBatch, augment: SpecAugment | None = None) -> SpeechBatch:
+        """Returns the batch with features in the place of samples."""
+        with torch.no_grad():
+            inputs, lengths = self.model.front_end(batch.inputs, batch.lengths)
+            if augment is not None:
+                inputs = augment(inputs, lengths)
+        return batch._replace(inputs=inputs, lengths=lengths)
 
     def _score(self, batch: SpeechBatch, split: str) -> None:
-        assert self.tokenizer is not None
-        output = self.backbone(batch.inputs, batch.lengths)
-        heard = [self.tokenizer.decode(found.entries) for found in self._heard(output)]
+        model, batch = self.model, self._heard(batch)
+        losses = model.loss(batch)
+        search = Search(curves=self._shown is None)
+        found = model.transcribe(model.encode(batch.inputs, batch.lengths), search=search)
+        heard = [model.tokenizer.decode(one.tokens) for one in found]
         targets = zip(batch.targets.tolist(), batch.target_lengths.tolist(), strict=True)
-        said = [self.tokenizer.decode(entries[:length]) for entries, length in targets]
+        said = [model.tokenizer.decode(tokens[:length]) for tokens, length in targets]
         if self._shown is None:
-            length, tokens = int(batch.lengths[0]), int(output.lengths[0])
-            inputs, log_probs = batch.inputs[0, :length], output.log_probs[0, :tokens]
-            self._shown = (inputs.detach().cpu(), log_probs.detach().float().cpu(), said[0])
+            inputs = batch.inputs[0, : int(batch.lengths[0])]
+            self._shown = (inputs.detach().cpu(), found[0], said[0])
         metrics: Any = self.scores[split]
         metrics.update(heard, said)
-        size = len(batch.lengths)
-        self.log(f"{split}_loss", self._loss(output, batch), prog_bar=True, batch_size=size)
-        self.log_dict(metrics, prog_bar=True, batch_size=size)
+        self._log_losses(split, losses, batch, prog_bar=True)
+        self.log_dict(metrics, prog_bar=True, batch_size=len(batch.lengths))
+
+    def _log_losses(
+        self, split: str, losses: dict[str, Tensor], batch: SpeechBatch, **options: bool
+    ) -> None:
+        for name, value in losses.items():
+            shown = f"{split}_loss" if name == "loss" else f"{split}_{name}_loss"
+            size = len(batch.lengths)
+            options["prog_bar"] = name == "loss"
+            self.log(shown, value, batch_size=size, **options)

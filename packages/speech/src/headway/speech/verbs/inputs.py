@@ -11,7 +11,7 @@ from headway.core.errors import InputError, UserError
 from headway.speech.data.audio import EXTENSIONS, AudioError, read_audio
 from headway.speech.data.manifest import Utterance, read_manifest
 from headway.speech.data.manifest_rows import KALDI, SUFFIXES
-from headway.speech.verbs.loading import Recogniser
+from headway.speech.models import Recogniser
 
 
 @dataclass(frozen=True)
@@ -68,19 +68,17 @@ def find_items(
     return items
 
 
-def read_item(
-    item: Item, recogniser: Recogniser, *, channel: int | None = None
-) -> tuple[Tensor, float] | InputError:
-    """Returns the model's input and the length in seconds of a recording, or why there is none.
+def read_item(item: Item, model: Recogniser, *, channel: int | None = None) -> Tensor | InputError:
+    """Returns the samples of a recording at the rate of the model, or why there are none.
 
     Args:
         item: The recording.
-        recogniser: What it is for.
+        model: What it is for.
         channel: Which channel is heard, from 0, where a manifest does not say; all of them if None.
     """
     row = item.row
     name = f"{row.where}: {item.shown}" if row.where else item.shown
-    rate = recogniser.front_end.sample_rate
+    rate = model.front_end.sample_rate
     try:
         waveform = read_audio(
             row.audio,
@@ -90,11 +88,8 @@ def read_item(
             channel=row.channel if row.channel is not None else channel,
             name=name,
         )
-        inputs = recogniser.front_end(waveform)
     except InputError as error:
         return error
-    except UserError as error:
-        return AudioError(name, str(error))
-    if recogniser.too_short(inputs):
+    if model.tokens_of(len(waveform)) < 1:
         return AudioError(name, f"{len(waveform) / rate:.3f} s are too short for the model")
-    return inputs, len(waveform) / rate
+    return waveform

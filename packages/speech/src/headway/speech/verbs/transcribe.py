@@ -2,7 +2,9 @@
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,14 @@ from headway.core.cli.options import add_batch_size, check_positive
 from headway.core.cli.progress import progress_bar
 from headway.core.errors import InputError, UserError
 from headway.core.files import save_figure
-from headway.speech.data.batching import SpeechItem, by_length, pad
-from headway.speech.decoding import Hypothesis
+from headway.speech.batch import padded
+from headway.speech.data.batching import by_length
+from headway.speech.data.cutting import quiet_cuts
+from headway.speech.hypothesis import Hypothesis, joined
+from headway.speech.models import Recogniser
+from headway.speech.search import GREEDY, Search
 from headway.speech.verbs.inputs import Item, find_items, read_item
-from headway.speech.verbs.loading import Recogniser, load_recogniser
+from headway.speech.verbs.loading import load_recogniser
 
 COLUMNS = ["file", "start", "duration", "text", "confidence", "reference", "error"]
 # Seconds of a batch, and how many batches are read ahead to be sorted by length.
@@ -82,9 +88,9 @@ def run(args: argparse.Namespace) -> int:
     items = find_items(args.inputs, job.counts, args.on_invalid, columns=columns)
     if args.plot is not None and args.plot.exists() and not args.plot.is_dir():
         raise UserError(f"{args.plot} is a file; --plot takes a folder")
-    recogniser = load_recogniser(args.checkpoint, args.device)
+    model = load_recogniser(args.checkpoint, args.device)
     rows = transcribe(
-        recogniser,
+        model,
         items,
         batch_size=args.batch_size,
         batch_seconds=args.batch_seconds,
@@ -103,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def transcribe(
-    recogniser: Recogniser,
+    model: Recogniser,
     items: Sequence[Item],
     *,
     batch_size: int = 16,
@@ -112,11 +118,12 @@ def transcribe(
     counts: Counts | None = None,
     plot: Path | None = None,
     channel: int | None = None,
+    search: Search = GREEDY,
 ) -> Iterator[dict[str, Any]]:
     """Yields one row per recording, in the order of the items.
 
     Args:
-        recogniser: The model.
+        model: The recogniser.
         items: The recordings.
         batch_size: Most recordings of a batch; those of similar length are read together.
         batch_seconds: Most seconds of a batch, padding counted; a longer recording is alone.
@@ -125,71 +132,81 @@ def transcribe(
         counts: Is told what became of each recording.
         plot: Folder for a picture of each recording.
         channel: Which channel is heard, from 0, where a manifest does not say; all of them if None.
+        search: How the text is looked for.
     """
     counts = counts or Counts("recordings")
+    search = search if plot is None else replace(search, curves=True)
+    rate = model.front_end.sample_rate
     with progress_bar("transcribing", total=len(items)) as advance:
         for start in range(0, len(items), READ * batch_size):
             chosen = items[start : start + READ * batch_size]
-            found = [read_item(item, recogniser, channel=channel) for item in chosen]
+            found = [read_item(item, model, channel=channel) for item in chosen]
             for error in found:
                 if isinstance(error, InputError):
                     counts.refuse(error, on_invalid)
                     advance(1)
             readable = [entry for entry in found if not isinstance(entry, InputError)]
-            answers = iter(_heard(recogniser, readable, batch_size, batch_seconds, advance))
-            for place, (item, entry) in enumerate(zip(chosen, found, strict=True), start=start):
-                if isinstance(entry, InputError):
+            answers = iter(_heard(model, readable, batch_size, batch_seconds, search, advance))
+            for place, (item, waveform) in enumerate(zip(chosen, found, strict=True), start=start):
+                if isinstance(waveform, InputError):
                     if on_invalid == "keep":
-                        yield {"file": item.shown, "error": entry.reason}
+                        yield {"file": item.shown, "error": waveform.reason}
                     continue
                 counts.done += 1
-                inputs, seconds = entry
-                heard, log_probs = next(answers)
+                heard = next(answers)
                 if plot is not None:
                     name = f"{place:04d}_{item.row.audio.stem}.png"
-                    _draw(recogniser, item, inputs, log_probs, heard, seconds, plot / name)
+                    _draw(model, item, waveform, heard, plot / name)
                 yield {
                     "file": item.shown,
                     "start": item.row.start,
-                    "duration": round(seconds, 3),
-                    "text": recogniser.tokenizer.decode(heard.entries),
+                    "duration": round(len(waveform) / rate, 3),
+                    "text": heard.text,
                     "confidence": round(heard.confidence, 6),
                     **({} if item.row.text is None else {"reference": item.row.text}),
                 }
 
 
+@torch.inference_mode()
 def _heard(
-    recogniser: Recogniser,
-    recordings: Sequence[tuple[Tensor, float]],
+    model: Recogniser,
+    recordings: Sequence[Tensor],
     batch_size: int,
     batch_seconds: float,
+    search: Search,
     advance: Callable[[int], None],
-) -> list[tuple[Hypothesis, Tensor]]:
-    """Returns what was heard in each recording, and its scores."""
-    lengths = [seconds for _, seconds in recordings]
-    found: dict[int, tuple[Hypothesis, Tensor]] = {}
+) -> list[Hypothesis]:
+    """Returns what was heard in each recording; long ones are heard in parts."""
+    rate = model.front_end.sample_rate
+    parts = [
+        (place, start, waveform[start:end])
+        for place, waveform in enumerate(recordings)
+        for start, end in quiet_cuts(waveform, rate, model.longest)
+    ]
+    left = Counter(place for place, _, _ in parts)
+    heard: dict[int, Hypothesis] = {}
+    lengths = [len(samples) / rate for _, _, samples in parts]
     for group in by_length(lengths, batch_size=batch_size, batch_seconds=batch_seconds):
-        batch = pad([SpeechItem(recordings[place][0], torch.zeros(0)) for place in group])
-        output = recogniser.scores(batch.inputs, batch.lengths)
-        rows = zip(group, recogniser.decode(output), *output, strict=True)
-        found.update({place: (heard, scores[:length]) for place, heard, scores, length in rows})
-        advance(len(group))
-    return [found[place] for place in range(len(recordings))]
+        inputs, samples = padded([parts[number][2] for number in group])
+        answers = model.hear(inputs.to(model.device), samples.to(model.device), search=search)
+        for number, answer in zip(group, answers, strict=True):
+            place, start, _ = parts[number]
+            heard[number] = answer.later(start / rate)
+            left[place] -= 1
+            if not left[place]:
+                advance(1)
+    found: list[list[Hypothesis]] = [[] for _ in recordings]
+    for number, (place, _, _) in enumerate(parts):
+        found[place].append(heard[number])
+    return [joined(one) for one in found]
 
 
-def _draw(
-    recogniser: Recogniser,
-    item: Item,
-    inputs: Any,
-    log_probs: Any,
-    heard: Any,
-    seconds: float,
-    path: Path,
-) -> None:
+@torch.inference_mode()
+def _draw(model: Recogniser, item: Item, waveform: Tensor, heard: Hypothesis, path: Path) -> None:
     # By its full path here: matplotlib loads only where something is drawn.
     from headway.speech.figures import transcription_figure
 
-    figure = transcription_figure(
-        inputs, log_probs, heard, recogniser.tokenizer, seconds=seconds, said=item.row.text
-    )
+    [inputs], _ = model.front_end(waveform[None].to(model.device))
+    seconds = len(waveform) / model.front_end.sample_rate
+    figure = transcription_figure(inputs, heard, seconds=seconds, said=item.row.text)
     save_figure(figure, path)

@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 from torch import nn
 
 from headway.core.blocks import MacaronBlock
-from headway.core.errors import UserError
+from headway.core.errors import InputError, UserError
 from headway.core.feedforward import GELU, MLP
+from headway.core.language import NumberedTokens, Tokenizer
+from headway.core.language.subwords import numbered
 from headway.core.mixers import GatedConvolutionMixer, SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.positions import RelativeSinusoidal
@@ -15,9 +17,11 @@ from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.noted_config import with_changes
 from headway.core.weights.table import Table, drop, join, pointwise, rename, under
+from headway.speech.front_ends import Waveform
 from headway.speech.layers import WaveformStem
 from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC
+from headway.speech.tokenizers import TextTokenizer
 
 ACTIVATIONS: dict[str, Any] = {"swish": nn.SiLU, "silu": nn.SiLU, "gelu": GELU, "relu": nn.ReLU}
 _BASE = "wav2vec2_conformer."
@@ -103,32 +107,21 @@ class HuggingFaceConformer:
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
         """Builds the model that config.json describes."""
         config = checkpoint.config or {}
-        model = CTC(
+        return CTC(
             encoder=build_encoder(config),
-            vocab_size=config.get("vocab_size", 32),
-            blank=config.get("pad_token_id", 0),
+            tokenizer=_tokenizer(checkpoint),
+            front_end=_front_end(checkpoint),
             dropout=config.get("final_dropout", 0.1),
         )
-        model.pretrained_cfg = {"frontend": _front_end(checkpoint)}
-        if tokens := _tokens(checkpoint, model.vocab_size):
-            upper = any(len(token) == 1 and token.isupper() for token in tokens)
-            lower = any(len(token) == 1 and token.islower() for token in tokens)
-            model.pretrained_cfg["tokenizer"] = {
-                "tokens": tokens,
-                "unit": "characters",
-                "case": "keep" if upper == lower else "upper" if upper else "lower",
-                "blank": model.blank,
-            }
-        return model
 
     def files(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, dict[str, Any]]:
         """Returns config.json and vocab.json of a model that writes other tokens."""
         assert isinstance(model, CTC)
-        values = {"vocab_size": (model.vocab_size, 32), "pad_token_id": (model.blank, 0)}
+        tokenizer = model.tokenizer
+        values = {"vocab_size": (len(tokenizer), 32), "pad_token_id": (model.blank, 0)}
         files = {"config.json": with_changes(checkpoint.config, values)}
-        tokens = (model.pretrained_cfg.get("tokenizer") or {}).get("tokens")
-        if tokens and tokens != _tokens(checkpoint, model.vocab_size):
-            names = ("|" if token == " " else token for token in tokens)
+        if tokenizer.vocabulary != _tokenizer(checkpoint).vocabulary:
+            names = ("|" if token == " " else token for token in tokenizer.vocabulary)
             files["vocab.json"] = {name: place for place, name in enumerate(names)}
         return files
 
@@ -193,23 +186,36 @@ def build_encoder(config: dict[str, Any]) -> Conformer:
     )
 
 
-def _front_end(checkpoint: Checkpoint) -> dict[str, Any]:
+def _front_end(checkpoint: Checkpoint) -> Waveform:
     """Returns what preprocessor_config.json asks for: samples, usually normalised."""
     notes = _json(checkpoint, "preprocessor_config.json") or {}
-    return {
-        "kind": "waveform",
-        "sample_rate": notes.get("sampling_rate", 16000),
-        "normalise": "utterance" if notes.get("do_normalize", True) else "none",
-    }
+    return Waveform(
+        sample_rate=notes.get("sampling_rate", 16000),
+        normalise="utterance" if notes.get("do_normalize", True) else "none",
+    )
 
 
-def _tokens(checkpoint: Checkpoint, size: int) -> list[str] | None:
-    """Returns the entries of vocab.json in order, the word delimiter as a space."""
+def _tokenizer(checkpoint: Checkpoint) -> Tokenizer:
+    """Returns the characters of vocab.json, the word delimiter as a space; numbers where there is none."""
+    config = checkpoint.config or {}
+    size, blank = config.get("vocab_size", 32), config.get("pad_token_id", 0)
     vocabulary = _json(checkpoint, "vocab.json")
-    if vocabulary is None or sorted(vocabulary.values()) != list(range(size)):
-        return None
-    ordered = sorted(vocabulary, key=vocabulary.__getitem__)
-    return [" " if token == "|" else token for token in ordered]
+    if vocabulary is None:
+        names = [f"<{place}>" for place in range(size)]
+        return NumberedTokens(vocabulary=names, padding=None, start=None, end=None, blank=blank)
+    places = {place: token for token, place in vocabulary.items()}
+    most = max((place for place in places if isinstance(place, int)), default=-1)
+    if most >= size:
+        raise InputError(
+            f"vocab.json of {checkpoint.source}",
+            f"numbers a token {most}, and the model answers for {size}",
+        )
+    # A file may be shorter than the head; the rest stands for no text.
+    tokens = [" " if token == "|" else token for token in numbered(places, size)]
+    upper = any(len(token) == 1 and token.isupper() for token in tokens)
+    lower = any(len(token) == 1 and token.islower() for token in tokens)
+    case = "keep" if upper == lower else "upper" if upper else "lower"
+    return TextTokenizer(vocabulary=tokens, case=case, blank=blank)
 
 
 def _json(checkpoint: Checkpoint, name: str) -> dict[str, Any] | None:

@@ -1,0 +1,58 @@
+"""What every speech encoder is."""
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor
+
+from headway.core.answers import answer
+from headway.core.module import Module
+
+
+@answer
+class Encoded(NamedTuple):
+    """What a speech encoder returns.
+
+    Args:
+        encoded: Tokens, (B, T', C).
+        lengths: Real tokens of each item, (B,).
+    """
+
+    encoded: Tensor
+    lengths: Tensor
+
+
+class SpeechEncoder(Module):
+    """Turns features or samples into tokens; any recogniser takes any of them.
+
+    An item's tokens depend on its own input alone, not on its batch.
+    """
+
+    dim: int
+    """Channels of a token."""
+
+    @property
+    @abstractmethod
+    def bands(self) -> int | None:
+        """Features of a step that it hears; None for samples."""
+
+    @property
+    @abstractmethod
+    def stride(self) -> int:
+        """Steps of the input for a token."""
+
+    @abstractmethod
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Returns how many tokens items of these lengths give, (B,)."""
+
+    @abstractmethod
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Encoded:
+        """Returns the tokens.
+
+        Args:
+            inputs: Features or samples.
+            lengths: Steps of each item; all if None.
+
+        Shape:
+            inputs: (B, T, bands) or (B, T). lengths: (B,). Output: (B, T', dim) and (B,).
+        """

@@ -1,0 +1,8 @@
+"""What a recording goes through before a model hears it: parts of the model, on its device."""
+
+from headway.speech.front_ends.front_end import Features, FrontEnd
+from headway.speech.front_ends.kaldi import KaldiFbank
+from headway.speech.front_ends.spec_augment import SpecAugment
+from headway.speech.front_ends.waveform import Waveform
+
+__all__ = ["Features", "FrontEnd", "KaldiFbank", "SpecAugment", "Waveform"]

@@ -1,0 +1,138 @@
+"""What every model that writes down speech is."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from headway.core.errors import UserError
+from headway.core.language import Tokenizer
+from headway.core.module import Module
+from headway.speech.batch import SpeechBatch
+from headway.speech.encoder import Encoded, SpeechEncoder
+from headway.speech.front_ends import FrontEnd
+from headway.speech.hypothesis import Hypothesis
+from headway.speech.search import GREEDY, Search
+from headway.speech.tokenizers import Unit
+
+
+class Recogniser(Module):
+    """Hears recordings and writes texts: tasks and verbs ask for this and not for how it is done.
+
+    Args:
+        encoder: What turns features into tokens.
+        tokenizer: What the tokens of the texts mean.
+        front_end: What turns samples into features.
+
+    Raises:
+        UserError: If the front end gives what the encoder does not hear.
+    """
+
+    longest: float = 60.0
+    """Seconds that are heard at once; ``headway transcribe`` cuts longer recordings where it is quiet."""
+
+    def __init__(
+        self, *, encoder: SpeechEncoder, tokenizer: Tokenizer, front_end: FrontEnd
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        # What follows from a default is written down, too.
+        self.tokenizer = self.init_args["tokenizer"] = tokenizer
+        self.set_front_end(front_end)
+
+    @property
+    def seconds_per_token(self) -> float:
+        """Seconds between two tokens of the encoder."""
+        return self.encoder.stride / self.front_end.rate
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.parameters()).device
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Returns how many tokens of the encoder items of so many steps give, (B,)."""
+        return self.encoder.output_lengths(lengths)
+
+    def tokens_of(self, samples: int) -> int:
+        """Returns how many tokens of the encoder a recording of so many samples gives."""
+        steps = self.front_end.output_lengths(torch.tensor([samples]))
+        return max(0, int(self.output_lengths(steps))) if int(steps) > 0 else 0
+
+    def needed(self, targets: Sequence[int]) -> int:
+        """Returns how many tokens of the encoder a text needs at least to be learned."""
+        return 1
+
+    def encode(self, inputs: Tensor, lengths: Tensor | None = None) -> Encoded:
+        """Returns the tokens of the encoder of what the front end gave."""
+        return self.encoder(inputs, lengths)
+
+    @abstractmethod
+    def loss(self, batch: SpeechBatch) -> dict[str, Tensor]:
+        """Returns what training minimises, as ``loss``, and its parts by name.
+
+        Args:
+            batch: Features and the tokens of the texts.
+        """
+
+    @abstractmethod
+    def transcribe(self, encoded: Encoded, *, search: Search = GREEDY) -> list[Hypothesis]:
+        """Returns what was heard in each item.
+
+        Args:
+            encoded: What ``encode`` returned.
+            search: How the text is looked for.
+
+        Raises:
+            UserError: If the search asks for what this recogniser cannot do.
+        """
+
+    def hear(
+        self, waveforms: Tensor, lengths: Tensor | None = None, *, search: Search = GREEDY
+    ) -> list[Hypothesis]:
+        """Returns what was heard in recordings.
+
+        Args:
+            waveforms: Samples at the rate of the front end.
+            lengths: Samples of each; all of them if None.
+            search: How the text is looked for.
+
+        Shape:
+            waveforms: (B, S). lengths: (B,).
+        """
+        features = self.front_end(waveforms, lengths)
+        return self.transcribe(self.encode(*features), search=search)
+
+    def set_front_end(self, front_end: FrontEnd) -> None:
+        """Takes another front end.
+
+        Raises:
+            UserError: If it gives what the encoder does not hear.
+        """
+        if self.encoder.bands != front_end.bands:
+            raise UserError(
+                f"the front end gives {_kind(front_end.bands)} and the encoder hears "
+                f"{_kind(self.encoder.bands)}; make them the same"
+            )
+        self.front_end = self.init_args["front_end"] = front_end
+
+    @abstractmethod
+    def set_vocabulary(self, vocabulary: Sequence[str]) -> None:
+        """Takes another vocabulary: tokens known before keep what was learned about them.
+
+        Args:
+            vocabulary: The new tokens; the special ones stay at their numbers.
+        """
+
+    @abstractmethod
+    def begin_vocabulary(self, unit: Unit) -> None:
+        """Forgets its tokens and begins a vocabulary that grows by what training texts hold.
+
+        Args:
+            unit: ``"characters"`` or ``"words"``.
+        """
+
+
+def _kind(bands: int | None) -> str:
+    return "samples" if bands is None else f"{bands} bands"
