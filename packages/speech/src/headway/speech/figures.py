@@ -47,7 +47,11 @@ def transcription_figure(
     for word in heard.words:
         above.axvline(word.start, color="white", linewidth=0.6, alpha=0.8)
         above.annotate(
-            _short(word.text, 16), (word.start, 1.01), xycoords=("data", "axes fraction"), size=9, rotation=30
+            _short(word.text, 16),
+            (word.start, 1.01),
+            xycoords=("data", "axes fraction"),
+            size=9,
+            rotation=30,
         )
     for name, values in heard.curves.items():
         times = [(place + 0.5) * seconds / len(values) for place in range(len(values))]

@@ -4,11 +4,18 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="speech",
-    help="Speech recognition with the Conformer and CTC.",
-    adapters=("headway.speech.weights.hugging_face:adapter",),
+    help="Speech recognition with the Conformer and CTC; classes of sounds with AST.",
+    adapters=(
+        "headway.speech.weights.hugging_face:adapter",
+        "headway.speech.weights.hugging_face_ast:adapter",
+    ),
     models=("headway.speech.models:list_models",),
     requires=("lightning", "torchaudio", "soundfile"),
     verbs={
+        "classify-audio": Verb(
+            module="headway.speech.verbs.classify_audio",
+            help="say to which class recordings belong",
+        ),
         "transcribe": Verb(
             module="headway.speech.verbs.transcribe", help="write what is said in recordings"
         ),

@@ -1,8 +1,9 @@
 """What a recording goes through before a model hears it: parts of the model, on its device."""
 
+from headway.speech.front_ends.fixed import FixedFbank
 from headway.speech.front_ends.front_end import Features, FrontEnd
 from headway.speech.front_ends.kaldi import KaldiFbank
 from headway.speech.front_ends.spec_augment import SpecAugment
 from headway.speech.front_ends.waveform import Waveform
 
-__all__ = ["Features", "FrontEnd", "KaldiFbank", "SpecAugment", "Waveform"]
+__all__ = ["Features", "FixedFbank", "FrontEnd", "KaldiFbank", "SpecAugment", "Waveform"]

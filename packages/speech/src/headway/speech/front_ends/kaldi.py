@@ -16,7 +16,10 @@ from headway.speech.layers.stem import zero_beyond
 WINDOW_MS, HOP_MS = 25, 10
 LOWEST = 20.0  # Hz
 PREEMPHASIS = 0.97
+SCALE = 2.0**15
 Normalise = Literal["global", "utterance", "none"]
+# Powers of Hann's window.
+WINDOWS = {"povey": 0.85, "hanning": 1.0}
 
 
 class KaldiFbank(FrontEnd):
@@ -31,6 +34,8 @@ class KaldiFbank(FrontEnd):
         normalise: ``"global"`` by mean and deviation of each band over the training recordings, which
             ``measure`` finds and the weights hold, ``"utterance"`` by those of each recording, or
             ``"none"``.
+        window: ``"povey"``, or ``"hanning"``.
+        scale: What samples in -1..1 are multiplied by.
 
     Attributes:
         frames: Frames that mean and deviation were measured on; 0 while they wait for it.
@@ -46,18 +51,29 @@ class KaldiFbank(FrontEnd):
     mean: Tensor
     std: Tensor
     banks: Tensor
-    window: Tensor
+    taper: Tensor
 
     def __init__(
-        self, *, sample_rate: int = 16000, mels: int = 80, normalise: Normalise = "global"
+        self,
+        *,
+        sample_rate: int = 16000,
+        mels: int = 80,
+        normalise: Normalise = "global",
+        window: Literal["povey", "hanning"] = "povey",
+        scale: float = SCALE,
     ) -> None:
         super().__init__(sample_rate=sample_rate)
+        if window not in WINDOWS:
+            raise UserError(f"window {window!r} is not one of {', '.join(WINDOWS)}")
+        if not 0 < scale < float("inf"):
+            raise UserError(f"scale is {scale}; it must be above 0")
         if normalise not in ("global", "utterance", "none"):
             raise UserError(f"normalise {normalise!r} is not one of global, utterance, none")
         if not 1 <= mels <= 1024:
             raise UserError(f"mels is {mels}; it lies between 1 and 1,024")
         self.bands = mels
         self.normalise: Normalise = normalise
+        self.window, self.scale = window, scale
         self.width = sample_rate * WINDOW_MS // 1000
         self.hop = sample_rate * HOP_MS // 1000
         self.size = 1 << (self.width - 1).bit_length()
@@ -78,7 +94,7 @@ class KaldiFbank(FrontEnd):
         assert self.bands is not None
         hann = torch.hann_window(self.width, periodic=False, dtype=torch.float64)
         return {
-            "window": hann.pow(0.85).float(),
+            "taper": hann.pow(WINDOWS[self.window]).float(),
             "banks": kaldi_banks(self.bands, self.size, self.sample_rate),
         }
 
@@ -104,7 +120,22 @@ class KaldiFbank(FrontEnd):
             UserError: If a recording is shorter than one window, or mean and deviation are not known.
         """
         lengths = whole_lengths(waveforms, lengths)
-        steps = self.output_lengths(lengths)
+        steps = self.checked_frames(lengths)
+        x = self._features(zero_beyond(waveforms, lengths))
+        if self.normalise == "global":
+            x = (x - self.mean) / self.std
+        x = zero_beyond(x, steps)
+        if self.normalise == "utterance":
+            x = normalised(x, steps, eps=1e-7)
+        return Features(x, steps)
+
+    def checked_frames(self, lengths: Tensor) -> Tensor:
+        """Returns the whole windows of recordings.
+
+        Raises:
+            UserError: If one has none, or mean and deviation are not known.
+        """
+        steps = KaldiFbank.output_lengths(self, lengths)
         if not torch.compiler.is_compiling():
             if bool((steps < 1).any()):
                 raise UserError(
@@ -116,13 +147,7 @@ class KaldiFbank(FrontEnd):
                     "global normalisation needs mean and deviation of the training recordings; "
                     "measure(recordings) finds them"
                 )
-        x = self._features(zero_beyond(waveforms, lengths))
-        if self.normalise == "global":
-            x = (x - self.mean) / self.std
-        x = zero_beyond(x, steps)
-        if self.normalise == "utterance":
-            x = normalised(x, steps, eps=1e-7)
-        return Features(x, steps)
+        return steps
 
     @torch.no_grad()
     def measure(self, recordings: Iterable[Tensor]) -> None:
@@ -154,10 +179,10 @@ class KaldiFbank(FrontEnd):
 
     def _features(self, waveforms: Tensor) -> Tensor:
         """Returns log-mel features before normalisation, (B, S) to (B, T, mels)."""
-        x = (waveforms * 2**15).unfold(1, self.width, self.hop)
+        x = (waveforms * self.scale).unfold(1, self.width, self.hop)
         x = x - x.mean(dim=2, keepdim=True)
         before = torch.cat((x[..., :1], x[..., :-1]), dim=2)
-        x = (x - PREEMPHASIS * before) * self.window.to(x)
+        x = (x - PREEMPHASIS * before) * self.taper.to(x)
         power = torch.fft.rfft(F.pad(x, (0, self.size - self.width))).abs().square()
         # The least number that float32 tells from 1 is Kaldi's floor.
         return (power @ self.banks.to(power)).clamp_min(torch.finfo(torch.float32).eps).log()

@@ -1,5 +1,6 @@
 """Tasks of the speech domain."""
 
+from headway.speech.tasks.audio_classification import AudioClassification
 from headway.speech.tasks.transcription import Transcription
 
-__all__ = ["Transcription"]
+__all__ = ["AudioClassification", "Transcription"]

@@ -1,6 +1,6 @@
 """Recordings that a verb is given: found in folders and manifests, and read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from headway.core.errors import InputError, UserError
 from headway.speech.data.audio import EXTENSIONS, AudioError, read_audio
 from headway.speech.data.manifest import Utterance, read_manifest
 from headway.speech.data.manifest_rows import KALDI, SUFFIXES
-from headway.speech.models import Recogniser
 
 
 @dataclass(frozen=True)
@@ -68,17 +67,19 @@ def find_items(
     return items
 
 
-def read_item(item: Item, model: Recogniser, *, channel: int | None = None) -> Tensor | InputError:
-    """Returns the samples of a recording at the rate of the model, or why there are none.
+def read_item(
+    item: Item, rate: int, steps: Callable[[int], int], *, channel: int | None = None
+) -> Tensor | InputError:
+    """Returns the samples of a recording at the rate of a model, or why there are none.
 
     Args:
         item: The recording.
-        model: What it is for.
+        rate: Samples per second that the model hears.
+        steps: How many steps so many samples give the model.
         channel: Which channel is heard, from 0, where a manifest does not say; all of them if None.
     """
     row = item.row
     name = f"{row.where}: {item.shown}" if row.where else item.shown
-    rate = model.front_end.sample_rate
     try:
         waveform = read_audio(
             row.audio,
@@ -90,6 +91,6 @@ def read_item(item: Item, model: Recogniser, *, channel: int | None = None) -> T
         )
     except InputError as error:
         return error
-    if model.tokens_of(len(waveform)) < 1:
+    if steps(len(waveform)) < 1:
         return AudioError(name, f"{len(waveform) / rate:.3f} s are too short for the model")
     return waveform

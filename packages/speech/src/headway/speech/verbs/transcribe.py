@@ -140,7 +140,7 @@ def transcribe(
     with progress_bar("transcribing", total=len(items)) as advance:
         for start in range(0, len(items), READ * batch_size):
             chosen = items[start : start + READ * batch_size]
-            found = [read_item(item, model, channel=channel) for item in chosen]
+            found = [read_item(item, rate, model.tokens_of, channel=channel) for item in chosen]
             for error in found:
                 if isinstance(error, InputError):
                     counts.refuse(error, on_invalid)
