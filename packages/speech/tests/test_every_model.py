@@ -19,9 +19,9 @@ from headway.core.mixers import (
 from headway.core.ops.neighbourhood import native
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.speech import models
-from headway.speech.front_ends import KaldiFbank, Waveform
+from headway.speech.front_ends import FixedFbank, KaldiFbank, Waveform
 from headway.speech.layers import ConvolutionSubsampling, WaveformStem
-from headway.speech.models import CTC, Conformer
+from headway.speech.models import AST, CTC, Conformer
 from headway.speech.tokenizers import TextTokenizer
 
 LETTERS = TextTokenizer(vocabulary=tuple("ab_cde"), blank=2)
@@ -44,10 +44,23 @@ def features(batch: int, frames: int) -> tuple[Tensor, Tensor]:
     return torch.randn(batch, frames, 10, generator=generator), lengths
 
 
+def ast() -> AST:
+    return AST(
+        classes=("a", "b"),
+        front_end=FixedFbank(mels=10, steps=40),
+        dim=16,
+        depth=1,
+        heads=2,
+        patch=6,
+        stride=4,
+    )
+
+
 # Two tokens at least: an axis of one is another graph.
 SOUND = {"inputs": features, "sizes": (37, 21, 64), "least": 5}
 CASES = {
     "Conformer": Case(make=conformer, **SOUND),
+    "AST": Case(make=ast, inputs=lambda batch, _: features(batch, 40)[:1]),
     "CTC": Case(
         make=lambda: CTC(encoder=conformer(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND
     ),

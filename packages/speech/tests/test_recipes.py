@@ -63,7 +63,7 @@ def finetune(tmp_path: Path, source: Path, manifest: Path, *words: str) -> Path:
 
 
 def test_no_recipe_is_forgotten_here() -> None:
-    assert RECIPES == ["conformer", "conformer_digits", "finetune"]
+    assert RECIPES == ["ast_digits", "conformer", "conformer_digits", "finetune"]
 
 
 def test_the_digits_train_and_their_run_transcribes(

@@ -1,6 +1,7 @@
 """Log-mel features of a fixed number of steps."""
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +38,8 @@ class FixedFbank(KaldiFbank):
         are those of AudioSet. Its values are those of transformers' ``ASTFeatureExtractor``.
     """
 
+    # One of the 128 bands of AudioSet's models is.
+    may_be_empty: ClassVar[bool] = True
     measured: Tensor
     level: Tensor
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -47,6 +47,8 @@ class KaldiFbank(FrontEnd):
         Kaldi, feature-mel; its values are those of ``torchaudio.compliance.kaldi.fbank``.
     """
 
+    may_be_empty: ClassVar[bool] = False
+    """Whether a band may hold no frequency; it says the same of everything then."""
     frames: Tensor
     mean: Tensor
     std: Tensor
@@ -83,7 +85,7 @@ class KaldiFbank(FrontEnd):
             self.register_buffer("std", torch.ones(mels))
         self.register_constants()
         empty = int((self._made_constants()["banks"].sum(dim=0) == 0).sum())
-        if empty:
+        if empty and not self.may_be_empty:
             raise UserError(
                 f"{empty} of {mels} mel bands hold no frequency of a spectrum of {self.size} points at "
                 f"{sample_rate} Hz; take fewer mels"

@@ -1,5 +1,6 @@
 """Training of what tells classes of recordings."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -65,11 +66,8 @@ class AudioClassification(Task):
             raise UserError("AudioClassification needs a data module of recordings with classes")
         data.use(self.model)
         if data.classes != self.model.classes:
-            if stage != "fit":
-                raise UserError(
-                    f"the data have the classes {', '.join(data.classes)!s:.80} and the model "
-                    f"{', '.join(self.model.classes)!s:.80}; they must be the same"
-                )
+            if stage != "fit" and self.model.classes:
+                raise UserError(_differ(data.classes, self.model.classes))
             self.model.set_classes(data.classes)
         if stage == "fit" and not self.model.front_end.complete:
             self.model.front_end.measure(data.recordings())
@@ -77,6 +75,22 @@ class AudioClassification(Task):
             number = len(data.classes)
             self.scores[split] = MulticlassAccuracy(number, average="micro")
             self.confusion[split] = MulticlassConfusionMatrix(number)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the classes."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["classes"] = list(self.model.classes)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of other classes.
+
+        Raises:
+            UserError: If they are not those of the data.
+        """
+        known = tuple(checkpoint.get("classes", self.model.classes))
+        if known != self.model.classes:
+            raise UserError(_differ(self.model.classes, known))
+        super().on_load_checkpoint(checkpoint)
 
     def training_step(self, batch: AudioBatch, index: int) -> Tensor:
         """Returns the loss."""
@@ -133,3 +147,10 @@ class AudioClassification(Task):
 
     def _matrix(self, split: str) -> Any:
         return self.confusion[split]
+
+
+def _differ(data: Sequence[str], model: Sequence[str]) -> str:
+    return (
+        f"the data have the classes {', '.join(data):.80} and the model {', '.join(model):.80}; "
+        "give it data of its own classes"
+    )
