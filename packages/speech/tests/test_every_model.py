@@ -21,7 +21,7 @@ from headway.core.testing.models import Case, check_copies, check_graph
 from headway.speech import models
 from headway.speech.front_ends import FixedFbank, KaldiFbank, Waveform
 from headway.speech.layers import ConvolutionSubsampling, WaveformStem
-from headway.speech.models import AST, CTC, Conformer
+from headway.speech.models import AST, CTC, Conformer, LMUFormer
 from headway.speech.tokenizers import TextTokenizer
 
 LETTERS = TextTokenizer(vocabulary=tuple("ab_cde"), blank=2)
@@ -56,11 +56,17 @@ def ast() -> AST:
     )
 
 
+def lmuformer() -> LMUFormer:
+    remembering = partial(LegendreMemory, order=4, window=6)
+    return LMUFormer(classes=("a", "b"), front_end=PLAIN(), dim=16, layers=2, mixer=remembering)
+
+
 # Two tokens at least: an axis of one is another graph.
 SOUND = {"inputs": features, "sizes": (37, 21, 64), "least": 5}
 CASES = {
     "Conformer": Case(make=conformer, **SOUND),
     "AST": Case(make=ast, inputs=lambda batch, _: features(batch, 40)[:1]),
+    "LMUFormer": Case(make=lmuformer, **SOUND),
     "CTC": Case(
         make=lambda: CTC(encoder=conformer(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND
     ),

@@ -88,7 +88,6 @@ class AudioData(DataModule):
     """
 
     classes: tuple[str, ...] = ()
-    train_set: AudioSet | None = None
 
     def __init__(
         self,
@@ -127,9 +126,10 @@ class AudioData(DataModule):
 
     def recordings(self) -> Iterator[Tensor]:
         """Yields training recordings, evenly chosen, to measure mean and deviation on, after ``use``."""
-        assert self.train_set is not None
-        for index in range(0, len(self.train_set), -(-len(self.train_set) // MEASURED)):
-            yield self.train_set.waveform(index)
+        data = self.train_set
+        assert isinstance(data, AudioSet)
+        for index in range(0, len(data), -(-len(data) // MEASURED)):
+            yield data.waveform(index)
 
     def preprocessing(self) -> dict[str, Any]:
         """Returns the names of the classes."""
