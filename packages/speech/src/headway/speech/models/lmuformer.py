@@ -22,7 +22,7 @@ from headway.speech.layers.stem import zero_beyond
 
 
 class ConvolutionStem(Module):
-    """Convolutions over neighbouring steps, each with ReLU and batch norm, and one more whose result is added.
+    """Convolutions over neighbouring steps, each with ReLU and batch norm, and one whose result is added.
 
     Args:
         bands: Features of a step.
@@ -66,8 +66,8 @@ class ConvolutionStem(Module):
     id=199,
     name="LMUFormer",
     paper="https://arxiv.org/abs/2402.04882",
-    claim="Legendre memories tell keywords apart by what was heard long before, and answer at every step from "
-    "what has been heard",
+    claim="Legendre memories tell keywords apart by what was heard long before, and there is an answer at every "
+    "step",
     test="packages/speech/tests/models/test_lmuformer.py",
 )
 class LMUFormer(AudioClassifier):
