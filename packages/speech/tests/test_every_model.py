@@ -21,7 +21,7 @@ from headway.core.testing.models import Case, check_copies, check_graph
 from headway.speech import models
 from headway.speech.front_ends import FixedFbank, KaldiFbank, Waveform
 from headway.speech.layers import ConvolutionSubsampling, WaveformStem
-from headway.speech.models import AST, CTC, Conformer, LMUFormer
+from headway.speech.models import AST, CTC, Conformer
 from headway.speech.tokenizers import TextTokenizer
 
 LETTERS = TextTokenizer(vocabulary=tuple("ab_cde"), blank=2)
@@ -56,17 +56,11 @@ def ast() -> AST:
     )
 
 
-def lmuformer() -> LMUFormer:
-    remembering = partial(LegendreMemory, order=4, window=6)
-    return LMUFormer(classes=("a", "b"), front_end=PLAIN(), dim=16, layers=2, mixer=remembering)
-
-
 # Two tokens at least: an axis of one is another graph.
 SOUND = {"inputs": features, "sizes": (37, 21, 64), "least": 5}
 CASES = {
     "Conformer": Case(make=conformer, **SOUND),
     "AST": Case(make=ast, inputs=lambda batch, _: features(batch, 40)[:1]),
-    "LMUFormer": Case(make=lmuformer, **SOUND),
     "CTC": Case(
         make=lambda: CTC(encoder=conformer(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND
     ),
@@ -88,9 +82,7 @@ def test_copies_of_a_model_answer_as_it_does(name: str, tmp_path: Path) -> None:
     check_copies(CASES[name], tmp_path)
 
 
-@pytest.mark.parametrize(
-    "name", ["CTC", *(pytest.param(one, marks=SLOW) for one in ("AST", "LMUFormer"))]
-)
+@pytest.mark.parametrize("name", ["CTC", pytest.param("AST", marks=SLOW)])
 def test_a_model_exports_with_a_free_batch_and_free_time(name: str, tmp_path: Path) -> None:
     check_graph(CASES[name], tmp_path / "model.pt2")
 

@@ -5,7 +5,6 @@ from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.models.audio_spectrogram import AST
 from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC, CTCOutput
-from headway.speech.models.lmuformer import LMUFormer
 from headway.speech.models.pretrained import pretrained
 from headway.speech.recogniser import Recogniser
 
@@ -16,7 +15,6 @@ __all__ = [
     "CTCOutput",
     "Conformer",
     "Encoded",
-    "LMUFormer",
     "Recogniser",
     "SpeechEncoder",
     "list_models",
@@ -26,4 +24,4 @@ __all__ = [
 
 def list_models() -> list[str]:
     """Returns the names that ``headway ls models`` shows."""
-    return ["AST", "CTC", "Conformer", "LMUFormer"]
+    return ["AST", "CTC", "Conformer"]
