@@ -38,9 +38,9 @@ INSTALL = (
 )
 # Telephone speech, and what four minutes allow.
 SMALL = {
-    "data.front_end.sample_rate": 8000,
-    "data.front_end.mels": 40,
-    "data.augment.band_width": 8,
+    "model.backbone.front_end.sample_rate": 8000,
+    "model.backbone.front_end.mels": 40,
+    "model.augment.band_width": 8,
     "model.backbone.encoder.stem.features": 40,
     "model.backbone.encoder.dim": 96,
 }
@@ -62,13 +62,13 @@ def main() -> int:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     say(f"writes recordings and manifests to {folder}")
-    entries = speak_digits(folder) if source == "espeak" else read_prompts(folder)
+    write = speak_digits if source == "espeak" else read_prompts
+    write(folder)
     before = set(args.runs.glob(f"{RECIPE}/*"))
     options = {
         **SMALL,
         "data.path": folder,
-        "data.unit": "words" if source == "espeak" else "characters",
-        "model.backbone.vocab_size": entries,
+        "model.backbone.tokenizer.unit": "words" if source == "espeak" else "characters",
         "trainer.max_epochs": 26 if source == "espeak" else 12,
     }
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
@@ -111,7 +111,7 @@ def find_speech(wanted: str) -> str | None:
     return next((name for name in names if there[name]), None)
 
 
-def speak_digits(folder: Path) -> int:
+def speak_digits(folder: Path) -> None:
     """Lets espeak-ng speak strings of digits, each split in voices of its own."""
     draw = random.Random(0)
     for split, voices in VOICES.items():
@@ -124,10 +124,9 @@ def speak_digits(folder: Path) -> int:
             subprocess.run(command, cwd=folder, check=True)
             lines.append(json.dumps({"audio": name, "text": text, "speaker": voice}))
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return 1 + len(DIGITS)
 
 
-def read_prompts(folder: Path) -> int:
+def read_prompts(folder: Path) -> None:
     """Sorts the prompts of Asterisk that are plain words into splits without common texts."""
     found: dict[str, list[Path]] = {}
     with gzip.open(TEXTS, "rt", encoding="utf-8") as file:
@@ -145,7 +144,6 @@ def read_prompts(folder: Path) -> int:
     for split, chosen in borders.items():
         lines = [json.dumps({"audio": str(f), "text": t}) for t in chosen for f in found[t]]
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return 1 + len({letter for text in borders["train"] for letter in text})
 
 
 if __name__ == "__main__":

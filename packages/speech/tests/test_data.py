@@ -266,7 +266,7 @@ def test_rows_that_cannot_be_learned_stop_or_are_counted(
         data.use(listener("ab"))
     reasons = [error.reason for error in data.invalid.errors]
     assert reasons[:2] == ["there is no such file", "start 9 s is behind its end (0.8 s)"]
-    assert "its text needs 120 tokens of the encoder and 0.80 s of audio give 20" in reasons[2]
+    assert "its text needs 120 tokens of speech and 0.80 s of audio give 20" in reasons[2]
     assert len(data.train_set) + len(data.val_set) == 5  # pyright: ignore
     assert "skipped 3 of 8 utterances" in caplog.text
     write_manifest(path, rows)

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def finetune(tmp_path: Path, source: Path, manifest: Path, *words: str) -> Path:
 
 
 def test_no_recipe_is_forgotten_here() -> None:
-    assert RECIPES == ["ast_digits", "conformer", "conformer_digits", "finetune"]
+    assert RECIPES == ["ast_digits", "conformer", "conformer_digits", "fast_speech", "finetune"]
 
 
 def test_the_digits_train_and_their_run_transcribes(
@@ -259,3 +260,49 @@ def test_a_bad_row_stops_before_training_and_leaves_no_run(
     assert "there is no such file; remove it or set on_invalid to skip" in said
     assert runs(tmp_path, "finetune") == []
     assert main([*command, "--data.on_invalid", "skip"]) == 0
+
+
+def test_a_voice_trains_speaks_and_aligns(tmp_path: Path, make_manifest: Make, capsys) -> None:
+    small = ["--model.backbone.dim", "16", "--model.backbone.depth", "1"]
+    small += ["--model.backbone.decoder_depth", "1", "--data.val", "2", "--data.test", "0"]
+    manifest = make_manifest(texts=("ab", "ba b", "a", "bb", "abba", "baa"))
+    run = fit(tmp_path, "fast_speech", "--data.path", str(manifest), *small)
+    assert (run / "pictures" / "val_synthesis.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["fit", "--resume", str(run), "--trainer.max_steps", "3"]) == 0
+    lines = tmp_path / "lines.txt"
+    lines.write_text("ab ba\n\nb\u2028a\nxyz\n", encoding="utf-8")
+    out = tmp_path / "spoken"
+    capsys.readouterr()
+    words = ["speak", "-m", str(run), "a b", str(lines), "-o", str(out), "--steps", "2"]
+    assert main(words) == 2
+    assert "lines.txt:4: 'xyz' has tokens that the model does not know: x y z" in (
+        capsys.readouterr().err
+    )
+    assert main([*words, "--on-invalid", "skip", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert sorted(file.name for file in out.iterdir()) == ["0001.wav", "0002.wav", "0003.wav"]
+    assert said["seconds"] == pytest.approx(
+        sum(soundfile.info(file).duration for file in out.iterdir()), abs=1e-3
+    )
+    assert main([*words, "--on-invalid", "skip"]) == 2  # they are there
+    one = ["speak", "-m", str(run), "ab", "-o", str(tmp_path / "one.wav"), "--steps", "2"]
+    assert main(one) == 0
+    slow = ["--speed", "0.5", "--overwrite"]
+    before = soundfile.info(tmp_path / "one.wav").duration
+    assert main([*one, *slow]) == 0
+    assert soundfile.info(tmp_path / "one.wav").duration >= before
+    assert main([*words[:3], "a", "b", "-o", str(tmp_path / "two.wav")]) == 2
+    assert "2 texts do not go into one file" in capsys.readouterr().err
+    table = tmp_path / "where.csv"
+    plot = tmp_path / "where.png"
+    command = ["align", "-m", str(run), str(manifest), "-o", str(table), "--plot", str(plot)]
+    assert main(command) == 0
+    rows = list(csv.DictReader(table.open()))
+    assert "".join(row["token"] for row in rows) == "abba babbabbabaa"
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    for one, two in pairwise(rows):
+        if one["file"] == two["file"]:
+            assert float(one["start"]) < float(one["end"]) == float(two["start"])
+    source = ["-m", str(run), str(tmp_path / "audio")]
+    assert main(["transcribe", *source, "-o", str(tmp_path / "t.csv")]) == 2
+    assert "not a recogniser of speech" in capsys.readouterr().err

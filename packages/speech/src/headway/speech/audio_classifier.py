@@ -34,6 +34,10 @@ class AudioClassifier(Module):
         """Where the model is."""
         return next(self.parameters()).device
 
+    def tokens_of(self, samples: int) -> int:
+        """Returns how many steps of the front end a recording of so many samples gives."""
+        return int(self.front_end.output_lengths(torch.tensor([samples])))
+
     @abstractmethod
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Returns the logits of the classes.

@@ -72,3 +72,41 @@ def transcription_figure(
 def _short(text: str, most: int) -> str:
     """Returns the text, its end cut off where it is longer than a picture has room for."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def synthesis_figure(
+    recorded: Tensor,
+    owned: Tensor,
+    spoken: Tensor,
+    durations: Tensor,
+    *,
+    text: str,
+    rate: float,
+) -> "Figure":
+    """Draws a recording above what a model makes of its text, with a line where each token begins.
+
+    Args:
+        recorded: Features of the recording.
+        owned: Steps of each token in it.
+        spoken: Features that the model made.
+        durations: Steps of each token in them.
+        text: The text.
+        rate: Steps per second.
+
+    Shape:
+        recorded: (T, bands). owned: (U,). spoken: (T', bands). durations: (U,).
+    """
+    longest = max(len(recorded), len(spoken))
+    figure = new_figure(max(6.0, min(2.2 * longest / rate, 16.0)), 5.0)
+    axes = figure.subplots(2, 1, sharex=True)
+    rows = (("recorded, aligned", recorded, owned), ("spoken by the model", spoken, durations))
+    for axis, (name, features, steps) in zip(axes, rows, strict=True):
+        values = features.float().cpu().T.numpy()
+        extent = (0, len(features) / rate, 0, len(values))
+        axis.imshow(values, origin="lower", aspect="auto", cmap="magma", extent=extent)
+        for border in (steps.cumsum(0).tolist())[:-1]:
+            axis.axvline(border / rate, color="white", linewidth=0.5, alpha=0.7)
+        axis.set(title=name, ylabel="mel band", xlim=(0, longest / rate))
+    axes[-1].set_xlabel("seconds")
+    figure.suptitle(_short(text, 100), size=10)
+    return figure

@@ -4,7 +4,7 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="speech",
-    help="Speech recognition with the Conformer and CTC; classes of sounds with AST.",
+    help="Speech recognition and synthesis; classes of sounds.",
     adapters=(
         "headway.speech.weights.hugging_face:adapter",
         "headway.speech.weights.hugging_face_ast:adapter",
@@ -12,10 +12,15 @@ domain = Domain(
     models=("headway.speech.models:list_models",),
     requires=("lightning", "torchaudio", "soundfile"),
     verbs={
+        "align": Verb(
+            module="headway.speech.verbs.align",
+            help="write where the tokens of texts are in recordings",
+        ),
         "classify-audio": Verb(
             module="headway.speech.verbs.classify_audio",
             help="say to which class recordings belong",
         ),
+        "speak": Verb(module="headway.speech.verbs.speak", help="speak texts"),
         "transcribe": Verb(
             module="headway.speech.verbs.transcribe", help="write what is said in recordings"
         ),

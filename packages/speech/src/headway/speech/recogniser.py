@@ -1,23 +1,20 @@
 """What every model that writes down speech is."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.language import Tokenizer
-from headway.core.module import Module
-from headway.speech.batch import SpeechBatch
 from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.front_ends import FrontEnd
 from headway.speech.hypothesis import Hypothesis
 from headway.speech.search import GREEDY, Search
+from headway.speech.speech_model import SpeechModel
 from headway.speech.tokenizers import Unit
 
 
-class Recogniser(Module):
+class Recogniser(SpeechModel):
     """Hears recordings and writes texts: tasks and verbs ask for this and not for how it is done.
 
     Args:
@@ -35,10 +32,8 @@ class Recogniser(Module):
     def __init__(
         self, *, encoder: SpeechEncoder, tokenizer: Tokenizer, front_end: FrontEnd
     ) -> None:
-        super().__init__()
+        super().__init__(tokenizer=tokenizer, front_end=front_end)
         self.encoder = encoder
-        # What follows from a default is written down, too.
-        self.tokenizer = self.init_args["tokenizer"] = tokenizer
         self.set_front_end(front_end)
 
     @property
@@ -46,35 +41,13 @@ class Recogniser(Module):
         """Seconds between two tokens of the encoder."""
         return self.encoder.stride / self.front_end.rate
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.parameters()).device
-
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns how many tokens of the encoder items of so many steps give, (B,)."""
         return self.encoder.output_lengths(lengths)
 
-    def tokens_of(self, samples: int) -> int:
-        """Returns how many tokens of the encoder a recording of so many samples gives."""
-        steps = self.front_end.output_lengths(torch.tensor([samples]))
-        return max(0, int(self.output_lengths(steps))) if int(steps) > 0 else 0
-
-    def needed(self, targets: Sequence[int]) -> int:
-        """Returns how many tokens of the encoder a text needs at least to be learned."""
-        return 1
-
     def encode(self, inputs: Tensor, lengths: Tensor | None = None) -> Encoded:
         """Returns the tokens of the encoder of what the front end gave."""
         return self.encoder(inputs, lengths)
-
-    @abstractmethod
-    def loss(self, batch: SpeechBatch) -> dict[str, Tensor]:
-        """Returns what training minimises, as ``loss``, and its parts by name.
-
-        Args:
-            batch: Features and the tokens of the texts.
-        """
 
     @abstractmethod
     def transcribe(self, encoded: Encoded, *, search: Search = GREEDY) -> list[Hypothesis]:
@@ -116,14 +89,6 @@ class Recogniser(Module):
                 f"{_kind(self.encoder.bands)}; make them the same"
             )
         self.front_end = self.init_args["front_end"] = front_end
-
-    @abstractmethod
-    def set_vocabulary(self, vocabulary: Sequence[str]) -> None:
-        """Takes another vocabulary: tokens known before keep what was learned about them.
-
-        Args:
-            vocabulary: The new tokens; the special ones stay at their numbers.
-        """
 
     @abstractmethod
     def begin_vocabulary(self, unit: Unit) -> None:

@@ -14,7 +14,7 @@ from headway.core.training.sampling import SharedBatches
 from headway.speech.batch import pad
 from headway.speech.data.batching import LengthBatches
 from headway.speech.data.speech_set import SpeechSet
-from headway.speech.recogniser import Recogniser
+from headway.speech.speech_model import SpeechModel
 
 # Recordings that mean and deviation of the features are measured on.
 MEASURED = 500
@@ -62,7 +62,7 @@ class SpeechData(DataModule):
     def load(self) -> dict[str, SpeechSet]:
         """Returns the sets ``train`` and, where there are such, ``val`` and ``test``."""
 
-    def usable(self, data: SpeechSet, model: Recogniser) -> SpeechSet:
+    def usable(self, data: SpeechSet, model: SpeechModel) -> SpeechSet:
         """Returns the items that a model can learn from; override it to check them."""
         return data
 
@@ -94,7 +94,7 @@ class SpeechData(DataModule):
             for index in range(0, len(data), -(-len(data) // MEASURED)):
                 yield data.recording(index, sample_rate).waveform
 
-    def use(self, model: Recogniser) -> None:
+    def use(self, model: SpeechModel) -> None:
         """Says which model hears the recordings, and leaves out what it cannot learn from.
 
         Raises:

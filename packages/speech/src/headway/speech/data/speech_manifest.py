@@ -13,7 +13,7 @@ from headway.speech.data.manifest import Utterance, read_manifest
 from headway.speech.data.manifest_rows import KALDI, SUFFIXES
 from headway.speech.data.speech_data import SpeechData, SpeechOptions
 from headway.speech.data.speech_set import Recording, SpeechSet
-from headway.speech.recogniser import Recogniser
+from headway.speech.speech_model import SpeechModel
 from headway.speech.tokenizers import text_tokens
 
 SPLITS = {"train": ("train",), "val": ("val", "dev", "valid", "validation"), "test": ("test",)}
@@ -111,7 +111,7 @@ class SpeechManifest(SpeechData):
             for split, rows in parts.items()
         }
 
-    def usable(self, data: SpeechSet, model: Recogniser) -> SpeechSet:
+    def usable(self, data: SpeechSet, model: SpeechModel) -> SpeechSet:
         """Leaves out texts outside the vocabulary and those too long for their recording."""
         assert isinstance(data, UtteranceSet)
         kept = []
@@ -123,7 +123,7 @@ class SpeechManifest(SpeechData):
                 if made < needed:
                     raise InputError(
                         name,
-                        f"its text needs {needed} tokens of the encoder and {seconds:.2f} s of audio give "
+                        f"its text needs {needed} tokens of speech and {seconds:.2f} s of audio give "
                         f"{made}; too short to be learned",
                     )
             except InputError as error:

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import OnInvalid
 from headway.speech.batch import SpeechItem
-from headway.speech.recogniser import Recogniser
+from headway.speech.speech_model import SpeechModel
 from headway.speech.tokenizers import text_tokens
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class SpeechSet(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.seconds)
 
-    def use(self, model: Recogniser) -> None:
+    def use(self, model: SpeechModel) -> None:
         """Says which model hears the recordings: its sample rate and its tokens are theirs."""
         self.sample_rate = model.front_end.sample_rate
         self.tokenizer = model.tokenizer

@@ -3,7 +3,8 @@
 from headway.speech.front_ends.fixed import FixedFbank
 from headway.speech.front_ends.front_end import Features, FrontEnd
 from headway.speech.front_ends.kaldi import KaldiFbank
+from headway.speech.front_ends.log_mel import LogMel
 from headway.speech.front_ends.spec_augment import SpecAugment
 from headway.speech.front_ends.waveform import Waveform
 
-__all__ = ["Features", "FixedFbank", "FrontEnd", "KaldiFbank", "SpecAugment", "Waveform"]
+__all__ = ["Features", "FixedFbank", "FrontEnd", "KaldiFbank", "LogMel", "SpecAugment", "Waveform"]

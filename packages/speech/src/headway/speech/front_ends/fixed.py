@@ -84,13 +84,14 @@ class FixedFbank(KaldiFbank):
             UserError: If a recording is shorter than one window, or mean and deviation are not known.
         """
         lengths = whole_lengths(waveforms, lengths)
-        frames = self.checked_frames(lengths)
+        steps = self.checked_lengths(lengths)
+        frames = super().output_lengths(lengths)
         heard = waveforms[:, : self.width + (self.steps - 1) * self.hop]
-        x = self._features(zero_beyond(heard, lengths))
+        x = self.features(zero_beyond(heard, lengths))
         x = zero_beyond(x, frames)
         x = F.pad(x, (0, 0, 0, self.steps - x.shape[1]))
         mean, std = self.level.unbind() if self.known is None else self.known
-        return Features((x - mean) / (2 * std), torch.full_like(lengths, self.steps))
+        return Features((x - mean) / (2 * std), steps)
 
     @torch.no_grad()
     def measure(self, recordings: Iterable[Tensor]) -> None:
@@ -102,9 +103,9 @@ class FixedFbank(KaldiFbank):
         if self.known is not None:
             return
         parts = [
-            self._features(waveform[None].to(self.level))[0].double()
+            self.features(waveform[None].to(self.level))[0].double()
             for waveform in recordings
-            if len(waveform) >= self.width
+            if len(waveform) >= self.least
         ]
         if not parts:
             raise UserError("there is no recording to measure mean and deviation on")

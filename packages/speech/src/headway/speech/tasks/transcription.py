@@ -1,6 +1,5 @@
 """Training of recognisers."""
 
-import logging
 from typing import Any
 
 import torch
@@ -10,32 +9,22 @@ from torchmetrics.text import CharErrorRate, WordErrorRate
 
 from headway.core.errors import UserError
 from headway.core.files import save_figure
-from headway.core.training import (
-    Passed,
-    Task,
-    TrainingOptions,
-    score_collection,
-)
+from headway.core.training import Passed, TrainingOptions, score_collection
 from headway.speech.batch import SpeechBatch
-from headway.speech.data.speech_data import SpeechData
 from headway.speech.figures import transcription_figure
 from headway.speech.front_ends import SpecAugment
 from headway.speech.hypothesis import Hypothesis
 from headway.speech.recogniser import Recogniser
 from headway.speech.search import Search
+from headway.speech.tasks.speech_task import SpeechTask
 
-log = logging.getLogger(__name__)
 
-
-class Transcription(Task):
+class Transcription(SpeechTask):
     """Trains a recogniser, whatever its objective, to write down what is said.
 
     It logs ``train_loss`` and, for ``val`` and ``test``, ``loss`` and its parts, ``wer`` and ``cer``: word
     and character error rates of greedy search, errors of all recordings over words (characters) of all.
     The run's ``pictures`` folder gets the spectrogram of one recording with what was heard where.
-
-    Before training the vocabulary of the model grows by what the training texts hold, and its front end
-    measures what it needs on training recordings.
 
     Args:
         backbone: A recogniser.
@@ -73,51 +62,17 @@ class Transcription(Task):
         return self.backbone
 
     def setup(self, stage: str) -> None:
-        """Lets the model take the vocabulary and the statistics of the data, and the data its tokens."""
+        """Brings model and data together, and makes the scores."""
         super().setup(stage)
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, SpeechData):
-            raise UserError("Transcription needs a data module of recordings with texts")
-        self._grow(data)
-        if stage == "fit" and not self.model.front_end.complete:
-            rate = self.model.front_end.sample_rate
-            self.model.front_end.measure(data.recordings(rate))
-        data.use(self.model)
         for split in ("val", "test"):
             self.scores[split] = score_collection(
                 {"wer": WordErrorRate(), "cer": CharErrorRate()}, prefix=f"{split}_"
             )
 
-    def _grow(self, data: SpeechData) -> None:
-        """Gives the model the tokens of the training texts that it lacks."""
-        tokenizer = self.model.tokenizer
-        if not tokenizer.grows:
-            return
-        tokens = {token for text in data.texts() for token in tokenizer.split(text)}
-        if new := tokenizer.lacking(tokens):
-            shown = " ".join(map(repr, new[:50]))
-            log.info("the vocabulary grows by %d tokens: %s", len(new), shown)
-            self.model.set_vocabulary((*tokenizer.vocabulary, *new))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the vocabulary."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["vocabulary"] = list(self.model.tokenizer.vocabulary)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the vocabulary of the checkpoint, whatever the texts of these data hold."""
-        vocabulary = tuple(checkpoint.get("vocabulary", self.model.tokenizer.vocabulary))
-        if vocabulary != self.model.tokenizer.vocabulary:
-            self.model.set_vocabulary(vocabulary)
-            data = getattr(self._trainer, "datamodule", None)
-            if isinstance(data, SpeechData):
-                data.use(self.model)
-        super().on_load_checkpoint(checkpoint)
-
     def training_step(self, batch: SpeechBatch, index: int) -> STEP_OUTPUT:
         """Returns the loss."""
         losses = self.model.loss(self._heard(batch, self.augment))
-        self._log_losses("train", losses, batch, on_step=False, on_epoch=True)
+        self.log_losses("train", losses, batch, on_step=False, on_epoch=True)
         return losses["loss"]
 
     def validation_step(self, batch: SpeechBatch, index: int) -> None:
@@ -171,14 +126,5 @@ class Transcription(Task):
             self._shown = (inputs.detach().cpu(), found[0], said[0])
         metrics: Any = self.scores[split]
         metrics.update(heard, said)
-        self._log_losses(split, losses, batch, prog_bar=True)
+        self.log_losses(split, losses, batch)
         self.log_dict(metrics, prog_bar=True, batch_size=len(batch.lengths))
-
-    def _log_losses(
-        self, split: str, losses: dict[str, Tensor], batch: SpeechBatch, **options: bool
-    ) -> None:
-        for name, value in losses.items():
-            shown = f"{split}_loss" if name == "loss" else f"{split}_{name}_loss"
-            size = len(batch.lengths)
-            options["prog_bar"] = name == "loss"
-            self.log(shown, value, batch_size=size, **options)

@@ -106,12 +106,9 @@ def classify(
     """
     counts, rate = counts or Counts("recordings"), model.front_end.sample_rate
 
-    def steps(samples: int) -> int:
-        return int(model.front_end.output_lengths(torch.tensor([samples])))
-
     waiting = iter(with_progress(items, "classifying"))
     while chosen := list(islice(waiting, batch_size)):
-        found = [read_item(item, rate, steps, channel=channel) for item in chosen]
+        found = [read_item(item, model, channel=channel) for item in chosen]
         heard = iter(_heard(model, [one for one in found if not isinstance(one, InputError)]))
         for item, one in zip(chosen, found, strict=True):
             if isinstance(one, InputError):

@@ -1,6 +1,7 @@
 """Recordings that a verb is given: found in folders and manifests, and read."""
 
-from collections.abc import Callable, Mapping, Sequence
+import argparse
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from headway.core.errors import InputError, UserError
 from headway.speech.data.audio import EXTENSIONS, AudioError, read_audio
 from headway.speech.data.manifest import Utterance, read_manifest
 from headway.speech.data.manifest_rows import KALDI, SUFFIXES
+from headway.speech.models import AudioClassifier
+from headway.speech.speech_model import SpeechModel
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,26 @@ class Item:
 
     shown: str
     row: Utterance
+
+
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--columns``."""
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="NAME=FIELD",
+        help="what columns of a manifest are: audio, text, start, duration, speaker, channel or ignore",
+    )
+
+
+def parse_columns(words: Sequence[str]) -> dict[str, str]:
+    """Returns what ``--columns NAME=FIELD`` says, by name."""
+    pairs = [word.partition("=") for word in words]
+    wrong = next((name for name, sign, field in pairs if not (name and sign and field)), None)
+    if wrong is not None:
+        raise UserError(f"--columns {wrong!r}: write NAME=FIELD, such as clip=audio")
+    return {name: field for name, _, field in pairs}
 
 
 def find_items(
@@ -68,18 +91,18 @@ def find_items(
 
 
 def read_item(
-    item: Item, rate: int, steps: Callable[[int], int], *, channel: int | None = None
+    item: Item, model: SpeechModel | AudioClassifier, *, channel: int | None = None
 ) -> Tensor | InputError:
-    """Returns the samples of a recording at the rate of a model, or why there are none.
+    """Returns the samples of a recording at the rate of the model, or why there are none.
 
     Args:
         item: The recording.
-        rate: Samples per second that the model hears.
-        steps: How many steps so many samples give the model.
+        model: What it is for.
         channel: Which channel is heard, from 0, where a manifest does not say; all of them if None.
     """
     row = item.row
     name = f"{row.where}: {item.shown}" if row.where else item.shown
+    rate = model.front_end.sample_rate
     try:
         waveform = read_audio(
             row.audio,
@@ -91,6 +114,6 @@ def read_item(
         )
     except InputError as error:
         return error
-    if steps(len(waveform)) < 1:
+    if model.tokens_of(len(waveform)) < 1:
         return AudioError(name, f"{len(waveform) / rate:.3f} s are too short for the model")
     return waveform

@@ -23,7 +23,13 @@ from headway.speech.data.cutting import quiet_cuts
 from headway.speech.hypothesis import Hypothesis, joined
 from headway.speech.models import Recogniser
 from headway.speech.search import GREEDY, Search
-from headway.speech.verbs.inputs import Item, find_items, read_item
+from headway.speech.verbs.inputs import (
+    Item,
+    add_columns,
+    find_items,
+    parse_columns,
+    read_item,
+)
 from headway.speech.verbs.loading import load_recogniser
 
 COLUMNS = ["file", "start", "duration", "text", "confidence", "reference", "error"]
@@ -53,28 +59,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="draw each recording with what was heard where, into FOLDER",
     )
-    parser.add_argument(
-        "--columns",
-        nargs="+",
-        default=[],
-        metavar="NAME=FIELD",
-        help="what columns of a manifest are: audio, text, start, duration, speaker, channel or ignore",
-    )
+    add_columns(parser)
     parser.add_argument(
         "--channel",
         type=int,
         metavar="N",
         help="which channel is heard, from 0 (all are averaged)",
     )
-
-
-def parse_columns(words: Sequence[str]) -> dict[str, str]:
-    """Returns what ``--columns NAME=FIELD`` says, by name."""
-    pairs = [word.partition("=") for word in words]
-    wrong = next((name for name, sign, field in pairs if not (name and sign and field)), None)
-    if wrong is not None:
-        raise UserError(f"--columns {wrong!r}: write NAME=FIELD, such as clip=audio")
-    return {name: field for name, _, field in pairs}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -140,7 +131,7 @@ def transcribe(
     with progress_bar("transcribing", total=len(items)) as advance:
         for start in range(0, len(items), READ * batch_size):
             chosen = items[start : start + READ * batch_size]
-            found = [read_item(item, rate, model.tokens_of, channel=channel) for item in chosen]
+            found = [read_item(item, model, channel=channel) for item in chosen]
             for error in found:
                 if isinstance(error, InputError):
                     counts.refuse(error, on_invalid)

@@ -1,0 +1,63 @@
+"""What every model of speech and text is."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from headway.core.language import Tokenizer
+from headway.core.module import Module
+from headway.speech.batch import SpeechBatch
+from headway.speech.front_ends import FrontEnd
+
+
+class SpeechModel(Module):
+    """Owns what recordings and texts go through; data modules and tasks ask for no more than this.
+
+    Args:
+        tokenizer: What the tokens of the texts mean.
+        front_end: What samples become.
+    """
+
+    front_end: FrontEnd
+
+    def __init__(self, *, tokenizer: Tokenizer, front_end: FrontEnd) -> None:
+        super().__init__()
+        # What follows from a default is written down, too.
+        self.tokenizer = self.init_args["tokenizer"] = tokenizer
+        self.front_end = self.init_args["front_end"] = front_end
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.parameters()).device
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Returns how many tokens of speech items of so many steps of the front end are, (B,)."""
+        return lengths
+
+    def tokens_of(self, samples: int) -> int:
+        """Returns how many tokens of speech a recording of so many samples is."""
+        steps = self.front_end.output_lengths(torch.tensor([samples]))
+        return max(0, int(self.output_lengths(steps))) if int(steps) > 0 else 0
+
+    def needed(self, targets: Sequence[int]) -> int:
+        """Returns how many tokens of speech a text needs at least to be learned."""
+        return 1
+
+    @abstractmethod
+    def loss(self, batch: SpeechBatch) -> dict[str, Tensor]:
+        """Returns what training minimises, as ``loss``, and its parts by name.
+
+        Args:
+            batch: Recordings and the tokens of their texts.
+        """
+
+    @abstractmethod
+    def set_vocabulary(self, vocabulary: Sequence[str]) -> None:
+        """Takes another vocabulary: tokens known before keep what was learned about them.
+
+        Args:
+            vocabulary: The new tokens; the special ones stay at their numbers.
+        """

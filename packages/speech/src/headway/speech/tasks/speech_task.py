@@ -1,0 +1,81 @@
+"""The base of tasks whose data are recordings with texts."""
+
+import logging
+from typing import Any
+
+from torch import Tensor
+
+from headway.core.errors import UserError
+from headway.core.training import Passed, Task, TrainingOptions
+from headway.speech.batch import SpeechBatch
+from headway.speech.data.speech_data import SpeechData
+from headway.speech.speech_model import SpeechModel
+
+log = logging.getLogger(__name__)
+
+
+class SpeechTask(Task):
+    """Brings a model and its data together.
+
+    Before training the vocabulary of the model grows by what the training texts hold, and its front end
+    measures what it needs on training recordings. Checkpoints hold the vocabulary.
+
+    Args:
+        backbone: A model of speech and text.
+        **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
+    """
+
+    def __init__(self, *, backbone: SpeechModel, **training: Passed[TrainingOptions]) -> None:
+        super().__init__(backbone=backbone, **training)
+
+    def setup(self, stage: str) -> None:
+        """Lets the model take the vocabulary and the statistics of the data, and the data its tokens."""
+        super().setup(stage)
+        data, model = getattr(self.trainer, "datamodule", None), self.backbone
+        if not isinstance(data, SpeechData):
+            raise UserError(f"{type(self).__name__} needs a data module of recordings with texts")
+        assert isinstance(model, SpeechModel)
+        grow(model, data)
+        if stage == "fit" and not model.front_end.complete:
+            model.front_end.measure(data.recordings(model.front_end.sample_rate))
+        data.use(model)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the vocabulary."""
+        super().on_save_checkpoint(checkpoint)
+        model = self.backbone
+        assert isinstance(model, SpeechModel)
+        checkpoint["vocabulary"] = list(model.tokenizer.vocabulary)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the vocabulary of the checkpoint, whatever the texts of these data hold."""
+        model = self.backbone
+        assert isinstance(model, SpeechModel)
+        vocabulary = tuple(checkpoint.get("vocabulary", model.tokenizer.vocabulary))
+        if vocabulary != model.tokenizer.vocabulary:
+            model.set_vocabulary(vocabulary)
+            data = getattr(self._trainer, "datamodule", None)
+            if isinstance(data, SpeechData):
+                data.use(model)
+        super().on_load_checkpoint(checkpoint)
+
+    def log_losses(
+        self, split: str, losses: dict[str, Tensor], batch: SpeechBatch, **options: bool
+    ) -> None:
+        """Logs what a loss is made of: ``loss`` and, by name, its parts."""
+        for name, value in losses.items():
+            shown = f"{split}_loss" if name == "loss" else f"{split}_{name}_loss"
+            size = len(batch.lengths)
+            self.log(shown, value, batch_size=size, prog_bar=name == "loss", **options)
+
+
+def grow(model: SpeechModel, data: SpeechData) -> None:
+    """Gives a model the tokens of the training texts that it lacks."""
+    tokenizer = model.tokenizer
+    if not tokenizer.grows:
+        return
+    tokens = {token for text in data.texts() for token in tokenizer.split(text)}
+    if new := tokenizer.lacking(tokens):
+        shown = " ".join(map(repr, new[:50]))
+        log.info("the vocabulary grows by %d tokens: %s", len(new), shown)
+        model.set_vocabulary((*tokenizer.vocabulary, *new))
