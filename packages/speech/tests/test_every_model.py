@@ -95,8 +95,9 @@ def test_copies_of_a_model_answer_as_it_does(name: str, tmp_path: Path) -> None:
     check_copies(CASES[name], tmp_path)
 
 
-def test_a_recogniser_exports_with_a_free_batch_and_free_time(tmp_path: Path) -> None:
-    check_graph(CASES["CTC"], tmp_path / "model.pt2")
+@pytest.mark.parametrize("name", ["CTC", pytest.param("AST", marks=SLOW)])
+def test_a_model_exports_with_a_free_batch_and_free_time(name: str, tmp_path: Path) -> None:
+    check_graph(CASES[name], tmp_path / "model.pt2")
 
 
 def test_waveforms_and_every_kind_of_mixer_export_with_free_time(tmp_path: Path) -> None:
