@@ -100,6 +100,8 @@ def test_the_bias_knows_the_round() -> None:
 def test_wrong_use_says_so() -> None:
     with pytest.raises(UserError, match="give one block at least"):
         GSM(recurrent_depth=0, attention_depth=0)
+    with pytest.raises(UserError, match="set levels to 8"):
+        build(levels=4)(*collate_affinity([read("CCO")]))
     with pytest.raises(UserError, match="at least 0"):
         GSM(local_depth=-1)
 

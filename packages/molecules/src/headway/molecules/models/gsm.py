@@ -71,10 +71,20 @@ class TreeBias(Module):
         super().__init__()
         # Rounds 1 to levels, an atom with itself (0), never, and whatever has to do with the graph's token.
         self.round = nn.Embedding(levels + 3, heads)
+        self.levels = levels
         nn.init.normal_(self.round.weight, std=0.02)
 
     def forward(self, clusters: Tensor, whole: Tensor) -> Tensor:
-        """Returns the bias."""
+        """Returns the bias.
+
+        Raises:
+            UserError: If there are not as many rounds.
+        """
+        if clusters.shape[2] != self.levels:
+            raise UserError(
+                f"the graphs have {clusters.shape[2]} rounds and the model tells {self.levels} apart; set "
+                f"levels to {clusters.shape[2]}"
+            )
         apart = (clusters[:, :, None] != clusters[:, None]).sum(dim=-1) + 1
         same = torch.eye(clusters.shape[1], dtype=torch.bool, device=clusters.device)
         apart = F.pad(apart.masked_fill(same, 0), (0, 1, 0, 1))
