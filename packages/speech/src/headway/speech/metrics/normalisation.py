@@ -48,7 +48,7 @@ def _words(text: str) -> str:
 
 
 def _english(text: str) -> str:
-    """As ``words``; numbers are spelt out, short forms written in full, what stands in brackets is left out."""
+    """As ``words``; numbers and short forms are written in full, what stands in brackets is left out."""
     text = _BRACKETS.sub(" ", text.replace(_APOSTROPHE, "'"))
     text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
     text = _words(_NUMBER.sub(lambda found: f" {_spelt(found[0])} ", text))
