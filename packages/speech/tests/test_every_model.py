@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from headway.core.blocks import MacaronBlock
+from headway.core.language import DecoderLanguageModel
 from headway.core.mixers import (
     GatedConvolutionMixer,
     LegendreMemory,
@@ -20,8 +21,23 @@ from headway.core.ops.neighbourhood import native
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.speech import models
 from headway.speech.front_ends import KaldiFbank, LogMel, Waveform, WhisperMel
-from headway.speech.layers import ConvolutionSubsampling, WaveformStem
-from headway.speech.models import CTC, Conformer, FastSpeech, Whisper
+from headway.speech.layers import (
+    ConvolutionSubsampling,
+    InterCTC,
+    JointNetwork,
+    WaveformStem,
+)
+from headway.speech.models import (
+    CTC,
+    TERA,
+    Conformer,
+    CTCAttention,
+    FastSpeech,
+    Paraformer,
+    ParallelDecoder,
+    Transducer,
+    Whisper,
+)
 from headway.speech.models.fast_speech import spoken_text
 from headway.speech.tokenizers import TextTokenizer
 
@@ -78,6 +94,37 @@ def texts(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor, int]:
 # Two tokens at least: an axis of one is another graph.
 SOUND = {"inputs": features, "sizes": (37, 21, 64), "least": 5}
 CASES = {
+    "TERA": Case(make=lambda: TERA(encoder=conformer(), front_end=PLAIN()), **SOUND),
+    "Transducer": Case(
+        make=lambda: Transducer(
+            encoder=conformer(),
+            predictor_dim=8,
+            joint=partial(JointNetwork, dim=8),
+            durations=(0, 1, 2),
+            tokenizer=LETTERS,
+            front_end=PLAIN(),
+        ),
+        **SOUND,
+    ),
+    "CTCAttention": Case(
+        make=lambda: CTCAttention(
+            encoder=conformer(),
+            decoder=partial(DecoderLanguageModel, dim=16, depth=1, heads=2, max_length=32),
+            intermediate=InterCTC(blocks=(1,)),
+            tokenizer=LETTERS,
+            front_end=PLAIN(),
+        ),
+        **SOUND,
+    ),
+    "Paraformer": Case(
+        make=lambda: Paraformer(
+            encoder=conformer(),
+            decoder=partial(ParallelDecoder, depth=1, heads=2),
+            tokenizer=LETTERS,
+            front_end=PLAIN(),
+        ),
+        **SOUND,
+    ),
     "FastSpeech": Case(make=voice, inputs=texts, sizes=(9, 5, 12), least=3),
     "Conformer": Case(make=conformer, **SOUND),
     "CTC": Case(

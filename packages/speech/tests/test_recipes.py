@@ -16,7 +16,8 @@ from spoken import tone, write_manifest
 
 import headway.speech
 from headway.core.cli.main import main
-from headway.core.weights import from_pretrained
+from headway.core.language import SPECIALS, DecoderLanguageModel, SymbolTokenizer
+from headway.core.weights import from_pretrained, save_pretrained
 from headway.speech.front_ends import KaldiFbank
 from headway.speech.models import pretrained
 
@@ -64,8 +65,18 @@ def finetune(tmp_path: Path, source: Path, manifest: Path, *words: str) -> Path:
 
 
 def test_no_recipe_is_forgotten_here() -> None:
-    names = ["conformer", "conformer_digits", "fast_speech", "finetune", "finetune_whisper"]
-    assert names == RECIPES
+    assert RECIPES == [
+        "conformer",
+        "conformer_digits",
+        "ctc_attention",
+        "fast_speech",
+        "finetune",
+        "finetune_whisper",
+        "paraformer",
+        "rnnt",
+        "tdt",
+        "tera",
+    ]
 
 
 def test_the_digits_train_and_their_run_transcribes(
@@ -245,6 +256,35 @@ def test_a_manifest_trains_from_scratch(tmp_path: Path, make_manifest: Make) -> 
     assert main(["test", "-m", str(run), *words]) == 0
 
 
+@pytest.mark.parametrize("recipe", ["ctc_attention", "paraformer", "rnnt", "tdt"])
+def test_other_recognisers_train_and_transcribe(
+    recipe: str, tmp_path: Path, make_manifest: Make, capsys
+) -> None:
+    words = ["--data.path", str(make_manifest()), "--data.val", "1", "--data.test", "1"]
+    run = fit(tmp_path, recipe, *words, *NARROW)
+    audio = str(tmp_path / "audio")
+    out = tmp_path / "t.csv"
+    assert main(["transcribe", "-m", str(run), audio, "-o", str(out)]) == 0
+    assert len(list(csv.DictReader(out.open()))) == 6
+    assert main(["test", "-m", str(run), "--json"]) == 0
+    capsys.readouterr()
+    beam = ["transcribe", "-m", str(run), audio, "-o", str(tmp_path / "b.csv"), "--beam", "3"]
+    hot = ["--hot-words", "ab", "ba"]
+    model = pretrained(str(run))
+    tokens = (*SPECIALS, *model.tokenizer.vocabulary[1:])
+    letters = SymbolTokenizer(pattern=".", joint="", vocabulary=tokens)
+    language = DecoderLanguageModel(tokenizer=letters, dim=8, depth=1, heads=2)
+    save_pretrained(language, tmp_path / "language")
+    hot += ["--language-model", str(tmp_path / "language"), "--language-weight", "0.2"]
+    if recipe == "paraformer":
+        assert main(beam) == 2
+        assert "writes all tokens at once; leave beam at 1" in capsys.readouterr().err
+    else:
+        assert main([*beam, *hot]) == 0
+    assert main(["transcribe", "-m", str(run), audio, "-o", str(tmp_path / "h.csv"), *hot]) == 2
+    assert "need a beam of 2 or more" in capsys.readouterr().err
+
+
 def test_a_bad_row_stops_before_training_and_leaves_no_run(
     tmp_path: Path, trained: Path, make_manifest: Make, capsys
 ) -> None:
@@ -307,3 +347,20 @@ def test_a_voice_trains_speaks_and_aligns(tmp_path: Path, make_manifest: Make, c
     source = ["-m", str(run), str(tmp_path / "audio")]
     assert main(["transcribe", *source, "-o", str(tmp_path / "t.csv")]) == 2
     assert "not a recogniser of speech" in capsys.readouterr().err
+
+
+def test_an_encoder_learns_from_speech_alone_and_starts_a_recogniser(
+    tmp_path: Path, make_manifest: Make
+) -> None:
+    manifest = make_manifest()
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    silent = tmp_path / "silent.jsonl"
+    write_manifest(silent, [{"audio": row["audio"]} for row in rows])
+    words = ["--data.path", str(silent), "--data.val", "2", *NARROW]
+    run = fit(tmp_path, "tera", *words)
+    key = "--model.backbone.encoder"
+    source = [key, "headway.speech.models.pretrained_encoder", f"{key}.source", str(run)]
+    tuned = fit(tmp_path, "conformer", "--data.path", str(manifest), "--data.val", "2", *source)
+    first, then = from_pretrained(run), pretrained(str(tuned))
+    assert type(first.encoder).__name__ == type(then.encoder).__name__ == "Conformer"
+    assert first.encoder.init_args["dim"] == then.encoder.dim == 16

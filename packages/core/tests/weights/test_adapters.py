@@ -40,6 +40,7 @@ ROUND_TRIPS = {
     "Hugging Face T5": "core/tests/weights/test_t5.py",
     "Hugging Face TimesFM": "timeseries/tests/models/test_timesfm.py",
     "Hugging Face ViT/DeiT/DINOv2": "vision/tests/weights/test_published_formats.py",
+    "Hugging Face Parakeet": "speech/tests/models/test_parakeet.py",
     "Hugging Face Wav2Vec2-Conformer": "speech/tests/models/test_conformer_parity.py",
     "Hugging Face Whisper": "speech/tests/models/test_whisper.py",
     "CTranslate2 Whisper": "speech/tests/models/test_whisper_ctranslate2.py",

@@ -9,6 +9,7 @@ domain = Domain(
         "headway.speech.weights.hugging_face:adapter",
         "headway.speech.weights.whisper:adapter",
         "headway.speech.weights.whisper_ctranslate2:adapter",
+        "headway.speech.weights.parakeet:adapter",
     ),
     models=("headway.speech.models:list_models",),
     requires=("lightning", "torchaudio", "soundfile"),

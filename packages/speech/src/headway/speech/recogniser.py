@@ -12,11 +12,11 @@ from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.front_ends import FrontEnd
 from headway.speech.hypothesis import Hypothesis
 from headway.speech.search import GREEDY, Search
-from headway.speech.speech_model import SpeechModel
+from headway.speech.speech_model import SpokenTextModel
 from headway.speech.tokenizers import Unit
 
 
-class Recogniser(SpeechModel):
+class Recogniser(SpokenTextModel):
     """Hears recordings and writes texts: tasks and verbs ask for this and not for how it is done.
 
     Args:

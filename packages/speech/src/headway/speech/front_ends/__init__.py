@@ -3,6 +3,7 @@
 from headway.speech.front_ends.front_end import Features, FrontEnd
 from headway.speech.front_ends.kaldi import KaldiFbank
 from headway.speech.front_ends.log_mel import LogMel
+from headway.speech.front_ends.nemo import NeMoMel
 from headway.speech.front_ends.spec_augment import SpecAugment
 from headway.speech.front_ends.waveform import Waveform
 from headway.speech.front_ends.whisper_mel import WhisperMel
@@ -12,6 +13,7 @@ __all__ = [
     "FrontEnd",
     "KaldiFbank",
     "LogMel",
+    "NeMoMel",
     "SpecAugment",
     "Waveform",
     "WhisperMel",

@@ -4,8 +4,12 @@ from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.models.aligners import Aligner, MixtureAligner, UniformAligner
 from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC, CTCOutput
+from headway.speech.models.ctc_attention import CTCAttention
 from headway.speech.models.fast_speech import FastSpeech
+from headway.speech.models.paraformer import Paraformer, ParallelDecoder
 from headway.speech.models.pretrained import pretrained
+from headway.speech.models.tera import TERA, pretrained_encoder
+from headway.speech.models.transducer import Transducer
 from headway.speech.models.variances import Variances
 from headway.speech.models.whisper import Whisper, WhisperSearch
 from headway.speech.recogniser import Recogniser
@@ -13,24 +17,39 @@ from headway.speech.synthesiser import Synthesiser
 
 __all__ = [
     "CTC",
+    "TERA",
     "Aligner",
+    "CTCAttention",
     "CTCOutput",
     "Conformer",
     "Encoded",
     "FastSpeech",
     "MixtureAligner",
+    "Paraformer",
+    "ParallelDecoder",
     "Recogniser",
     "SpeechEncoder",
     "Synthesiser",
+    "Transducer",
     "UniformAligner",
     "Variances",
     "Whisper",
     "WhisperSearch",
     "list_models",
     "pretrained",
+    "pretrained_encoder",
 ]
 
 
 def list_models() -> list[str]:
     """Returns the names that ``headway ls models`` shows."""
-    return ["CTC", "Conformer", "FastSpeech", "Whisper"]
+    return [
+        "CTC",
+        "CTCAttention",
+        "Conformer",
+        "FastSpeech",
+        "Paraformer",
+        "TERA",
+        "Transducer",
+        "Whisper",
+    ]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -16,10 +16,18 @@ from headway.core.heads import TokenHead
 from headway.core.language import Tokenizer
 from headway.core.language.vocabulary import renumber
 from headway.speech.batch import SpeechBatch
-from headway.speech.decoding import Path, greedy
+from headway.speech.decoding import (
+    Path,
+    greedy,
+    guides_of,
+    hypothesis_of,
+    needed_tokens,
+    prefix_beam_search,
+)
 from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.front_ends import FrontEnd, KaldiFbank
 from headway.speech.hypothesis import Alternative, Hypothesis, segment_of
+from headway.speech.layers import InterCTC
 from headway.speech.models.earlier import arguments_with_parts
 from headway.speech.recogniser import Recogniser
 from headway.speech.search import GREEDY, Search
@@ -51,6 +59,7 @@ class CTC(Recogniser):
         front_end: What recordings go through; Kaldi's log-mel features, as many as the encoder hears, if
             None.
         dropout: Probability of dropping a channel before the head in training.
+        intermediate: Which blocks in the middle of the encoder the head reads, too; none if None.
 
     Shape:
         inputs: (B, T, F) features or (B, T) samples. lengths: (B,), all T if None.
@@ -70,12 +79,14 @@ class CTC(Recogniser):
         tokenizer: Tokenizer | None = None,
         front_end: FrontEnd | None = None,
         dropout: float = 0.0,
+        intermediate: InterCTC | None = None,
     ) -> None:
         tokenizer = TextTokenizer() if tokenizer is None else tokenizer
         front_end = KaldiFbank(mels=encoder.bands or 80) if front_end is None else front_end
         super().__init__(encoder=encoder, tokenizer=tokenizer, front_end=front_end)
-        self.blank = _blank(tokenizer)
+        self.blank = blank_of(tokenizer)
         self.head = TokenHead(encoder.dim, len(tokenizer), dropout=dropout)
+        self.intermediate = intermediate
 
     @classmethod
     def arguments_today(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,23 +105,48 @@ class CTC(Recogniser):
 
     def loss(self, batch: SpeechBatch) -> dict[str, Tensor]:
         """Returns the negative log-likelihood of the texts by all their alignments."""
-        output = self(batch.inputs, batch.lengths)
-        return {"loss": ctc_loss(output, batch, self.blank)}
+        if self.intermediate is None or not self.training:
+            return {"loss": ctc_loss(self(batch.inputs, batch.lengths), batch, self.blank)}
+        with self.intermediate.listening(self.encoder) as middle:
+            output = self(batch.inputs, batch.lengths)
+        last = ctc_loss(output, batch, self.blank)
+        outputs = [self._scores(Encoded(x, output.lengths)) for x in middle]
+        each = [ctc_loss(one, batch, self.blank) for one in outputs]
+        loss = self.intermediate.mixed(last, each)
+        return {"loss": loss, "ctc": last, "intermediate_ctc": torch.stack(each).mean()}
 
     def needed(self, targets: Sequence[int]) -> int:
         """Returns one token of the encoder for each token and each repetition, at least one."""
-        return max(1, len(targets) + sum(a == b for a, b in pairwise(targets)))
+        return max(1, needed_tokens(targets))
 
     def transcribe(self, encoded: Encoded, *, search: Search = GREEDY) -> list[Hypothesis]:
-        """Returns the text of the best path of each item."""
-        if search.beam > 1:
-            raise UserError("this recogniser takes the best path; leave beam at 1")
+        """Returns the text of the best path of each item, or with a beam that of all alignments."""
         output = self._scores(encoded)
+        if search.beam > 1:
+            return self._searched(output, search)
         paths = greedy(*output, blank=self.blank)
         return [
             self._hypothesis(path, output.log_probs[item, :length], search)
             for item, (path, length) in enumerate(zip(paths, output.lengths.tolist(), strict=True))
         ]
+
+    def _searched(self, output: CTCOutput, search: Search) -> list[Hypothesis]:
+        """Returns the likeliest texts, each with all its alignments."""
+        guides, heard = guides_of(search, self.tokenizer), []
+        for item, length in zip(output.log_probs, output.lengths.tolist(), strict=True):
+            log_probs = item[:length]
+            readings = prefix_beam_search(
+                log_probs,
+                blank=self.blank,
+                beams=search.beam,
+                best=search.alternatives,
+                guides=guides,
+            )
+            step = self.seconds_per_token
+            one = hypothesis_of(readings, self.tokenizer, seconds_per_token=step)
+            curves = self._curves(one.tokens, log_probs) if search.curves else {}
+            heard.append(replace(one, curves=curves))
+        return heard
 
     def _hypothesis(self, path: Path, log_probs: Tensor, search: Search) -> Hypothesis:
         text = self.tokenizer.decode(path.tokens)
@@ -128,12 +164,12 @@ class CTC(Recogniser):
             tokens=path.tokens,
             frames=path.frames,
             alternatives=(Alternative(text, sum(path.log_probs)),),
-            curves=self._curves(path, log_probs) if search.curves else {},
+            curves=self._curves(path.tokens, log_probs) if search.curves else {},
         )
 
-    def _curves(self, path: Path, log_probs: Tensor) -> dict[str, Tensor]:
+    def _curves(self, tokens: Sequence[int], log_probs: Tensor) -> dict[str, Tensor]:
         """Returns the probabilities of the tokens heard first, and of the blank."""
-        shown = list(dict.fromkeys(path.tokens))[:SHOWN]
+        shown = list(dict.fromkeys(tokens))[:SHOWN]
         probabilities = log_probs.float().cpu().exp()
         names = self.tokenizer.vocabulary
         return {names[token]: probabilities[:, token] for token in (*shown, self.blank)}
@@ -151,7 +187,7 @@ class CTC(Recogniser):
     def begin_vocabulary(self, unit: Unit) -> None:
         """Forgets its tokens and begins a vocabulary of characters or words."""
         tokenizer = TextTokenizer(unit=unit)
-        self.blank = _blank(tokenizer)
+        self.blank = blank_of(tokenizer)
         old = next(self.head.parameters())
         dropout: Dropout = self.head.dropout
         self.head = TokenHead(self.encoder.dim, len(tokenizer), dropout=dropout.p)
@@ -178,9 +214,14 @@ def ctc_loss(output: CTCOutput, batch: SpeechBatch, blank: int) -> Tensor:
     )
 
 
-def _blank(tokenizer: Tokenizer) -> int:
+def blank_of(tokenizer: Tokenizer) -> int:
+    """Returns the token that stands for nothing.
+
+    Raises:
+        UserError: If the tokenizer has none.
+    """
     if tokenizer.blank is None:
         raise UserError(
-            "CTC answers with a blank where nothing is said; give the tokenizer a blank"
+            "this recogniser answers with a blank where nothing is said; give the tokenizer a blank"
         )
     return tokenizer.blank

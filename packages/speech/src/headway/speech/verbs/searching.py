@@ -3,10 +3,16 @@
 import argparse
 from typing import Any
 
-from headway.core.cli.options import Numbers
+from headway.core.cli.loading import load_model
+from headway.core.cli.options import Numbers, check_positive
+from headway.core.language import LanguageModel
+from headway.speech.search import GREEDY
 
 # Options by the names that recognisers know them by.
-_OPTIONS = ("language", "task", "beam", "timestamps", "words", "temperatures", "carry")
+_OPTIONS = (
+    *("language", "task", "beam", "timestamps", "words", "temperatures", "carry"),
+    *("language_model", "language_weight", "hot_words", "hot_bonus"),
+)
 
 
 def add_search(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +28,29 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--beam", type=int, metavar="N", help="readings followed at a time (1: the likeliest token)"
+    )
+    group.add_argument(
+        "--language-model",
+        metavar="RUN",
+        help="a run or folder of a language model over the recogniser's tokens; needs a beam",
+    )
+    group.add_argument(
+        "--language-weight",
+        type=float,
+        metavar="W",
+        help=f"weight of its log-probabilities ({GREEDY.language_weight:g})",
+    )
+    group.add_argument(
+        "--hot-words",
+        nargs="+",
+        metavar="WORD",
+        help="words that are expected, such as names; needs a beam",
+    )
+    group.add_argument(
+        "--hot-bonus",
+        type=float,
+        metavar="B",
+        help=f"log-probability that each token of such a word gets ({GREEDY.hot_bonus:g})",
     )
     group.add_argument(
         "--word-timestamps",
@@ -54,5 +83,17 @@ def add_search(parser: argparse.ArgumentParser) -> None:
 
 
 def wishes(args: argparse.Namespace) -> dict[str, Any]:
-    """Returns what was asked for, by name."""
-    return {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
+    """Returns what was asked for, by name.
+
+    Raises:
+        UserError: If the language model is none.
+    """
+    check_positive(args, "beam")
+    found = {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
+    if "hot_words" in found:
+        found["hot_words"] = tuple(found["hot_words"])
+    if "language_model" in found:
+        found["language_model"], _ = load_model(
+            args.language_model, args.device, LanguageModel, "which is no language model"
+        )
+    return found

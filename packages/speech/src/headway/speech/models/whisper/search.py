@@ -25,6 +25,10 @@ class WhisperSearch(Search):
         beam: Candidates side by side at temperature 0; 1 takes the likeliest token each time.
         alternatives: As of every ``Search``; 1 is all that there is.
         curves: As of every ``Search``: words have times then.
+        language_model: As of every ``Search``; there is none.
+        language_weight: As of every ``Search``.
+        hot_words: As of every ``Search``; there are none.
+        hot_bonus: As of every ``Search``.
         language: Code of the language; it is heard if None.
         task: ``transcribe``, or ``translate`` into English.
         timestamps: Whether the model writes when something was said; long recordings then move on by it.
@@ -60,6 +64,10 @@ class WhisperSearch(Search):
         super().__post_init__()
         if self.alternatives > 1:
             raise UserError("Whisper gives one reading of a recording; leave alternatives at 1")
+        if self.guided:
+            raise UserError(
+                "Whisper is guided by no language model and no hot words; leave both out"
+            )
         if self.task not in ("transcribe", "translate"):
             raise UserError(f"task is {self.task!r}; use transcribe or translate")
         if self.tries < 1:
