@@ -4,12 +4,14 @@
 
 The recordings and what is said in them are two Debian packages for each language, which ``apt-get download``
 fetches (version 1.6.1-1; CC-BY-SA-3.0, Italian and Russian CC-BY-3.0; nothing is installed). A row has audio,
-text, duration, id, speaker and language. Prompts that are tones, and those without a text, are left out.
+text, duration, id, speaker and language. Prompts that are tones, and those without a text, are left out;
+keys are written as they are said, and remarks in brackets are none of the text.
 """
 
 import argparse
 import gzip
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +29,9 @@ SPEAKERS = {
 }
 # A text that begins so says what is heard and not what is spoken.
 SOUNDS = ("[", "(", "<")
+REMARK = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
+# Keys of a telephone as the speaker says them; those of others were not listened to.
+KEYS = {language: {} for language in SPEAKERS} | {"en": {"*": "star", "#": "pound"}}
 
 
 def fetch(language: str, packages: Path, out: Path) -> None:
@@ -38,13 +43,17 @@ def fetch(language: str, packages: Path, out: Path) -> None:
         subprocess.run(["dpkg-deb", "-x", file, out], check=True)
 
 
-def texts(file: Path) -> Iterator[tuple[str, str]]:
+def texts(file: Path, language: str) -> Iterator[tuple[str, str]]:
     """Yields name and text of each prompt."""
     with gzip.open(file, "rt", encoding="utf-8-sig") as lines:
         for line in lines:
             name, colon, text = line.partition(":")
-            text = " ".join(text.split())
-            if colon and not line.startswith(";") and text and not text.startswith(SOUNDS):
+            if text.strip().startswith(SOUNDS):
+                continue
+            for sign, word in KEYS[language].items():
+                text = text.replace(sign, f" {word} ")
+            text = " ".join(REMARK.sub(" ", text).split())
+            if colon and not line.startswith(";") and text:
                 yield name.strip(), text
 
 
@@ -52,7 +61,7 @@ def rows(language: str, out: Path) -> Iterator[dict[str, object]]:
     """Yields the rows of a language."""
     share, name = out / "usr/share", f"asterisk-core-sounds-{language}"
     folder = share / "asterisk/sounds" / SPEAKERS[language]
-    for prompt, text in texts(share / f"doc/{name}/core-sounds-{language}.txt.gz"):
+    for prompt, text in texts(share / f"doc/{name}/core-sounds-{language}.txt.gz", language):
         audio = folder / f"{prompt}.wav"
         if audio.is_file():
             yield {

@@ -58,10 +58,14 @@ def test_texts_are_written_alike_before_they_are_compared() -> None:
     assert normalise(text, "plain") == text
     assert normalise(text, "words") == "press 1 the 21st it's 2 345 at 0800"
     assert normalise(text, "english") == (
-        "press one the twenty first it's two thousand three hundred forty five at zero eight zero zero"
+        "press one the twenty first it is two thousand three hundred forty five at zero eight zero zero"
     )
     assert normalise("5th 12th 20th 100th 1000000", "english") == (
         "fifth twelfth twentieth one hundredth one million"
+    )
+    said = "I can't (a tone) say what's the party's; you'll see [beep] we won't"
+    assert normalise(said, "english") == (
+        "i can not say what is the party's you will see we will not"
     )
     assert normalise("Straße  ÉTÉ", "words") == "strasse été"
     with pytest.raises(UserError, match="known: plain, words, english"):

@@ -72,6 +72,8 @@ def test_what_a_model_cannot_be_told_is_refused(
     assert main(["transcribe", "-m", str(english), sound, "--task", "translate"]) == 2
     assert "writes English alone" in capsys.readouterr().err
     assert main(["transcribe", "-m", str(english), sound, *GREEDY, "--no-timestamps"]) == 0
+    assert main(["transcribe", "-m", str(english), sound, "--hot-words", "ab", "--beam", "2"]) == 2
+    assert "neither a language model nor hot words" in capsys.readouterr().err
 
 
 def test_errors_of_a_manifest_are_counted(

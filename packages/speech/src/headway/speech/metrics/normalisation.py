@@ -19,6 +19,19 @@ _ORDINALS = {
     "nine": "ninth", "twelve": "twelfth",
 }  # fmt: skip
 _APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
+_BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
+# Behind a noun 's may be of possession; it stays.
+_SHORT = (
+    (r"\bwon't\b", "will not"),
+    (r"\bshan't\b", "shall not"),
+    (r"\bcan't\b|\bcannot\b", "can not"),
+    (r"n't\b", " not"),
+    (r"'re\b", " are"),
+    (r"'ve\b", " have"),
+    (r"'ll\b", " will"),
+    (r"\b(i)'m\b", r"\1 am"),
+    (r"\b(it|that|there|what)'s\b", r"\1 is"),
+)
 _NUMBER = re.compile(r"\d+(st|nd|rd|th)?\b|\d")
 
 
@@ -35,9 +48,13 @@ def _words(text: str) -> str:
 
 
 def _english(text: str) -> str:
-    """As ``words``, with numbers spelt out, thousands without their commas."""
+    """As ``words``; numbers and short forms are written in full, what stands in brackets is left out."""
+    text = _BRACKETS.sub(" ", text.replace(_APOSTROPHE, "'"))
     text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
-    return _words(_NUMBER.sub(lambda found: f" {_spelt(found[0])} ", text))
+    text = _words(_NUMBER.sub(lambda found: f" {_spelt(found[0])} ", text))
+    for short, full in _SHORT:
+        text = re.sub(short, full, text)
+    return text
 
 
 def _spelt(number: str) -> str:
@@ -76,7 +93,7 @@ NORMALISERS: Mapping[str, Callable[[str], str]] = {
     "words": _words,
     "english": _english,
 }
-"""By name: as it stands; small letters without marks; and, in English, with numbers spelt out."""
+"""By name: as it stands; small letters without marks; in English, numbers and short forms in full, too."""
 
 
 def normalise(text: str, name: str) -> str:

@@ -78,7 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=list(NORMALISERS),
         default="words",
         help="how texts are written before errors are counted, where references are known (words: small "
-        "letters without marks; english: numbers are spelt out, too)",
+        "letters without marks; english: numbers and short forms in full, too)",
     )
     add_search(parser)
 

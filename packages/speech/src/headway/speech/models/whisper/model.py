@@ -319,13 +319,8 @@ class Whisper(Recogniser):
     def transcribe(self, encoded: Encoded, *, search: Search = GREEDY) -> list[Hypothesis]:
         """Returns what was said in windows; a plain ``Search`` asks for no times, and for no second try."""
         if not isinstance(search, WhisperSearch):
-            search = WhisperSearch(
-                beam=search.beam,
-                alternatives=search.alternatives,
-                curves=search.curves,
-                timestamps=False,
-                temperatures=(0.0,),
-            )
+            asked = {one.name: getattr(search, one.name) for one in fields(search)}
+            search = WhisperSearch(**asked, timestamps=False, temperatures=(0.0,))
         return transcribe_windows(self, encoded, search)
 
     def hear(
