@@ -20,7 +20,7 @@ from headway.core.mixers import (
 from headway.core.ops.neighbourhood import native
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.speech import models
-from headway.speech.front_ends import KaldiFbank, LogMel, Waveform
+from headway.speech.front_ends import KaldiFbank, LogMel, Waveform, WhisperMel
 from headway.speech.layers import (
     ConvolutionSubsampling,
     InterCTC,
@@ -29,12 +29,14 @@ from headway.speech.layers import (
 )
 from headway.speech.models import (
     CTC,
+    TERA,
     Conformer,
     CTCAttention,
     FastSpeech,
     Paraformer,
     ParallelDecoder,
     Transducer,
+    Whisper,
 )
 from headway.speech.models.fast_speech import spoken_text
 from headway.speech.tokenizers import TextTokenizer
@@ -59,6 +61,18 @@ def features(batch: int, frames: int) -> tuple[Tensor, Tensor]:
     return torch.randn(batch, frames, 10, generator=generator), lengths
 
 
+def whisper() -> Whisper:
+    front_end = WhisperMel(mels=10, seconds=0.2, filling="zeros")
+    sizes = {"dim": 16, "depth": 1, "heads": 2, "max_length": 8}
+    return Whisper(tokenizer=LETTERS, front_end=front_end, suppressed=(1,), **sizes)
+
+
+def window(batch: int, size: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(batch)
+    tokens = torch.arange(3 * batch).view(batch, 3) % 6
+    return torch.randn(batch, 20, 10, generator=generator), tokens
+
+
 def voice() -> FastSpeech:
     return FastSpeech(
         dim=16,
@@ -80,6 +94,7 @@ def texts(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor, int]:
 # Two tokens at least: an axis of one is another graph.
 SOUND = {"inputs": features, "sizes": (37, 21, 64), "least": 5}
 CASES = {
+    "TERA": Case(make=lambda: TERA(encoder=conformer(), front_end=PLAIN()), **SOUND),
     "Transducer": Case(
         make=lambda: Transducer(
             encoder=conformer(),
@@ -115,6 +130,7 @@ CASES = {
     "CTC": Case(
         make=lambda: CTC(encoder=conformer(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND
     ),
+    "Whisper": Case(make=whisper, inputs=window),
 }
 
 

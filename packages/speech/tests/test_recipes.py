@@ -71,9 +71,11 @@ def test_no_recipe_is_forgotten_here() -> None:
         "ctc_attention",
         "fast_speech",
         "finetune",
+        "finetune_whisper",
         "paraformer",
         "rnnt",
         "tdt",
+        "tera",
     ]
 
 
@@ -237,7 +239,7 @@ def test_bad_recordings_stop_or_are_counted_or_kept(tmp_path: Path, trained: Pat
     kept = list(csv.DictReader(out.open()))
     assert [bool(row["error"]) for row in kept] == [False, True, True]
     assert main([*words, "-o", str(tmp_path / "t.txt")]) == 2
-    assert "is neither .csv nor .jsonl" in capsys.readouterr().err
+    assert "is of no kind that is written" in capsys.readouterr().err
     assert main(["transcribe", "-m", str(run), str(tmp_path / "gone.wav")]) == 2
     assert "gone.wav does not exist" in capsys.readouterr().err
 
@@ -345,3 +347,20 @@ def test_a_voice_trains_speaks_and_aligns(tmp_path: Path, make_manifest: Make, c
     source = ["-m", str(run), str(tmp_path / "audio")]
     assert main(["transcribe", *source, "-o", str(tmp_path / "t.csv")]) == 2
     assert "not a recogniser of speech" in capsys.readouterr().err
+
+
+def test_an_encoder_learns_from_speech_alone_and_starts_a_recogniser(
+    tmp_path: Path, make_manifest: Make
+) -> None:
+    manifest = make_manifest()
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    silent = tmp_path / "silent.jsonl"
+    write_manifest(silent, [{"audio": row["audio"]} for row in rows])
+    words = ["--data.path", str(silent), "--data.val", "2", *NARROW]
+    run = fit(tmp_path, "tera", *words)
+    key = "--model.backbone.encoder"
+    source = [key, "headway.speech.models.pretrained_encoder", f"{key}.source", str(run)]
+    tuned = fit(tmp_path, "conformer", "--data.path", str(manifest), "--data.val", "2", *source)
+    first, then = from_pretrained(run), pretrained(str(tuned))
+    assert type(first.encoder).__name__ == type(then.encoder).__name__ == "Conformer"
+    assert first.encoder.init_args["dim"] == then.encoder.dim == 16

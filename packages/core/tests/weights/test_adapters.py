@@ -42,6 +42,8 @@ ROUND_TRIPS = {
     "Hugging Face ViT/DeiT/DINOv2": "vision/tests/weights/test_published_formats.py",
     "Hugging Face Parakeet": "speech/tests/models/test_parakeet.py",
     "Hugging Face Wav2Vec2-Conformer": "speech/tests/models/test_conformer_parity.py",
+    "Hugging Face Whisper": "speech/tests/models/test_whisper.py",
+    "CTranslate2 Whisper": "speech/tests/models/test_whisper_ctranslate2.py",
     "Hugging Face XLNet": "core/tests/weights/test_xlnet.py",
     "MoLFormer of its authors": "molecules/tests/models/test_molformer.py",
     "SAFE-GPT of its authors": "molecules/tests/models/test_safe_gpt.py",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from spoken import harmonic
 from torch import Tensor
 
 from headway.core.errors import UserError
@@ -73,12 +74,6 @@ def test_tokens_are_spread_over_their_steps_and_averaged_back() -> None:
     assert token_means(values, durations).tolist() == [[0.5, 0, 3], [5, 6, 0]]
     weight = torch.tensor([[1.0, 0, 0, 0, 1], [0, 1, 0, 0, 0]])
     assert token_means(values, durations, weight).tolist() == [[0, 0, 4], [0, 6, 0]]
-
-
-def harmonic(hertz: float, seconds: float = 0.5) -> Tensor:
-    times = torch.arange(round(seconds * RATE)) / RATE
-    parts = [torch.sin(2 * torch.pi * hertz * k * times) / k for k in range(1, 6)]
-    return 0.2 * torch.stack(parts).sum(0)
 
 
 def test_pitch_is_that_of_a_voice_and_noise_has_none() -> None:

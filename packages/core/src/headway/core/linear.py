@@ -1,8 +1,10 @@
 """A linear layer that computes several projections at once and says where each one lies."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from headway.core.errors import UserError
 
@@ -17,12 +19,21 @@ class FusedLinear(nn.Linear):
         in_features: Input channels.
         sections: Output channels of each projection by name, in the order of the rows.
         bias: Whether to learn a bias.
+        unbiased: Sections whose bias is 0 and stays so: one of keys changes no attention, and noise in its
+            gradient would move it.
 
     Shape:
         Input: (..., in_features). Output: (..., sum of the sections).
     """
 
-    def __init__(self, in_features: int, sections: Mapping[str, int], *, bias: bool = True) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        sections: Mapping[str, int],
+        *,
+        bias: bool = True,
+        unbiased: Collection[str] = (),
+    ) -> None:
         if not sections or min(sections.values()) < 1:
             raise UserError(f"every section needs at least one channel, got {dict(sections)}")
         super().__init__(in_features, sum(sections.values()), bias=bias)
@@ -31,3 +42,16 @@ class FusedLinear(nn.Linear):
         for name, size in sections.items():
             self.sections[name] = slice(start, start + size)
             start += size
+        self.unbiased = [self.sections[name] for name in unbiased] if bias else []
+        with torch.no_grad():
+            for place in self.unbiased:
+                self.bias[place] = 0.0
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Computes all projections."""
+        if not self.unbiased or not torch.is_grad_enabled():
+            return super().forward(input)
+        bias = self.bias.clone()
+        for place in self.unbiased:
+            bias[place] = 0.0
+        return F.linear(input, self.weight, bias)

@@ -67,6 +67,8 @@ class Hypothesis:
         frames: At which token of the encoder each of them begins; empty where nobody knows.
         alternatives: The best readings that the search found, the best one first.
         curves: What a picture shows over time, by name: a value in 0..1 for each token of the encoder.
+        language: What is spoken, such as ``en``; empty where nobody says.
+        scores: What else the model says of its answer, by name.
     """
 
     text: str
@@ -76,6 +78,8 @@ class Hypothesis:
     frames: Sequence[int] = ()
     alternatives: tuple[Alternative, ...] = ()
     curves: Mapping[str, Tensor] = field(default_factory=dict)
+    language: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -112,6 +116,9 @@ def joined(parts: Sequence[Hypothesis]) -> Hypothesis:
         confidence=sure,
         segments=tuple(segment for part in parts for segment in part.segments),
         tokens=[token for part in parts for token in part.tokens],
+        language=parts[0].language,
+        # Of the part that the model is least sure of.
+        scores=min(parts, key=lambda part: part.confidence).scores,
     )
 
 

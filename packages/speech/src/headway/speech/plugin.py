@@ -7,6 +7,8 @@ domain = Domain(
     help="Speech recognition and synthesis.",
     adapters=(
         "headway.speech.weights.hugging_face:adapter",
+        "headway.speech.weights.whisper:adapter",
+        "headway.speech.weights.whisper_ctranslate2:adapter",
         "headway.speech.weights.parakeet:adapter",
     ),
     models=("headway.speech.models:list_models",),

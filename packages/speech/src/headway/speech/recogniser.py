@@ -1,6 +1,8 @@
 """What every model that writes down speech is."""
 
 from abc import abstractmethod
+from dataclasses import fields
+from typing import Any
 
 from torch import Tensor
 
@@ -10,11 +12,11 @@ from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.front_ends import FrontEnd
 from headway.speech.hypothesis import Hypothesis
 from headway.speech.search import GREEDY, Search
-from headway.speech.speech_model import SpeechModel
+from headway.speech.speech_model import SpokenTextModel
 from headway.speech.tokenizers import Unit
 
 
-class Recogniser(SpeechModel):
+class Recogniser(SpokenTextModel):
     """Hears recordings and writes texts: tasks and verbs ask for this and not for how it is done.
 
     Args:
@@ -27,7 +29,7 @@ class Recogniser(SpeechModel):
     """
 
     longest: float = 60.0
-    """Seconds that are heard at once; ``headway transcribe`` cuts longer recordings where it is quiet."""
+    """Seconds that ``hear`` takes at once; ``headway transcribe`` cuts longer ones where it is quiet."""
 
     def __init__(
         self, *, encoder: SpeechEncoder, tokenizer: Tokenizer, front_end: FrontEnd
@@ -76,6 +78,21 @@ class Recogniser(SpeechModel):
         """
         features = self.front_end(waveforms, lengths)
         return self.transcribe(self.encode(*features), search=search)
+
+    def search(self, **wishes: Any) -> Search:
+        """Returns how the text is looked for as a user wishes.
+
+        Args:
+            **wishes: What was asked for by name; what a ``Search`` has is known to every recogniser.
+
+        Raises:
+            UserError: If this recogniser cannot be asked for it.
+        """
+        known = {field.name for field in fields(Search)}
+        wishes.pop("words", None)  # where words are said, is known without being asked for
+        if unknown := [name for name in wishes if name not in known]:
+            raise UserError(f"{type(self).__name__} cannot be told {unknown[0]}; leave it out")
+        return Search(**wishes)
 
     def set_front_end(self, front_end: FrontEnd) -> None:
         """Takes another front end.

@@ -1,4 +1,4 @@
-"""What every model of speech and text is."""
+"""What every model of speech is."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -13,19 +13,17 @@ from headway.speech.front_ends import FrontEnd
 
 
 class SpeechModel(Module):
-    """Owns what recordings and texts go through; data modules and tasks ask for no more than this.
+    """Owns what its recordings go through; data modules and tasks ask for no more than this.
 
     Args:
-        tokenizer: What the tokens of the texts mean.
         front_end: What samples become.
     """
 
     front_end: FrontEnd
 
-    def __init__(self, *, tokenizer: Tokenizer, front_end: FrontEnd) -> None:
+    def __init__(self, *, front_end: FrontEnd) -> None:
         super().__init__()
         # What follows from a default is written down, too.
-        self.tokenizer = self.init_args["tokenizer"] = tokenizer
         self.front_end = self.init_args["front_end"] = front_end
 
     @property
@@ -42,17 +40,30 @@ class SpeechModel(Module):
         steps = self.front_end.output_lengths(torch.tensor([samples]))
         return max(0, int(self.output_lengths(steps))) if int(steps) > 0 else 0
 
-    def needed(self, targets: Sequence[int]) -> int:
-        """Returns how many tokens of speech a text needs at least to be learned."""
-        return 1
-
     @abstractmethod
     def loss(self, batch: SpeechBatch) -> dict[str, Tensor]:
         """Returns what training minimises, as ``loss``, and its parts by name.
 
         Args:
-            batch: Recordings and the tokens of their texts.
+            batch: Recordings, and the tokens of their texts for a model that reads.
         """
+
+
+class SpokenTextModel(SpeechModel):
+    """Owns what its texts are cut into, too.
+
+    Args:
+        tokenizer: What the tokens of the texts mean.
+        front_end: What samples become.
+    """
+
+    def __init__(self, *, tokenizer: Tokenizer, front_end: FrontEnd) -> None:
+        super().__init__(front_end=front_end)
+        self.tokenizer = self.init_args["tokenizer"] = tokenizer
+
+    def needed(self, targets: Sequence[int]) -> int:
+        """Returns how many tokens of speech a text needs at least to be learned."""
+        return 1
 
     @abstractmethod
     def set_vocabulary(self, vocabulary: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.speech.front_ends import LogMel
-from headway.speech.speech_model import SpeechModel
+from headway.speech.speech_model import SpokenTextModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Spoken(NamedTuple):
     durations: Tensor
 
 
-class Synthesiser(SpeechModel):
+class Synthesiser(SpokenTextModel):
     """Speaks texts: tasks and verbs ask for this and not for how it is done.
 
     ``loss`` takes recordings as samples.

@@ -75,7 +75,10 @@ def _check_sizes(config: Mapping[str, Any], source: str) -> None:
     for name, value in config.items():
         if not name.endswith(SIZES) and name not in DEPTHS:
             continue
-        for one in value if isinstance(value, list) else [value]:
+        flat = value if isinstance(value, list) else [value]
+        # One more level, for pairs such as (block, head).
+        flat = [leaf for one in flat for leaf in (one if isinstance(one, list) else [one])]
+        for one in flat:
             whole = isinstance(one, int) and one >= 0
             if not (whole or one is None or isinstance(one, Mapping)):
                 raise UserError(

@@ -14,6 +14,7 @@ from headway.core.errors import UserError
 from headway.core.finetune.adapter_files import merge_tensors
 from headway.core.reading import check_file, check_path, read_json
 from headway.core.weights.bounds import check_zip
+from headway.core.weights.ctranslate2 import is_ctranslate2, read_ctranslate2
 from headway.core.weights.noted_config import NotedConfig
 
 SAFE_SUFFIXES = (".safetensors",)
@@ -28,7 +29,7 @@ WRAPPERS = (
     "params_ema",
     "params",
 )
-HUB_FILES = ["*.json", "*.safetensors", "pytorch_model*.bin"]
+HUB_FILES = ["*.json", "*.safetensors", "pytorch_model*.bin", "model.bin"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ def _open_folder(source: str, folder: Path) -> Checkpoint:
         preferred = ("model.safetensors", "pytorch_model.bin", "model.pth", "model.pt")
         files = tuple(folder / name for name in preferred if (folder / name).is_file())[:1]
         files = files or tuple(sorted(folder.glob("*.safetensors")))[:1]
+        packed = folder / "model.bin"  # of CTranslate2
+        files = files or ((packed,) if packed.is_file() and is_ctranslate2(packed) else ())
         # What neuralforecast saves; with several, the user has to name one.
         single = tuple(folder.glob("*.ckpt"))
         files = files or (single if len(single) == 1 else ())
@@ -145,6 +148,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix in SAFE_SUFFIXES or _is_safetensors(path):
             return _clean(load_file(path), path)
+        if is_ctranslate2(path):
+            return read_ctranslate2(path).tensors
         check_zip(path)
         return _clean(torch.load(path, map_location="cpu", weights_only=True), path)
     except pickle.UnpicklingError as error:

@@ -19,6 +19,7 @@ from headway.core.files import atomic_write, staged_folder
 from headway.core.finetune import merge
 from headway.core.module import Module
 from headway.core.weights.checkpoint import WRAPPERS, Checkpoint, open_checkpoint
+from headway.core.weights.ctranslate2 import is_ctranslate2, write_ctranslate2
 from headway.core.weights.pretrained import find_adapter, from_pretrained
 
 # What stands beside the tensors: configuration, processor, tokenizer; not the list of files of tensors.
@@ -157,6 +158,9 @@ def _write_tensors(checkpoint: Checkpoint, tensors: Mapping[str, Tensor], folder
     """Writes the tensors into a file like that of the checkpoint, with what it says besides."""
     first = checkpoint.files[0]
     plain = {name: value.detach().contiguous().clone() for name, value in tensors.items()}
+    if is_ctranslate2(first):
+        write_ctranslate2(folder / first.name, plain, like=first)
+        return folder / first.name
     notes = {"format": "pt"}
     try:
         with safe_open(first, framework="pt") as file:

@@ -15,9 +15,10 @@ def quiet_cuts(waveform: Tensor, sample_rate: int, most: float) -> list[tuple[in
         sample_rate: Samples per second.
         most: Seconds of a part at most.
     """
-    longest, spans, start = int(most * sample_rate), [], 0
+    longest, spans, start = most * sample_rate, [], 0
     width = max(1, int(QUIET * sample_rate))
     while len(waveform) - start > longest:
+        longest = int(longest)
         earliest = start + max(width, int(longest * (1 - SEARCHED)))
         searched = waveform[earliest - width : start + longest]
         power = searched.square().double().cumsum(0)

@@ -10,12 +10,12 @@ from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
 from headway.speech.data.manifest_rows import NAMES, read_rows
 
-FIELDS = ("audio", "text", "start", "duration", "speaker", "channel")
+FIELDS = ("audio", "text", "start", "duration", "speaker", "channel", "language")
 IGNORE = "ignore"
 # What published tables say besides, and no recogniser here reads.
 KNOWN = frozenset(
     """
-    id lang language locale age gender accent accents variant segment up_votes down_votes sentence_id
+    id lang age gender accent accents variant segment up_votes down_votes sentence_id
     sentence_domain sample_rate sampling_rate split raw_text
     """.split()  # noqa: SIM905
 )
@@ -34,6 +34,7 @@ class Utterance:
         duration: How long it is, in seconds; to the end if None.
         speaker: Who speaks.
         channel: Which channel is heard, from 0; all of them if None.
+        language: What is spoken, such as ``en``.
         where: File and row, for messages.
     """
 
@@ -43,6 +44,7 @@ class Utterance:
     duration: float | None = None
     speaker: str | None = None
     channel: int | None = None
+    language: str | None = None
     where: str = ""
 
 
@@ -53,7 +55,7 @@ def read_manifest(
     need_text: bool = True,
     columns: Mapping[str, str] | None = None,
 ) -> list[Utterance]:
-    """Reads a manifest: recordings, their texts and perhaps ``start, duration, speaker, channel``.
+    """Reads a manifest: recordings, their texts and perhaps ``start, duration, speaker, channel, language``.
 
     The formats are those of ``read_rows``; the columns of NeMo, Hugging Face, Common Voice, LJSpeech and
     Kaldi are known by name. A column that is not known is refused, since a row whose start is not understood
@@ -64,7 +66,7 @@ def read_manifest(
         invalid: What to do with a row that cannot be used; the first one stops if None.
         need_text: Whether a row without text is one of those.
         columns: What further columns are: name in the file to ``audio``, ``text``, ``start``,
-            ``duration``, ``speaker``, ``channel`` or ``ignore``.
+            ``duration``, ``speaker``, ``channel``, ``language`` or ``ignore``.
 
     Raises:
         UserError: If the file is missing, of another kind, or has no rows.
@@ -151,6 +153,7 @@ def _utterance(row: dict[str, Any], folder: Path, where: str, need_text: bool) -
         duration=times.get("duration"),
         speaker=None if speaker is None else str(speaker),
         channel=_channel(row.get("channel"), where),
+        language=str(row["language"]) if row.get("language") else None,
         where=where,
     )
 

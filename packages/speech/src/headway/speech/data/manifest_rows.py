@@ -32,6 +32,8 @@ NAMES = {
     "speaker_id": "speaker",
     "client_id": "speaker",
     "channel": "channel",
+    "language": "language",
+    "locale": "language",
 }
 
 Rows = Iterator[tuple[str, Any]]

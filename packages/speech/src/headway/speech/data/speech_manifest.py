@@ -13,7 +13,7 @@ from headway.speech.data.manifest import Utterance, read_manifest
 from headway.speech.data.manifest_rows import KALDI, SUFFIXES
 from headway.speech.data.speech_data import SpeechData, SpeechOptions
 from headway.speech.data.speech_set import Recording, SpeechSet
-from headway.speech.speech_model import SpeechModel
+from headway.speech.speech_model import SpeechModel, SpokenTextModel
 from headway.speech.tokenizers import text_tokens
 
 SPLITS = {"train": ("train",), "val": ("val", "dev", "valid", "validation"), "test": ("test",)}
@@ -46,7 +46,7 @@ class UtteranceSet(SpeechSet):
             channel=row.channel,
             name=name,
         )
-        return Recording(waveform, row.text or "", name, row.speaker or "")
+        return Recording(waveform, row.text or "", name, row.speaker or "", row.language or "")
 
 
 class SpeechManifest(SpeechData):
@@ -62,9 +62,10 @@ class SpeechManifest(SpeechData):
         val: Share or number of the training rows that validate, if there is no ``val`` manifest.
         test: Share or number of the training rows that test, if there is no ``test`` manifest; 0 makes no
             test split.
-        split_by: What never is on both sides of a split, ``"text"`` or ``"speaker"``.
+        split_by: What never is on both sides of a split, ``"text"``, ``"speaker"`` or ``"recording"``.
         split_seed: Of these splits.
         max_seconds: Longer rows cannot be used.
+        need_text: Whether rows without a text are refused; models that learn from speech alone need none.
         columns: What columns of other names are: name in the file to ``audio``, ``text``, ``start``,
             ``duration``, ``speaker``, ``channel`` or ``ignore``.
         **speech: As of every ``SpeechData``: batch_seconds, batch_size, on_invalid,
@@ -77,20 +78,22 @@ class SpeechManifest(SpeechData):
         path: str,
         val: int | float = 0.1,
         test: int | float = 0.0,
-        split_by: Literal["text", "speaker"] = "text",
+        split_by: Literal["text", "speaker", "recording"] = "text",
         split_seed: int = 0,
         max_seconds: float = 35.0,
+        need_text: bool = True,
         columns: Mapping[str, str] | None = None,
         **speech: Passed[SpeechOptions],
     ) -> None:
         super().__init__(**speech)
-        if split_by not in ("text", "speaker"):
-            raise UserError(f"split_by is 'text' or 'speaker', got {split_by!r}")
+        if split_by not in ("text", "speaker", "recording"):
+            raise UserError(f"split_by is 'text', 'speaker' or 'recording', got {split_by!r}")
         self.path = Path(path).expanduser()
         self.shares = {"test": test, "val": val}
         self.split_by = split_by
         self.split_seed = split_seed
         self.max_seconds = max_seconds
+        self.need_text = need_text
         self.columns = columns
 
     def load(self) -> dict[str, SpeechSet]:
@@ -119,7 +122,9 @@ class SpeechManifest(SpeechData):
             name = f"{row.where}: {row.audio}"
             made = model.tokens_of(int(seconds * model.front_end.sample_rate))
             try:
-                needed = model.needed(text_tokens(model.tokenizer, row.text or "", name))
+                needed = 1
+                if isinstance(model, SpokenTextModel):
+                    needed = model.needed(text_tokens(model.tokenizer, row.text or "", name))
                 if made < needed:
                     raise InputError(
                         name,
@@ -135,9 +140,11 @@ class SpeechManifest(SpeechData):
         )
 
     def _rows(self, path: Path) -> list[Utterance]:
-        return read_manifest(path, self.invalid, columns=self.columns)
+        return read_manifest(path, self.invalid, need_text=self.need_text, columns=self.columns)
 
     def _group(self, row: Utterance) -> str:
+        if self.split_by == "recording":
+            return str(row.audio)
         if self.split_by == "text":
             return " ".join((row.text or "").lower().split())
         if row.speaker is None:

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import OnInvalid
 from headway.speech.batch import SpeechItem
-from headway.speech.speech_model import SpeechModel
+from headway.speech.speech_model import SpeechModel, SpokenTextModel
 from headway.speech.tokenizers import text_tokens
 
 log = logging.getLogger(__name__)
@@ -62,19 +62,23 @@ class SpeechSet(Dataset[Any]):
     def use(self, model: SpeechModel) -> None:
         """Says which model hears the recordings: its sample rate and its tokens are theirs."""
         self.sample_rate = model.front_end.sample_rate
-        self.tokenizer = model.tokenizer
+        self.tokenizer = model.tokenizer if isinstance(model, SpokenTextModel) else None
 
     def __getitem__(self, index: int) -> SpeechItem | None:
         if not hasattr(self, "tokenizer"):
             raise UserError("no model hears these recordings yet; call use(model) of their data")
         try:
             found = self.recording(index, self.sample_rate)
-            targets = torch.tensor(
-                text_tokens(self.tokenizer, found.text, found.name), dtype=torch.int64
-            )
+            tokens = text_tokens(self.tokenizer, found.text, found.name) if self.tokenizer else []
         except InputError as error:
             if self.on_invalid == "raise":
                 raise
             log.warning("skipped %s", error)
             return None
-        return SpeechItem(found.waveform, targets, found.name, found.speaker, found.language)
+        return SpeechItem(
+            found.waveform,
+            torch.tensor(tokens, dtype=torch.int64),
+            found.name,
+            found.speaker,
+            found.language,
+        )

@@ -6,5 +6,15 @@ from headway.speech.front_ends.log_mel import LogMel
 from headway.speech.front_ends.nemo import NeMoMel
 from headway.speech.front_ends.spec_augment import SpecAugment
 from headway.speech.front_ends.waveform import Waveform
+from headway.speech.front_ends.whisper_mel import WhisperMel
 
-__all__ = ["Features", "FrontEnd", "KaldiFbank", "LogMel", "NeMoMel", "SpecAugment", "Waveform"]
+__all__ = [
+    "Features",
+    "FrontEnd",
+    "KaldiFbank",
+    "LogMel",
+    "NeMoMel",
+    "SpecAugment",
+    "Waveform",
+    "WhisperMel",
+]

@@ -8,13 +8,16 @@ from headway.speech.models.ctc_attention import CTCAttention
 from headway.speech.models.fast_speech import FastSpeech
 from headway.speech.models.paraformer import Paraformer, ParallelDecoder
 from headway.speech.models.pretrained import pretrained
+from headway.speech.models.tera import TERA, pretrained_encoder
 from headway.speech.models.transducer import Transducer
 from headway.speech.models.variances import Variances
+from headway.speech.models.whisper import Whisper, WhisperSearch
 from headway.speech.recogniser import Recogniser
 from headway.speech.synthesiser import Synthesiser
 
 __all__ = [
     "CTC",
+    "TERA",
     "Aligner",
     "CTCAttention",
     "CTCOutput",
@@ -30,11 +33,23 @@ __all__ = [
     "Transducer",
     "UniformAligner",
     "Variances",
+    "Whisper",
+    "WhisperSearch",
     "list_models",
     "pretrained",
+    "pretrained_encoder",
 ]
 
 
 def list_models() -> list[str]:
     """Returns the names that ``headway ls models`` shows."""
-    return ["CTC", "CTCAttention", "Conformer", "FastSpeech", "Paraformer", "Transducer"]
+    return [
+        "CTC",
+        "CTCAttention",
+        "Conformer",
+        "FastSpeech",
+        "Paraformer",
+        "TERA",
+        "Transducer",
+        "Whisper",
+    ]

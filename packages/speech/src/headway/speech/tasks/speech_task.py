@@ -3,13 +3,15 @@
 import logging
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.training import Passed, Task, TrainingOptions
 from headway.speech.batch import SpeechBatch
 from headway.speech.data.speech_data import SpeechData
-from headway.speech.speech_model import SpeechModel
+from headway.speech.front_ends import SpecAugment
+from headway.speech.speech_model import SpeechModel, SpokenTextModel
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,8 @@ class SpeechTask(Task):
         if not isinstance(data, SpeechData):
             raise UserError(f"{type(self).__name__} needs a data module of recordings with texts")
         assert isinstance(model, SpeechModel)
-        grow(model, data)
+        if isinstance(model, SpokenTextModel):
+            grow(model, data)
         if stage == "fit" and not model.front_end.complete:
             model.front_end.measure(data.recordings(model.front_end.sample_rate))
         data.use(model)
@@ -43,21 +46,38 @@ class SpeechTask(Task):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the vocabulary."""
         super().on_save_checkpoint(checkpoint)
-        model = self.backbone
-        assert isinstance(model, SpeechModel)
-        checkpoint["vocabulary"] = list(model.tokenizer.vocabulary)
+        if isinstance(self.backbone, SpokenTextModel):
+            checkpoint["vocabulary"] = list(self.backbone.tokenizer.vocabulary)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the vocabulary of the checkpoint, whatever the texts of these data hold."""
-        model = self.backbone
-        assert isinstance(model, SpeechModel)
-        vocabulary = tuple(checkpoint.get("vocabulary", model.tokenizer.vocabulary))
-        if vocabulary != model.tokenizer.vocabulary:
+        model, vocabulary = self.backbone, tuple(checkpoint.get("vocabulary", ()))
+        known = isinstance(model, SpokenTextModel) and model.tokenizer.vocabulary
+        if isinstance(model, SpokenTextModel) and vocabulary and vocabulary != known:
             model.set_vocabulary(vocabulary)
             data = getattr(self._trainer, "datamodule", None)
             if isinstance(data, SpeechData):
                 data.use(model)
         super().on_load_checkpoint(checkpoint)
+
+    @property
+    def model(self) -> SpeechModel:
+        """The model."""
+        assert isinstance(self.backbone, SpeechModel)
+        return self.backbone
+
+    def heard(self, batch: SpeechBatch, augment: SpecAugment | None = None) -> SpeechBatch:
+        """Returns the batch with features in the place of samples.
+
+        Args:
+            batch: Samples.
+            augment: Masks parts of the features.
+        """
+        with torch.no_grad():
+            inputs, lengths = self.model.front_end(batch.inputs, batch.lengths)
+            if augment is not None:
+                inputs = augment(inputs, lengths)
+        return batch._replace(inputs=inputs, lengths=lengths)
 
     def log_losses(
         self, split: str, losses: dict[str, Tensor], batch: SpeechBatch, **options: bool
@@ -69,7 +89,7 @@ class SpeechTask(Task):
             self.log(shown, value, batch_size=size, prog_bar=name == "loss", **options)
 
 
-def grow(model: SpeechModel, data: SpeechData) -> None:
+def grow(model: SpokenTextModel, data: SpeechData) -> None:
     """Gives a model the tokens of the training texts that it lacks."""
     tokenizer = model.tokenizer
     if not tokenizer.grows:

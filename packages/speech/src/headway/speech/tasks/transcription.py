@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 from torchmetrics.text import CharErrorRate, WordErrorRate
@@ -71,7 +70,7 @@ class Transcription(SpeechTask):
 
     def training_step(self, batch: SpeechBatch, index: int) -> STEP_OUTPUT:
         """Returns the loss."""
-        losses = self.model.loss(self._heard(batch, self.augment))
+        losses = self.model.loss(self.heard(batch, self.augment))
         self.log_losses("train", losses, batch, on_step=False, on_epoch=True)
         return losses["loss"]
 
@@ -105,16 +104,8 @@ class Transcription(SpeechTask):
         figure = transcription_figure(inputs, heard, seconds=seconds, said=said)
         save_figure(figure, folder / f"{split}_transcription.png")
 
-    def _heard(self, batch: SpeechBatch, augment: SpecAugment | None = None) -> SpeechBatch:
-        """Returns the batch with features in the place of samples."""
-        with torch.no_grad():
-            inputs, lengths = self.model.front_end(batch.inputs, batch.lengths)
-            if augment is not None:
-                inputs = augment(inputs, lengths)
-        return batch._replace(inputs=inputs, lengths=lengths)
-
     def _score(self, batch: SpeechBatch, split: str) -> None:
-        model, batch = self.model, self._heard(batch)
+        model, batch = self.model, self.heard(batch)
         losses = model.loss(batch)
         search = Search(curves=self._shown is None)
         found = model.transcribe(model.encode(batch.inputs, batch.lengths), search=search)

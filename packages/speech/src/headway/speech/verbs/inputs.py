@@ -35,7 +35,8 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=FIELD",
-        help="what columns of a manifest are: audio, text, start, duration, speaker, channel or ignore",
+        help="what columns of a manifest are: audio, text, start, duration, speaker, channel, language or "
+        "ignore",
     )
 
 

@@ -1,66 +1,99 @@
-"""Options of verbs that look for texts."""
+"""Options of a verb that say how a text is looked for; a recogniser refuses those that it cannot follow."""
 
 import argparse
+from typing import Any
 
 from headway.core.cli.loading import load_model
-from headway.core.cli.options import check_positive
+from headway.core.cli.options import Numbers, check_positive
 from headway.core.language import LanguageModel
-from headway.speech.search import GREEDY, Search
+from headway.speech.search import GREEDY
+
+# Options by the names that recognisers know them by.
+_OPTIONS = (
+    *("language", "task", "beam", "timestamps", "words", "temperatures", "carry"),
+    *("language_model", "language_weight", "hot_words", "hot_bonus"),
+)
 
 
 def add_search(parser: argparse.ArgumentParser) -> None:
-    """Adds how a text is looked for."""
-    parser.add_argument(
-        "--beam",
-        type=int,
-        default=GREEDY.beam,
-        metavar="N",
-        help="readings that are followed side by side (1: the best step every time)",
+    """Adds the options."""
+    group = parser.add_argument_group(
+        "how the text is looked for", "what a model cannot be told, it refuses"
     )
-    parser.add_argument(
+    group.add_argument(
+        "--language", metavar="CODE", help="what is spoken, such as en (it is heard)"
+    )
+    group.add_argument(
+        "--task", choices=("transcribe", "translate"), help="what is written; translate: in English"
+    )
+    group.add_argument(
+        "--beam", type=int, metavar="N", help="readings followed at a time (1: the likeliest token)"
+    )
+    group.add_argument(
         "--language-model",
         metavar="RUN",
         help="a run or folder of a language model over the recogniser's tokens; needs a beam",
     )
-    parser.add_argument(
+    group.add_argument(
         "--language-weight",
         type=float,
-        default=GREEDY.language_weight,
         metavar="W",
         help=f"weight of its log-probabilities ({GREEDY.language_weight:g})",
     )
-    parser.add_argument(
+    group.add_argument(
         "--hot-words",
         nargs="+",
-        default=[],
         metavar="WORD",
         help="words that are expected, such as names; needs a beam",
     )
-    parser.add_argument(
+    group.add_argument(
         "--hot-bonus",
         type=float,
-        default=GREEDY.hot_bonus,
         metavar="B",
         help=f"log-probability that each token of such a word gets ({GREEDY.hot_bonus:g})",
     )
+    group.add_argument(
+        "--word-timestamps",
+        dest="words",
+        action="store_true",
+        default=None,
+        help="times of words, too",
+    )
+    group.add_argument(
+        "--no-timestamps",
+        dest="timestamps",
+        action="store_false",
+        default=None,
+        help="write no times; long recordings are then heard in windows one behind the other",
+    )
+    group.add_argument(
+        "--temperatures",
+        nargs=1,
+        action=Numbers,
+        metavar="T,T",
+        help="tried in turn until an answer is believed; 0 takes the likeliest",
+    )
+    group.add_argument(
+        "--alone",
+        dest="carry",
+        action="store_false",
+        default=None,
+        help="a window is not told what was said in the one before",
+    )
 
 
-def search_of(args: argparse.Namespace) -> Search:
-    """Returns what the options ask for.
+def wishes(args: argparse.Namespace) -> dict[str, Any]:
+    """Returns what was asked for, by name.
 
     Raises:
-        UserError: If they do not go together, or the language model is none.
+        UserError: If the language model is none.
     """
     check_positive(args, "beam")
-    model = None
-    if args.language_model is not None:
-        model, _ = load_model(
+    found = {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
+    if "hot_words" in found:
+        found["hot_words"] = tuple(found["hot_words"])
+    if "language_model" in found:
+        found["language_model"], _ = load_model(
             args.language_model, args.device, LanguageModel, "which is no language model"
         )
-    return Search(
-        beam=args.beam,
-        language_model=model,
-        language_weight=args.language_weight,
-        hot_words=tuple(args.hot_words),
-        hot_bonus=args.hot_bonus,
-    )
+    return found

@@ -1,10 +1,9 @@
 """Writes what is said in recordings."""
 
 import argparse
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from headway.core.cli.counts import Counts, Policy
-from headway.core.cli.job import Job, write_csv
+from headway.core.cli.job import Job
 from headway.core.cli.options import add_batch_size, check_positive
 from headway.core.cli.progress import progress_bar
 from headway.core.errors import InputError, UserError
@@ -21,6 +20,7 @@ from headway.speech.batch import padded
 from headway.speech.data.batching import by_length
 from headway.speech.data.cutting import quiet_cuts
 from headway.speech.hypothesis import Hypothesis, joined
+from headway.speech.metrics import NORMALISERS, character_errors, normalise, word_errors
 from headway.speech.models import Recogniser
 from headway.speech.search import GREEDY, Search
 from headway.speech.verbs.inputs import (
@@ -31,9 +31,9 @@ from headway.speech.verbs.inputs import (
     read_item,
 )
 from headway.speech.verbs.loading import load_recogniser
-from headway.speech.verbs.searching import add_search, search_of
+from headway.speech.verbs.searching import add_search, wishes
+from headway.speech.verbs.written import Transcript, check_ending, check_number, write_transcripts
 
-COLUMNS = ["file", "start", "duration", "text", "confidence", "reference", "error"]
 # Seconds of a batch, and how many batches are read ahead to be sorted by length.
 SECONDS, READ = 240.0, 8
 
@@ -67,23 +67,36 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="which channel is heard, from 0 (all are averaged)",
     )
+    parser.add_argument(
+        "--cut",
+        type=float,
+        metavar="S",
+        help="cut longer recordings where it is quiet, and hear the parts side by side",
+    )
+    parser.add_argument(
+        "--normalise",
+        choices=list(NORMALISERS),
+        default="words",
+        help="how texts are written before errors are counted, where references are known (words: small "
+        "letters without marks; english: numbers are spelt out, too)",
+    )
     add_search(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes one row per recording; returns 1 if none could be read."""
     check_positive(args, "batch_size", "batch_seconds")
+    check_positive(args, "cut", most=10**6)
     job = Job(args, "transcribe with", items="recordings")
-    ending = ".csv" if job.path is None else job.path.suffix
-    if ending not in (".csv", ".jsonl"):
-        raise UserError(f"{job.path} is neither .csv nor .jsonl; name the result by one of them")
+    ending = check_ending(job.path)
     columns = parse_columns(args.columns)
     items = find_items(args.inputs, job.counts, args.on_invalid, columns=columns)
     if args.plot is not None and args.plot.exists() and not args.plot.is_dir():
         raise UserError(f"{args.plot} is a file; --plot takes a folder")
-    search = search_of(args)
+    check_number(ending, len(items))
     model = load_recogniser(args.checkpoint, args.device)
-    rows = transcribe(
+    said: list[tuple[str, str]] = []
+    rows = transcripts(
         model,
         items,
         batch_size=args.batch_size,
@@ -92,18 +105,46 @@ def run(args: argparse.Namespace) -> int:
         counts=job.counts,
         plot=args.plot,
         channel=args.channel,
-        search=search,
+        search=model.search(**wishes(args)),
+        cut=args.cut,
     )
     with job.file() as file:
-        if ending == ".jsonl":
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        else:
-            write_csv(file, COLUMNS, rows)
-    return job.end(f"transcriptions written{job.place}", transcribed=job.counts.done)
+        write_transcripts(file, ending, compared(rows, said, args.normalise))
+    errors = {"wer": word_errors(said), "cer": character_errors(said)} if said else {}
+    lines = [one.line(name.upper()) for name, one in errors.items()]
+    done = f"transcriptions written{job.place}"
+    if lines:
+        done = "; ".join([done, *lines, f"texts compared as {args.normalise!r}"])
+    facts = {name: {**asdict(one), "rate": one.rate} for name, one in errors.items()}
+    return job.end(done, transcribed=job.counts.done, **facts)
+
+
+def compared(
+    rows: Iterable[Transcript], said: list[tuple[str, str]], normaliser: str
+) -> Iterator[Transcript]:
+    """Yields the rows, and notes references beside what was heard.
+
+    Args:
+        rows: Of ``transcripts``.
+        said: Where pairs are added.
+        normaliser: How both are written before.
+    """
+    for row, heard in rows:
+        if heard is not None and row.get("reference"):
+            said.append(
+                (normalise(row["reference"], normaliser), normalise(heard.text, normaliser))
+            )
+        yield row, heard
 
 
 def transcribe(
+    model: Recogniser, items: Sequence[Item], **options: Any
+) -> Iterator[dict[str, Any]]:
+    """Yields one row per recording; arguments as of ``transcripts``."""
+    return (row for row, _ in transcripts(model, items, **options))
+
+
+def transcripts(
     model: Recogniser,
     items: Sequence[Item],
     *,
@@ -114,8 +155,9 @@ def transcribe(
     plot: Path | None = None,
     channel: int | None = None,
     search: Search = GREEDY,
-) -> Iterator[dict[str, Any]]:
-    """Yields one row per recording, in the order of the items.
+    cut: float | None = None,
+) -> Iterator[Transcript]:
+    """Yields one row per recording and what was heard in it, in the order of the items.
 
     Args:
         model: The recogniser.
@@ -128,6 +170,7 @@ def transcribe(
         plot: Folder for a picture of each recording.
         channel: Which channel is heard, from 0, where a manifest does not say; all of them if None.
         search: How the text is looked for.
+        cut: Seconds of a recording that are heard at once; as the model has it if None.
     """
     counts = counts or Counts("recordings")
     search = search if plot is None else replace(search, curves=True)
@@ -141,18 +184,18 @@ def transcribe(
                     counts.refuse(error, on_invalid)
                     advance(1)
             readable = [entry for entry in found if not isinstance(entry, InputError)]
-            answers = iter(_heard(model, readable, batch_size, batch_seconds, search, advance))
+            answers = iter(_heard(model, readable, batch_size, batch_seconds, search, advance, cut))
             for place, (item, waveform) in enumerate(zip(chosen, found, strict=True), start=start):
                 if isinstance(waveform, InputError):
                     if on_invalid == "keep":
-                        yield {"file": item.shown, "error": waveform.reason}
+                        yield {"file": item.shown, "error": waveform.reason}, None
                     continue
                 counts.done += 1
                 heard = next(answers)
                 if plot is not None:
                     name = f"{place:04d}_{item.row.audio.stem}.png"
                     _draw(model, item, waveform, heard, plot / name)
-                yield {
+                row = {
                     "file": item.shown,
                     "start": item.row.start,
                     "duration": round(len(waveform) / rate, 3),
@@ -160,6 +203,8 @@ def transcribe(
                     "confidence": round(heard.confidence, 6),
                     **({} if item.row.text is None else {"reference": item.row.text}),
                 }
+                # Times are those of the file, wherever in it the recording begins.
+                yield row, heard.later(item.row.start) if item.row.start else heard
 
 
 @torch.inference_mode()
@@ -170,13 +215,15 @@ def _heard(
     batch_seconds: float,
     search: Search,
     advance: Callable[[int], None],
+    cut: float | None,
 ) -> list[Hypothesis]:
     """Returns what was heard in each recording; long ones are heard in parts."""
+    most = model.longest if cut is None else min(cut, model.longest)
     rate = model.front_end.sample_rate
     parts = [
         (place, start, waveform[start:end])
         for place, waveform in enumerate(recordings)
-        for start, end in quiet_cuts(waveform, rate, model.longest)
+        for start, end in quiet_cuts(waveform, rate, most)
     ]
     left = Counter(place for place, _, _ in parts)
     heard: dict[int, Hypothesis] = {}

@@ -25,6 +25,7 @@ class CrossAttention(TokenMixer):
         head_dim: Width of a head; ``dim / heads`` if None.
         norm: Builds the norm of queries and keys within each head, ``(head_dim)``.
         qkv_bias: Whether queries, keys and values have a learned bias.
+        key_bias: Whether keys have one, where the others do.
         out_bias: Whether the output projection has one.
         dropout: Probability of dropping an attention weight in training.
         out_dropout: Probability of dropping an output channel in training.
@@ -48,6 +49,7 @@ class CrossAttention(TokenMixer):
         head_dim: int | None = None,
         norm: Callable[[int], nn.Module] | None = None,
         qkv_bias: bool = True,
+        key_bias: bool = True,
         out_bias: bool = True,
         dropout: float = 0.0,
         out_dropout: float = 0.0,
@@ -57,7 +59,12 @@ class CrossAttention(TokenMixer):
         self.heads, self.dropout = heads, dropout
         inner = heads * self.head_dim
         self.q = nn.Linear(dim, inner, bias=qkv_bias)
-        self.kv = FusedLinear(context_dim or dim, {"k": inner, "v": inner}, bias=qkv_bias)
+        self.kv = FusedLinear(
+            context_dim or dim,
+            {"k": inner, "v": inner},
+            bias=qkv_bias,
+            unbiased=() if key_bias else ("k",),
+        )
         self.query_norm = norm(self.head_dim) if norm is not None else None
         self.key_norm = norm(self.head_dim) if norm is not None else None
         self.projection = nn.Linear(inner, dim, bias=out_bias)

@@ -41,6 +41,7 @@ class SelfAttention(TokenMixer):
         position: Builds what turns positions into rotations or biases, ``(heads, head_dim)``.
         norm: Builds the norm of queries and keys within each head, ``(head_dim)``.
         qkv_bias: Whether queries, keys and values have a learned bias.
+        key_bias: Whether keys have one, where the others do.
         out_bias: Whether the output projection has one.
         dropout: Probability of dropping an attention weight in training.
         out_dropout: Probability of dropping an output channel in training.
@@ -75,6 +76,7 @@ class SelfAttention(TokenMixer):
         position: Callable[[int, int], Position] | None = None,
         norm: Callable[[int], nn.Module] | None = None,
         qkv_bias: bool = True,
+        key_bias: bool = True,
         out_bias: bool = True,
         dropout: float = 0.0,
         out_dropout: float = 0.0,
@@ -87,7 +89,12 @@ class SelfAttention(TokenMixer):
         self.window, self.chunks = check_window(window, causal), check_chunks(chunks, causal)
         self.causal, self.dropout = causal, dropout
         inner, kv_inner = heads * self.head_dim, self.kv_heads * self.head_dim
-        self.qkv = FusedLinear(dim, {"q": inner, "k": kv_inner, "v": kv_inner}, bias=qkv_bias)
+        self.qkv = FusedLinear(
+            dim,
+            {"q": inner, "k": kv_inner, "v": kv_inner},
+            bias=qkv_bias,
+            unbiased=() if key_bias else ("k",),
+        )
         # Kept here: a toolbox may put another module in the place of `qkv`.
         self.section_widths = [inner, kv_inner, kv_inner]
         self.query_norm = norm(self.head_dim) if norm is not None else None
