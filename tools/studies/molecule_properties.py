@@ -5,8 +5,10 @@
 Each set is split by scaffold (80, 10, 10 in a hundred), by a new draw for each seed, and all three see the
 same parts: `molecules/finetune_properties` from a run on MOSES, `molecules/llama_properties` with a model of
 the same size, and Morgan fingerprints (radius 2, 2,048 bits) with ridge or logistic regression, whose
-strength is chosen on the validation part. Models are those of the lowest validation loss. What has been
-trained is not trained again. Sets: esol, clintox, sider, tox21 (files of MoleculeNet), and b3db-logbb, b3db
+strength is chosen on the validation part. `--kinds` names others: models of graphs from scratch
+(`molecules/graphormer_properties`, the same without what its attention is told of the graph, and
+`molecules/gsm_properties`). Models are those of the lowest validation loss. What has been trained is not
+trained again. Sets: esol, clintox, sider, tox21 (files of MoleculeNet), and b3db-logbb, b3db
 (files of `qc-b3db`, whose classes are written as numbers first).
 """
 
@@ -65,43 +67,50 @@ SETS = {
     "b3db-logbb": Set(("logBB",), "rmse", ""),
     "b3db": Set(("permeable",), "auc", ""),
 }
-RECIPES = {"from scratch": "llama_properties", "fine-tuned": "finetune_properties"}
+RECIPES = {
+    "from scratch": "llama_properties",
+    "fine-tuned": "finetune_properties",
+    "Graphormer": "graphormer_properties",
+    "without biases": "graphormer_properties",
+    "GSM++": "gsm_properties",
+}
+# Of a contestant alone; its attention is told nothing of the graph.
+OPTIONS = {"without biases": ("--model.backbone.backbone.distances", "null")}
+TEXTS = ("from scratch", "fine-tuned")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--source", required=True, help="run of a language model of molecules")
+    parser.add_argument("--source", help="run of a language model of molecules, to fine-tune")
     parser.add_argument("--out", type=Path, required=True, help="folder of runs and results")
     parser.add_argument("--set", nargs="+", required=True, metavar="NAME=FILE", dest="sets")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--kinds", nargs="+", choices=list(RECIPES), default=list(TEXTS))
     parser.add_argument(
         "--as-written", action="store_true", help="do not rewrite molecules as RDKit does"
     )
     args = parser.parse_args()
+    if "fine-tuned" in args.kinds and args.source is None:
+        parser.error("--source names the run that is fine-tuned")
     args.out.mkdir(parents=True, exist_ok=True)
     lines = []
     for given in args.sets:
         name, _, file = given.partition("=")
         path = numbered_classes(Path(file), args.out) if name == "b3db" else Path(file)
         found = {"Morgan": [baseline(name, path, seed) for seed in args.seeds]}
-        for kind in RECIPES:
+        for kind in args.kinds:
             found[kind] = [trained(name, path, kind, seed, args) for seed in args.seeds]
         lines.append(line(name, path, found))
         print(lines[-1], flush=True)
-    (args.out / "table.md").write_text("\n".join([*HEAD, *lines]) + "\n")
+    (args.out / "table.md").write_text("\n".join([*head(args.kinds), *lines]) + "\n")
 
 
-TITLES = (
-    "set",
-    "molecules, properties",
-    "score",
-    "Morgan + linear",
-    *RECIPES,
-    "CPU-minutes",
-    "others",
-)
-HEAD = (f"| {' | '.join(TITLES)} |", "| --- " * len(TITLES) + "|")
+def head(kinds: Sequence[str]) -> tuple[str, str]:
+    """Returns the first rows of the table."""
+    columns = ("set", "molecules, properties", "score", "Morgan + linear")
+    titles = (*columns, *kinds, "CPU-minutes", "others")
+    return f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"
 
 
 def line(name: str, path: Path, found: dict[str, list[dict[str, float]]]) -> str:
@@ -113,8 +122,9 @@ def line(name: str, path: Path, found: dict[str, list[dict[str, float]]]) -> str
         return f"{statistics.mean(values):.3f} ± {statistics.pstdev(values):.3f}"
 
     size = f"{int(found['Morgan'][0]['molecules']):,}, {len(columns(name, path))}"
-    minutes = [scores["minutes"] for kind in RECIPES for scores in found[kind]]
-    shown = " | ".join(score(kind) for kind in ("Morgan", *RECIPES))
+    kinds = [kind for kind in found if kind != "Morgan"]
+    minutes = [scores["minutes"] for kind in kinds for scores in found[kind]]
+    shown = " | ".join(score(kind) for kind in found)
     title = {"rmse": "RMSE", "auc": "ROC-AUC"}[metric]
     mean = statistics.mean(minutes)
     return f"| {name} | {size} | {title} | {shown} | {mean:.1f} | {one.published} |"
@@ -163,11 +173,12 @@ def trained(
         words += [f"--data.path={path}", f"--data.properties={json.dumps(columns(name, path))}"]
         if kind == "fine-tuned":
             words += [f"--model.backbone.source={args.source}"]
+        words += OPTIONS.get(kind, ())
         recipe = f"molecules/{RECIPES[kind]}"
         headway(
             *("fit", "-c", recipe, "--runs", str(folder), "--seed_everything", str(seed)),
             *("--trainer.max_epochs", str(args.epochs)),
-            *("--model.schedule.warmup", str(args.epochs / 5)),
+            *(("--model.schedule.warmup", str(args.epochs / 5)) if kind in TEXTS else ()),
             *("--data.canonical", str(not args.as_written).lower(), *words),
         )
         minutes = (cpu_seconds() - before) / 60

@@ -11,8 +11,9 @@ from headway.core.language import SPECIALS
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.molecules import models
 from headway.molecules.chemistry import checked
-from headway.molecules.graphs import collate, graph
+from headway.molecules.graphs import affinity_graph, collate, collate_affinity, graph
 from headway.molecules.models import (
+    GSM,
     DrugGen,
     FoldingDiff,
     GenMol,
@@ -80,6 +81,15 @@ def graphormer() -> Graphormer:
     return Graphormer(dim=16, depth=2, heads=2)
 
 
+def affinity_graphs(batch: int, atoms: int) -> tuple[Tensor, ...]:
+    chain = affinity_graph(checked("C" * atoms, "chain"))
+    return tuple(part[:batch] for part in collate_affinity([chain] * max(1, batch)))
+
+
+def gsm() -> GSM:
+    return GSM(dim=16, heads=2)
+
+
 def chains(batch: int, length: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(length)
     return torch.randn(batch, length, 6, generator=generator), torch.full((batch,), 3)
@@ -133,6 +143,7 @@ CASES = {
     "GPMoLFormer": Case(make=gp_molformer, inputs=tokens, sizes=(9, 4, 20)),
     "MoLFormer": Case(make=molformer, inputs=tokens, sizes=(9, 4, 20)),
     "Graphormer": Case(make=graphormer, inputs=graphs, sizes=(9, 4, 20)),
+    "GSM": Case(make=gsm, inputs=affinity_graphs, sizes=(9, 4, 20)),
     "PropertyPredictor": Case(make=property_predictor, inputs=tokens, sizes=(9, 4, 20)),
 }
 

@@ -391,10 +391,15 @@ def test_scaffolds_of_the_test_are_new(tmp_path: Path) -> None:
     assert not told["test"] & told["train"]
 
 
-def test_graphs_from_the_recipe_to_predictions(tmp_path: Path, runs: Path, capsys) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "small"), [("graphormer_properties", SMALL), ("gsm_properties", SMALL[:2])]
+)
+def test_graphs_from_the_recipe_to_predictions(
+    recipe: str, small: list[str], tmp_path: Path, runs: Path, capsys
+) -> None:
     path = write(tmp_path, ROWS * 3)
-    assert fit("graphormer_properties", path, *SMALL) == 0
-    run = runs / "graphormer_properties" / "1"
+    assert fit(recipe, path, *small) == 0
+    run = runs / recipe / "1"
     assert main(["test", "-m", str(run)]) == 0
     table = write(tmp_path, ["CCN,n", "C1CC,bad", "CC[Xe],new", "CCO,o"], "smiles,id")
     out = tmp_path / "out.csv"

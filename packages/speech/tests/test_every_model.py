@@ -20,7 +20,7 @@ from headway.core.mixers import (
 from headway.core.ops.neighbourhood import native
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.speech import models
-from headway.speech.front_ends import KaldiFbank, LogMel, Waveform, WhisperMel
+from headway.speech.front_ends import FixedFbank, KaldiFbank, LogMel, Waveform, WhisperMel
 from headway.speech.layers import (
     ConvolutionSubsampling,
     InterCTC,
@@ -28,6 +28,7 @@ from headway.speech.layers import (
     WaveformStem,
 )
 from headway.speech.models import (
+    AST,
     CTC,
     TERA,
     Conformer,
@@ -91,6 +92,11 @@ def texts(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor, int]:
     return numbers, lengths, durations * (torch.arange(tokens) < lengths[:, None]), 3 * tokens
 
 
+def ast() -> AST:
+    front_end = FixedFbank(mels=10, steps=40)
+    return AST(classes=("a", "b"), front_end=front_end, dim=16, depth=1, heads=2, patch=6, stride=4)
+
+
 # Two tokens at least: an axis of one is another graph.
 SOUND = {"inputs": features, "sizes": (37, 21, 64), "least": 5}
 CASES = {
@@ -126,6 +132,7 @@ CASES = {
         **SOUND,
     ),
     "FastSpeech": Case(make=voice, inputs=texts, sizes=(9, 5, 12), least=3),
+    "AST": Case(make=ast, inputs=lambda batch, _: features(batch, 40)[:1]),
     "Conformer": Case(make=conformer, **SOUND),
     "CTC": Case(
         make=lambda: CTC(encoder=conformer(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND
@@ -149,8 +156,9 @@ def test_copies_of_a_model_answer_as_it_does(name: str, tmp_path: Path) -> None:
     check_copies(CASES[name], tmp_path)
 
 
-def test_a_recogniser_exports_with_a_free_batch_and_free_time(tmp_path: Path) -> None:
-    check_graph(CASES["CTC"], tmp_path / "model.pt2")
+@pytest.mark.parametrize("name", ["CTC", pytest.param("AST", marks=SLOW)])
+def test_a_model_exports_with_a_free_batch_and_free_time(name: str, tmp_path: Path) -> None:
+    check_graph(CASES[name], tmp_path / "model.pt2")
 
 
 def test_waveforms_and_every_kind_of_mixer_export_with_free_time(tmp_path: Path) -> None:

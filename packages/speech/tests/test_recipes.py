@@ -66,6 +66,7 @@ def finetune(tmp_path: Path, source: Path, manifest: Path, *words: str) -> Path:
 
 def test_no_recipe_is_forgotten_here() -> None:
     assert RECIPES == [
+        "ast_digits",
         "conformer",
         "conformer_digits",
         "ctc_attention",

@@ -26,6 +26,7 @@ class Change(NamedTuple):
 
 CHANGES = {
     "num_classes": Change("reset_classifier", "reinitialised"),
+    "classes": Change("set_classes", "reinitialised"),
     "image_size": Change("set_input_size", "resized"),
     "channels": Change("set_channels", "extended"),
     "horizon": Change("set_horizon", "reinitialised"),

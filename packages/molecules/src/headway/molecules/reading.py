@@ -11,8 +11,8 @@ from torch import Tensor
 from headway.core.errors import InputError, UserError
 from headway.core.weights.preprocessing import read_preprocessing
 from headway.molecules.chemistry import checked, rewritten
-from headway.molecules.graphs import MolecularGraph, collate, graph
-from headway.molecules.models import Predictor, PropertyPredictor
+from headway.molecules.graphs import FORMS
+from headway.molecules.models import GraphPredictor, Predictor, PropertyPredictor
 
 AT_ONCE = 64
 Item = Any
@@ -62,15 +62,22 @@ class TextReader:
 
 
 class GraphReader:
-    """Molecules as graphs."""
+    """Molecules as graphs.
 
-    def read(self, smiles: str, name: str) -> MolecularGraph:
+    Args:
+        form: The form in which the model reads them, of ``graphs.FORMS``.
+    """
+
+    def __init__(self, form: str) -> None:
+        self.form = FORMS[form]
+
+    def read(self, smiles: str, name: str) -> Any:
         """Returns the graph."""
-        return graph(checked(smiles, name))
+        return self.form.read(checked(smiles, name))
 
-    def batch(self, items: Sequence[MolecularGraph]) -> tuple[Tensor, ...]:
+    def batch(self, items: Sequence[Any]) -> tuple[Tensor, ...]:
         """Returns the graphs as one batch."""
-        return tuple(collate(items))
+        return tuple(self.form.collate(items))
 
 
 def reader(model: Predictor, *, canonical: bool = False) -> Reader:
@@ -82,12 +89,13 @@ def reader(model: Predictor, *, canonical: bool = False) -> Reader:
     """
     if isinstance(model, PropertyPredictor):
         return TextReader(model, canonical=canonical)
-    return GraphReader()
+    assert isinstance(model, GraphPredictor)
+    return GraphReader(model.backbone.graphs)
 
 
 def size(item: Item) -> int:
     """Returns how long an item is: tokens, or atoms."""
-    return len(item.atoms) if isinstance(item, MolecularGraph) else len(item)
+    return len(getattr(item, "atoms", item))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,10 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="speech",
-    help="Speech recognition and synthesis.",
+    help="Speech recognition and synthesis; classes of sounds.",
     adapters=(
         "headway.speech.weights.hugging_face:adapter",
+        "headway.speech.weights.hugging_face_ast:adapter",
         "headway.speech.weights.whisper:adapter",
         "headway.speech.weights.whisper_ctranslate2:adapter",
         "headway.speech.weights.parakeet:adapter",
@@ -17,6 +18,10 @@ domain = Domain(
         "align": Verb(
             module="headway.speech.verbs.align",
             help="write where the tokens of texts are in recordings",
+        ),
+        "classify-audio": Verb(
+            module="headway.speech.verbs.classify_audio",
+            help="say to which class recordings belong",
         ),
         "speak": Verb(module="headway.speech.verbs.speak", help="speak texts"),
         "transcribe": Verb(

@@ -15,7 +15,7 @@ class OverlappingPatchEmbedding(PatchEmbedding):
 
     Args:
         dim: Channels of a token.
-        patch: Pixels per side from one token to the next.
+        patch: Pixels per side, or of height and width, from one token to the next.
         kernel: Side in pixels of what a token is computed from.
         padding: Zeros around the picture, in pixels.
         channels: Channels of a picture.
@@ -34,19 +34,20 @@ class OverlappingPatchEmbedding(PatchEmbedding):
         self,
         dim: int,
         *,
-        patch: int = 4,
+        patch: int | Sequence[int] = 4,
         kernel: int = 7,
         padding: int = 2,
         channels: int = 3,
         norm: Callable[[int], nn.Module] | None = None,
     ) -> None:
-        if not 0 <= padding < kernel or patch < 1:
+        steps = (patch, patch) if isinstance(patch, int) else (patch[0], patch[1])
+        if not 0 <= padding < kernel or min(steps) < 1:
             raise UserError(
                 f"patch {patch} must be positive and padding {padding} between 0 and kernel {kernel}"
             )
         super().__init__(dim, patch=kernel, channels=channels, norm=norm)
         self.kernel, self.padding = kernel, padding
-        self.patch = (patch, patch)
+        self.patch = steps
 
     def grid(self, size: Sequence[int]) -> tuple[int, int]:
         """Returns the grid of tokens of a picture of ``size`` (H, W).

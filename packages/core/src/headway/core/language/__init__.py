@@ -28,7 +28,14 @@ from headway.core.language.symbols import SymbolTokenizer
 from headway.core.language.t5 import T5
 from headway.core.language.text import TextModel
 from headway.core.language.text_embedding import MaskScaledEmbedding, TextEmbedding
-from headway.core.language.tokenizer import SPECIALS, NumberedTokens, Tokenizer
+from headway.core.language.tokenizer import (
+    SPECIALS,
+    NumberedTokens,
+    OtherTokens,
+    SpecialTokens,
+    Tokenizer,
+    TokenizerOptions,
+)
 from headway.core.language.xlnet import XLNet
 
 __all__ = [
@@ -58,8 +65,10 @@ __all__ = [
     "ModernBert",
     "NumberFormat",
     "NumberedTokens",
+    "OtherTokens",
     "Qwen2",
     "Roberta",
+    "SpecialTokens",
     "StochasticContext",
     "SubwordTokenizer",
     "SymbolTokenizer",
@@ -67,6 +76,7 @@ __all__ = [
     "TextModel",
     "TokenHead",
     "Tokenizer",
+    "TokenizerOptions",
     "XLNet",
     "number_text",
     "numerals",

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 
 from headway.core.errors import InputError, UserError
-from headway.core.language.tokenizer import SPECIALS, Tokenizer
+from headway.core.language.tokenizer import Tokenizer, TokenizerOptions
+from headway.core.passed import Passed
 
 
 class SymbolTokenizer(Tokenizer):
@@ -13,12 +14,7 @@ class SymbolTokenizer(Tokenizer):
     Args:
         pattern: Regular expression of a token; what stands between spaces by default.
         joint: What stands between two tokens of a text; nothing where they follow each other.
-        vocabulary: As of every ``Tokenizer``.
-        padding: As of every ``Tokenizer``.
-        start: As of every ``Tokenizer``.
-        end: As of every ``Tokenizer``.
-        unknown: As of every ``Tokenizer``.
-        mask: As of every ``Tokenizer``.
+        **tokens: As of every ``Tokenizer``.
 
     Raises:
         UserError: If the pattern is none, or matches nothing at all.
@@ -29,21 +25,9 @@ class SymbolTokenizer(Tokenizer):
         *,
         pattern: str = r"\S+",
         joint: str = " ",
-        vocabulary: Sequence[str] = SPECIALS,
-        padding: int | None = 0,
-        start: int | None = 1,
-        end: int | None = 2,
-        unknown: int | None = None,
-        mask: int | None = None,
+        **tokens: Passed[TokenizerOptions],
     ) -> None:
-        super().__init__(
-            vocabulary=vocabulary,
-            padding=padding,
-            start=start,
-            end=end,
-            unknown=unknown,
-            mask=mask,
-        )
+        super().__init__(**tokens)
         try:
             self.pattern = re.compile(pattern)
         except re.error as error:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypedDict
 
 import torch
 from torch import Tensor
@@ -12,6 +12,27 @@ from headway.core.module import Module
 
 SPECIALS = ("<pad>", "<bos>", "<eos>")
 """In front of a vocabulary: what the arguments padding, start and end say by default."""
+
+
+class OtherTokens(TypedDict, total=False):
+    """What a ``Tokenizer`` passes on that has a start and a mask of its own."""
+
+    padding: int | None
+    end: int | None
+    unknown: int | None
+
+
+class SpecialTokens(OtherTokens, total=False):
+    """What a ``Tokenizer`` passes on that has a mask of its own."""
+
+    start: int | None
+
+
+class TokenizerOptions(SpecialTokens, total=False):
+    """What a ``Tokenizer`` passes on."""
+
+    vocabulary: Sequence[str]
+    mask: int | None
 
 
 class Tokenizer(Module):

@@ -1,6 +1,7 @@
 """What the tests of all domains ask of whole models: that copies are the model, and that graphs are free."""
 
 import copy
+import inspect
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def narrowed(given: Any) -> Any:
     return given.bfloat16() if numbers else given
 
 
-def dimensions(case: Case) -> tuple[Any, ...]:
+def dimensions(case: Case, model: nn.Module) -> tuple[Any, ...]:
     """Returns the named dimensions of what a model is given: those that go by the batch and by the size."""
     batch, size = torch.export.Dim("batch"), torch.export.Dim("size", min=case.least, max=4096)
     first = case.sizes[0]
@@ -133,9 +134,12 @@ def dimensions(case: Case) -> tuple[Any, ...]:
                 found[axis] = size
         return found
 
-    return pytree.tree_map(
+    found = pytree.tree_map(
         named, *(case.inputs(*ways) for ways in ((3, first), (2, first), (3, other)))
     )
+    # What a model takes as ``*inputs`` is one argument to a graph.
+    kinds = [one.kind for one in inspect.signature(model.forward).parameters.values()]
+    return (found,) if kinds == [inspect.Parameter.VAR_POSITIONAL] else found
 
 
 def check_graph(case: Case, file: Path) -> None:
@@ -143,7 +147,7 @@ def check_graph(case: Case, file: Path) -> None:
     model = case.model()
     given = case.inputs(3, case.sizes[0])
     with torch.no_grad():
-        program = torch.export.export(model, given, dynamic_shapes=dimensions(case))
+        program = torch.export.export(model, given, dynamic_shapes=dimensions(case, model))
     torch.export.save(program, file)
     loaded = torch.export.load(file).module()
     for batch, size in ((1, case.sizes[0]), *((2, size) for size in case.sizes)):

@@ -35,15 +35,20 @@ def collate(items: Sequence[MolecularGraph]) -> Graphs:
     atoms = max(len(item.atoms) for item in items)
     bonds = max(len(item.bonds) for item in items)
     sizes = ((atoms,), (atoms,), (atoms, atoms), (bonds,), (atoms, atoms))
-    filled = {
-        name: torch.stack([_filled(getattr(item, name), size) for item in items])
+    parts = {
+        name: torch.stack([filled(getattr(item, name), size) for item in items])
         for name, size in zip(MolecularGraph._fields, sizes, strict=True)
     }
-    return Graphs(**filled, lengths=torch.tensor([len(item.atoms) for item in items]))
+    return Graphs(**parts, lengths=torch.tensor([len(item.atoms) for item in items]))
 
 
-def _filled(tensor: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Zeros behind the leading axes, up to their new sizes."""
+def filled(tensor: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Returns a tensor with zeros behind its leading axes.
+
+    Args:
+        tensor: The tensor.
+        size: New sizes of the leading axes.
+    """
     behind = [(0, new - old) for new, old in zip(size, tensor.shape, strict=False)]
     behind += [(0, 0)] * (tensor.ndim - len(size))
     return F.pad(tensor, [end for pair in reversed(behind) for end in pair])

@@ -52,7 +52,7 @@ def graph(molecule: Chem.Mol, *, hops: int = 5) -> MolecularGraph:
     for place, bond in enumerate(molecule.GetBonds(), start=1):
         ends = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
         number[ends], number[ends[::-1]] = place, place
-        bonds.append([value + 3 + _SECTION * at for at, value in enumerate(bond_features(bond))])
+        bonds.append(bond_numbers(bond))
     # The bond of each step: from the node before, the first time the start itself.
     before = np.concatenate(
         [np.broadcast_to(np.arange(count)[:, None, None], (count, count, 1)), ways.nodes[..., :-1]],
@@ -60,10 +60,7 @@ def graph(molecule: Chem.Mol, *, hops: int = 5) -> MolecularGraph:
     )
     there = ways.nodes >= 0
     on_way = np.where(there, number[np.where(there, before, 0), np.where(there, ways.nodes, 0)], 0)
-    atoms = [
-        [value + 2 + _SECTION * at for at, value in enumerate(atom_features(atom))]
-        for atom in molecule.GetAtoms()
-    ]
+    atoms = [atom_numbers(atom) for atom in molecule.GetAtoms()]
     return MolecularGraph(
         torch.tensor(atoms).reshape(count, ATOM_FEATURES),
         torch.from_numpy(adjacency.sum(axis=1) + 1),
@@ -71,3 +68,13 @@ def graph(molecule: Chem.Mol, *, hops: int = 5) -> MolecularGraph:
         torch.tensor(bonds),
         torch.from_numpy(on_way),
     )
+
+
+def atom_numbers(atom: Chem.Atom) -> list[int]:
+    """Returns the numbers of the features of an atom."""
+    return [value + 2 + _SECTION * at for at, value in enumerate(atom_features(atom))]
+
+
+def bond_numbers(bond: Chem.Bond) -> list[int]:
+    """Returns the numbers of the features of a bond."""
+    return [value + 3 + _SECTION * at for at, value in enumerate(bond_features(bond))]

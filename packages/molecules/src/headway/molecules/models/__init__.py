@@ -9,8 +9,10 @@ from headway.molecules.models.druggen_pretrained import (
 from headway.molecules.models.folding_diff import FoldingDiff
 from headway.molecules.models.gen_mol import GenMol
 from headway.molecules.models.gp_molformer import GPMoLFormer
+from headway.molecules.models.graph_backbone import GraphBackbone
 from headway.molecules.models.graph_predictor import GraphPredictor
 from headway.molecules.models.graphormer import Graphormer
+from headway.molecules.models.gsm import GSM
 from headway.molecules.models.joint_transformer import JointTransformer
 from headway.molecules.models.llama import Llama
 from headway.molecules.models.llamol import LLamol
@@ -29,12 +31,14 @@ from headway.molecules.models.regression_transformer import RegressionTransforme
 from headway.molecules.models.safe_gpt import SafeGPT
 
 __all__ = [
+    "GSM",
     "DrugGen",
     "EncodedProtein",
     "FoldingDiff",
     "FrozenProtein",
     "GPMoLFormer",
     "GenMol",
+    "GraphBackbone",
     "GraphPredictor",
     "Graphormer",
     "JointTransformer",
@@ -64,6 +68,7 @@ def list_models() -> list[str]:
         "DrugGen",
         "FoldingDiff",
         "GPMoLFormer",
+        "GSM",
         "GenMol",
         "GraphPredictor",
         "Graphormer",

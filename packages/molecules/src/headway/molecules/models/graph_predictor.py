@@ -1,24 +1,24 @@
-"""Properties of molecules, read by a head on top of a graph transformer."""
+"""Properties of molecules, read by a head on top of a model of graphs."""
 
 from collections.abc import Mapping
 
 from torch import Tensor
 
 from headway.core.heads import ClassificationHead, TokenPooling
-from headway.molecules.models.graphormer import Graphormer
+from headway.molecules.models.graph_backbone import GraphBackbone
 from headway.molecules.models.property_predictor import Predictor
 
 
 class GraphPredictor(Predictor):
-    """Reads the properties of a molecule from the token of its graph.
+    """Reads the properties of a molecule from the vector of its graph.
 
     Args:
-        backbone: The graph transformer.
+        backbone: The model of graphs: a ``Graphormer`` or ``GSM``.
         properties: As of every ``PropertyPredictor``.
-        dropout: Probability of dropping a channel of the graph's token in training.
+        dropout: Probability of dropping a channel of the graph's vector in training.
 
     Shape:
-        As of ``graphs.Graphs``. Output: (B, properties), logits of classes and numbers in units of their
+        As of the ``backbone``. Output: (B, properties), logits of classes and numbers in units of their
         deviation.
 
     Raises:
@@ -31,7 +31,7 @@ class GraphPredictor(Predictor):
     def __init__(
         self,
         *,
-        backbone: Graphormer,
+        backbone: GraphBackbone,
         properties: Mapping[str, str] | None = None,
         dropout: float = 0.0,
     ) -> None:
@@ -40,17 +40,9 @@ class GraphPredictor(Predictor):
         self.head = ClassificationHead(backbone.width, 0, pooling=TokenPooling, dropout=dropout)
         self._take(properties or {})
 
-    def forward(
-        self,
-        atoms: Tensor,
-        degrees: Tensor,
-        distances: Tensor,
-        bonds: Tensor,
-        hops: Tensor,
-        lengths: Tensor,
-    ) -> Tensor:
+    def forward(self, *graphs: Tensor) -> Tensor:
         """Returns logits of classes and numbers in units of their deviation."""
-        return self.head(self.backbone(atoms, degrees, distances, bonds, hops, lengths))
+        return self.head(self.backbone(*graphs))
 
     def answer(self, *inputs: Tensor) -> Tensor:
         """Returns what ``forward`` does."""

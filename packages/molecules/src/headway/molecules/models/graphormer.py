@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from headway.core.norms import LayerNorm
 from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
+from headway.molecules.models.graph_backbone import GraphBackbone
 
 
 class StructuralBias(Module):
@@ -80,7 +82,7 @@ class StructuralBias(Module):
     "these biases cannot",
     test="packages/molecules/tests/models/test_graphormer.py",
 )
-class Graphormer(Module):
+class Graphormer(GraphBackbone):
     """Atoms as tokens with their degree, a token of the whole graph, and biases of the structure.
 
     The published base model has 12 blocks of 768 channels, 32 heads and a feed-forward as wide as the tokens.
@@ -97,7 +99,8 @@ class Graphormer(Module):
         atom_values: Numbers of the features of an atom, and one for padding.
         bond_values: The same of a bond.
         degrees: Degrees that are told apart, and one for padding.
-        distances: Distances that are told apart, and one for padding.
+        distances: Distances that are told apart, and one for padding; None tells attention nothing of the
+            structure.
         hops: Bonds of a way that are read.
         dropout: Probability of dropping a channel of an atom in training.
         drop_path: Rate of stochastic depth of the last block.
@@ -108,6 +111,8 @@ class Graphormer(Module):
     Source:
         Ying et al. 2021, https://arxiv.org/abs/2106.05234, section 3.
     """
+
+    graphs: ClassVar[str] = "ways"
 
     def __init__(
         self,
@@ -123,7 +128,7 @@ class Graphormer(Module):
         atom_values: int = 512 * 9 + 1,
         bond_values: int = 512 * 3 + 1,
         degrees: int = 512,
-        distances: int = 512,
+        distances: int | None = 512,
         hops: int = 5,
         dropout: float = 0.0,
         drop_path: float = 0.0,
@@ -134,7 +139,11 @@ class Graphormer(Module):
         self.in_degree = nn.Embedding(degrees, dim, padding_idx=0)
         self.out_degree = nn.Embedding(degrees, dim, padding_idx=0)
         self.graph_token = nn.Parameter(torch.zeros(dim))
-        self.bias = StructuralBias(heads, distances=distances, bond_values=bond_values, hops=hops)
+        self.bias = (
+            None
+            if distances is None
+            else StructuralBias(heads, distances=distances, bond_values=bond_values, hops=hops)
+        )
         self.dropout = Dropout(dropout)
         self.encoder = Encoder(
             dim,
@@ -170,6 +179,6 @@ class Graphormer(Module):
         # Bonds go both ways, so an atom has as many to it as from it.
         x = self.atom(atoms).sum(dim=2) + self.in_degree(degrees) + self.out_degree(degrees)
         x = torch.cat([self.graph_token.expand(x.shape[0], 1, -1), x], dim=1)
-        bias = self.bias(distances, bonds, hops)
+        bias = None if self.bias is None else self.bias(distances, bonds, hops)
         x, _ = self.encoder(self.dropout(x), Layout(lengths=lengths + 1), bias=bias)
         return self.norm(self.activation(self.transform(x)))

@@ -4,8 +4,16 @@ import re
 from collections.abc import Mapping, Sequence
 
 from headway.core.errors import InputError, UserError
-from headway.core.language import SPECIALS, NumberFormat, Tokenizer, number_text, numerals
+from headway.core.language import (
+    SPECIALS,
+    NumberFormat,
+    SpecialTokens,
+    Tokenizer,
+    number_text,
+    numerals,
+)
 from headway.core.language.numerals import is_numeral
+from headway.core.passed import Passed
 from headway.molecules.notation.smiles import SmilesTokenizer
 
 BORDER = "|"
@@ -22,11 +30,8 @@ class PropertyTokenizer(Tokenizer):
             a sign in front (``"+00.0"``) where numbers below 0 occur.
         notation: Cuts the molecule; atom by atom if None. Its vocabulary does not matter.
         vocabulary: As of every ``Tokenizer``; special tokens, names and digits if None.
-        padding: As of every ``Tokenizer``.
-        start: As of every ``Tokenizer``.
-        end: As of every ``Tokenizer``.
-        unknown: As of every ``Tokenizer``.
         mask: As of every ``Tokenizer``.
+        **tokens: As of every ``Tokenizer``.
 
     Source:
         Born and Manica 2023, https://doi.org/10.1038/s42256-023-00639-z, the section on tokenization.
@@ -38,11 +43,8 @@ class PropertyTokenizer(Tokenizer):
         properties: Mapping[str, str],
         notation: Tokenizer | None = None,
         vocabulary: Sequence[str] | None = None,
-        padding: int | None = 0,
-        start: int | None = 1,
-        end: int | None = 2,
-        unknown: int | None = None,
         mask: int | None = 3,
+        **tokens: Passed[SpecialTokens],
     ) -> None:
         formats = {name: NumberFormat(template) for name, template in properties.items()}
         if not formats:
@@ -50,8 +52,7 @@ class PropertyTokenizer(Tokenizer):
         if vocabulary is None:
             digits = dict.fromkeys(token for one in formats.values() for token in one.vocabulary())
             vocabulary = (*SPECIALS, "<mask>", BORDER, *(f"<{name}>" for name in formats), *digits)
-        special = {"padding": padding, "start": start, "end": end}
-        super().__init__(vocabulary=vocabulary, unknown=unknown, mask=mask, **special)
+        super().__init__(vocabulary=vocabulary, mask=mask, **tokens)
         self.init_args["vocabulary"] = self.vocabulary
         self.notation = self.init_args["notation"] = notation or SmilesTokenizer()
         self.formats = formats

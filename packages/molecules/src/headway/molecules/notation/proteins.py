@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from headway.core.language import SPECIALS, Tokenizer
+from headway.core.language import SPECIALS, OtherTokens, Tokenizer
+from headway.core.passed import Passed
 from headway.molecules.notation.smiles import SmilesTokenizer, split_smiles
 from headway.molecules.proteins.sequences import LETTERS, checked_sequence
 
@@ -61,11 +62,9 @@ class PairTokenizer(SmilesTokenizer):
 
     Args:
         vocabulary: As of every ``Tokenizer``; the marks and the letters of proteins are in it.
-        padding: As of every ``Tokenizer``.
         start: As of every ``Tokenizer``; number of ``<L>``.
-        end: As of every ``Tokenizer``.
-        unknown: As of every ``Tokenizer``.
         mask: As of every ``Tokenizer``.
+        **tokens: As of every ``Tokenizer``.
 
     Source:
         Li et al. 2023 (DrugGPT), https://doi.org/10.1101/2023.06.29.543848, whose marks these are.
@@ -75,14 +74,11 @@ class PairTokenizer(SmilesTokenizer):
         self,
         *,
         vocabulary: Sequence[str] = (*SPECIALS, PROTEIN, LIGAND, *sorted(LETTERS)),
-        padding: int | None = 0,
         start: int | None = 4,
-        end: int | None = 2,
-        unknown: int | None = None,
         mask: int | None = None,
+        **tokens: Passed[OtherTokens],
     ) -> None:
-        special = {"padding": padding, "start": start, "end": end}
-        super().__init__(vocabulary=vocabulary, unknown=unknown, mask=mask, **special)
+        super().__init__(vocabulary=vocabulary, start=start, mask=mask, **tokens)
 
     def split(self, text: str, name: str = "SMILES") -> list[str]:
         """Returns marks, letters and atoms.

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headway.core.errors import InputError
-from headway.core.language import SPECIALS, SubwordTokenizer, Tokenizer
+from headway.core.language import SPECIALS, SpecialTokens, SubwordTokenizer, Tokenizer
+from headway.core.passed import Passed
 from headway.molecules.notation.smiles import check_length, split_smiles
 
 if TYPE_CHECKING:
@@ -74,11 +75,8 @@ class SafeTokenizer(SafeTexts):
 
     Args:
         vocabulary: As of every ``Tokenizer``; special tokens with a mask if None.
-        padding: As of every ``Tokenizer``.
-        start: As of every ``Tokenizer``.
-        end: As of every ``Tokenizer``.
-        unknown: As of every ``Tokenizer``.
         mask: As of every ``Tokenizer``.
+        **tokens: As of every ``Tokenizer``.
 
     Source:
         Noutahi et al. 2023, https://arxiv.org/abs/2310.10773.
@@ -88,14 +86,10 @@ class SafeTokenizer(SafeTexts):
         self,
         *,
         vocabulary: Sequence[str] = (*SPECIALS, "<mask>"),
-        padding: int | None = 0,
-        start: int | None = 1,
-        end: int | None = 2,
-        unknown: int | None = None,
         mask: int | None = 3,
+        **tokens: Passed[SpecialTokens],
     ) -> None:
-        special = {"padding": padding, "start": start, "end": end}
-        super().__init__(vocabulary=vocabulary, unknown=unknown, mask=mask, **special)
+        super().__init__(vocabulary=vocabulary, mask=mask, **tokens)
 
     def pieces(self, safe: str, name: str = "SAFE") -> list[str]:
         """Returns atoms, bonds, branches, rings and dots."""

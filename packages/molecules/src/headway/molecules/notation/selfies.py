@@ -14,14 +14,6 @@ class SelfiesTokenizer(Tokenizer):
 
     Texts are SMILES on both sides. Needs ``pip install selfies``.
 
-    Args:
-        vocabulary: As of every ``Tokenizer``.
-        padding: As of every ``Tokenizer``.
-        start: As of every ``Tokenizer``.
-        end: As of every ``Tokenizer``.
-        unknown: As of every ``Tokenizer``.
-        mask: As of every ``Tokenizer``.
-
     Source:
         Krenn et al. 2020, https://arxiv.org/abs/1905.13741.
     """

@@ -17,14 +17,6 @@ MAX_CHARACTERS = 10_000
 class SmilesTokenizer(Tokenizer):
     """Cuts a SMILES into atoms, bonds, branches and rings.
 
-    Args:
-        vocabulary: As of every ``Tokenizer``.
-        padding: As of every ``Tokenizer``.
-        start: As of every ``Tokenizer``.
-        end: As of every ``Tokenizer``.
-        unknown: As of every ``Tokenizer``.
-        mask: As of every ``Tokenizer``.
-
     Source:
         Schwaller et al. 2019, https://arxiv.org/abs/1811.02633.
     """

@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from headway.core.files import save_figure
 from headway.core.training import Passed, Task, TrainingOptions
-from headway.molecules.data import PropertyFile
+from headway.molecules.data import PropertyFile, PropertyGraphs
 from headway.molecules.metrics import PropertyScores
-from headway.molecules.models import Predictor, PropertyPredictor
+from headway.molecules.models import GraphPredictor, Predictor, PropertyPredictor
 from headway.molecules.property_figures import properties_figure
 from headway.molecules.tasks.growing import grow
 
@@ -54,6 +54,8 @@ class PropertyPrediction(Task):
             if isinstance(self.model, PropertyPredictor):
                 grow(self.model, data)
             else:
+                if isinstance(data, PropertyGraphs) and isinstance(self.model, GraphPredictor):
+                    data.form = self.model.backbone.graphs
                 data.use(data.tokenizer)
             if self.model.properties != data.kinds():
                 self.model.set_properties(data.kinds())

@@ -5,16 +5,22 @@ from typing import TYPE_CHECKING
 from headway.core.lazy import lazily
 
 if TYPE_CHECKING:
+    from headway.speech.data.audio_data import AudioData
+    from headway.speech.data.audio_folder import AudioFolder
     from headway.speech.data.digit_strings import DigitStrings
     from headway.speech.data.speech_manifest import SpeechManifest
+    from headway.speech.data.spoken_digits import SpokenDigits
 
-__all__ = ["DigitStrings", "SpeechManifest"]
+__all__ = ["AudioData", "AudioFolder", "DigitStrings", "SpeechManifest", "SpokenDigits"]
 
 # They need Lightning, which loads when one of them does.
 __getattr__ = lazily(
     __name__,
     {
+        "AudioData": "audio_data",
+        "AudioFolder": "audio_folder",
         "DigitStrings": "digit_strings",
         "SpeechManifest": "speech_manifest",
+        "SpokenDigits": "spoken_digits",
     },
 )

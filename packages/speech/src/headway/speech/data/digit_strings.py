@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -22,6 +22,13 @@ GAP, EDGE, NOISE = (0.05, 0.3), (0.1, 0.3), (-66.0, -54.0)
 
 # Of every speaker the recordings of every digit.
 Speakers = dict[str, dict[int, list[Path]]]
+
+
+def digit_recordings(folder: Path) -> Iterator[tuple[int, str, int, Path]]:
+    """Yields digit, speaker, index and file of the recordings of a folder, in order."""
+    for file in sorted(folder.glob("*.wav")):
+        if match := _FILE.match(file.name):
+            yield int(match[1]), match[2], int(match[3]), file
 
 
 class DigitStringSet(SpeechSet):
@@ -138,11 +145,7 @@ class DigitStrings(SpeechData):
         if not self.path.is_dir():
             raise UserError(f"there is no folder {self.path}; give data.path")
         splits: dict[str, Speakers] = {split: {} for split in self.sizes}
-        for file in sorted(self.path.glob("*.wav")):
-            match = _FILE.match(file.name)
-            if match is None:
-                continue
-            digit, speaker, index = int(match[1]), match[2], int(match[3])
+        for digit, speaker, index, file in digit_recordings(self.path):
             split = "test" if index < 5 else "val" if index < 10 else "train"
             splits[split].setdefault(speaker, defaultdict(list))[digit].append(file)
         for split, speakers in splits.items():

@@ -1,5 +1,6 @@
 """What a recording goes through before a model hears it: parts of the model, on its device."""
 
+from headway.speech.front_ends.fixed import FixedFbank
 from headway.speech.front_ends.front_end import Features, FrontEnd
 from headway.speech.front_ends.kaldi import KaldiFbank
 from headway.speech.front_ends.log_mel import LogMel
@@ -10,6 +11,7 @@ from headway.speech.front_ends.whisper_mel import WhisperMel
 
 __all__ = [
     "Features",
+    "FixedFbank",
     "FrontEnd",
     "KaldiFbank",
     "LogMel",

@@ -1,6 +1,7 @@
 """Kaldi's log-mel features."""
 
 import math
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from headway.speech.front_ends.spectral import Normalise, SpectralFrontEnd
 WINDOW_MS, HOP_MS = 25, 10
 LOWEST = 20.0  # Hz
 PREEMPHASIS = 0.97
+SCALE = 2.0**15
+# Powers of Hann's window.
+WINDOWS = {"povey": 0.85, "hanning": 1.0}
 
 
 class KaldiFbank(SpectralFrontEnd):
@@ -24,6 +28,8 @@ class KaldiFbank(SpectralFrontEnd):
         sample_rate: Samples per second.
         mels: Mel bands.
         normalise: As of every ``SpectralFrontEnd``.
+        window: ``"povey"``, or ``"hanning"``.
+        scale: What samples in -1..1 are multiplied by.
 
     Raises:
         UserError: If there are more bands than the spectrum can tell apart.
@@ -32,19 +38,32 @@ class KaldiFbank(SpectralFrontEnd):
         Kaldi, feature-mel; its values are those of ``torchaudio.compliance.kaldi.fbank``.
     """
 
+    may_be_empty: ClassVar[bool] = False
+    """Whether a band may hold no frequency; it says the same of everything then."""
     banks: Tensor
-    window: Tensor
+    taper: Tensor
 
     def __init__(
-        self, *, sample_rate: int = 16000, mels: int = 80, normalise: Normalise = "global"
+        self,
+        *,
+        sample_rate: int = 16000,
+        mels: int = 80,
+        normalise: Normalise = "global",
+        window: Literal["povey", "hanning"] = "povey",
+        scale: float = SCALE,
     ) -> None:
         super().__init__(sample_rate=sample_rate, bands=mels, normalise=normalise)
+        if window not in WINDOWS:
+            raise UserError(f"window {window!r} is not one of {', '.join(WINDOWS)}")
+        if not 0 < scale < float("inf"):
+            raise UserError(f"scale is {scale}; it must be above 0")
+        self.window, self.scale = window, scale
         self.width = sample_rate * WINDOW_MS // 1000
         self.hop = sample_rate * HOP_MS // 1000
         self.size = 1 << (self.width - 1).bit_length()
         self.register_constants()
         empty = int((self._made_constants()["banks"].sum(dim=0) == 0).sum())
-        if empty:
+        if empty and not self.may_be_empty:
             raise UserError(
                 f"{empty} of {mels} mel bands hold no frequency of a spectrum of {self.size} points at "
                 f"{sample_rate} Hz; take fewer mels"
@@ -54,7 +73,7 @@ class KaldiFbank(SpectralFrontEnd):
         """Returns the window and the weights of the bands."""
         hann = torch.hann_window(self.width, periodic=False, dtype=torch.float64)
         return {
-            "window": hann.pow(0.85).float(),
+            "taper": hann.pow(WINDOWS[self.window]).float(),
             "banks": kaldi_banks(self.mels, self.size, self.sample_rate),
         }
 
@@ -75,10 +94,10 @@ class KaldiFbank(SpectralFrontEnd):
 
     def features(self, waveforms: Tensor) -> Tensor:
         """Returns log-mel features before normalisation."""
-        x = (waveforms * 2**15).unfold(1, self.width, self.hop)
+        x = (waveforms * self.scale).unfold(1, self.width, self.hop)
         x = x - x.mean(dim=2, keepdim=True)
         before = torch.cat((x[..., :1], x[..., :-1]), dim=2)
-        x = (x - PREEMPHASIS * before) * self.window.to(x)
+        x = (x - PREEMPHASIS * before) * self.taper.to(x)
         power = torch.fft.rfft(F.pad(x, (0, self.size - self.width))).abs().square()
         # The least number that float32 tells from 1 is Kaldi's floor.
         return (power @ self.banks.to(power)).clamp_min(torch.finfo(torch.float32).eps).log()

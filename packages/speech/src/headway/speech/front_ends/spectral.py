@@ -75,6 +75,21 @@ class SpectralFrontEnd(FrontEnd):
             UserError: If a recording is too short for a step, or mean and deviation are not known.
         """
         lengths = whole_lengths(waveforms, lengths)
+        steps = self.checked_lengths(lengths)
+        x = self.features(zero_beyond(waveforms, lengths))
+        if self.normalise == "global":
+            x = (x - self.mean) / self.std
+        x = zero_beyond(x, steps)
+        if self.normalise == "utterance":
+            x = normalised(x, steps, eps=1e-7)
+        return Features(x, steps)
+
+    def checked_lengths(self, lengths: Tensor) -> Tensor:
+        """Returns ``output_lengths``.
+
+        Raises:
+            UserError: If a recording is too short for a step, or mean and deviation are not known.
+        """
         steps = self.output_lengths(lengths)
         if not torch.compiler.is_compiling():
             if bool((steps < 1).any()):
@@ -87,13 +102,7 @@ class SpectralFrontEnd(FrontEnd):
                     "global normalisation needs mean and deviation of the training recordings; "
                     "measure(recordings) finds them"
                 )
-        x = self.features(zero_beyond(waveforms, lengths))
-        if self.normalise == "global":
-            x = (x - self.mean) / self.std
-        x = zero_beyond(x, steps)
-        if self.normalise == "utterance":
-            x = normalised(x, steps, eps=1e-7)
-        return Features(x, steps)
+        return steps
 
     @torch.no_grad()
     def measure(self, recordings: Iterable[Tensor]) -> None:

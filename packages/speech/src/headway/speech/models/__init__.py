@@ -1,7 +1,9 @@
 """Speech models: encoders over features or waveforms, and recognisers."""
 
+from headway.speech.audio_classifier import AudioClassifier
 from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.models.aligners import Aligner, MixtureAligner, UniformAligner
+from headway.speech.models.audio_spectrogram import AST
 from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC, CTCOutput
 from headway.speech.models.ctc_attention import CTCAttention
@@ -16,9 +18,11 @@ from headway.speech.recogniser import Recogniser
 from headway.speech.synthesiser import Synthesiser
 
 __all__ = [
+    "AST",
     "CTC",
     "TERA",
     "Aligner",
+    "AudioClassifier",
     "CTCAttention",
     "CTCOutput",
     "Conformer",
@@ -44,6 +48,7 @@ __all__ = [
 def list_models() -> list[str]:
     """Returns the names that ``headway ls models`` shows."""
     return [
+        "AST",
         "CTC",
         "CTCAttention",
         "Conformer",

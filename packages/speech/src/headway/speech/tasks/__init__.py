@@ -1,7 +1,8 @@
-"""Lightning modules: recognition, synthesis and learning from speech alone."""
+"""Lightning modules: recognition, synthesis, classes of recordings, and learning from speech alone."""
 
+from headway.speech.tasks.audio_classification import AudioClassification
 from headway.speech.tasks.pretraining import SpeechPretraining
 from headway.speech.tasks.synthesis import Synthesis
 from headway.speech.tasks.transcription import Transcription
 
-__all__ = ["SpeechPretraining", "Synthesis", "Transcription"]
+__all__ = ["AudioClassification", "SpeechPretraining", "Synthesis", "Transcription"]

@@ -12,6 +12,7 @@ from headway.core.errors import InputError, UserError
 from headway.speech.data.audio import EXTENSIONS, AudioError, read_audio
 from headway.speech.data.manifest import Utterance, read_manifest
 from headway.speech.data.manifest_rows import KALDI, SUFFIXES
+from headway.speech.models import AudioClassifier
 from headway.speech.speech_model import SpeechModel
 
 
@@ -90,7 +91,9 @@ def find_items(
     return items
 
 
-def read_item(item: Item, model: SpeechModel, *, channel: int | None = None) -> Tensor | InputError:
+def read_item(
+    item: Item, model: SpeechModel | AudioClassifier, *, channel: int | None = None
+) -> Tensor | InputError:
     """Returns the samples of a recording at the rate of the model, or why there are none.
 
     Args:
