@@ -84,7 +84,7 @@ def by_hand(made: TransducerParts, encoded: torch.Tensor) -> tuple[list[int], li
             longest, place = lasting[0].max(0)
             sure, step = sure + longest, made.durations[int(place)]
             step = max(1, step) if entry == made.blank else step
-        total += float(sure)
+        total += float(sure.detach())
         if entry != made.blank:
             entries.append(entry)
             frames.append(frame)
@@ -96,6 +96,18 @@ def by_hand(made: TransducerParts, encoded: torch.Tensor) -> tuple[list[int], li
             begun = 0
         frame += step
     return entries, frames, total
+
+
+def test_the_predictor_runs_once_for_the_next_token_of_all_rows(monkeypatch) -> None:
+    made, runs = parts(most=3), []
+    step = made.predictor.step
+    monkeypatch.setattr(made.predictor, "step", lambda *told: (runs.append(1), step(*told))[1])
+    encoded = torch.randn(6, 12, 4)
+    found = greedy_transducer(made, encoded, torch.full((6,), 12))
+    sizes = [len(one.tokens) for one in found]
+    assert len(set(sizes)) > 1
+    # The first run is the start of all texts; frame by frame there would be one at every frame.
+    assert len(runs) == 1 + max(sizes)
 
 
 def test_steps_of_a_predictor_are_those_of_the_whole_text() -> None:

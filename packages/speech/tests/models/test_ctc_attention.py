@@ -122,6 +122,35 @@ def test_a_batch_is_heard_as_each_recording_alone() -> None:
             )
 
 
+def test_ctc_with_a_beam_finds_texts_at_least_as_likely_and_hot_words() -> None:
+    torch.manual_seed(0)
+    model = CTC(encoder=encoder(), tokenizer=LETTERS, front_end=front_end()).eval()
+    torch.nn.init.normal_(model.get_classifier().weight, std=1.0)
+    batch = batch_of()
+    with torch.no_grad():
+        encoded = model.encode(batch.inputs, batch.lengths)
+        log_probs, lengths = model._scores(encoded)
+        greedy_texts = model.transcribe(encoded)
+        search = Search(beam=8, alternatives=3, curves=True)
+        found = model.transcribe(encoded, search=search)
+        hot = model.transcribe(encoded, search=Search(beam=8, hot_words=("fed",), hot_bonus=30.0))
+
+    def likelihood(row: int, tokens: list[int]) -> float:
+        texts, sizes = torch.tensor([tokens]), torch.tensor([len(tokens)])
+        row_batch = SpeechBatch(batch.inputs[:1], batch.lengths[:1], texts, sizes)
+        output = CTCOutput(log_probs[row : row + 1], lengths[row : row + 1])
+        return -len(tokens) * float(ctc_loss(output, row_batch, model.blank))
+
+    for row, (one, best) in enumerate(zip(found, greedy_texts, strict=True)):
+        assert likelihood(row, list(one.tokens)) >= likelihood(row, list(best.tokens)) - 1e-4
+        assert likelihood(row, list(one.tokens)) == pytest.approx(
+            one.alternatives[0].score, abs=0.1
+        )
+        assert len(one.alternatives) == 3
+        assert "<blank>" in one.curves
+        assert "fed" in hot[row].text
+
+
 def test_the_vocabulary_grows_and_keeps_what_was_learned() -> None:
     torch.manual_seed(0)
     model = hybrid().eval()

@@ -140,7 +140,7 @@ def joint_search(
         )
         by_decoder = torch.tensor(sums)
         if len(rows):
-            cache.select(chosen)
+            cache.select(chosen.to(cache.lengths.device))
             if ctc is not None and heard is not None and ctc_weight:
                 device = heard.last.device
                 picked = heard.select(chosen.to(device))

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from headway.core.systems import system
 from headway.speech.decoding.guides import Guide, Guides, Text
 from headway.speech.decoding.reading import Reading
 
@@ -57,6 +58,13 @@ class TransducerParts(NamedTuple):
         return scores[:, :split].log_softmax(-1), lasting
 
 
+@system(
+    id=None,
+    name="Label looping",
+    paper="https://arxiv.org/abs/2406.06220",
+    claim="rows look for their next tokens side by side, so the predictor runs once for a token of all",
+    test="packages/speech/tests/decoding/test_transducer_search.py",
+)
 @torch.no_grad()
 def greedy_transducer(parts: TransducerParts, encoded: Tensor, lengths: Tensor) -> list[Reading]:
     """Writes the best entry at every step, for all rows together.

@@ -7,9 +7,17 @@ from torch.nn import functional as F
 
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
+from headway.core.systems import system
 from headway.speech.layers.stem import SpeechStem, zero_beyond
 
 
+@system(
+    id=None,
+    name="FastConformer",
+    paper="https://arxiv.org/abs/2305.05084",
+    claim="depthwise convolutions make a token of eight frames, equal to Parakeet with copied weights",
+    test="packages/speech/tests/models/test_parakeet.py",
+)
 class StridingSubsampling(SpeechStem):
     """A 3x3 convolution of stride 2, then depthwise ones with one over channels behind each.
 

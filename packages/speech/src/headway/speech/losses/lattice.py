@@ -1,6 +1,6 @@
 """Sums over the paths of a lattice of frames and tokens, and what each arc has in them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ def lattice_score(
     Shape:
         weights: (B, A, T, U + 1). lengths, target_lengths: (B,). Output: (B,), in float32 at least.
     """
-    return _Score.apply(weights, tuple(arcs), lengths, target_lengths)
+    return _scored(weights, tuple(arcs), lengths, target_lengths)
 
 
 def lattice_score_reference(
@@ -63,6 +63,10 @@ class _Score(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # pyright: ignore
         (taken,) = ctx.saved_tensors
         return taken * grad.to(taken.dtype)[:, None, None, None], None, None, None
+
+
+# Its steps are as many as frames and tokens: a graph of them would be made anew for every batch.
+_scored: Callable[..., Tensor] = torch.compiler.disable(_Score.apply)  # pyright: ignore
 
 
 def _skewed(

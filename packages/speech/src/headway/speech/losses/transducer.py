@@ -76,7 +76,7 @@ def transducer_loss(
         probe = joint(encoded[:1, :1, None], predicted[:1, None, :1])
     step = max(1, held // max(1, len(encoded) * predicted.shape[1] * probe.shape[-1]))
     parts = [
-        checkpoint(weights, part, predicted, use_reentrant=False, preserve_rng_state=True)
+        checkpoint(weights, part, predicted, use_reentrant=False)
         for part in encoded.split(step, dim=1)
     ]
     arcs = transducer_arcs(durations)
