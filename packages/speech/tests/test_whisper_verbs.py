@@ -73,7 +73,7 @@ def test_what_a_model_cannot_be_told_is_refused(
     assert "writes English alone" in capsys.readouterr().err
     assert main(["transcribe", "-m", str(english), sound, *GREEDY, "--no-timestamps"]) == 0
     assert main(["transcribe", "-m", str(english), sound, "--hot-words", "ab", "--beam", "2"]) == 2
-    assert "neither a language model nor hot words" in capsys.readouterr().err
+    assert "guided by no language model and no hot words" in capsys.readouterr().err
 
 
 def test_errors_of_a_manifest_are_counted(

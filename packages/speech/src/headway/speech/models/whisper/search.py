@@ -68,8 +68,6 @@ class WhisperSearch(Search):
             raise UserError(
                 "Whisper is guided by no language model and no hot words; leave both out"
             )
-        if self.guided:
-            raise UserError("Whisper takes neither a language model nor hot words; leave them out")
         if self.task not in ("transcribe", "translate"):
             raise UserError(f"task is {self.task!r}; use transcribe or translate")
         if self.tries < 1:
