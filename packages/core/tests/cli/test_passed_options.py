@@ -111,7 +111,10 @@ def test_the_configuration_of_an_old_run_is_read_and_new_ones_are_as_complete(
             told[kind][name] = ast.literal_eval(default)
     told["Digits"] |= {"seed": 3, "eval_batch_size": 5, "mean": [0.5], "std": [0.5]}
     told["Transcription"] |= {
-        "backbone": {"class_path": "torch.nn.Identity"},
+        "backbone": {
+            "class_path": "headway.speech.models.pretrained",
+            "init_args": {"source": "run"},
+        },
         "optimizer": {"class_path": "headway.core.training.SGD", "init_args": {"lr": 0.1}},
         "ema": 0.9,
     }
