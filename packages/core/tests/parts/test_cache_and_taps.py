@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from headway.core.cache import CacheError, KeyValueCache, RecurrentCache
+from headway.core.cache import CacheError, CacheGroup, CrossCache, KeyValueCache, RecurrentCache
 from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
 from headway.core.positions import ALiBi, RelativeVectors, Rotary
@@ -153,3 +153,17 @@ def test_what_was_left_behind_cannot_be_rewound_to() -> None:
     assert keys[0, 0, : int(first[0]), 0].tolist()[-3:] == [4, 5, 9]
     with pytest.raises(CacheError, match=r"reaches 2 tokens back .* the first \[4\] are left"):
         cache.rewind(torch.tensor([3]))
+
+
+def test_rows_that_read_the_same_memory_are_moved_without_a_copy_of_it() -> None:
+    cross, grown = CrossCache(4), filled(rows=4)
+    memory = torch.randn(2, 2, 5, 3).repeat_interleave(2, dim=0)
+    cross.store(memory, memory + 1)
+    rows = torch.tensor([1, 1, 3, 2])
+    wanted = grown.keys[rows].clone()
+    cross.reset(torch.tensor([3]))
+    CacheGroup([cross, grown]).reorder(rows)
+    assert cross.keys is memory
+    assert cross.stale is not None
+    assert cross.stale.tolist() == [False, False, True, False]
+    assert torch.equal(grown.keys, wanted)

@@ -32,6 +32,15 @@ class Cache(ABC):
     def select(self, rows: Tensor) -> None:
         """Keeps the given rows in the given order (beam search, finished rows dropped)."""
 
+    def reorder(self, rows: Tensor) -> None:
+        """Moves rows among those that read the same memory, such as the beams of a prompt: as ``select``,
+        without a copy of what is the same in them.
+
+        Args:
+            rows: As many as there are; each comes from a row with its own memory.
+        """
+        self.select(rows)
+
     def put(self, rows: Tensor, other: Any) -> None:
         """Takes the rows of another cache of the same parts in the place of its own.
 
@@ -263,6 +272,11 @@ class CrossCache(Cache):
         self.stale = None if self.stale is None else self.stale[rows]
         self.lengths = self.lengths[rows]
 
+    def reorder(self, rows: Tensor) -> None:
+        """Moves rows that read the same memory, which stays where it is."""
+        self.stale = None if self.stale is None else self.stale[rows]
+        self.lengths = self.lengths[rows]
+
     def put(self, rows: Tensor, other: Self) -> None:
         """Takes the rows of another cache in the place of its own; what that has not filled stays to be."""
         self.reset(rows)
@@ -342,6 +356,11 @@ class CacheGroup(Cache):
         """Keeps the given rows in every member."""
         for cache in self:
             cache.select(rows)
+
+    def reorder(self, rows: Tensor) -> None:
+        """Moves the rows of every member among those that read the same memory."""
+        for cache in self:
+            cache.reorder(rows)
 
     def put(self, rows: Tensor, other: Self) -> None:
         """Takes the rows of every member."""

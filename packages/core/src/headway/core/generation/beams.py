@@ -125,7 +125,7 @@ def _search(
         chosen = (best % size).flatten()
         tokens, lengths, done = tokens[from_row], lengths[from_row], done[from_row]
         ended = ended[from_row]
-        cache.select(from_row)
+        cache.reorder(from_row)
         going = ~done
         tokens[every[going], lengths[going]] = chosen[going]
         lengths = lengths + going
