@@ -10,6 +10,7 @@ from headway.core.errors import UserError
 from headway.core.module import Module
 from headway.core.systems import system
 from headway.speech.layers.alignment import alignment_loss, best_durations, uniform_durations
+from headway.speech.layers.stem import zero_beyond
 
 # Logarithm of the least deviation of a band, whose values have deviation 1.
 SHARPEST = math.log(0.05)
@@ -33,7 +34,8 @@ class Aligner(Module):
         """Returns the durations, which sum to the steps of each item, and the loss of the alignment.
 
         Shape:
-            read: (B, U, dim). lengths: (B,). mels: (B, T, bands). steps: (B,). Output: (B, U), ().
+            read: (B, U, dim), the embeddings of the tokens. lengths: (B,). mels: (B, T, bands).
+            steps: (B,). Output: (B, U), ().
         """
 
 
@@ -53,6 +55,8 @@ class MixtureAligner(Aligner):
         dim: Channels of a token.
         bands: Bands of a step.
         hidden_dim: Channels between; ``dim`` if None.
+        window: Tokens that decide how a token sounds, odd. With a wide one a token may own what its
+            neighbours sound like.
         prior: How far a token may lie from its place on the diagonal of text and speech, as the deviation
             of a Gaussian in shares of their lengths; without one (None) training may begin with a token
             that owns nearly everything.
@@ -71,22 +75,24 @@ class MixtureAligner(Aligner):
         bands: int,
         *,
         hidden_dim: int | None = None,
+        window: int = 3,
         prior: float | None = 0.2,
     ) -> None:
         super().__init__(dim, bands)
+        if window < 1 or window % 2 == 0:
+            raise UserError(f"window is {window}; give an odd number of tokens")
         if prior is not None and prior <= 0:
             raise UserError(f"prior is {prior}; a deviation is above 0, or None for no prior")
         self.prior = prior
         hidden = hidden_dim or dim
-        self.network = nn.Sequential(
-            nn.Linear(dim, hidden), nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, 2 * bands)
-        )
+        self.near = nn.Conv1d(dim, hidden, window, padding=window // 2)
+        self.network = nn.Sequential(nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, 2 * bands))
 
     def forward(
         self, read: Tensor, lengths: Tensor, mels: Tensor, steps: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Returns the likeliest durations and the loss."""
-        scores = self.scores(read, mels)
+        scores = self.scores(zero_beyond(read, lengths), mels)
         if self.prior is not None:
             scores = scores + diagonal(lengths, steps, read.shape[1], mels.shape[1]) / self.prior**2
         loss = alignment_loss(scores, lengths, steps)
@@ -94,7 +100,8 @@ class MixtureAligner(Aligner):
 
     def scores(self, read: Tensor, mels: Tensor) -> Tensor:
         """Returns the log-likelihood of each step under the Gaussian of each token, (B, T, U)."""
-        mean, spread = self.network(read).float().chunk(2, dim=2)
+        near = self.near(read.transpose(1, 2)).transpose(1, 2)
+        mean, spread = self.network(near).float().chunk(2, dim=2)
         spread = spread.clamp_min(SHARPEST)
         precision = (-2 * spread).exp()
         mels = mels.float()

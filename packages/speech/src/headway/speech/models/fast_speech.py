@@ -147,7 +147,7 @@ class FastSpeech(Synthesiser):
             mels, steps = self.front_end(batch.inputs, batch.lengths)
         tokens, lengths = self._framed(batch.targets, batch.target_lengths)
         read = self._read(tokens, lengths)
-        durations, found = self.aligner(read, lengths, mels, steps)
+        durations, found = self.aligner(self.embedding(tokens), lengths, mels, steps)
         losses = {"alignment": found}
         real = mask_of(lengths, tokens.shape[1])
         told = (durations.float() + 1).log()
@@ -180,7 +180,7 @@ class FastSpeech(Synthesiser):
         """Returns the steps of each token, that of the silence at both ends among them."""
         mels, steps = self.front_end(waveforms, samples)
         tokens, lengths = self._framed(tokens, lengths)
-        return self.aligner(self._read(tokens, lengths), lengths, mels, steps)[0]
+        return self.aligner(self.embedding(tokens), lengths, mels, steps)[0]
 
     def _framed(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the texts between start and end."""
