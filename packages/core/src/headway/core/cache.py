@@ -33,8 +33,9 @@ class Cache(ABC):
         """Keeps the given rows in the given order (beam search, finished rows dropped)."""
 
     def reorder(self, rows: Tensor) -> None:
-        """Moves rows among those that read the same memory, such as the beams of a prompt: as ``select``,
-        without a copy of what is the same in them.
+        """Moves rows among those that read the same memory, such as the beams of a prompt.
+
+        It is ``select`` without a copy of what is the same in them.
 
         Args:
             rows: As many as there are; each comes from a row with its own memory.
