@@ -71,6 +71,7 @@ def test_no_recipe_is_forgotten_here() -> None:
         "conformer_digits",
         "ctc_attention",
         "fast_speech",
+        "fast_speech_phonemes",
         "finetune",
         "finetune_whisper",
         "paraformer",
@@ -365,3 +366,14 @@ def test_an_encoder_learns_from_speech_alone_and_starts_a_recogniser(
     first, then = from_pretrained(run), pretrained(str(tuned))
     assert type(first.encoder).__name__ == type(then.encoder).__name__ == "Conformer"
     assert first.encoder.init_args["dim"] == then.encoder.dim == 16
+
+
+def test_a_voice_of_phonemes_reads_them_between_spaces(tmp_path: Path, make_manifest: Make) -> None:
+    small = ["--model.backbone.dim", "16", "--model.backbone.depth", "1"]
+    small += ["--model.backbone.decoder_depth", "1", "--data.val", "2", "--data.test", "0"]
+    manifest = make_manifest(texts=("aː b", "b | aː , tʃ", "aː", "b tʃ", "aː b b", "tʃ aː"))
+    run = fit(tmp_path, "fast_speech_phonemes", "--data.path", str(manifest), *small)
+    out = tmp_path / "one.wav"
+    assert main(["speak", "-m", str(run), "tʃ aː | b", "-o", str(out), "--steps", "2"]) == 0
+    assert soundfile.info(out).frames > 0
+    assert main(["speak", "-m", str(run), "tʃaː", "-o", str(tmp_path / "two.wav")]) == 2
