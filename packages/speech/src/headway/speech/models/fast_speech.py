@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headway.core.blocks import PostNormBlock
+from headway.core.blocks import PreNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactories
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
@@ -16,7 +16,7 @@ from headway.core.language import Tokenizer
 from headway.core.language.vocabulary import renumber
 from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
-from headway.core.positions import SinusoidalPosition
+from headway.core.positions import Rotary
 from headway.core.stacks import Encoder
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
@@ -33,6 +33,8 @@ from headway.speech.tokenizers import TextTokenizer
 
 FRAME = ("<pad>", "<start>", "<end>")
 CONVOLUTIONS = partial(ConvolutionalMLP, dropout=0.1)
+# Places are told to attention alone: sinusoids added to the embeddings drown them while they are small.
+ROTARY_ATTENTION = partial(SelfAttention, position=Rotary)
 
 
 def spoken_text() -> TextTokenizer:
@@ -63,9 +65,9 @@ class FastSpeech(Synthesiser):
         front_end: Mel features; those of 22,050 Hz if None.
         aligner: Builds what finds the durations, ``(dim, bands)``.
         variances: Builds what predicts pitch and energy, ``(dim)``; none if None.
-        mixer: Builds the token mixer, ``(dim, heads)``.
+        mixer: Builds the token mixer, ``(dim, heads)``; it tells where a token is.
         feedforward: Builds the feed-forward, ``(dim)``.
-        block: Builds a block.
+        block: Builds a block; the paper's are post-norm, which need a longer warm-up.
         dropout: Probability of dropping a channel of a token in training.
         predictor: Builds what predicts durations, ``(dim)``.
 
@@ -87,9 +89,9 @@ class FastSpeech(Synthesiser):
         front_end: LogMel | None = None,
         aligner: Callable[[int, int], Aligner] = MixtureAligner,
         variances: Callable[[int], Variances] | None = Variances,
-        mixer: MixerFactories = SelfAttention,
+        mixer: MixerFactories = ROTARY_ATTENTION,
         feedforward: FeedForwardFactory = CONVOLUTIONS,
-        block: BlockFactory = PostNormBlock,
+        block: BlockFactory = PreNormBlock,
         dropout: float = 0.1,
         predictor: Callable[[int], VariancePredictor] = VariancePredictor,
     ) -> None:
@@ -107,11 +109,9 @@ class FastSpeech(Synthesiser):
                 mixer=mixer,
                 feedforward=feedforward,
                 block=block,
-                final_norm=False,
             )
 
         self.embedding = nn.Embedding(len(tokenizer), dim)
-        self.position = SinusoidalPosition(dim)
         self.dropout = Dropout(dropout)
         self.encoder, self.decoder = stack(depth), stack(decoder_depth)
         self.aligner = aligner(dim, front_end.mels)
@@ -204,8 +204,7 @@ class FastSpeech(Synthesiser):
 
     def _through(self, stack: Encoder, x: Tensor, lengths: Tensor) -> Tensor:
         layout = Layout(lengths=lengths)
-        x = self.dropout(x + self.position(layout, x.shape[1]).to(x))
-        return stack(x, layout)[0]
+        return stack(self.dropout(x), layout)[0]
 
     def set_vocabulary(self, vocabulary: Sequence[str]) -> None:
         """Takes another vocabulary: tokens known before keep what was learned about them."""
