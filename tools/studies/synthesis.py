@@ -31,10 +31,15 @@ from headway.speech.verbs.speak import load_synthesiser
 from headway.speech.vocoders import griffin_lim
 
 
-def held_out(path: str, said: str | None, words: int, rate: int) -> list[tuple[str, str, Tensor]]:
-    """Returns what is given to the voice, words and sound of the recordings that the recipe tests on."""
+def held_out(
+    voice: Synthesiser, path: str, said: str | None, words: int
+) -> list[tuple[str, str, Tensor]]:
+    """Returns what is given to the voice, words and sound of the recordings that the recipe tests on.
+
+    Texts with what the voice never learned, such as a phoneme, are left out.
+    """
     data = SpeechManifest(path=path, val=0.05, test=0.1, max_seconds=12, on_invalid="skip")
-    data.setup()
+    data.use(voice)
     assert isinstance(data.test_set, UtteranceSet)
     spoken = {} if said is None else {row.audio: row.text for row in read_manifest(Path(said))}
     found = []
@@ -42,7 +47,9 @@ def held_out(path: str, said: str | None, words: int, rate: int) -> list[tuple[s
         text = row.text or ""
         plain = spoken.get(row.audio) or text
         if len(plain.split()) >= words:
-            found.append((text, plain, data.test_set.recording(place, rate).waveform))
+            found.append(
+                (text, plain, data.test_set.recording(place, voice.mel.sample_rate).waveform)
+            )
     return found
 
 
@@ -68,7 +75,7 @@ def main() -> None:
     rate = voice.mel.sample_rate
     said: dict[str, list[tuple[str, str]]] = {"recorded": [], "copied": [], "spoken": []}
     taken = seconds = 0.0
-    given = held_out(args.data, args.said, args.words, rate)
+    given = held_out(voice, args.data, args.said, args.words)
     for place, (text, plain, sound) in enumerate(given):
         [features], _ = voice.mel(sound[None])
         start = time.process_time()
