@@ -10,7 +10,7 @@ from torch import Tensor
 from headway.core.errors import UserError
 from headway.speech.batch import SpeechBatch
 from headway.speech.layers import IntegrateAndFire, integrate_and_fire
-from headway.speech.layers.stem import zero_beyond
+from headway.speech.layers.padding import zero_beyond
 from headway.speech.models import Paraformer, ParallelDecoder
 from headway.speech.search import Search
 

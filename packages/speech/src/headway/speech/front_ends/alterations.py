@@ -7,6 +7,7 @@ from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.module import Module
+from headway.speech.layers.padding import mask_of
 
 
 class Alteration(Module):
@@ -55,7 +56,7 @@ class TimeAlteration(Alteration):
         other = (torch.rand(batch, steps, device=device) * lengths[:, None]).long()
         swapped = features.gather(1, other[..., None].expand_as(features))
         mended = torch.where((draw < 0.8)[..., None], 0.0, swapped)
-        hidden = hidden & (draw < 0.9) & (place < lengths[:, None])
+        hidden = hidden & (draw < 0.9) & mask_of(lengths, steps)
         return torch.where(hidden[..., None], mended, features)
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from headway.core.errors import UserError
 from headway.speech.front_ends.front_end import Features, whole_lengths
 from headway.speech.front_ends.kaldi import KaldiFbank
-from headway.speech.layers.stem import zero_beyond
+from headway.speech.layers.padding import zero_beyond
 
 
 class FixedFbank(KaldiFbank):

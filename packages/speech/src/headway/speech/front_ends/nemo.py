@@ -6,7 +6,7 @@ from torch import Tensor
 from headway.core.errors import UserError
 from headway.speech.front_ends.front_end import Features, FrontEnd, whole_lengths
 from headway.speech.front_ends.mel_filters import slaney_filters
-from headway.speech.layers.stem import zero_beyond
+from headway.speech.layers.padding import zero_beyond
 
 # What keeps the logarithm and the division finite in NeMo.
 LEAST_POWER, LEAST_STD = 2.0**-24, 1e-5

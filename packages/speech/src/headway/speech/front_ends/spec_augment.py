@@ -5,6 +5,7 @@ from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.systems import system
+from headway.speech.layers.padding import mask_of, zero_beyond
 
 
 @system(
@@ -62,10 +63,9 @@ class SpecAugment:
         longest = (lengths * self.stretch_share).long()
         hidden_time = _masked(features.shape[1], lengths, longest, self.stretches)
         hidden_band = _masked(features.shape[2], bands, widest, self.bands)
-        steps = torch.arange(features.shape[1], device=features.device)
-        real = (steps < lengths[:, None])[:, :, None]
+        real = mask_of(lengths, features.shape[1])[:, :, None]
         count = lengths * features.shape[2]
-        mean = features.where(real, 0).sum(dim=(1, 2)) / count
+        mean = zero_beyond(features, lengths).sum(dim=(1, 2)) / count
         hidden = (hidden_time[:, :, None] | hidden_band[:, None]) & real
         return torch.where(hidden, mean[:, None, None], features)
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.speech.front_ends.front_end import Features, FrontEnd, whole_lengths
-from headway.speech.layers.stem import zero_beyond
+from headway.speech.layers.padding import zero_beyond
 
 
 class Waveform(FrontEnd):

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from headway.core.errors import UserError
 from headway.speech.front_ends.front_end import Features, FrontEnd, whole_lengths
 from headway.speech.front_ends.mel_filters import slaney_filters
+from headway.speech.layers.padding import zero_beyond
 
 # The samples of a window and between two of them; the least power that is told from none.
 WINDOW, HOP, FLOOR = 400, 160, 1e-10
@@ -87,8 +88,7 @@ class WhisperMel(FrontEnd):
         levels = self.levels(short, lengths.clamp_max(size))
         features = self.scaled(levels, levels.amax(dim=(1, 2), keepdim=True))
         if self.filling == "zeros":
-            frames = torch.arange(self.frames, device=real.device)
-            features = features.masked_fill((frames >= real[:, None])[..., None], 0.0)
+            features = zero_beyond(features, real)
         return Features(features, real)
 
     def levels(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
@@ -98,8 +98,7 @@ class WhisperMel(FrontEnd):
             waveforms: Samples; what lies beyond a length is not heard.
             lengths: Of each, in samples.
         """
-        places = torch.arange(waveforms.shape[1], device=waveforms.device)
-        x = waveforms.masked_fill(places >= lengths[:, None], 0.0).to(self.window)
+        x = zero_beyond(waveforms, lengths).to(self.window)
         frames = torch.stft(
             x, WINDOW, HOP, window=self.window, pad_mode="reflect", return_complex=True
         )[..., :-1]

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from headway.speech.layers.padding import zero_beyond
+
 # Log-likelihood of what cannot be.
 NEVER = -1e9
 
@@ -26,14 +28,13 @@ def alignment_loss(scores: Tensor, tokens: Tensor, steps: Tensor) -> Tensor:
     Source:
         Zeng et al. 2020 (AlignTTS), https://arxiv.org/abs/2003.01950, section 2.3.
     """
-    batch, longest, width = scores.shape
+    batch, _, width = scores.shape
     place = torch.arange(width, device=scores.device)
     scores = scores.float().masked_fill(place >= tokens[:, None, None], NEVER)
     shared = F.pad(scores, (1, 0), value=NEVER).log_softmax(dim=2)
     targets = (place + 1).expand(batch, width)
     apart = F.ctc_loss(shared.transpose(0, 1), targets, steps, tokens, blank=0, reduction="none")
-    real = torch.arange(longest, device=scores.device) < steps[:, None]
-    together = scores.logsumexp(dim=2).masked_fill(~real, 0).sum(dim=1)
+    together = zero_beyond(scores.logsumexp(dim=2), steps).sum(dim=1)
     return (apart - together) / steps
 
 

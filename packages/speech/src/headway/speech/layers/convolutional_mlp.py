@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from headway.core.dropout import Dropout
@@ -11,7 +10,7 @@ from headway.core.errors import UserError
 from headway.core.feedforward import FeedForward
 from headway.core.feedforward.base import hidden_width
 from headway.core.layout import Layout
-from headway.speech.layers.stem import zero_beyond
+from headway.speech.layers.padding import zero_beyond
 
 
 class ConvolutionalMLP(FeedForward):
@@ -68,8 +67,3 @@ class ConvolutionalMLP(FeedForward):
 def _real(x: Tensor, lengths: Tensor | None) -> Tensor:
     """Returns ``x`` (B, C, T) with zeros behind the items."""
     return x if lengths is None else zero_beyond(x, lengths, axis=2)
-
-
-def mask_of(lengths: Tensor, size: int) -> Tensor:
-    """Returns (B, size), True where a step is real."""
-    return torch.arange(size, device=lengths.device) < lengths[:, None]

@@ -10,7 +10,7 @@ from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.module import Module
 from headway.core.ops.kernels.operators import without_autocast
-from headway.speech.layers.stem import zero_beyond
+from headway.speech.layers.padding import mask_of, zero_beyond
 
 
 class Fired(NamedTuple):
@@ -99,7 +99,7 @@ class IntegrateAndFire(Module):
         fired, starts, ends = integrate_and_fire(
             zero_beyond(x, lengths), weights, longest, threshold=self.threshold
         )
-        real = torch.arange(longest, device=x.device) < tokens[:, None]
+        real = mask_of(tokens, longest)
         last = (lengths - 1).clamp_min(0)[:, None]
         starts, ends = torch.minimum(starts, last), torch.minimum(ends, last + 1)
         return Fired(fired.masked_fill(~real[..., None], 0.0), tokens, amount, starts, ends)

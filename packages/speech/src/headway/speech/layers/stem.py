@@ -42,11 +42,3 @@ class SpeechStem(Module):
                 f"{type(self).__name__} to give a single token; leave it out"
             )
         return found
-
-
-def zero_beyond(x: Tensor, lengths: Tensor, axis: int = 1) -> Tensor:
-    """Returns ``x`` with zeros beyond the length of each item along an axis."""
-    positions = torch.arange(x.shape[axis], device=x.device)
-    shape = [x.shape[0], *[1] * (x.ndim - 1)]
-    shape[axis] = x.shape[axis]
-    return x.masked_fill((positions >= lengths[:, None]).view(shape), 0.0)

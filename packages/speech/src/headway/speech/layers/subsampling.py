@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
-from headway.speech.layers.stem import SpeechStem, zero_beyond
+from headway.speech.layers.padding import zero_beyond
+from headway.speech.layers.stem import SpeechStem
 
 Size = TypeVar("Size", int, Tensor)
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from headway.core.dropout import Dropout
 from headway.core.module import Module
 from headway.core.norms import LayerNorm
-from headway.speech.layers.stem import zero_beyond
+from headway.speech.layers.padding import zero_beyond
 
 
 class VariancePredictor(Module):

@@ -13,7 +13,8 @@ from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.norms import LayerNorm
 from headway.core.ops.tracing import settled
-from headway.speech.layers.stem import SpeechStem, zero_beyond
+from headway.speech.layers.padding import zero_beyond
+from headway.speech.layers.stem import SpeechStem
 
 
 class ItemNorm(nn.Module):

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from headway.core.errors import UserError
+from headway.speech.layers.padding import zero_beyond
 from headway.speech.losses.lattice import Arc, lattice_score
 
 Joint = Callable[[Tensor, Tensor], Tensor]
@@ -63,7 +64,8 @@ def transducer_loss(
         https://arxiv.org/abs/2304.06795, equations 4 to 7.
     """
     _check(encoded, predicted, targets, lengths, target_lengths, durations)
-    encoded, predicted = _real(encoded, lengths), _real(predicted, target_lengths + 1)
+    # Zero times NaN would be NaN in the gradients.
+    encoded, predicted = zero_beyond(encoded, lengths), zero_beyond(predicted, target_lengths + 1)
     weights = partial(
         _arc_weights,
         joint,
@@ -95,8 +97,8 @@ def transducer_loss_of_scores(
 ) -> Tensor:
     """``transducer_loss`` of scores that are there already, (B, T, U + 1, V)."""
     _check(scores, scores[:, 0], targets, lengths, target_lengths, durations)
-    scores = _real(scores, lengths)
-    scores = _real(scores.transpose(1, 2), target_lengths + 1).transpose(1, 2)
+    scores = zero_beyond(scores, lengths)
+    scores = zero_beyond(scores, target_lengths + 1, axis=2)
     weights = _arcs_of_scores(
         scores,
         _following(targets, target_lengths),
@@ -159,14 +161,7 @@ def _arcs_of_scores(
 
 def _following(targets: Tensor, target_lengths: Tensor) -> Tensor:
     """Returns the token that follows each place, (B, U + 1); any where there is none, it has no arc."""
-    real = torch.arange(targets.shape[1], device=targets.device) < target_lengths[:, None]
-    return torch.nn.functional.pad(targets.long().masked_fill(~real, 0), (0, 1))
-
-
-def _real(x: Tensor, lengths: Tensor) -> Tensor:
-    """Returns ``x`` with zeros beyond each item: zero times NaN would be NaN in the gradients."""
-    beyond = torch.arange(x.shape[1], device=x.device) >= lengths[:, None]
-    return x.masked_fill(beyond.view(*beyond.shape, *[1] * (x.ndim - 2)), 0.0)
+    return torch.nn.functional.pad(zero_beyond(targets.long(), target_lengths), (0, 1))
 
 
 def _check(

@@ -10,7 +10,7 @@ from headway.core.errors import UserError
 from headway.core.module import Module
 from headway.core.systems import system
 from headway.speech.layers.alignment import alignment_loss, best_durations, uniform_durations
-from headway.speech.layers.stem import zero_beyond
+from headway.speech.layers.padding import zero_beyond
 
 # Logarithm of the least deviation of a band, whose values have deviation 1.
 SHARPEST = math.log(0.05)

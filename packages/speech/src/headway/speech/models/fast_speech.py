@@ -24,7 +24,7 @@ from headway.speech.batch import SpeechBatch
 from headway.speech.front_ends import LogMel
 from headway.speech.layers import ConvolutionalMLP
 from headway.speech.layers.alignment import spread
-from headway.speech.layers.convolutional_mlp import mask_of
+from headway.speech.layers.padding import mask_of, zero_beyond
 from headway.speech.layers.variance import VariancePredictor
 from headway.speech.models.aligners import Aligner, MixtureAligner
 from headway.speech.models.variances import Variances
@@ -171,7 +171,7 @@ class FastSpeech(Synthesiser):
         guessed = (self.durations(read, lengths).exp() - 1) / manner.speed
         # Every token is heard.
         durations = guessed.round().clamp_min(1).long()
-        durations = durations.masked_fill(~mask_of(lengths, tokens.shape[1]), 0)
+        durations = zero_beyond(durations, lengths)
         if self.variances is not None:
             read, _ = self.variances(read, lengths, manner=manner)
         return Spoken(self._write(read, durations), durations.sum(dim=1), durations)
@@ -200,7 +200,7 @@ class FastSpeech(Synthesiser):
     def _write(self, read: Tensor, durations: Tensor, steps: int | None = None) -> Tensor:
         lengths = durations.sum(dim=1)
         x = self._through(self.decoder, spread(read, durations, steps), lengths)
-        return self.head(x).masked_fill(~mask_of(lengths, x.shape[1])[..., None], 0)
+        return zero_beyond(self.head(x), lengths)
 
     def _through(self, stack: Encoder, x: Tensor, lengths: Tensor) -> Tensor:
         layout = Layout(lengths=lengths)

@@ -27,6 +27,7 @@ from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.front_ends import FrontEnd, KaldiFbank
 from headway.speech.hypothesis import Hypothesis
 from headway.speech.layers import Fired, IntegrateAndFire
+from headway.speech.layers.padding import mask_of
 from headway.speech.recogniser import Recogniser
 from headway.speech.search import GREEDY, Search
 from headway.speech.tokenizers import TextTokenizer, Unit
@@ -141,7 +142,7 @@ class Paraformer(Recogniser):
         fired = self.counter(encoded, lengths, batch.target_lengths)
         x, longest = fired.tokens, fired.tokens.shape[1]
         targets = batch.targets[:, :longest]
-        real = torch.arange(longest, device=x.device) < batch.target_lengths[:, None]
+        real = mask_of(batch.target_lengths, longest)
         targets = targets.masked_fill(~real, -100)
         if self.training and self.glance:
             x = self._glanced(x, targets, fired.lengths, encoded, lengths)

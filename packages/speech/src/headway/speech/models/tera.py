@@ -18,8 +18,7 @@ from headway.speech.front_ends.alterations import (
     MagnitudeAlteration,
     TimeAlteration,
 )
-from headway.speech.layers.convolutional_mlp import mask_of
-from headway.speech.layers.stem import zero_beyond
+from headway.speech.layers.padding import mask_of, zero_beyond
 from headway.speech.speech_model import SpeechModel
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from headway.core.module import Module
 from headway.speech.front_ends import LogMel
 from headway.speech.layers.alignment import token_means
-from headway.speech.layers.convolutional_mlp import mask_of
+from headway.speech.layers.padding import mask_of
 from headway.speech.layers.pitch import pitch
 from headway.speech.layers.variance import VariancePredictor
 from headway.speech.synthesiser import Manner
