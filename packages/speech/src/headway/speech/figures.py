@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from headway.core.figures import new_figure
 from headway.speech.hypothesis import Hypothesis
+from headway.speech.synthesiser import Synthesiser
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,32 +76,31 @@ def _short(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def synthesis_figure(
-    recorded: Tensor,
-    owned: Tensor,
-    spoken: Tensor,
-    durations: Tensor,
-    *,
-    text: str,
-    rate: float,
-) -> "Figure":
+@torch.no_grad()
+def synthesis_figure(model: Synthesiser, waveform: Tensor, tokens: Tensor, text: str) -> "Figure":
     """Draws a recording above what a model makes of its text, with a line where each token begins.
 
     Args:
-        recorded: Features of the recording.
-        owned: Steps of each token in it.
-        spoken: Features that the model made.
-        durations: Steps of each token in them.
+        model: The synthesiser, in evaluation mode.
+        waveform: Samples of the recording, where the model is.
+        tokens: Tokens of its text.
         text: The text.
-        rate: Steps per second.
 
     Shape:
-        recorded: (T, bands). owned: (U,). spoken: (T', bands). durations: (U,).
+        waveform: (S,). tokens: (U,).
     """
+    samples, lengths = (torch.tensor([len(row)], device=row.device) for row in (waveform, tokens))
+    [recorded], _ = model.front_end(waveform[None], samples)
+    [owned] = model.align(waveform[None], samples, tokens[None], lengths)
+    made = model.speak(tokens[None], lengths)
+    spoken, rate = made.features[0], model.front_end.rate
     longest = max(len(recorded), len(spoken))
     figure = new_figure(max(6.0, min(2.2 * longest / rate, 16.0)), 5.0)
     axes = figure.subplots(2, 1, sharex=True)
-    rows = (("recorded, aligned", recorded, owned), ("spoken by the model", spoken, durations))
+    rows = (
+        ("recorded, aligned", recorded, owned),
+        ("spoken by the model", spoken, made.durations[0]),
+    )
     for axis, (name, features, steps) in zip(axes, rows, strict=True):
         values = features.float().cpu().T.numpy()
         extent = (0, len(features) / rate, 0, len(values))

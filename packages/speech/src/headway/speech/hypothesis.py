@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import exp, log
 from typing import NamedTuple, Self
 
 from torch import Tensor
@@ -107,10 +108,8 @@ def joined(parts: Sequence[Hypothesis]) -> Hypothesis:
     """
     if len(parts) == 1:
         return parts[0]
-    sure = 1.0
     counts = [max(1, len(part.tokens)) for part in parts]
-    for part, count in zip(parts, counts, strict=True):
-        sure *= max(part.confidence, 1e-30) ** (count / sum(counts))
+    sure = _mean([part.confidence for part in parts], counts)
     return Hypothesis(
         text=" ".join(part.text for part in parts if part.text),
         confidence=sure,
@@ -141,10 +140,7 @@ def segment_of(
 
     def close() -> None:
         if text.strip():
-            mean = 1.0
-            for value in sure:
-                mean *= max(value, 1e-30) ** (1 / len(sure))
-            words.append(Word(text=text.strip(), start=first, end=last, confidence=mean))
+            words.append(Word(text=text.strip(), start=first, end=last, confidence=_mean(sure)))
 
     for piece, start, end, confidence in zip(pieces, starts, ends, confidences, strict=True):
         if piece[:1].isspace() or not text:
@@ -159,15 +155,19 @@ def segment_of(
     close()
     if not words:
         return ()
-    whole = 1.0
-    for word in words:
-        whole *= word.confidence ** (1 / len(words))
     return (
         Segment(
             text=" ".join(word.text for word in words),
             start=words[0].start,
             end=words[-1].end,
-            confidence=whole,
+            confidence=_mean([word.confidence for word in words]),
             words=tuple(words),
         ),
     )
+
+
+def _mean(confidences: Sequence[float], counts: Sequence[int] | None = None) -> float:
+    """Returns the geometric mean, each as often as it counts; none is taken for less than 1e-30."""
+    counts = [1] * len(confidences) if counts is None else counts
+    logs = (count * log(max(one, 1e-30)) for one, count in zip(confidences, counts, strict=True))
+    return exp(sum(logs) / sum(counts))

@@ -8,12 +8,13 @@ from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.language import Tokenizer
+from headway.speech.batch import SpeechBatch
 from headway.speech.encoder import Encoded, SpeechEncoder
-from headway.speech.front_ends import FrontEnd
+from headway.speech.front_ends import FrontEnd, KaldiFbank
 from headway.speech.hypothesis import Hypothesis
 from headway.speech.search import GREEDY, Search
-from headway.speech.speech_model import SpokenTextModel
-from headway.speech.tokenizers import Unit
+from headway.speech.speech_model import SpokenTextModel, check_hears
+from headway.speech.tokenizers import TextTokenizer, Unit
 
 
 class Recogniser(SpokenTextModel):
@@ -21,8 +22,9 @@ class Recogniser(SpokenTextModel):
 
     Args:
         encoder: What turns features into tokens.
-        tokenizer: What the tokens of the texts mean.
-        front_end: What turns samples into features.
+        tokenizer: What the tokens of the texts mean; characters if None.
+        front_end: What turns samples into features; Kaldi's log-mel features, as many as the encoder hears,
+            if None.
 
     Raises:
         UserError: If the front end gives what the encoder does not hear.
@@ -32,8 +34,14 @@ class Recogniser(SpokenTextModel):
     """Seconds that ``hear`` takes at once; ``headway transcribe`` cuts longer ones where it is quiet."""
 
     def __init__(
-        self, *, encoder: SpeechEncoder, tokenizer: Tokenizer, front_end: FrontEnd
+        self,
+        *,
+        encoder: SpeechEncoder,
+        tokenizer: Tokenizer | None = None,
+        front_end: FrontEnd | None = None,
     ) -> None:
+        tokenizer = TextTokenizer() if tokenizer is None else tokenizer
+        front_end = KaldiFbank(mels=encoder.bands or 80) if front_end is None else front_end
         super().__init__(tokenizer=tokenizer, front_end=front_end)
         self.encoder = encoder
         self.set_front_end(front_end)
@@ -50,6 +58,19 @@ class Recogniser(SpokenTextModel):
     def encode(self, inputs: Tensor, lengths: Tensor | None = None) -> Encoded:
         """Returns the tokens of the encoder of what the front end gave."""
         return self.encoder(inputs, lengths)
+
+    @abstractmethod
+    def loss(self, batch: SpeechBatch, encoded: Encoded | None = None) -> dict[str, Tensor]:
+        """Returns what training minimises, as ``loss``, and its parts by name.
+
+        Args:
+            batch: Features, and the tokens of their texts.
+            encoded: What ``encode`` returned of them, where somebody asked for it already.
+        """
+
+    def encoded(self, batch: SpeechBatch, encoded: Encoded | None = None) -> Encoded:
+        """Returns what ``encode`` returns of a batch, where it is not given."""
+        return self.encode(batch.inputs, batch.lengths) if encoded is None else encoded
 
     @abstractmethod
     def transcribe(self, encoded: Encoded, *, search: Search = GREEDY) -> list[Hypothesis]:
@@ -100,11 +121,7 @@ class Recogniser(SpokenTextModel):
         Raises:
             UserError: If it gives what the encoder does not hear.
         """
-        if self.encoder.bands != front_end.bands:
-            raise UserError(
-                f"the front end gives {_kind(front_end.bands)} and the encoder hears "
-                f"{_kind(self.encoder.bands)}; make them the same"
-            )
+        check_hears(self.encoder.bands, front_end)
         self.front_end = self.init_args["front_end"] = front_end
 
     @abstractmethod
@@ -114,7 +131,3 @@ class Recogniser(SpokenTextModel):
         Args:
             unit: ``"characters"`` or ``"words"``.
         """
-
-
-def _kind(bands: int | None) -> str:
-    return "samples" if bands is None else f"{bands} bands"

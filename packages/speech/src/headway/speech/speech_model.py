@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from headway.core.errors import UserError
 from headway.core.language import Tokenizer
 from headway.core.module import Module
 from headway.speech.batch import SpeechBatch
@@ -35,10 +36,14 @@ class SpeechModel(Module):
         """Returns how many tokens of speech items of so many steps of the front end are, (B,)."""
         return lengths
 
+    def token_counts(self, samples: Tensor) -> Tensor:
+        """Returns how many tokens of speech recordings of so many samples are, (B,)."""
+        steps = self.front_end.output_lengths(samples)
+        return self.output_lengths(steps).clamp_min(0).masked_fill(steps < 1, 0)
+
     def tokens_of(self, samples: int) -> int:
         """Returns how many tokens of speech a recording of so many samples is."""
-        steps = self.front_end.output_lengths(torch.tensor([samples]))
-        return max(0, int(self.output_lengths(steps))) if int(steps) > 0 else 0
+        return int(self.token_counts(torch.tensor([samples])))
 
     @abstractmethod
     def loss(self, batch: SpeechBatch) -> dict[str, Tensor]:
@@ -59,6 +64,10 @@ class SpokenTextModel(SpeechModel):
 
     def __init__(self, *, tokenizer: Tokenizer, front_end: FrontEnd) -> None:
         super().__init__(front_end=front_end)
+        self.take_tokenizer(tokenizer)
+
+    def take_tokenizer(self, tokenizer: Tokenizer) -> None:
+        """Cuts texts by another tokenizer from now on; what was learned of tokens stays where it is."""
         self.tokenizer = self.init_args["tokenizer"] = tokenizer
 
     def needed(self, targets: Sequence[int]) -> int:
@@ -72,3 +81,24 @@ class SpokenTextModel(SpeechModel):
         Args:
             vocabulary: The new tokens; the special ones stay at their numbers.
         """
+
+
+def check_hears(bands: int | None, front_end: FrontEnd) -> None:
+    """Raises if a front end gives what an encoder does not hear.
+
+    Args:
+        bands: Features of a step that the encoder hears; None for samples.
+        front_end: The front end.
+
+    Raises:
+        UserError: It names both.
+    """
+    if bands != front_end.bands:
+        raise UserError(
+            f"the front end gives {_kind(front_end.bands)} and the encoder hears {_kind(bands)}; "
+            "make them the same"
+        )
+
+
+def _kind(bands: int | None) -> str:
+    return "samples" if bands is None else f"{bands} bands"

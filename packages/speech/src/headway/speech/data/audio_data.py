@@ -15,9 +15,9 @@ from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.speech.audio_batch import AudioItem, gather
 from headway.speech.audio_classifier import AudioClassifier
 from headway.speech.data.audio import read_audio, seconds_of
+from headway.speech.data.batching import evenly
 
 log = logging.getLogger(__name__)
-MEASURED = 500  # recordings that mean and deviation of the features are measured on
 KEPT = 10_000_000  # samples of a set that stay in memory, 40 MB
 
 
@@ -128,7 +128,7 @@ class AudioData(DataModule):
         """Yields training recordings, evenly chosen, to measure mean and deviation on, after ``use``."""
         data = self.train_set
         assert isinstance(data, AudioSet)
-        for index in range(0, len(data), -(-len(data) // MEASURED)):
+        for index in evenly(len(data)):
             yield data.waveform(index)
 
     def preprocessing(self) -> dict[str, Any]:

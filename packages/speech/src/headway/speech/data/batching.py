@@ -6,6 +6,14 @@ from torch.utils.data import Sampler
 
 from headway.core.training.sampling import EpochOrder, numbers
 
+# Recordings that mean and deviation of the features are measured on.
+MEASURED = 500
+
+
+def evenly(count: int) -> range:
+    """Returns which of so many recordings mean and deviation are measured on, evenly chosen."""
+    return range(0, count, -(-count // MEASURED))
+
 
 def by_length(
     seconds: Sequence[float], *, batch_size: int, batch_seconds: float

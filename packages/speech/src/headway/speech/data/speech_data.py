@@ -12,12 +12,9 @@ from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.core.training.randomness import mix, restored_cpu, seed_cpu
 from headway.core.training.sampling import SharedBatches
 from headway.speech.batch import pad
-from headway.speech.data.batching import LengthBatches
+from headway.speech.data.batching import LengthBatches, evenly
 from headway.speech.data.speech_set import SpeechSet
 from headway.speech.speech_model import SpeechModel
-
-# Recordings that mean and deviation of the features are measured on.
-MEASURED = 500
 
 
 class SpeechOptions(ItemOptions, total=False):
@@ -70,13 +67,7 @@ class SpeechData(DataModule):
         """Finds the recordings, once."""
         if self._sets is not None:
             return
-        self._sets = self.load()
-        for split, data in self._sets.items():
-            data.on_invalid = self.invalid.policy
-            if not len(data):
-                raise UserError(f"the {split} split has no recordings that can be used")
-            setattr(self, f"{split}_set", data)
-        self.predict_set = self.test_set or self.val_set
+        self._keep(self.load())
 
     def texts(self) -> list[str]:
         """Returns texts that hold everything that is said in training."""
@@ -91,7 +82,7 @@ class SpeechData(DataModule):
         data = self._sets["train"]
         with restored_cpu():
             seed_cpu(mix(self.seed, "statistics"))
-            for index in range(0, len(data), -(-len(data) // MEASURED)):
+            for index in evenly(len(data)):
                 yield data.recording(index, sample_rate).waveform
 
     def use(self, model: SpeechModel) -> None:
@@ -103,18 +94,19 @@ class SpeechData(DataModule):
         """
         self.setup()
         assert self._sets is not None
-        kept = 0
-        for split, data in self._sets.items():
-            data = self.usable(data, model)
-            kept += len(data)
+        self._keep({split: self.usable(data, model) for split, data in self._sets.items()})
+        for data in self._sets.values():
+            data.use(model)
+        self.invalid.log(sum(map(len, self._sets.values())) + len(self.invalid.errors))
+
+    def _keep(self, sets: dict[str, SpeechSet]) -> None:
+        for split, data in sets.items():
             if not len(data):
                 raise UserError(f"the {split} split has no recordings that can be used")
             data.on_invalid = self.invalid.policy
-            data.use(model)
-            self._sets[split] = data
             setattr(self, f"{split}_set", data)
+        self._sets = sets
         self.predict_set = self.test_set or self.val_set
-        self.invalid.log(kept + len(self.invalid.errors))
 
     def train_batches(self, order: Sampler[int]) -> Iterable[list[int]]:
         """Groups the recordings by length."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from headway.core.errors import InputError, UserError
 from headway.core.training import Passed
 from headway.speech.data.audio import check_span, read_audio, seconds_of
@@ -117,10 +119,11 @@ class SpeechManifest(SpeechData):
     def usable(self, data: SpeechSet, model: SpeechModel) -> SpeechSet:
         """Leaves out texts outside the vocabulary and those too long for their recording."""
         assert isinstance(data, UtteranceSet)
-        kept = []
+        rate = model.front_end.sample_rate
+        samples = torch.tensor([int(seconds * rate) for seconds in data.seconds])
+        counts, kept = model.token_counts(samples).tolist(), []
         for index, (row, seconds) in enumerate(zip(data.rows, data.seconds, strict=True)):
-            name = f"{row.where}: {row.audio}"
-            made = model.tokens_of(int(seconds * model.front_end.sample_rate))
+            name, made = f"{row.where}: {row.audio}", counts[index]
             try:
                 needed = 1
                 if isinstance(model, SpokenTextModel):

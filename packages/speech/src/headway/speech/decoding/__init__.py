@@ -3,7 +3,7 @@
 from headway.speech.decoding.attention import Written, joint_search
 from headway.speech.decoding.ctc import aligned, needed_tokens, prefix_beam_search
 from headway.speech.decoding.ctc_prefix import PrefixScores, PrefixState
-from headway.speech.decoding.greedy import Path, greedy
+from headway.speech.decoding.greedy import greedy
 from headway.speech.decoding.guides import Guide, Guides, HotWords, LanguageGuide, guides_of
 from headway.speech.decoding.reading import Reading, hypothesis_of
 from headway.speech.decoding.transducer import (
@@ -17,7 +17,6 @@ __all__ = [
     "Guides",
     "HotWords",
     "LanguageGuide",
-    "Path",
     "PrefixScores",
     "PrefixState",
     "Reading",

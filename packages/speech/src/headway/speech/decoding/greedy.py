@@ -1,29 +1,16 @@
 """The best path of connectionist temporal classification."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-
-class Path(NamedTuple):
-    """A way through the tokens of an encoder.
-
-    Args:
-        tokens: Tokens of the text.
-        frames: At which token of the encoder each begins.
-        ends: At which token of the encoder each has ended.
-        log_probs: Log-probability of each, where it is surest; without any token those of the blank.
-    """
-
-    tokens: list[int]
-    frames: list[int]
-    ends: list[int]
-    log_probs: list[float]
+from headway.speech.decoding.reading import Reading
 
 
-def greedy(log_probs: Tensor, lengths: Tensor, *, blank: int) -> list[Path]:
+def greedy(log_probs: Tensor, lengths: Tensor, *, blank: int) -> list[Reading]:
     """Takes the best token every time, joins equal neighbours and drops the blank.
+
+    The log-probability of a token is that of its surest moment; where nothing but the blank was heard, those
+    of the blank are given.
 
     Args:
         log_probs: Log-probabilities.
@@ -44,15 +31,19 @@ def greedy(log_probs: Tensor, lengths: Tensor, *, blank: int) -> list[Path]:
     ]
 
 
-def _collapse(best: Tensor, scores: Tensor, blank: int) -> Path:
-    tokens, counts = torch.unique_consecutive(best, return_counts=True)
-    path = Path([], [], [], [])
+def _collapse(best: Tensor, scores: Tensor, blank: int) -> Reading:
+    found, counts = torch.unique_consecutive(best, return_counts=True)
+    tokens: list[int] = []
+    frames: list[int] = []
+    ends: list[int] = []
+    log_probs: list[float] = []
     for token, count, end in zip(
-        tokens.tolist(), counts.tolist(), counts.cumsum(0).tolist(), strict=True
+        found.tolist(), counts.tolist(), counts.cumsum(0).tolist(), strict=True
     ):
         if token != blank:
-            path.tokens.append(token)
-            path.frames.append(end - count)
-            path.ends.append(end)
-            path.log_probs.append(float(scores[end - count : end].max()))
-    return path if path.tokens else path._replace(log_probs=scores.tolist())
+            tokens.append(token)
+            frames.append(end - count)
+            ends.append(end)
+            log_probs.append(float(scores[end - count : end].max()))
+    log_probs = log_probs if tokens else scores.tolist()
+    return Reading(tokens, frames, ends, log_probs, sum(log_probs))

@@ -16,7 +16,8 @@ class Reading(NamedTuple):
         tokens: Numbers of the tokens.
         frames: At which token of the encoder each begins.
         ends: At which token of the encoder each has ended.
-        log_probs: Log-probability of each, of which a confidence is made.
+        log_probs: Log-probability of each, of which a confidence is made; without tokens what else is sure
+            that there are none.
         score: By which the search ranks: the log-probability of the whole, and what guides add.
     """
 
@@ -45,12 +46,12 @@ def hypothesis_of(
     placed = len(best.frames) == len(best.tokens)
     return Hypothesis(
         text=text,
-        confidence=math.exp(min(0.0, mean if best.tokens else best.score)),
+        confidence=math.exp(min(0.0, mean if best.log_probs else best.score)),
         segments=segment_of(
             text_pieces(tokenizer, best.tokens),
             [seconds_per_token * frame for frame in best.frames],
             [seconds_per_token * end for end in best.ends],
-            [math.exp(value) for value in best.log_probs],
+            [math.exp(value) for value in best.log_probs[: len(best.tokens)]],
         )
         if placed
         else (),

@@ -1,5 +1,6 @@
 """What a recording goes through before a model hears it: parts of the model, on its device."""
 
+from headway.speech.front_ends.featured import featured
 from headway.speech.front_ends.fixed import FixedFbank
 from headway.speech.front_ends.front_end import Features, FrontEnd
 from headway.speech.front_ends.kaldi import KaldiFbank
@@ -19,4 +20,5 @@ __all__ = [
     "SpecAugment",
     "Waveform",
     "WhisperMel",
+    "featured",
 ]

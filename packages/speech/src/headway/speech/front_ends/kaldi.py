@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headway.core.errors import UserError
-from headway.speech.front_ends.spectral import Normalise, SpectralFrontEnd
+from headway.speech.front_ends.spectral import Normalise, SpectralFrontEnd, refuse_empty
 
 WINDOW_MS, HOP_MS = 25, 10
 LOWEST = 20.0  # Hz
@@ -62,12 +62,8 @@ class KaldiFbank(SpectralFrontEnd):
         self.hop = sample_rate * HOP_MS // 1000
         self.size = 1 << (self.width - 1).bit_length()
         self.register_constants()
-        empty = int((self._made_constants()["banks"].sum(dim=0) == 0).sum())
-        if empty and not self.may_be_empty:
-            raise UserError(
-                f"{empty} of {mels} mel bands hold no frequency of a spectrum of {self.size} points at "
-                f"{sample_rate} Hz; take fewer mels"
-            )
+        if not self.may_be_empty:
+            refuse_empty(self._made_constants()["banks"], self.size, sample_rate)
 
     def constants(self) -> dict[str, Tensor]:
         """Returns the window and the weights of the bands."""

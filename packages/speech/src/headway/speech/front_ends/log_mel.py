@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from headway.core.errors import UserError
 from headway.speech.front_ends.mel_filters import slaney_filters
-from headway.speech.front_ends.spectral import Normalise, SpectralFrontEnd
+from headway.speech.front_ends.spectral import Normalise, SpectralFrontEnd, refuse_empty
 
 FLOOR = 1e-5
 
@@ -52,12 +52,7 @@ class LogMel(SpectralFrontEnd):
         self.size, self.hop = size, hop
         self.highest = sample_rate / 2 if highest is None else highest
         self.register_constants()
-        empty = int((self._made_constants()["banks"].sum(dim=0) == 0).sum())
-        if empty:
-            raise UserError(
-                f"{empty} of {mels} mel bands hold no frequency of a spectrum of {size} points at "
-                f"{sample_rate} Hz; take fewer mels or a larger size"
-            )
+        refuse_empty(self._made_constants()["banks"], size, sample_rate)
 
     def constants(self) -> dict[str, Tensor]:
         """Returns the window and the weights of the bands."""

@@ -128,3 +128,22 @@ class SpectralFrontEnd(FrontEnd):
         self.frames.fill_(count)
         self.mean.copy_(mean)
         self.std.copy_((squares / count - mean.square()).clamp_min(0).sqrt().clamp_min(1e-3))
+
+
+def refuse_empty(banks: Tensor, size: int, sample_rate: int) -> None:
+    """Raises if mel bands hold no frequency: they would say the same of everything.
+
+    Args:
+        banks: Weights of frequencies in bands, (frequencies, bands).
+        size: Points of the Fourier transform.
+        sample_rate: Samples per second.
+
+    Raises:
+        UserError: It says how many.
+    """
+    empty = int((banks.sum(dim=0) == 0).sum())
+    if empty:
+        raise UserError(
+            f"{empty} of {banks.shape[1]} mel bands hold no frequency of a spectrum of {size} points at "
+            f"{sample_rate} Hz; take fewer mels"
+        )

@@ -9,8 +9,8 @@ from headway.speech.models.ctc import CTC, CTCOutput
 from headway.speech.models.ctc_attention import CTCAttention
 from headway.speech.models.fast_speech import FastSpeech
 from headway.speech.models.paraformer import Paraformer, ParallelDecoder
-from headway.speech.models.pretrained import pretrained
-from headway.speech.models.tera import TERA, pretrained_encoder
+from headway.speech.models.pretrained import pretrained, pretrained_encoder
+from headway.speech.models.tera import TERA
 from headway.speech.models.transducer import Transducer
 from headway.speech.models.variances import Variances
 from headway.speech.models.whisper import Whisper, WhisperSearch

@@ -1,6 +1,5 @@
 """Connectionist temporal classification: a speech encoder and a score for every token of a vocabulary."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from headway.core.language import Tokenizer
 from headway.core.language.vocabulary import renumber
 from headway.speech.batch import SpeechBatch
 from headway.speech.decoding import (
-    Path,
+    Reading,
     greedy,
     guides_of,
     hypothesis_of,
@@ -25,13 +24,13 @@ from headway.speech.decoding import (
     prefix_beam_search,
 )
 from headway.speech.encoder import Encoded, SpeechEncoder
-from headway.speech.front_ends import FrontEnd, KaldiFbank
-from headway.speech.hypothesis import Alternative, Hypothesis, segment_of
+from headway.speech.front_ends import FrontEnd
+from headway.speech.hypothesis import Hypothesis
 from headway.speech.layers import InterCTC
 from headway.speech.models.earlier import arguments_with_parts
 from headway.speech.recogniser import Recogniser
 from headway.speech.search import GREEDY, Search
-from headway.speech.tokenizers import TextTokenizer, Unit, text_pieces
+from headway.speech.tokenizers import TextTokenizer, Unit
 
 # Tokens that a picture shows by name, beside the blank.
 SHOWN = 12
@@ -81,11 +80,9 @@ class CTC(Recogniser):
         dropout: float = 0.0,
         intermediate: InterCTC | None = None,
     ) -> None:
-        tokenizer = TextTokenizer() if tokenizer is None else tokenizer
-        front_end = KaldiFbank(mels=encoder.bands or 80) if front_end is None else front_end
         super().__init__(encoder=encoder, tokenizer=tokenizer, front_end=front_end)
-        self.blank = blank_of(tokenizer)
-        self.head = TokenHead(encoder.dim, len(tokenizer), dropout=dropout)
+        self.blank = blank_of(self.tokenizer)
+        self.head = TokenHead(encoder.dim, len(self.tokenizer), dropout=dropout)
         self.intermediate = intermediate
 
     @classmethod
@@ -98,13 +95,12 @@ class CTC(Recogniser):
         return self._scores(self.encode(inputs, lengths))
 
     def _scores(self, encoded: Encoded) -> CTCOutput:
-        scores = self.head(encoded.encoded)
-        if scores.dtype in (torch.float16, torch.bfloat16):
-            scores = scores.float()  # the loss sums hundreds of logarithms
-        return CTCOutput(scores.log_softmax(dim=-1), encoded.lengths)
+        return ctc_output(self.head, encoded)
 
-    def loss(self, batch: SpeechBatch) -> dict[str, Tensor]:
+    def loss(self, batch: SpeechBatch, encoded: Encoded | None = None) -> dict[str, Tensor]:
         """Returns the negative log-likelihood of the texts by all their alignments."""
+        if encoded is not None:
+            return {"loss": ctc_loss(self._scores(encoded), batch, self.blank)}
         if self.intermediate is None or not self.training:
             return {"loss": ctc_loss(self(batch.inputs, batch.lengths), batch, self.blank)}
         with self.intermediate.listening(self.encoder) as middle:
@@ -123,49 +119,30 @@ class CTC(Recogniser):
         """Returns the text of the best path of each item, or with a beam that of all alignments."""
         output = self._scores(encoded)
         if search.beam > 1:
-            return self._searched(output, search)
-        paths = greedy(*output, blank=self.blank)
-        return [
-            self._hypothesis(path, output.log_probs[item, :length], search)
-            for item, (path, length) in enumerate(zip(paths, output.lengths.tolist(), strict=True))
-        ]
+            found = self._searched(output, search)
+        else:
+            found = [[one] for one in greedy(*output, blank=self.blank)]
+        heard = []
+        rows = zip(found, output.log_probs, output.lengths.tolist(), strict=True)
+        for readings, log_probs, length in rows:
+            one = hypothesis_of(readings, self.tokenizer, seconds_per_token=self.seconds_per_token)
+            curves = self._curves(one.tokens, log_probs[:length]) if search.curves else {}
+            heard.append(replace(one, curves=curves))
+        return heard
 
-    def _searched(self, output: CTCOutput, search: Search) -> list[Hypothesis]:
-        """Returns the likeliest texts, each with all its alignments."""
-        guides, heard = guides_of(search, self.tokenizer), []
-        for item, length in zip(output.log_probs, output.lengths.tolist(), strict=True):
-            log_probs = item[:length]
-            readings = prefix_beam_search(
-                log_probs,
+    def _searched(self, output: CTCOutput, search: Search) -> list[list[Reading]]:
+        """Returns the likeliest texts of each item, each with all its alignments."""
+        guides = guides_of(search, self.tokenizer)
+        return [
+            prefix_beam_search(
+                log_probs[:length],
                 blank=self.blank,
                 beams=search.beam,
                 best=search.alternatives,
                 guides=guides,
             )
-            step = self.seconds_per_token
-            one = hypothesis_of(readings, self.tokenizer, seconds_per_token=step)
-            curves = self._curves(one.tokens, log_probs) if search.curves else {}
-            heard.append(replace(one, curves=curves))
-        return heard
-
-    def _hypothesis(self, path: Path, log_probs: Tensor, search: Search) -> Hypothesis:
-        text = self.tokenizer.decode(path.tokens)
-        step = self.seconds_per_token
-        mean = sum(path.log_probs) / max(1, len(path.log_probs))
-        return Hypothesis(
-            text=text,
-            confidence=math.exp(mean) if path.log_probs else 0.0,
-            segments=segment_of(
-                text_pieces(self.tokenizer, path.tokens),
-                [step * frame for frame in path.frames],
-                [step * end for end in path.ends],
-                [math.exp(value) for value in path.log_probs[: len(path.tokens)]],
-            ),
-            tokens=path.tokens,
-            frames=path.frames,
-            alternatives=(Alternative(text, sum(path.log_probs)),),
-            curves=self._curves(path.tokens, log_probs) if search.curves else {},
-        )
+            for log_probs, length in zip(output.log_probs, output.lengths.tolist(), strict=True)
+        ]
 
     def _curves(self, tokens: Sequence[int], log_probs: Tensor) -> dict[str, Tensor]:
         """Returns the probabilities of the tokens heard first, and of the blank."""
@@ -182,7 +159,7 @@ class CTC(Recogniser):
         """Takes another vocabulary: tokens known before keep what was learned about them."""
         new = self.tokenizer.with_vocabulary(vocabulary)
         renumber(self.get_classifier(), self.tokenizer, new)
-        self.tokenizer = self.init_args["tokenizer"] = new
+        self.take_tokenizer(new)
 
     def begin_vocabulary(self, unit: Unit) -> None:
         """Forgets its tokens and begins a vocabulary of characters or words."""
@@ -192,7 +169,15 @@ class CTC(Recogniser):
         dropout: Dropout = self.head.dropout
         self.head = TokenHead(self.encoder.dim, len(tokenizer), dropout=dropout.p)
         self.head.to(old.device, old.dtype)
-        self.tokenizer = self.init_args["tokenizer"] = tokenizer
+        self.take_tokenizer(tokenizer)
+
+
+def ctc_output(head: TokenHead, encoded: Encoded) -> CTCOutput:
+    """Returns the log-probabilities of a head at the tokens of an encoder, in float32 at least."""
+    scores = head(encoded.encoded)
+    if scores.dtype in (torch.float16, torch.bfloat16):
+        scores = scores.float()  # the loss sums hundreds of logarithms
+    return CTCOutput(scores.log_softmax(dim=-1), encoded.lengths)
 
 
 def ctc_loss(output: CTCOutput, batch: SpeechBatch, blank: int) -> Tensor:

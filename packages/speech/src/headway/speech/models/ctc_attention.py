@@ -28,10 +28,10 @@ from headway.speech.decoding import (
     needed_tokens,
 )
 from headway.speech.encoder import Encoded, SpeechEncoder
-from headway.speech.front_ends import FrontEnd, KaldiFbank
+from headway.speech.front_ends import FrontEnd
 from headway.speech.hypothesis import Hypothesis
 from headway.speech.layers import InterCTC
-from headway.speech.models.ctc import CTCOutput, blank_of, ctc_loss
+from headway.speech.models.ctc import CTCOutput, blank_of, ctc_loss, ctc_output
 from headway.speech.recogniser import Recogniser
 from headway.speech.search import GREEDY, Search
 from headway.speech.tokenizers import TextTokenizer, Unit
@@ -89,19 +89,17 @@ class CTCAttention(Recogniser):
         intermediate: InterCTC | None = None,
         dropout: float = 0.0,
     ) -> None:
-        tokenizer = TextTokenizer() if tokenizer is None else tokenizer
-        front_end = KaldiFbank(mels=encoder.bands or 80) if front_end is None else front_end
         super().__init__(encoder=encoder, tokenizer=tokenizer, front_end=front_end)
         for name, share in (("ctc_weight", ctc_weight), ("label_smoothing", label_smoothing)):
             if not 0 <= share <= 1:
                 raise UserError(f"{name} is {share}, not in 0 to 1")
-        self.blank = blank_of(tokenizer)
+        self.blank = blank_of(self.tokenizer)
         self.ctc_weight, self.label_smoothing = ctc_weight, label_smoothing
         self.intermediate = intermediate
-        self.head = TokenHead(encoder.dim, len(tokenizer), dropout=dropout)
+        self.head = TokenHead(encoder.dim, len(self.tokenizer), dropout=dropout)
         make: Any = decoder
         cross = partial(CrossAttention, context_dim=encoder.dim)
-        self.decoder: DecoderLanguageModel = make(tokenizer=tokenizer, cross=cross)
+        self.decoder: DecoderLanguageModel = make(tokenizer=self.tokenizer, cross=cross)
 
     @property
     def start(self) -> int:
@@ -115,25 +113,24 @@ class CTCAttention(Recogniser):
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> CTCOutput:
         """Returns what CTC says."""
-        encoded, tokens = self.encode(inputs, lengths)
-        return CTCOutput(self._ctc(encoded), tokens)
+        return ctc_output(self.head, self.encode(inputs, lengths))
 
-    def loss(self, batch: SpeechBatch) -> dict[str, Tensor]:
+    def loss(self, batch: SpeechBatch, encoded: Encoded | None = None) -> dict[str, Tensor]:
         """Returns the loss of both, and each by itself."""
-        if self.intermediate is None or not self.training:
-            encoded, lengths = self.encode(batch.inputs, batch.lengths)
-            middle = []
-        else:
+        middle: list[Tensor] = []
+        if encoded is None and self.intermediate is not None and self.training:
             with self.intermediate.listening(self.encoder) as middle:
-                encoded, lengths = self.encode(batch.inputs, batch.lengths)
-        parts = {"ctc": ctc_loss(CTCOutput(self._ctc(encoded), lengths), batch, self.blank)}
+                encoded = self.encode(batch.inputs, batch.lengths)
+        elif encoded is None:
+            encoded = self.encode(batch.inputs, batch.lengths)
+        parts = {"ctc": ctc_loss(ctc_output(self.head, encoded), batch, self.blank)}
         both = parts["ctc"]
         if self.intermediate is not None and middle:
-            outputs = [CTCOutput(self._ctc(x), lengths) for x in middle]
+            outputs = [ctc_output(self.head, encoded._replace(encoded=x)) for x in middle]
             each = [ctc_loss(output, batch, self.blank) for output in outputs]
             parts["intermediate_ctc"] = torch.stack(each).mean()
             both = self.intermediate.mixed(both, each)
-        parts["attention"] = self._attention_loss(encoded, lengths, batch)
+        parts["attention"] = self._attention_loss(encoded, batch)
         loss = self.ctc_weight * both + (1 - self.ctc_weight) * parts["attention"]
         return {"loss": loss, **parts}
 
@@ -144,7 +141,7 @@ class CTCAttention(Recogniser):
     def transcribe(self, encoded: Encoded, *, search: Search = GREEDY) -> list[Hypothesis]:
         """Returns the texts that decoder and CTC agree on."""
         x, lengths = encoded
-        log_probs = self._ctc(x)
+        log_probs = ctc_output(self.head, encoded).log_probs
         longest = min(int(lengths.max()) + 1, self.decoder.max_length)
         cache = self.decoder.init_cache(len(x), longest + 1)
 
@@ -185,13 +182,7 @@ class CTCAttention(Recogniser):
         placed = aligned(log_probs, text.tokens, blank=self.blank, score=text.score)
         return placed._replace(log_probs=text.log_probs)
 
-    def _ctc(self, encoded: Tensor) -> Tensor:
-        scores = self.head(encoded)
-        if scores.dtype in (torch.float16, torch.bfloat16):
-            scores = scores.float()  # the loss sums hundreds of logarithms
-        return scores.log_softmax(dim=-1)
-
-    def _attention_loss(self, encoded: Tensor, lengths: Tensor, batch: SpeechBatch) -> Tensor:
+    def _attention_loss(self, encoded: Encoded, batch: SpeechBatch) -> Tensor:
         targets, real = batch.targets, batch.target_lengths[:, None]
         places = torch.arange(targets.shape[1] + 1, device=targets.device)
         written = F.pad(targets, (1, 0), value=self.start)
@@ -199,7 +190,7 @@ class CTCAttention(Recogniser):
         # Padding may be any number; what no text has is neither read nor learned.
         written = written.masked_fill(places > real, self.start)
         follows = follows.masked_fill(places == real, self.end).masked_fill(places > real, -100)
-        logits = self.decoder(written, context=encoded, context_lengths=lengths)
+        logits = self.decoder(written, context=encoded.encoded, context_lengths=encoded.lengths)
         return F.cross_entropy(
             logits.float().flatten(0, 1),
             follows.flatten(),
@@ -212,7 +203,7 @@ class CTCAttention(Recogniser):
         new = self.tokenizer.with_vocabulary(vocabulary)
         self.decoder.set_vocabulary(vocabulary)
         renumber(self.get_classifier(), self.tokenizer, new)
-        self.tokenizer = self.init_args["tokenizer"] = new
+        self.take_tokenizer(new)
 
     def begin_vocabulary(self, unit: Unit) -> None:
         """Forgets its tokens and begins a vocabulary of characters or words."""
@@ -220,8 +211,8 @@ class CTCAttention(Recogniser):
         self.decoder.set_vocabulary(new.vocabulary)
         self.decoder.tokenizer = new
         renumber(self.get_classifier(), self.tokenizer, new)
-        self.tokenizer, self.blank = new, blank_of(new)
-        self.init_args["tokenizer"] = new
+        self.take_tokenizer(new)
+        self.blank = blank_of(new)
 
     def get_classifier(self) -> Any:
         """Returns the layer of CTC that computes the scores."""

@@ -63,7 +63,7 @@ def take_notes(model: Recogniser, source: str) -> None:
                     f"it has {len(tokenizer)} tokens with blank {tokenizer.blank}, the model answers for "
                     f"{len(model.tokenizer)} with blank {model.tokenizer.blank}"
                 )
-        model.tokenizer = model.init_args["tokenizer"] = tokenizer
+        model.take_tokenizer(tokenizer)
     cfg = note(notes, "frontend", dict, source)
     if cfg is not None:
         with reading_note("frontend", source):

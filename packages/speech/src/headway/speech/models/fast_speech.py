@@ -210,4 +210,4 @@ class FastSpeech(Synthesiser):
         """Takes another vocabulary: tokens known before keep what was learned about them."""
         new = self.tokenizer.with_vocabulary(vocabulary)
         renumber(self.embedding, self.tokenizer, new)
-        self.tokenizer = self.init_args["tokenizer"] = new
+        self.take_tokenizer(new)

@@ -24,7 +24,7 @@ from headway.core.systems import system
 from headway.speech.batch import SpeechBatch
 from headway.speech.decoding import Reading, hypothesis_of
 from headway.speech.encoder import Encoded, SpeechEncoder
-from headway.speech.front_ends import FrontEnd, KaldiFbank
+from headway.speech.front_ends import FrontEnd
 from headway.speech.hypothesis import Hypothesis
 from headway.speech.layers import Fired, IntegrateAndFire
 from headway.speech.layers.padding import mask_of
@@ -120,33 +120,31 @@ class Paraformer(Recogniser):
         glance: float = 0.4,
         length_weight: float = 1.0,
     ) -> None:
-        tokenizer = TextTokenizer() if tokenizer is None else tokenizer
-        front_end = KaldiFbank(mels=encoder.bands or 80) if front_end is None else front_end
         super().__init__(encoder=encoder, tokenizer=tokenizer, front_end=front_end)
         if not 0 <= glance <= 1:
             raise UserError(f"glance is {glance}, not in 0 to 1")
         self.glance, self.length_weight = glance, length_weight
         self.counter = counter(encoder.dim)
         self.decoder = decoder(encoder.dim)
-        self.embedding = nn.Embedding(len(tokenizer), encoder.dim)
+        self.embedding = nn.Embedding(len(self.tokenizer), encoder.dim)
         truncated_normal_(self.embedding.weight)
-        self.head = nn.Linear(encoder.dim, len(tokenizer))
+        self.head = nn.Linear(encoder.dim, len(self.tokenizer))
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Encoded:
         """Returns what is heard."""
         return self.encode(inputs, lengths)
 
-    def loss(self, batch: SpeechBatch) -> dict[str, Tensor]:
+    def loss(self, batch: SpeechBatch, encoded: Encoded | None = None) -> dict[str, Tensor]:
         """Returns the cross-entropy of the tokens and the error in their number, and their sum."""
-        encoded, lengths = self.encode(batch.inputs, batch.lengths)
-        fired = self.counter(encoded, lengths, batch.target_lengths)
+        heard, lengths = self.encoded(batch, encoded)
+        fired = self.counter(heard, lengths, batch.target_lengths)
         x, longest = fired.tokens, fired.tokens.shape[1]
         targets = batch.targets[:, :longest]
         real = mask_of(batch.target_lengths, longest)
         targets = targets.masked_fill(~real, -100)
         if self.training and self.glance:
-            x = self._glanced(x, targets, fired.lengths, encoded, lengths)
-        scores = self._scores(x, fired.lengths, encoded, lengths)
+            x = self._glanced(x, targets, fired.lengths, heard, lengths)
+        scores = self._scores(x, fired.lengths, heard, lengths)
         count = real.sum().clamp_min(1)
         tokens = F.cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="sum") / count
         number = (fired.amount - batch.target_lengths).abs().mean()
@@ -206,7 +204,7 @@ class Paraformer(Recogniser):
     def _take(self, new: Tokenizer) -> None:
         for layer in (self.embedding, self.head):
             renumber(layer, self.tokenizer, new)
-        self.tokenizer = self.init_args["tokenizer"] = new
+        self.take_tokenizer(new)
 
 
 def _readings(fired: Fired, best: Tensor, sure: Tensor) -> list[Reading]:

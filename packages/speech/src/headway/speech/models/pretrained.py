@@ -1,7 +1,10 @@
 """Weights of a run or a published model, for fine-tuning."""
 
+from typing import Any
+
 from headway.core.errors import UserError
 from headway.core.weights.pretrained import from_pretrained
+from headway.speech.encoder import SpeechEncoder
 from headway.speech.models.earlier import take_notes
 from headway.speech.recogniser import Recogniser
 from headway.speech.tokenizers import Unit
@@ -29,3 +32,19 @@ def pretrained(source: str, *, new_vocabulary: Unit | None = None) -> Recogniser
         model.begin_vocabulary(new_vocabulary)
         model.load_report = model.load_report.after_changes(model)  # pyright: ignore
     return model
+
+
+def pretrained_encoder(source: str) -> SpeechEncoder:
+    """Loads the encoder of a run or a folder, for any recogniser; this is what recipes name.
+
+    Args:
+        source: A run folder or a folder of a model with an encoder of speech.
+
+    Raises:
+        UserError: If there is none in it.
+    """
+    model: Any = from_pretrained(source)
+    encoder = getattr(model, "encoder", None)
+    if not isinstance(encoder, SpeechEncoder):
+        raise UserError(f"{source} is a {type(model).__name__} without an encoder of speech")
+    return encoder

@@ -1,14 +1,12 @@
 """TERA: an encoder learns from speech alone, by mending what was altered of it."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.systems import system
-from headway.core.weights.pretrained import from_pretrained
 from headway.speech.batch import SpeechBatch
 from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.front_ends import FrontEnd, KaldiFbank
@@ -19,7 +17,7 @@ from headway.speech.front_ends.alterations import (
     TimeAlteration,
 )
 from headway.speech.layers.padding import mask_of, zero_beyond
-from headway.speech.speech_model import SpeechModel
+from headway.speech.speech_model import SpeechModel, check_hears
 
 
 @system(
@@ -57,10 +55,7 @@ class TERA(SpeechModel):
         if encoder.bands is None:
             raise UserError("TERA alters bands of a spectrum, and this encoder hears samples")
         super().__init__(front_end=front_end or KaldiFbank(mels=encoder.bands))
-        if self.front_end.bands != encoder.bands:
-            raise UserError(
-                f"the front end gives {self.front_end.bands} bands and the encoder hears {encoder.bands}"
-            )
+        check_hears(encoder.bands, self.front_end)
         usual = (TimeAlteration(), ChannelAlteration(), MagnitudeAlteration())
         self.alterations = usual if alterations is None else tuple(alterations)
         self.init_args["alterations"] = list(self.alterations)
@@ -93,19 +88,3 @@ class TERA(SpeechModel):
         more = inputs.new_zeros(batch_size, max(0, whole - steps), bands)
         stacked = torch.cat((inputs, more), dim=1)[:, :whole]
         return stacked.reshape(batch_size, tokens, -1)
-
-
-def pretrained_encoder(source: str) -> SpeechEncoder:
-    """Loads the encoder of a run or a folder, for any recogniser; this is what recipes name.
-
-    Args:
-        source: A run folder or a folder of a model with an encoder of speech.
-
-    Raises:
-        UserError: If there is none in it.
-    """
-    model: Any = from_pretrained(source)
-    encoder = getattr(model, "encoder", None)
-    if not isinstance(encoder, SpeechEncoder):
-        raise UserError(f"{source} is a {type(model).__name__} without an encoder of speech")
-    return encoder

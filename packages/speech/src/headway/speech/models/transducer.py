@@ -18,7 +18,7 @@ from headway.speech.decoding import (
     hypothesis_of,
 )
 from headway.speech.encoder import Encoded, SpeechEncoder
-from headway.speech.front_ends import FrontEnd, KaldiFbank
+from headway.speech.front_ends import FrontEnd
 from headway.speech.hypothesis import Hypothesis
 from headway.speech.layers import JointNetwork, Predictor, RecurrentPredictor
 from headway.speech.losses import per_token, transducer_loss
@@ -83,27 +83,26 @@ class Transducer(Recogniser):
         under_normalisation: float = 0.0,
         most: int = 10,
     ) -> None:
-        tokenizer = TextTokenizer() if tokenizer is None else tokenizer
-        front_end = KaldiFbank(mels=encoder.bands or 80) if front_end is None else front_end
         super().__init__(encoder=encoder, tokenizer=tokenizer, front_end=front_end)
         if most < 1:
             raise UserError(f"most is {most}; a frame must be able to begin a token")
-        self.blank, self.durations, self.most = blank_of(tokenizer), tuple(durations), most
+        self.blank, self.durations, self.most = blank_of(self.tokenizer), tuple(durations), most
         self.under_normalisation = under_normalisation
         make: Any = predictor
-        self.predictor: Predictor = make(predictor_dim, len(tokenizer), blank=self.blank)
-        self.joint = joint(encoder.dim, self.predictor.dim, len(tokenizer), len(self.durations))
+        self.predictor: Predictor = make(predictor_dim, len(self.tokenizer), blank=self.blank)
+        entries = len(self.tokenizer)
+        self.joint = joint(encoder.dim, self.predictor.dim, entries, len(self.durations))
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Encoded:
         """Returns what is heard; the text is looked for step by step."""
         return self.encode(inputs, lengths)
 
-    def loss(self, batch: SpeechBatch) -> dict[str, Tensor]:
+    def loss(self, batch: SpeechBatch, encoded: Encoded | None = None) -> dict[str, Tensor]:
         """Returns the negative log-probability of a token of the texts, by all their alignments."""
-        encoded, lengths = self.encode(batch.inputs, batch.lengths)
+        heard, lengths = self.encoded(batch, encoded)
         nats = transducer_loss(
             self.joint,
-            encoded,
+            heard,
             self.predictor(batch.targets),
             batch.targets,
             lengths,
@@ -156,4 +155,4 @@ class Transducer(Recogniser):
         renumber(self.predictor.embedding, old, new)
         renumber(self.joint.out, old, new)
         self.predictor.blank = self.blank
-        self.tokenizer = self.init_args["tokenizer"] = new
+        self.take_tokenizer(new)

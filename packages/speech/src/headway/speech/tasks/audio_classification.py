@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
@@ -15,7 +14,7 @@ from headway.core.training.confusion import confusion_figure
 from headway.speech.audio_batch import AudioBatch
 from headway.speech.audio_classifier import AudioClassifier
 from headway.speech.data.audio_data import AudioData
-from headway.speech.front_ends import SpecAugment
+from headway.speech.front_ends import SpecAugment, featured
 
 
 class AudioClassification(Task):
@@ -130,11 +129,8 @@ class AudioClassification(Task):
             save_figure(figure, self.pictures / f"{split}_confusion.png")
 
     def _logits(self, batch: AudioBatch, augment: SpecAugment | None = None) -> Tensor:
-        with torch.no_grad():
-            inputs, lengths = self.model.front_end(batch.inputs, batch.lengths)
-            if augment is not None:
-                inputs = augment(inputs, lengths)
-        return self.model(inputs, lengths)
+        heard = featured(self.model.front_end, batch, augment)
+        return self.model(heard.inputs, heard.lengths)
 
     def _score(self, batch: AudioBatch, split: str) -> None:
         logits, size = self._logits(batch), len(batch.labels)

@@ -3,14 +3,13 @@
 import logging
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.training import Passed, Task, TrainingOptions
 from headway.speech.batch import SpeechBatch
 from headway.speech.data.speech_data import SpeechData
-from headway.speech.front_ends import SpecAugment
+from headway.speech.front_ends import SpecAugment, featured
 from headway.speech.speech_model import SpeechModel, SpokenTextModel
 
 log = logging.getLogger(__name__)
@@ -51,13 +50,14 @@ class SpeechTask(Task):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the vocabulary of the checkpoint, whatever the texts of these data hold."""
-        model, vocabulary = self.backbone, tuple(checkpoint.get("vocabulary", ()))
-        known = isinstance(model, SpokenTextModel) and model.tokenizer.vocabulary
-        if isinstance(model, SpokenTextModel) and vocabulary and vocabulary != known:
-            model.set_vocabulary(vocabulary)
+        model = self.backbone
+        if isinstance(model, SpokenTextModel) and "vocabulary" in checkpoint:
+            vocabulary = tuple(checkpoint["vocabulary"])
             data = getattr(self._trainer, "datamodule", None)
-            if isinstance(data, SpeechData):
-                data.use(model)
+            if vocabulary != model.tokenizer.vocabulary:
+                model.set_vocabulary(vocabulary)
+                if isinstance(data, SpeechData):
+                    data.use(model)
         super().on_load_checkpoint(checkpoint)
 
     @property
@@ -73,11 +73,7 @@ class SpeechTask(Task):
             batch: Samples.
             augment: Masks parts of the features.
         """
-        with torch.no_grad():
-            inputs, lengths = self.model.front_end(batch.inputs, batch.lengths)
-            if augment is not None:
-                inputs = augment(inputs, lengths)
-        return batch._replace(inputs=inputs, lengths=lengths)
+        return featured(self.model.front_end, batch, augment)
 
     def log_losses(
         self, split: str, losses: dict[str, Tensor], batch: SpeechBatch, **options: bool

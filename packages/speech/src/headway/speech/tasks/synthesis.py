@@ -1,12 +1,12 @@
 """Training of synthesisers."""
 
-import torch
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
 from headway.core.files import save_figure
 from headway.core.training import Passed, TrainingOptions
 from headway.speech.batch import SpeechBatch
+from headway.speech.figures import synthesis_figure
 from headway.speech.synthesiser import Synthesiser
 from headway.speech.tasks.speech_task import SpeechTask
 
@@ -58,27 +58,12 @@ class Synthesis(SpeechTask):
             samples, tokens = int(batch.lengths[0]), int(batch.target_lengths[0])
             self._shown = (batch.inputs[0, :samples], batch.targets[0, :tokens])
 
-    @torch.no_grad()
     def draw(self, split: str) -> None:
         """Draws a recording beside what the model makes of its text."""
         folder = self.pictures
         if self._shown is None or folder is None:
             return
-        from headway.speech.figures import synthesis_figure
-
         model, (waveform, tokens) = self.model.eval(), self._shown
         said = model.tokenizer.decode(tokens.tolist())
-        samples, lengths = (torch.tensor([len(row)]).to(row) for row in (waveform, tokens))
-        samples = samples.long()
-        [mels], _ = model.front_end(waveform[None], samples)
-        owned = model.align(waveform[None], samples, tokens[None], lengths)[0]
-        spoken = model.speak(tokens[None], lengths)
-        figure = synthesis_figure(
-            mels,
-            owned,
-            spoken.features[0],
-            spoken.durations[0],
-            text=said,
-            rate=model.front_end.rate,
-        )
+        figure = synthesis_figure(model, waveform, tokens, said)
         save_figure(figure, folder / f"{split}_synthesis.png")

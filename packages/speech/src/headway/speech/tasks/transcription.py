@@ -106,9 +106,9 @@ class Transcription(SpeechTask):
 
     def _score(self, batch: SpeechBatch, split: str) -> None:
         model, batch = self.model, self.heard(batch)
-        losses = model.loss(batch)
-        search = Search(curves=self._shown is None)
-        found = model.transcribe(model.encode(batch.inputs, batch.lengths), search=search)
+        encoded = model.encode(batch.inputs, batch.lengths)
+        losses = model.loss(batch, encoded)
+        found = model.transcribe(encoded, search=Search(curves=self._shown is None))
         heard = [model.tokenizer.decode(one.tokens) for one in found]
         targets = zip(batch.targets.tolist(), batch.target_lengths.tolist(), strict=True)
         said = [model.tokenizer.decode(tokens[:length]) for tokens, length in targets]

@@ -82,7 +82,11 @@ def align(
                 waveform[None].to(place), samples.to(place), row.to(place), lengths.to(place)
             )[0].tolist()
             if job is not None:
-                _draw(job, model, item, waveform, row, lengths, owned)
+                # By its full path here: matplotlib loads only where something is drawn.
+                from headway.speech.figures import synthesis_figure
+
+                text = item.row.text or ""
+                job.draw(synthesis_figure, model, waveform.to(place), row[0].to(place), text)
             ends = torch.tensor(owned).cumsum(0).tolist()
             # The silence at both ends has a token of its own.
             names = [tokenizer.vocabulary[token] for token in tokens]
@@ -94,27 +98,3 @@ def align(
                     "start": round(begin, 4),
                     "end": round(end / rate, 4),
                 }
-
-
-def _draw(
-    job: Job,
-    model: Synthesiser,
-    item: Item,
-    waveform: torch.Tensor,
-    tokens: torch.Tensor,
-    lengths: torch.Tensor,
-    owned: list[int],
-) -> None:
-    from headway.speech.figures import synthesis_figure
-
-    [recorded], _ = model.front_end(waveform[None].to(model.device))
-    spoken = model.speak(tokens.to(model.device), lengths.to(model.device))
-    job.draw(
-        synthesis_figure,
-        recorded,
-        torch.tensor(owned),
-        spoken.features[0],
-        spoken.durations[0],
-        text=item.row.text or "",
-        rate=model.front_end.rate,
-    )

@@ -16,27 +16,16 @@ from headway.core.cli.progress import with_progress
 from headway.core.errors import InputError, UserError
 from headway.speech.batch import padded
 from headway.speech.models import AudioClassifier
-from headway.speech.verbs.inputs import Item, find_items, read_item
+from headway.speech.verbs.inputs import Item, add_recordings, find_items, read_item
 
 MOST_CLASSES = 2**16  # a table has two columns for each
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``headway classify-audio``."""
-    parser.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="AUDIO",
-        help="recordings, folders (with subfolders), manifests (.jsonl, .csv)",
-    )
+    add_recordings(parser)
     add_batch_size(parser, 32, "recordings")
     parser.add_argument("--top", type=int, default=3, help="how many classes to list (3)")
-    parser.add_argument(
-        "--channel",
-        type=int,
-        metavar="N",
-        help="which channel is heard, from 0 (all are averaged)",
-    )
 
 
 def run(args: argparse.Namespace) -> int:

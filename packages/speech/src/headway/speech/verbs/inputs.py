@@ -29,6 +29,22 @@ class Item:
     row: Utterance
 
 
+def add_recordings(parser: argparse.ArgumentParser) -> None:
+    """Adds the recordings that a verb is given, and ``--channel``."""
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="AUDIO",
+        help="recordings, folders (with subfolders), manifests (.jsonl, .csv)",
+    )
+    parser.add_argument(
+        "--channel",
+        type=int,
+        metavar="N",
+        help="which channel is heard, from 0 (all are averaged)",
+    )
+
+
 def add_columns(parser: argparse.ArgumentParser) -> None:
     """Adds ``--columns``."""
     parser.add_argument(

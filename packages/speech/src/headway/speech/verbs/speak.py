@@ -10,14 +10,13 @@ import soundfile
 import torch
 
 from headway.core.cli.counts import Counts
-from headway.core.cli.device import choose_device
 from headway.core.cli.job import Job
+from headway.core.cli.loading import load_model
 from headway.core.cli.options import add_batch_size, check_positive, refuse_to_overwrite
 from headway.core.cli.progress import progress_bar
 from headway.core.errors import InputError, UserError
 from headway.core.files import atomic_write
 from headway.core.reading import read_lines
-from headway.core.weights.pretrained import from_pretrained
 from headway.speech.batch import padded
 from headway.speech.synthesiser import Manner, Synthesiser
 from headway.speech.tokenizers import text_tokens
@@ -100,15 +99,11 @@ def load_synthesiser(source: str, device: str | None = None) -> Synthesiser:
     Raises:
         UserError: If the source is no synthesiser, or was never trained.
     """
-    model = from_pretrained(source)
-    if not isinstance(model, Synthesiser):
-        raise UserError(
-            f"{source} is a {type(model).__name__}, which does not speak; train one with "
-            "headway fit -c speech/fast_speech"
-        )
+    hint = "which does not speak; train one with headway fit -c speech/fast_speech"
+    model, _ = load_model(source, device, Synthesiser, hint)
     if not model.front_end.complete:
         raise UserError(f"{source} was never trained: its front end has measured no recording")
-    return model.eval().to(choose_device(device))
+    return model
 
 
 def encoded(

@@ -26,6 +26,7 @@ from headway.speech.search import GREEDY, Search
 from headway.speech.verbs.inputs import (
     Item,
     add_columns,
+    add_recordings,
     find_items,
     parse_columns,
     read_item,
@@ -40,12 +41,7 @@ SECONDS, READ = 240.0, 8
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``headway transcribe``."""
-    parser.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="AUDIO",
-        help="recordings, folders (with subfolders), manifests (.jsonl, .csv)",
-    )
+    add_recordings(parser)
     add_batch_size(parser, 16, "recordings")
     parser.add_argument(
         "--batch-seconds",
@@ -61,12 +57,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="draw each recording with what was heard where, into FOLDER",
     )
     add_columns(parser)
-    parser.add_argument(
-        "--channel",
-        type=int,
-        metavar="N",
-        help="which channel is heard, from 0 (all are averaged)",
-    )
     parser.add_argument(
         "--cut",
         type=float,

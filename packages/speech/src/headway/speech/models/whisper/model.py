@@ -264,7 +264,7 @@ class Whisper(Recogniser):
             for row in shares.tolist()
         ]
 
-    def loss(self, batch: SpeechBatch) -> dict[str, Tensor]:
+    def loss(self, batch: SpeechBatch, encoded: Encoded | None = None) -> dict[str, Tensor]:
         """Returns the cross-entropy of a token of the texts, each told what stands before it.
 
         Raises:
@@ -294,7 +294,10 @@ class Whisper(Recogniser):
         wanted = tokens[:, 1:].clone()
         for place, (row, first) in enumerate(zip(rows, told, strict=True)):
             wanted[place, : first - 1] = wanted[place, len(row) - 1 :] = IGNORED
-        logits = self(batch.inputs, tokens[:, :-1])
+        if encoded is None:
+            logits = self(batch.inputs, tokens[:, :-1])
+        else:
+            logits = self.decoder(tokens[:, :-1], context=encoded.encoded)
         return {
             "loss": F.cross_entropy(logits.float().transpose(1, 2), wanted, ignore_index=IGNORED)
         }
@@ -353,7 +356,7 @@ class Whisper(Recogniser):
     def set_vocabulary(self, vocabulary: Sequence[str]) -> None:
         """Takes another vocabulary: tokens known before keep what was learned about them."""
         self.decoder.set_vocabulary(vocabulary)
-        self.tokenizer = self.init_args["tokenizer"] = self.decoder.tokenizer
+        self.take_tokenizer(self.decoder.tokenizer)
         self.__dict__.pop("_marks", None)
 
 
