@@ -112,7 +112,7 @@ def test_the_scores_of_transducers_are_theirs(kind: str, tmp_path: Path) -> None
     text = torch.tensor([[1, 5, 0, 3], [7, 7, 2, 4], [0, 1, 2, 3]])
     started = torch.nn.functional.pad(text, (1, 0), value=8)
     wanted = theirs(inputs, decoder_input_ids=started).logits
-    encoded, _ = ours.encode(inputs)
+    encoded = ours.encode(inputs).encoded
     found = ours.joint(encoded[:, :, None], ours.predictor(text)[:, None])
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
     assert ours.durations == ((0, 1, 2) if kind == "TDT" else ())

@@ -10,6 +10,7 @@ from headway.core.blocks.block import (
 from headway.core.blocks.class_attention import ClassAttentionBlock
 from headway.core.blocks.conditioned import ConditionedBlock, ConditionedBranch
 from headway.core.blocks.drop_path import DropPath
+from headway.core.blocks.dynamic_depth import DynamicDepthBlock
 from headway.core.blocks.layer_scale import LayerScale
 from headway.core.blocks.macaron import HalfStep, MacaronBlock
 from headway.core.blocks.parallel import ParallelBlock
@@ -29,6 +30,7 @@ __all__ = [
     "ConditionedBlock",
     "ConditionedBranch",
     "DropPath",
+    "DynamicDepthBlock",
     "HalfStep",
     "LayerScale",
     "MacaronBlock",

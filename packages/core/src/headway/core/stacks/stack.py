@@ -123,6 +123,10 @@ class Stack(Sublayer):
             x = last_tokens(block(x, layout, cache=caches[-1])[0], layout)
         return (self.norm(x) if self.norm is not None else x)[:, 0]
 
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Returns how many of so many tokens leave it at least, (B,); all, where nothing merges them."""
+        return lengths
+
     def recomputed(self, block: nn.Module) -> Callable[..., Any]:
         """Returns what runs a block: itself, or its recomputation where checkpointing is on."""
         if self.checkpointing and self.training and torch.is_grad_enabled():

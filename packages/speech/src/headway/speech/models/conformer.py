@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,7 +14,7 @@ from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.positions import RelativeSinusoidal
-from headway.core.stacks import Encoder
+from headway.core.stacks import Encoder, Stack
 from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.speech.encoder import Encoded, SpeechEncoder
@@ -48,6 +49,7 @@ class Conformer(SpeechEncoder):
         feedforward: Builds each half-step feed-forward, ``(dim)``.
         norm: Builds the norms, ``(dim)``.
         block: Builds a block, ``(dim, heads, ...)``; the convolution is an argument of ``MacaronBlock``.
+        stack: Builds the blocks, ``(dim, depth, heads, ...)``: other ones merge tokens or use blocks again.
         final_norm: Whether one more norm ends the encoder (Wav2Vec2-Conformer), behind that of the block.
         drop_path: Rate of stochastic depth of the last block.
 
@@ -70,13 +72,15 @@ class Conformer(SpeechEncoder):
         feedforward: FeedForwardFactory = SWISH_MLP,
         norm: Callable[[int], nn.Module] = LayerNorm,
         block: BlockFactory = MacaronBlock,
+        stack: Callable[[int, int, int], Stack] = Encoder,
         final_norm: bool = False,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.dim = dim
         self.stem = stem(dim)
-        self.encoder = Encoder(
+        make: Any = stack
+        self.encoder: Stack = make(
             dim,
             depth,
             heads,
@@ -101,10 +105,10 @@ class Conformer(SpeechEncoder):
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns how many tokens items of these lengths give, (B,)."""
-        return self.stem.output_lengths(lengths)
+        return self.encoder.output_lengths(self.stem.output_lengths(lengths))
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Encoded:
         """Returns the encoded tokens and their lengths."""
         x, tokens = self.stem(inputs, whole_lengths(inputs, lengths))
-        x, _ = self.encoder(x, Layout(lengths=tokens))
-        return Encoded(x, tokens)
+        x, layout = self.encoder(x, Layout(lengths=tokens))
+        return Encoded(x, layout.lengths, layout.sizes)

@@ -23,7 +23,6 @@ from headway.speech.decoding import (
     Written,
     aligned,
     guides_of,
-    hypothesis_of,
     joint_search,
     needed_tokens,
 )
@@ -140,7 +139,7 @@ class CTCAttention(Recogniser):
 
     def transcribe(self, encoded: Encoded, *, search: Search = GREEDY) -> list[Hypothesis]:
         """Returns the texts that decoder and CTC agree on."""
-        x, lengths = encoded
+        x, lengths, _ = encoded
         log_probs = ctc_output(self.head, encoded).log_probs
         longest = min(int(lengths.max()) + 1, self.decoder.max_length)
         cache = self.decoder.init_cache(len(x), longest + 1)
@@ -170,10 +169,7 @@ class CTCAttention(Recogniser):
             [self._placed(text, log_probs[item, :length]) for text in texts]
             for item, (texts, length) in enumerate(zip(found, lengths.tolist(), strict=True))
         ]
-        step_seconds = self.seconds_per_token
-        return [
-            hypothesis_of(one, self.tokenizer, seconds_per_token=step_seconds) for one in readings
-        ]
+        return self.hypotheses(readings, encoded)
 
     def _placed(self, text: Written, log_probs: Tensor) -> Reading:
         """Returns a text with its places in time, by CTC; without them if it is too long for that."""

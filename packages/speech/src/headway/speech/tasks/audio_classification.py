@@ -97,7 +97,7 @@ class AudioClassification(Task):
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
         size = len(batch.labels)
         self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
-        return loss
+        return self.with_penalties(loss)
 
     def validation_step(self, batch: AudioBatch, index: int) -> None:
         """Adds a batch to the scores."""

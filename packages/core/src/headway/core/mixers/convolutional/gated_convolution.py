@@ -37,7 +37,7 @@ class GatedConvolutionMixer(TokenMixer):
         Gulati et al. 2020, https://arxiv.org/abs/2005.08100, figure 2.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid"})
+    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "sizes"})
 
     def __init__(
         self,
@@ -66,7 +66,11 @@ class GatedConvolutionMixer(TokenMixer):
         layout: Layout,
     ) -> Tensor:
         """Convolves."""
-        if layout.positions is not None or (layout.grid is not None and len(layout.grid) > 1):
+        # Merged neighbours stay in order; tokens that were moved otherwise have no sizes.
+        moved = layout.positions is not None and (
+            layout.sizes is None or layout.positions.shape[-1] > 1
+        )
+        if moved or (layout.grid is not None and len(layout.grid) > 1):
             raise UserError("GatedConvolutionMixer needs the tokens of a sequence, in order")
         real = layout.token_mask(x.shape[1])
         gated = F.glu(self.expand(x), dim=-1)
