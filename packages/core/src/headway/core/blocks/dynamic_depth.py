@@ -5,7 +5,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from headway.core.blocks.block import FeedForwardFactory, MixerFactory, PreNormBlock
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactory, PreNormBlock
 from headway.core.blocks.residual import NormFactory, Residual
 from headway.core.cache import Cache
 from headway.core.errors import UserError
@@ -66,7 +66,7 @@ class DynamicDepthBlock(Penalised, Sublayer):
         dim: int,
         heads: int,
         *,
-        inner: Any = PreNormBlock,
+        inner: BlockFactory = PreNormBlock,
         mixer: MixerFactory = SelfAttention,
         feedforward: FeedForwardFactory = MLP,
         norm: NormFactory = LayerNorm,
@@ -83,7 +83,8 @@ class DynamicDepthBlock(Penalised, Sublayer):
                 f"cost {cost} must not be negative, threshold {threshold} is a probability, and "
                 f"temperature {temperature} is above 0"
             )
-        self.block: nn.Module = inner(
+        make: Any = inner
+        self.block: nn.Module = make(
             dim,
             heads,
             mixer=mixer,

@@ -17,10 +17,6 @@ from headway.core.mixers.base import last_tokens
 from headway.core.sublayer import Sublayer
 from headway.core.taps import tap
 
-# The stack gives further arguments (mixer=, feedforward=, norm=, ...) by keyword. The type names only
-# the two in front, which is what tells a configuration that they need not be written down.
-BlockFactory = Callable[[int, int], Sublayer]
-
 
 def depth_rates(rate: float | Sequence[float], depth: int) -> list[float]:
     """Returns the rates of stochastic depth, rising linearly from 0 to ``rate``, or as they are given.

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from headway.core.blocks import MacaronBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.feedforward import MLP
 from headway.core.init import init_transformer_
 from headway.core.layout import Layout
@@ -15,7 +15,6 @@ from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.positions import RelativeSinusoidal
 from headway.core.stacks import Encoder, Stack
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.front_ends.front_end import whole_lengths
