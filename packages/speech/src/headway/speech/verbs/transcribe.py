@@ -33,6 +33,7 @@ from headway.speech.verbs.inputs import (
 )
 from headway.speech.verbs.loading import load_recogniser
 from headway.speech.verbs.searching import add_search, wishes
+from headway.speech.verbs.streaming import FIGURES, add_stream, check_stream, streamed
 from headway.speech.verbs.written import Transcript, check_ending, check_number, write_transcripts
 
 # Seconds of a batch, and how many batches are read ahead to be sorted by length.
@@ -71,12 +72,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "letters without marks; english: numbers and short forms in full, too)",
     )
     add_search(parser)
+    add_stream(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes one row per recording; returns 1 if none could be read."""
     check_positive(args, "batch_size", "batch_seconds")
     check_positive(args, "cut", most=10**6)
+    context = check_stream(args)
     job = Job(args, "transcribe with", items="recordings")
     ending = check_ending(job.path)
     columns = parse_columns(args.columns)
@@ -86,20 +89,30 @@ def run(args: argparse.Namespace) -> int:
     check_number(ending, len(items))
     model = load_recogniser(args.checkpoint, args.device)
     said: list[tuple[str, str]] = []
-    rows = transcripts(
-        model,
-        items,
-        batch_size=args.batch_size,
-        batch_seconds=args.batch_seconds,
-        on_invalid=args.on_invalid,
-        counts=job.counts,
-        plot=args.plot,
-        channel=args.channel,
-        search=model.search(**wishes(args)),
-        cut=args.cut,
-    )
+    wished = wishes(args)
+    reading: dict[str, Any] = {
+        "on_invalid": args.on_invalid,
+        "counts": job.counts,
+        "channel": args.channel,
+    }
+    if args.stream is not None:
+        if wished:
+            raise UserError(f"--stream writes the likeliest token; leave {next(iter(wished))} out")
+        rows = streamed(model, items, piece=args.stream, context=context, **reading)
+    else:
+        rows = transcripts(
+            model,
+            items,
+            batch_size=args.batch_size,
+            batch_seconds=args.batch_seconds,
+            plot=args.plot,
+            search=model.search(**wished),
+            cut=args.cut,
+            **reading,
+        )
+    figures = () if args.stream is None else FIGURES
     with job.file() as file:
-        write_transcripts(file, ending, compared(rows, said, args.normalise))
+        write_transcripts(file, ending, compared(rows, said, args.normalise), figures)
     errors = {"wer": word_errors(said), "cer": character_errors(said)} if said else {}
     lines = [one.line(name.upper()) for name, one in errors.items()]
     done = f"transcriptions written{job.place}"
