@@ -18,6 +18,7 @@ import headway.speech
 from headway.core.cli.main import main
 from headway.core.language import SPECIALS, DecoderLanguageModel, SymbolTokenizer
 from headway.core.weights import from_pretrained, save_pretrained
+from headway.speech.data.audio import read_audio
 from headway.speech.front_ends import KaldiFbank
 from headway.speech.models import pretrained
 
@@ -76,6 +77,7 @@ def test_no_recipe_is_forgotten_here() -> None:
         "finetune_whisper",
         "paraformer",
         "rnnt",
+        "streaming_digits",
         "tdt",
         "tera",
     ]
@@ -114,6 +116,50 @@ def test_the_digits_train_and_their_run_transcribes(
     [among] = [row for row in rows if row["file"] == file]
     assert alone["text"] == among["text"]
     assert alone["confidence"] == pytest.approx(float(among["confidence"]), abs=1e-5)
+
+
+def test_streaming_digits_train_and_their_run_streams(tmp_path: Path, digits: Path, capsys) -> None:
+    depth = ["--model.backbone.encoder.depth", "3"]
+    words = ["--data.path", str(digits), "--model.backbone.encoder.dim", "16", *depth, *FEW]
+    run = str(fit(tmp_path, "streaming_digits", *words))
+    file, out = str(digits / "7_ann_0.wav"), tmp_path / "whole.jsonl"
+    assert main(["transcribe", "-m", run, file, "-o", str(out)]) == 0
+    [whole] = [json.loads(line) for line in out.read_text().splitlines()]
+    for name, more in {"a.csv": [], "b.csv": ["0.03"], "c.csv": ["--context", "2,16"]}.items():
+        capsys.readouterr()
+        out = tmp_path / name
+        assert main(["transcribe", "-m", run, file, "-o", str(out), "--stream", *more]) == 0
+        [row] = list(csv.DictReader(out.open()))
+        # Eight tokens of 40 ms, or two: as many hops less one, and a window.
+        assert float(row["latency"]) == pytest.approx(0.065 if name == "c.csv" else 0.305)
+        assert float(row["chunk_rtf"]) > 0
+        if name != "c.csv":
+            assert row["text"] == whole["text"]
+            assert float(row["confidence"]) == pytest.approx(whole["confidence"], abs=1e-5)
+        assert bool(row["text"]) == (" s  " in capsys.readouterr().err)
+    model = pretrained(run).eval()
+    stream = model.stream()
+    for piece in read_audio(digits / "7_ann_0.wav", sample_rate=8000).split(301):
+        stream.push(piece)
+    assert stream.finish().text == whole["text"]
+    for words, said in {
+        ("--context", "2,16"): "--context is for --stream",
+        ("--stream", "0"): "--stream 0 lies between",
+        ("--stream", "--context", "2"): "two whole numbers",
+        ("--stream", "--cut", "3"): "--plot and --cut are for whole recordings",
+        ("--stream", "--beam", "4"): "leave beam out",
+    }.items():
+        assert main(["transcribe", "-m", run, file, *words]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_what_hears_whole_recordings_says_so_before_it_streams(
+    trained: Path, digits: Path, capsys
+) -> None:
+    file = str(digits / "7_ann_0.wav")
+    assert main(["transcribe", "-m", str(trained), file, "--stream"]) == 2
+    said = capsys.readouterr().err
+    assert "blocks.0.mixer.function (SelfAttention) looks at what comes later" in said
 
 
 def test_a_continued_run_equals_an_unbroken_one(tmp_path: Path, digits: Path) -> None:

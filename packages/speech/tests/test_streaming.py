@@ -246,9 +246,7 @@ def test_what_cannot_stream_says_which_part_and_what_to_do() -> None:
     model.set_front_end(KaldiFbank(normalise="utterance", **SMALL))
     refused(model, "KaldiFbank hears the whole recording .* global or none")
     group = partial(WaveformStem, channels=(6,), kernels=(10,), strides=(5,), norm="group")
-    hearing = CTC(
-        encoder=conformer(group), tokenizer=LETTERS, front_end=Waveform(normalise="none")
-    )
+    hearing = CTC(encoder=conformer(group), tokenizer=LETTERS, front_end=Waveform(normalise="none"))
     refused(hearing, "WaveformStem looks at the whole recording")
     with pytest.raises(UserError, match=r"call eval\(\) first"):
         ctc().train().stream()

@@ -8,7 +8,7 @@ from torch import Tensor
 from headway.core.answers import answer
 from headway.core.errors import UserError
 from headway.core.module import Module
-from headway.speech.layers.chunks import Context, ChunkStream
+from headway.speech.layers.chunks import ChunkStream, Context
 
 
 @answer

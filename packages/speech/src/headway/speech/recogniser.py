@@ -114,7 +114,9 @@ class Recogniser(SpokenTextModel):
         )
 
     def stream(self, *, context: Context | None = None) -> RecognitionStream:
-        """Returns what writes a recording that still comes: ``push(samples) -> text``, ``finish() -> Hypothesis``.
+        """Returns what writes a recording that still comes.
+
+        ``push(samples)`` returns the text so far, ``finish()`` the ``Hypothesis``.
 
         Args:
             context: Tokens of a chunk and chunks of the past, where the encoder can be told; a smaller chunk

@@ -1,6 +1,5 @@
 """Recognition while somebody speaks: samples in, the text so far out."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -44,7 +43,7 @@ class RecognitionStream:
         samples: How many have come.
         sample_rate: Samples per second.
         latency: Seconds of sound that the first chunk waits for: how long after it was said a sound is
-            written at the latest, where computing takes no time. It is what the model looks ahead, and a chunk.
+            written at the latest, where computing takes no time. It is a chunk and what is looked ahead.
 
     Raises:
         UserError: If the front end hears the whole recording.

@@ -181,9 +181,7 @@ class BestSteps:
                 [sure for _, _, _, sure in text],
                 total,
             )
-            for text, total, length in zip(
-                self.texts, self.sums, self.past.tolist(), strict=True
-            )
+            for text, total, length in zip(self.texts, self.sums, self.past.tolist(), strict=True)
         ]
 
 

@@ -1,4 +1,4 @@
-"""An encoder that hears while somebody speaks: tokens in chunks, each as in a masked pass over all of them."""
+"""An encoder that hears while somebody speaks: tokens in chunks, as in a masked pass over all of them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -89,12 +89,11 @@ def context_of(stack: nn.Module, context: Context) -> Iterator[None]:
     id=None,
     name="Cache-aware streaming FastConformer",
     paper="https://arxiv.org/abs/2312.17279",
-    claim="tokens in chunks with a cache are those of the masked pass; trained with several contexts one model "
-    "serves several latencies",
+    claim="chunk by chunk, with a cache, tokens are those of the masked pass, and one model has many latencies",
     test="packages/speech/tests/test_streaming.py",
 )
 class ChunkStream:
-    """Computes the tokens of a stem and a stack while the input comes; equal to the masked pass over all of it.
+    """Computes the tokens of a stem and a stack while the input comes: those of the masked pass over all.
 
     Args:
         stem: Makes tokens.
@@ -124,8 +123,8 @@ class ChunkStream:
         reach = stem.reach
         if reach is None:
             raise UserError(
-                f"{type(stem).__name__} looks at the whole recording; for speech that still comes take a stem "
-                "without a norm over time, such as StridingSubsampling(causal=True), and train with it"
+                f"{type(stem).__name__} looks at the whole recording; for speech that still comes take a "
+                "stem without a norm over time, such as StridingSubsampling(causal=True), and train with it"
             )
         self.stack, self.context = stack, context
         with self._hearing():
@@ -188,5 +187,7 @@ def _attention(stack: nn.Module) -> list[SelfAttention]:
     """
     found = [one for one in stack.modules() if isinstance(one, SelfAttention)]
     if not found:
-        raise UserError("contexts say what self-attention sees, and there is none here; leave them out")
+        raise UserError(
+            "contexts say what self-attention sees, and there is none here; leave them out"
+        )
     return found

@@ -30,9 +30,9 @@ class Heard:
 
     Args:
         hypothesis: What was heard.
-        figures: By the names of ``FIGURES``: how long a sound waits for its text if computing takes no time;
-            seconds of sound that had come at the first text, and of computing for it; seconds of computing for
-            a second of sound, of all pieces and of the slowest chunk.
+        figures: By the names of ``FIGURES``: how long a sound waits for its text if computing takes no
+            time; seconds of sound that had come at the first text, and of computing for it; seconds of
+            computing for a second of sound, of all pieces and of the slowest chunk.
     """
 
     hypothesis: Hypothesis
@@ -130,7 +130,10 @@ def streamed(
 
 
 def hear_streamed(
-    stream: RecognitionStream, pieces: Sequence[Tensor], *, show: Callable[[str], None] | None = None
+    stream: RecognitionStream,
+    pieces: Sequence[Tensor],
+    *,
+    show: Callable[[str], None] | None = None,
 ) -> Heard:
     """Returns what was heard in a recording that comes in pieces, and how long it took.
 
