@@ -125,13 +125,13 @@ def test_streaming_digits_train_and_their_run_streams(tmp_path: Path, digits: Pa
     file, out = str(digits / "7_ann_0.wav"), tmp_path / "whole.jsonl"
     assert main(["transcribe", "-m", run, file, "-o", str(out)]) == 0
     [whole] = [json.loads(line) for line in out.read_text().splitlines()]
-    for name, more in {"a.csv": [], "b.csv": ["0.03"], "c.csv": ["--context", "2,16"]}.items():
+    for name, more in {"a.csv": [], "b.csv": ["0.03"], "c.csv": ["--context", "1,16"]}.items():
         capsys.readouterr()
         out = tmp_path / name
         assert main(["transcribe", "-m", run, file, "-o", str(out), "--stream", *more]) == 0
         [row] = list(csv.DictReader(out.open()))
-        # Eight tokens of 40 ms, or two: as many hops less one, and a window.
-        assert float(row["latency"]) == pytest.approx(0.065 if name == "c.csv" else 0.305)
+        # Four tokens of 80 ms, or one: the hops to the last one, and its window.
+        assert float(row["latency"]) == pytest.approx(0.025 if name == "c.csv" else 0.265)
         assert float(row["chunk_rtf"]) > 0
         if name != "c.csv":
             assert row["text"] == whole["text"]
@@ -143,7 +143,7 @@ def test_streaming_digits_train_and_their_run_streams(tmp_path: Path, digits: Pa
         stream.push(piece)
     assert stream.finish().text == whole["text"]
     for words, said in {
-        ("--context", "2,16"): "--context is for --stream",
+        ("--context", "1,16"): "--context is for --stream",
         ("--stream", "0"): "--stream 0 lies between",
         ("--stream", "--context", "2"): "two whole numbers",
         ("--stream", "--cut", "3"): "--plot and --cut are for whole recordings",

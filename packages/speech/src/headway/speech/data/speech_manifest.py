@@ -70,8 +70,8 @@ class SpeechManifest(SpeechData):
         need_text: Whether rows without a text are refused; models that learn from speech alone need none.
         columns: What columns of other names are: name in the file to ``audio``, ``text``, ``start``,
             ``duration``, ``speaker``, ``channel`` or ``ignore``.
-        **speech: As of every ``SpeechData``: batch_seconds, batch_size, on_invalid,
-            and of every ``DataModule``.
+        **speech: As of every ``SpeechData``: batch_seconds, batch_size, on_invalid, perturb,
+            quadratic_seconds, and of every ``DataModule``.
     """
 
     def __init__(

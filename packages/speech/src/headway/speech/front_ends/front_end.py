@@ -68,7 +68,7 @@ class FrontEnd(Module):
         if reach is None:
             raise UserError(
                 f"{type(self).__name__} hears the whole recording before it gives a step; for speech that "
-                "still comes take KaldiFbank with normalise global or none, or NeMoMel with none, and train so"
+                "still comes take KaldiFbank with normalise global or none, or NeMoMel with none"
             )
         return Overlapping(
             lambda samples: self(samples).inputs,

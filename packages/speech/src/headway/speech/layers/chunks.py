@@ -89,7 +89,7 @@ def context_of(stack: nn.Module, context: Context) -> Iterator[None]:
     id=None,
     name="Cache-aware streaming FastConformer",
     paper="https://arxiv.org/abs/2312.17279",
-    claim="chunk by chunk, with a cache, tokens are those of the masked pass, and one model has many latencies",
+    claim="chunk by chunk, with a cache, tokens are those of the masked pass; one model, many latencies",
     test="packages/speech/tests/test_streaming.py",
 )
 class ChunkStream:
