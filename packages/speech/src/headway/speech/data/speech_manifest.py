@@ -55,9 +55,9 @@ class SpeechManifest(SpeechData):
     """Recordings with texts from manifests: ``audio, text``, perhaps ``start, duration, speaker, channel``.
 
     JSON lines, JSON, CSV and TSV with the columns of NeMo, Hugging Face and Common Voice, LJSpeech's
-    ``metadata.csv`` and folders of Kaldi are read (``read_manifest``). ``path`` is one of them, or a folder
-    with ``train``, ``val`` (or ``dev``) and ``test``. Without the latter two the splits are carved from
-    the training rows so that no text (or no speaker) is on both sides.
+    ``metadata.csv``, folders of Kaldi and cuts of Lhotse are read (``read_manifest``). ``path`` is one of
+    them, or a folder with ``train``, ``val`` (or ``dev``) and ``test``. Without the latter two the splits are
+    carved from the training rows so that no text (or no speaker) is on both sides.
 
     Args:
         path: A manifest, or a folder of them.

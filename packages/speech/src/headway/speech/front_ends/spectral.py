@@ -26,7 +26,7 @@ class SpectralFrontEnd(FrontEnd):
             ``"none"``.
 
     Attributes:
-        frames: Frames that mean and deviation were measured on, 1 where somebody gave them; 0 while they wait.
+        frames: Frames that mean and deviation were measured on, 1 where they were given; 0 while they wait.
 
     Raises:
         UserError: If an argument is outside its range.
