@@ -12,6 +12,7 @@ from torch import Tensor
 from headway.core.blocks import MacaronBlock
 from headway.core.errors import UserError
 from headway.core.mixers import GatedConvolutionMixer, PoolingMixer, SelectiveScan, SelfAttention
+from headway.core.norms import LayerNorm
 from headway.core.positions import RelativeSinusoidal
 from headway.speech.front_ends import FrontEnd, KaldiFbank, LogMel, NeMoMel, Waveform
 from headway.speech.layers import (
@@ -221,6 +222,35 @@ def test_an_item_alone_is_the_item_in_a_batch_and_rows_stream_side_by_side() -> 
     parts = [stream.push(part) for part in features.split(50, dim=1)]
     side_by_side = joined([*parts, stream.finish()])
     torch.testing.assert_close(side_by_side, encoder(features).encoded, atol=1e-5, rtol=0)
+
+
+def test_gradients_of_a_batch_are_those_of_its_items() -> None:
+    torch.manual_seed(0)
+    norm = partial(MacaronBlock, convolution=partial(CAUSAL, norm=LayerNorm))
+    encoder = conformer(block=norm, contexts=[(3, 2)]).double().train()
+    features, lengths = torch.randn(3, 200, 20).double(), torch.tensor([90, 33, 200])
+    weights = torch.randn(25, 16).double()
+    parameters = list(encoder.parameters())
+    out, tokens = encoder(features, lengths)
+    rows = zip(out, features, lengths, tokens, strict=True)
+    together, alone = torch.zeros(()), torch.zeros(())
+    for found, item, length, count in rows:
+        together = together + (found[:count] * weights[:count]).sum()
+        alone = alone + (encoder(item[None, :length]).encoded[0] * weights[:count]).sum()
+    gradients = (torch.autograd.grad(one, parameters) for one in (together, alone))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
+
+
+def test_attention_without_a_limit_to_the_past_says_when_it_is_full(monkeypatch) -> None:
+    monkeypatch.setattr("headway.speech.layers.chunks.MOST", 8)
+    mixer = partial(SelfAttention, causal=True, position=RelativeSinusoidal)
+    stream = conformer(contexts=(), mixer=mixer).stream()
+    stream.push(torch.randn(1, 50, 20))
+    with pytest.raises(UserError, match=r"over 8 tokens, .* build it with chunks=\(C, L\)"):
+        stream.push(torch.randn(1, 50, 20))
+    bounded = conformer().stream()
+    assert bounded.push(torch.randn(1, 900, 20)) is not None  # contexts never run full
 
 
 def test_what_cannot_stream_says_which_part_and_what_to_do() -> None:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from headway.core.cache import CacheError
 from headway.core.errors import UserError
 from headway.core.mixers import SelfAttention, TokenMixer
 from headway.core.stacks.stack import Stack
@@ -16,8 +17,8 @@ from headway.speech.layers.stem import SpeechStem
 Context = tuple[int, int]
 """Tokens of a chunk, and how many chunks of the past they see."""
 
-# Tokens that attention without a limit to the past can remember: 40 minutes of 40 ms.
-MOST = 60_000
+# Tokens that attention without a limit to the past remembers: five minutes of 40 ms.
+MOST = 7500
 
 
 def tokens_at_once(stack: nn.Module) -> int:
@@ -164,11 +165,17 @@ class ChunkStream:
         if not whole:
             return None
         self.given += whole
-        with self._hearing():
-            out = [
-                self.stack(part, cache=self.cache)[0]
-                for part in x[:, :whole].split(self.chunk, dim=1)
-            ]
+        try:
+            with self._hearing():
+                out = [
+                    self.stack(part, cache=self.cache)[0]
+                    for part in x[:, :whole].split(self.chunk, dim=1)
+                ]
+        except CacheError:
+            raise UserError(
+                f"this recording has over {MOST:,} tokens, which is what attention without a limit to the "
+                "past remembers; build it with chunks=(C, L), contexts or a window"
+            ) from None
         return torch.cat(out, dim=1)
 
     def _hearing(self) -> AbstractContextManager[None]:
