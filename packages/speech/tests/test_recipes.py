@@ -146,7 +146,7 @@ def test_streaming_digits_train_and_their_run_streams(tmp_path: Path, digits: Pa
         ("--context", "1,16"): "--context is for --stream",
         ("--stream", "0"): "--stream 0 lies between",
         ("--stream", "--context", "2"): "two whole numbers",
-        ("--stream", "--cut", "3"): "--plot and --cut are for whole recordings",
+        ("--stream", "--cut", "3"): "--speech-only are for whole recordings",
         ("--stream", "--beam", "4"): "leave beam out",
     }.items():
         assert main(["transcribe", "-m", run, file, *words]) == 2

@@ -71,8 +71,10 @@ def check_stream(args: argparse.Namespace) -> Context | None:
         return None
     if not 0.001 <= args.stream <= 3600:
         raise UserError(f"--stream {args.stream:g} lies between .001 and 3,600 seconds")
-    if args.plot is not None or args.cut is not None:
-        raise UserError("--plot and --cut are for whole recordings; leave them or --stream out")
+    if args.plot is not None or args.cut is not None or args.speech_only:
+        raise UserError(
+            "--plot, --cut and --speech-only are for whole recordings; leave them or --stream out"
+        )
     if args.context is None:
         return None
     if len(args.context) != 2 or any(number != int(number) for number in args.context):
