@@ -1,6 +1,7 @@
 """Every recipe trains, its run goes through the verbs, and what is wrong is said in one line."""
 
 import csv
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -118,7 +119,9 @@ def test_the_digits_train_and_their_run_transcribes(
     assert alone["confidence"] == pytest.approx(float(among["confidence"]), abs=1e-5)
 
 
-def test_streaming_digits_train_and_their_run_streams(tmp_path: Path, digits: Path, capsys) -> None:
+def test_streaming_digits_train_and_their_run_streams(
+    tmp_path: Path, digits: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     depth = ["--model.backbone.encoder.depth", "3"]
     words = ["--data.path", str(digits), "--model.backbone.encoder.dim", "16", *depth, *FEW]
     run = str(fit(tmp_path, "streaming_digits", *words))
@@ -137,6 +140,18 @@ def test_streaming_digits_train_and_their_run_streams(tmp_path: Path, digits: Pa
             assert row["text"] == whole["text"]
             assert float(row["confidence"]) == pytest.approx(whole["confidence"], abs=1e-5)
         assert bool(row["text"]) == (" s  " in capsys.readouterr().err)
+    samples, _ = soundfile.read(file, dtype="int16")
+    for sound, code in ((samples.tobytes(), 0), (b"", 2)):
+        capsys.readouterr()
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(sound)))
+        assert main(["transcribe", "-m", run, "-", "--stream", "--json"]) == code
+        told = capsys.readouterr()
+        if code:
+            assert "no samples came" in told.err
+            continue
+        [row] = json.loads(told.out)["rows"]
+        assert (row["file"], row["text"]) == ("-", whole["text"])
+        assert float(row["duration"]) == pytest.approx(len(samples) / 8000, abs=1e-3)
     model = pretrained(run).eval()
     stream = model.stream()
     for piece in read_audio(digits / "7_ann_0.wav", sample_rate=8000).split(301):

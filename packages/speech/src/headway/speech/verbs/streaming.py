@@ -2,11 +2,13 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from headway.core.cli.counts import Counts, Policy
@@ -20,6 +22,7 @@ from headway.speech.verbs.inputs import Item, read_item
 from headway.speech.verbs.written import Transcript
 
 PIECE = 0.1  # seconds
+LIVE = "-"
 # What a row says besides, in seconds, but for the factor.
 FIGURES = ("latency", "first_text", "chunk_rtf", "worst_chunk_rtf")
 
@@ -48,7 +51,7 @@ def add_stream(parser: argparse.ArgumentParser) -> None:
         const=PIECE,
         metavar="S",
         help="hear each recording as if it were just being spoken, in pieces of S seconds "
-        f"({PIECE:g}), and print the text as it comes",
+        f"({PIECE:g}), and print the text as it comes; AUDIO - are 16-bit samples from standard input",
     )
     parser.add_argument(
         "--context",
@@ -131,9 +134,55 @@ def streamed(
         yield row, heard.later(item.row.start) if item.row.start else heard
 
 
+def live(
+    model: Recogniser,
+    source: IO[bytes],
+    *,
+    piece: float = PIECE,
+    context: Context | None = None,
+    show: Callable[[str], None] | None = None,
+) -> Iterator[Transcript]:
+    """Yields one row of what comes from a microphone, once it ends or is interrupted.
+
+    Args:
+        model: The recogniser.
+        source: Gives samples, 16 bits each, the lower byte first, at the rate of the model.
+        piece: Seconds of sound that are read at once.
+        context: As of ``streamed``.
+        show: As of ``streamed``.
+
+    Raises:
+        UserError: If nothing came.
+    """
+    rate = model.front_end.sample_rate
+    stream = model.stream(context=context)
+    found = hear_streamed(stream, _samples(source, max(1, round(piece * rate))), show=show)
+    yield (
+        {
+            "file": LIVE,
+            "start": 0.0,
+            "duration": round(stream.samples / rate, 3),
+            "text": found.hypothesis.text,
+            "confidence": round(found.hypothesis.confidence, 6),
+            **{name: round(value, 4) for name, value in found.figures.items()},
+        },
+        found.hypothesis,
+    )
+
+
+def _samples(source: IO[bytes], size: int) -> Iterator[Tensor]:
+    """Yields pieces of samples until there are no more, or somebody presses Ctrl-C."""
+    try:
+        while data := source.read(2 * size):
+            whole = np.frombuffer(data[: len(data) // 2 * 2], dtype="<i2")
+            yield torch.from_numpy(whole.astype(np.float32) / 2**15)
+    except KeyboardInterrupt:
+        return
+
+
 def hear_streamed(
     stream: RecognitionStream,
-    pieces: Sequence[Tensor],
+    pieces: Iterable[Tensor],
     *,
     show: Callable[[str], None] | None = None,
 ) -> Heard:
@@ -143,6 +192,9 @@ def hear_streamed(
         stream: A new one.
         pieces: Samples of the recording.
         show: Takes a line with the seconds of sound and the text, whenever it has grown.
+
+    Raises:
+        UserError: If there are no samples.
     """
     show = show or _show
     figures = {"latency": stream.latency}
@@ -160,6 +212,8 @@ def hear_streamed(
             show(f"{heard:8.2f} s  {text}")
             figures.setdefault("first_text", heard + took)
             shown = text
+    if not stream.samples:
+        raise UserError("no samples came; give a recording, or pipe 16-bit samples in")
     began = perf_counter()
     hypothesis = stream.finish()
     took = perf_counter() - began

@@ -1,6 +1,7 @@
 """Writes what is said in recordings."""
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -34,7 +35,14 @@ from headway.speech.verbs.inputs import (
 )
 from headway.speech.verbs.loading import load_recogniser
 from headway.speech.verbs.searching import add_search, wishes
-from headway.speech.verbs.streaming import FIGURES, add_stream, check_stream, streamed
+from headway.speech.verbs.streaming import (
+    FIGURES,
+    LIVE,
+    add_stream,
+    check_stream,
+    live,
+    streamed,
+)
 from headway.speech.verbs.written import Transcript, check_ending, check_number, write_transcripts
 
 # Seconds of a batch, and how many batches are read ahead to be sorted by length.
@@ -89,10 +97,11 @@ def run(args: argparse.Namespace) -> int:
     job = Job(args, "transcribe with", items="recordings")
     ending = check_ending(job.path)
     columns = parse_columns(args.columns)
-    items = find_items(args.inputs, job.counts, args.on_invalid, columns=columns)
+    spoken = args.stream is not None and args.inputs == [LIVE]
+    items = [] if spoken else find_items(args.inputs, job.counts, args.on_invalid, columns=columns)
     if args.plot is not None and args.plot.exists() and not args.plot.is_dir():
         raise UserError(f"{args.plot} is a file; --plot takes a folder")
-    check_number(ending, len(items))
+    check_number(ending, 1 if spoken else len(items))
     model = load_recogniser(args.checkpoint, args.device)
     said: list[tuple[str, str]] = []
     wished = wishes(args)
@@ -104,7 +113,12 @@ def run(args: argparse.Namespace) -> int:
     if args.stream is not None:
         if wished:
             raise UserError(f"--stream writes the likeliest token; leave {next(iter(wished))} out")
-        rows = streamed(model, items, piece=args.stream, context=context, **reading)
+        how: dict[str, Any] = {"piece": args.stream, "context": context}
+        if spoken:
+            rows = live(model, sys.stdin.buffer, **how)
+            job.counts.done = 1
+        else:
+            rows = streamed(model, items, **how, **reading)
     else:
         rows = transcripts(
             model,
