@@ -25,6 +25,7 @@ from headway.speech.layers import (
     ConvolutionSubsampling,
     InterCTC,
     JointNetwork,
+    StridingSubsampling,
     WaveformStem,
 )
 from headway.speech.models import (
@@ -53,6 +54,18 @@ def conformer() -> Conformer:
         heads=2,
         stem=partial(ConvolutionSubsampling, features=10, channels=3),
         block=partial(MacaronBlock, convolution=partial(GatedConvolutionMixer, window=3)),
+    )
+
+
+def streaming() -> Conformer:
+    convolution = partial(GatedConvolutionMixer, window=3, causal=True)
+    return Conformer(
+        dim=16,
+        depth=1,
+        heads=2,
+        stem=partial(StridingSubsampling, features=10, channels=3, stride=4, causal=True),
+        block=partial(MacaronBlock, convolution=convolution),
+        contexts=[(2, 1), (1, 4)],
     )
 
 
@@ -137,6 +150,9 @@ CASES = {
     "CTC": Case(
         make=lambda: CTC(encoder=conformer(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND
     ),
+    "CTC-streaming": Case(
+        make=lambda: CTC(encoder=streaming(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND
+    ),
     "Whisper": Case(make=whisper, inputs=window),
 }
 
@@ -156,7 +172,7 @@ def test_copies_of_a_model_answer_as_it_does(name: str, tmp_path: Path) -> None:
     check_copies(CASES[name], tmp_path)
 
 
-@pytest.mark.parametrize("name", ["CTC", pytest.param("AST", marks=SLOW)])
+@pytest.mark.parametrize("name", ["CTC", "CTC-streaming", pytest.param("AST", marks=SLOW)])
 def test_a_model_exports_with_a_free_batch_and_free_time(name: str, tmp_path: Path) -> None:
     check_graph(CASES[name], tmp_path / "model.pt2")
 

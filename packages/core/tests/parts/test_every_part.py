@@ -88,6 +88,10 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     "FactorizedAttention": (m.FactorizedAttention, picture),
     "FourierMixer": (m.FourierMixer, sequence),
     "GatedConvolutionMixer": (partial(m.GatedConvolutionMixer, window=3), sequence),
+    "GatedConvolutionMixer-causal": (
+        partial(m.GatedConvolutionMixer, window=4, causal=True),
+        sequence,
+    ),
     "GatedLinearAttention": (partial(m.GatedLinearAttention, expansion=2, waves=2), sequence),
     "GraphAttention": (
         partial(m.GraphAttention, nodes=20, edges=[(k, k + 1) for k in range(19)]),

@@ -132,5 +132,7 @@ def test_blocks_before_a_merge_are_not_read_with_the_times_behind_it() -> None:
     )
     with pytest.raises(UserError, match="name blocks behind that"):
         model.loss(spoken(2, torch.Generator().manual_seed(0)))
+    with pytest.raises(UserError, match="AdjacentMerging changes the number of tokens"):
+        model.encoder.encoder.init_cache(1, 4)
     with pytest.raises(UserError, match="of 2; name some once"):
         conformer(merging(blocks=(3,), ratio=0.3))

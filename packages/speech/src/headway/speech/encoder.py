@@ -6,7 +6,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from headway.core.answers import answer
+from headway.core.errors import UserError
 from headway.core.module import Module
+from headway.speech.layers.chunks import ChunkStream, Context
 
 
 @answer
@@ -68,3 +70,19 @@ class SpeechEncoder(Module):
         Shape:
             inputs: (B, T, bands) or (B, T). lengths: (B,). Output: (B, T', dim) and (B,).
         """
+
+    def stream(self, *, rows: int = 1, context: Context | None = None) -> ChunkStream:
+        """Returns what computes the tokens while the input comes.
+
+        Args:
+            rows: Items that come side by side.
+            context: Tokens of a chunk, and how many chunks of the past they see; as the encoder has it if
+                None.
+
+        Raises:
+            UserError: If a part looks at the whole item: it names the part and what to do.
+        """
+        raise UserError(
+            f"{type(self).__name__} hears whole recordings; for speech that still comes train a Conformer "
+            "with contexts"
+        )

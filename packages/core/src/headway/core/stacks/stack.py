@@ -14,6 +14,7 @@ from headway.core.errors import UserError
 from headway.core.feedforward import FeedForward
 from headway.core.layout import Layout
 from headway.core.mixers.base import last_tokens
+from headway.core.resample.base import Resampler
 from headway.core.sublayer import Sublayer
 from headway.core.taps import tap
 
@@ -146,6 +147,11 @@ class Stack(Sublayer):
                 raise UserError(
                     f"{type(module).__name__} cannot run step by step: it needs all tokens at once; "
                     "undo it (unmerge_model) before a cache is used"
+                )
+            if isinstance(module, Resampler):
+                raise UserError(
+                    f"{type(module).__name__} changes the number of tokens and cannot run step by step; "
+                    "build the stack without it"
                 )
         return CacheGroup(
             [

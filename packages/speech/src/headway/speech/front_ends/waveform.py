@@ -20,6 +20,8 @@ class Waveform(FrontEnd):
         The feature extractor of wav2vec 2.0, Baevski et al. 2020, https://arxiv.org/abs/2006.11477.
     """
 
+    hop = 1
+
     def __init__(
         self, *, sample_rate: int = 16000, normalise: Literal["utterance", "none"] = "utterance"
     ) -> None:
@@ -34,6 +36,11 @@ class Waveform(FrontEnd):
     def rate(self) -> float:
         """Samples per second."""
         return float(self.sample_rate)
+
+    @property
+    def reach(self) -> tuple[int, int] | None:
+        """A sample itself, if it is not normalised by the whole recording."""
+        return None if self.normalise == "utterance" else (0, 0)
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns the lengths."""

@@ -101,6 +101,16 @@ class WaveformStem(SpeechStem):
         self.projection = nn.Linear(widths[-1], dim)
         self.dropout = Dropout(dropout)
 
+    @property
+    def reach(self) -> tuple[int, int] | None:
+        """Samples before and behind its first one that a token hears; with a norm over time, all of them."""
+        if self.kind == "group":
+            return None
+        field, step = 1, 1
+        for kernel, stride in zip(self.kernels, self.strides, strict=True):
+            field, step = field + (kernel - 1) * step, step * stride
+        return 0, field - 1
+
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns the lengths behind the convolutions."""
         for kernel, stride in zip(self.kernels, self.strides, strict=True):

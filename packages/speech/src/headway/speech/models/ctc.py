@@ -16,6 +16,7 @@ from headway.core.language import Tokenizer
 from headway.core.language.vocabulary import renumber
 from headway.speech.batch import SpeechBatch
 from headway.speech.decoding import (
+    BestPath,
     Reading,
     greedy,
     guides_of,
@@ -29,6 +30,7 @@ from headway.speech.hypothesis import Hypothesis
 from headway.speech.layers import InterCTC
 from headway.speech.models.earlier import arguments_with_parts
 from headway.speech.recogniser import Recogniser
+from headway.speech.recognition_stream import Writer
 from headway.speech.search import GREEDY, Search
 from headway.speech.tokenizers import TextTokenizer, Unit
 
@@ -135,6 +137,10 @@ class CTC(Recogniser):
             heard.append(one)
         return heard
 
+    def writer(self) -> Writer:
+        """Returns the best path while it comes."""
+        return PathWriter(self.head, self.blank)
+
     def _searched(self, output: CTCOutput, search: Search) -> list[list[Reading]]:
         """Returns the likeliest texts of each item, each with all its alignments."""
         guides = guides_of(search, self.tokenizer)
@@ -177,6 +183,28 @@ class CTC(Recogniser):
         self.head = TokenHead(self.encoder.dim, len(tokenizer), dropout=dropout.p)
         self.head.to(old.device, old.dtype)
         self.take_tokenizer(tokenizer)
+
+
+class PathWriter:
+    """Writes the best path.
+
+    Args:
+        head: Scores the entries at a token of the encoder.
+        blank: Token that stands for nothing.
+    """
+
+    def __init__(self, head: TokenHead, blank: int) -> None:
+        self.head, self.path = head, BestPath(blank)
+
+    def add(self, encoded: Tensor) -> None:
+        """Goes on with more tokens of the encoder, (1, N, C)."""
+        lengths = torch.tensor([encoded.shape[1]])
+        scores, best = ctc_output(self.head, Encoded(encoded, lengths)).log_probs[0].max(dim=-1)
+        self.path.add(best.cpu(), scores.float().cpu())
+
+    def reading(self) -> Reading:
+        """Returns what was heard so far."""
+        return self.path.reading()
 
 
 def ctc_output(head: TokenHead, encoded: Encoded) -> CTCOutput:
