@@ -76,6 +76,10 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
         partial(SelfAttention, causal=True, kv_heads=1, position=p.RelativeVectors),
         sequence,
     ),
+    "GatedBiasAttention": (
+        partial(m.GatedBiasAttention, relative=partial(p.BucketedBias, buckets=8, max_distance=6)),
+        sequence,
+    ),
     "ScoreResidualAttention": (m.ScoreResidualAttention, sequence),
     "AdditiveAttention": (m.AdditiveAttention, sequence),
     "AutoCorrelation": (m.AutoCorrelation, sequence),

@@ -170,3 +170,17 @@ def test_what_is_not_read_is_named(tmp_path: Path) -> None:
     file.write_text(json.dumps(config))
     with pytest.raises(UserError, match="subsampling_conv_kernel_size=5"):
         from_pretrained(tmp_path)
+
+
+def test_the_file_of_a_processor_of_transformers_five_is_read(tmp_path: Path) -> None:
+    published("CTC", tmp_path)
+    old = tmp_path / "preprocessor_config.json"
+    notes = {**json.loads(old.read_text()), "preemphasis": 0.5}
+    old.unlink()
+    (tmp_path / "processor_config.json").write_text(json.dumps({"feature_extractor": notes}))
+    front_end = from_pretrained(tmp_path).front_end
+    assert isinstance(front_end, NeMoMel)
+    assert front_end.preemphasis == 0.5
+    (tmp_path / "processor_config.json").write_text(json.dumps({"feature_extractor": [1]}))
+    with pytest.raises(UserError, match=r"feature_extractor \[1\], expected a mapping"):
+        from_pretrained(tmp_path)

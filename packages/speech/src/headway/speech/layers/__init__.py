@@ -1,6 +1,7 @@
 """What only speech needs: stems that subsample in time, parts of recognisers, alignments, pitch."""
 
 from headway.speech.layers.convolutional_mlp import ConvolutionalMLP
+from headway.speech.layers.convolutional_position import ConvolutionalPosition
 from headway.speech.layers.integrate_and_fire import Fired, IntegrateAndFire, integrate_and_fire
 from headway.speech.layers.inter_ctc import InterCTC
 from headway.speech.layers.joint import JointNetwork
@@ -13,6 +14,7 @@ from headway.speech.layers.waveform import WaveformStem
 __all__ = [
     "ConvolutionSubsampling",
     "ConvolutionalMLP",
+    "ConvolutionalPosition",
     "Fired",
     "IntegrateAndFire",
     "InterCTC",

@@ -57,6 +57,7 @@ class WaveformStem(SpeechStem):
         bias: Whether the convolutions learn a bias.
         eps: Added to the variance by the norm before the projection.
         dropout: Probability of dropping a channel of a token in training.
+        normed: Whether a norm stands in front of the projection.
 
     Shape:
         inputs: (B, T). lengths: (B,). Output: (B, N, dim), and lengths.
@@ -76,6 +77,7 @@ class WaveformStem(SpeechStem):
         bias: bool = False,
         eps: float = 1e-5,
         dropout: float = 0.0,
+        normed: bool = True,
     ) -> None:
         super().__init__()
         if not len(channels) == len(kernels) == len(strides) > 0:
@@ -97,7 +99,7 @@ class WaveformStem(SpeechStem):
         else:
             norms = [ItemNorm(channels[0])]
         self.norms = nn.ModuleList(norms)
-        self.norm = LayerNorm(widths[-1], eps=eps)
+        self.norm = LayerNorm(widths[-1], eps=eps) if normed else None
         self.projection = nn.Linear(widths[-1], dim)
         self.dropout = Dropout(dropout)
 
@@ -124,7 +126,9 @@ class WaveformStem(SpeechStem):
             elif place == 0:
                 x = self.norms[0](x, lengths)
             x = F.gelu(x)
-        return self.dropout(self.projection(self.norm(settled(x.transpose(1, 2))))), tokens
+        x = settled(x.transpose(1, 2))
+        x = x if self.norm is None else self.norm(x)
+        return self.dropout(self.projection(x)), tokens
 
     @staticmethod
     def _shorter(lengths: Tensor, kernel: int, stride: int) -> Tensor:

@@ -13,6 +13,7 @@ from headway.speech.models.pretrained import pretrained, pretrained_encoder
 from headway.speech.models.tera import TERA
 from headway.speech.models.transducer import Transducer
 from headway.speech.models.variances import Variances
+from headway.speech.models.wav2vec2 import Wav2Vec2
 from headway.speech.models.whisper import Whisper, WhisperSearch
 from headway.speech.recogniser import Recogniser
 from headway.speech.synthesiser import Synthesiser
@@ -37,6 +38,7 @@ __all__ = [
     "Transducer",
     "UniformAligner",
     "Variances",
+    "Wav2Vec2",
     "Whisper",
     "WhisperSearch",
     "list_models",
@@ -56,5 +58,6 @@ def list_models() -> list[str]:
         "Paraformer",
         "TERA",
         "Transducer",
+        "Wav2Vec2",
         "Whisper",
     ]
