@@ -72,6 +72,10 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
         partial(SelfAttention, position=partial(p.RelativeVectors, reach=2)),
         sequence,
     ),
+    "RelativeVectors-keys": (
+        partial(SelfAttention, position=partial(p.RelativeVectors, reach=(3, 1), values=False)),
+        sequence,
+    ),
     "RelativeVectors-causal": (
         partial(SelfAttention, causal=True, kv_heads=1, position=p.RelativeVectors),
         sequence,
@@ -92,6 +96,10 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     "FactorizedAttention": (m.FactorizedAttention, picture),
     "FourierMixer": (m.FourierMixer, sequence),
     "GatedConvolutionMixer": (partial(m.GatedConvolutionMixer, window=3), sequence),
+    "GatedConvolutionMixer-causal": (
+        partial(m.GatedConvolutionMixer, window=4, causal=True, norm=RMSNorm),
+        sequence,
+    ),
     "GatedLinearAttention": (partial(m.GatedLinearAttention, expansion=2, waves=2), sequence),
     "GraphAttention": (
         partial(m.GraphAttention, nodes=20, edges=[(k, k + 1) for k in range(19)]),

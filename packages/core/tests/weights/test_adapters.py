@@ -43,6 +43,7 @@ ROUND_TRIPS = {
     "Hugging Face ViT/DeiT/DINOv2": "vision/tests/weights/test_published_formats.py",
     "Hugging Face Parakeet": "speech/tests/models/test_parakeet.py",
     "Hugging Face HuBERT": "speech/tests/models/test_wav2vec2.py",
+    "Hugging Face Wav2Vec2-BERT": "speech/tests/models/test_wav2vec2_bert.py",
     "Hugging Face Wav2Vec2": "speech/tests/models/test_wav2vec2.py",
     "Hugging Face WavLM": "speech/tests/models/test_wav2vec2.py",
     "Hugging Face Wav2Vec2-Conformer": "speech/tests/models/test_conformer_parity.py",

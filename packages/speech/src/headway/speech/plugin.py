@@ -12,6 +12,7 @@ domain = Domain(
         "headway.speech.weights.whisper_ctranslate2:adapter",
         "headway.speech.weights.parakeet:adapter",
         "headway.speech.weights.wav2vec2:adapter",
+        "headway.speech.weights.wav2vec2_bert:adapter",
     ),
     models=("headway.speech.models:list_models",),
     requires=("lightning", "torchaudio", "soundfile"),

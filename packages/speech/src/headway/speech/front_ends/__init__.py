@@ -7,6 +7,7 @@ from headway.speech.front_ends.kaldi import KaldiFbank
 from headway.speech.front_ends.log_mel import LogMel
 from headway.speech.front_ends.nemo import NeMoMel
 from headway.speech.front_ends.spec_augment import SpecAugment
+from headway.speech.front_ends.stacked import StackedFbank
 from headway.speech.front_ends.waveform import Waveform
 from headway.speech.front_ends.whisper_mel import WhisperMel
 
@@ -18,6 +19,7 @@ __all__ = [
     "LogMel",
     "NeMoMel",
     "SpecAugment",
+    "StackedFbank",
     "Waveform",
     "WhisperMel",
     "featured",

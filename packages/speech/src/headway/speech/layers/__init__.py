@@ -6,6 +6,7 @@ from headway.speech.layers.integrate_and_fire import Fired, IntegrateAndFire, in
 from headway.speech.layers.inter_ctc import InterCTC
 from headway.speech.layers.joint import JointNetwork
 from headway.speech.layers.predictors import Predictor, RecurrentPredictor, StatelessPredictor
+from headway.speech.layers.projected import ProjectedFeatures
 from headway.speech.layers.stem import SpeechStem
 from headway.speech.layers.striding import StridingSubsampling
 from headway.speech.layers.subsampling import ConvolutionSubsampling
@@ -20,6 +21,7 @@ __all__ = [
     "InterCTC",
     "JointNetwork",
     "Predictor",
+    "ProjectedFeatures",
     "RecurrentPredictor",
     "SpeechStem",
     "StatelessPredictor",

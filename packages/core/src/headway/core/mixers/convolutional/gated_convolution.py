@@ -23,7 +23,8 @@ class GatedConvolutionMixer(TokenMixer):
     Args:
         dim: Channels of a token.
         heads: Ignored.
-        window: Length of the neighbourhood in tokens, odd.
+        window: Length of the neighbourhood in tokens; odd unless causal.
+        causal: Whether a token sees only itself and what came before.
         norm: Builds the norm behind the convolution, ``(dim)``; a ``MaskedBatchNorm`` is told which
             tokens are real, other norms must act per token.
         activation: Class of the activation.
@@ -37,7 +38,7 @@ class GatedConvolutionMixer(TokenMixer):
         Gulati et al. 2020, https://arxiv.org/abs/2005.08100, figure 2.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid"})
+    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "causal"})
 
     def __init__(
         self,
@@ -45,16 +46,21 @@ class GatedConvolutionMixer(TokenMixer):
         heads: int = 1,
         *,
         window: int = 31,
+        causal: bool = False,
         norm: Callable[[int], nn.Module] = MaskedBatchNorm,
         activation: Callable[[], nn.Module] = nn.SiLU,
         dropout: float = 0.0,
         bias: bool = False,
     ) -> None:
         super().__init__()
-        if window < 1 or window % 2 == 0:
-            raise UserError(f"window must be odd and positive, got {window}; use {window + 1}")
+        if window < 1 or (window % 2 == 0 and not causal):
+            raise UserError(
+                f"window must be odd and positive, got {window}; use {max(0, window) + 1}, or causal=True"
+            )
+        self.window, self.causal = window, causal
         self.expand = nn.Linear(dim, 2 * dim, bias=bias)
-        self.convolution = nn.Conv1d(dim, dim, window, groups=dim, padding=window // 2, bias=bias)
+        around = 0 if causal else window // 2
+        self.convolution = nn.Conv1d(dim, dim, window, groups=dim, padding=around, bias=bias)
         self.norm = norm(dim)
         self.activation = activation()
         self.projection = nn.Linear(dim, dim, bias=bias)
@@ -72,7 +78,10 @@ class GatedConvolutionMixer(TokenMixer):
         gated = F.glu(self.expand(x), dim=-1)
         if real is not None:
             gated = gated.masked_fill(~real[..., None], 0.0)
-        mixed = settled(self.convolution(gated.transpose(1, 2)).transpose(1, 2))
+        gated = gated.transpose(1, 2)
+        if self.causal:
+            gated = F.pad(gated, (self.window - 1, 0))
+        mixed = settled(self.convolution(gated).transpose(1, 2))
         normed = self._normalise(mixed, real)
         return self.dropout(self.projection(self.activation(normed)))
 
