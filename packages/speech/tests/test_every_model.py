@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from headway.core.blocks import MacaronBlock
+from headway.core.blocks import MacaronBlock, PreNormBlock
 from headway.core.language import DecoderLanguageModel
 from headway.core.mixers import (
     GatedBiasAttention,
@@ -37,6 +37,7 @@ from headway.speech.models import (
     Conformer,
     CTCAttention,
     FastSpeech,
+    Moonshine,
     Paraformer,
     ParallelDecoder,
     Transducer,
@@ -44,6 +45,7 @@ from headway.speech.models import (
     Whisper,
 )
 from headway.speech.models.fast_speech import spoken_text
+from headway.speech.models.moonshine import MoonshineStem, begun
 from headway.speech.tokenizers import TextTokenizer
 
 LETTERS = TextTokenizer(vocabulary=tuple("ab_cde"), blank=2)
@@ -119,6 +121,17 @@ def waveforms(batch: int, samples: int) -> tuple[Tensor, Tensor]:
     return torch.randn(batch, samples, generator=generator), samples - 9 * torch.arange(batch)
 
 
+def moonshine() -> Moonshine:
+    encoder = Conformer(dim=16, depth=1, heads=2, stem=MoonshineStem, block=PreNormBlock)
+    decoder = partial(DecoderLanguageModel, dim=16, depth=1, heads=2, max_length=32)
+    return Moonshine(encoder=encoder, decoder=decoder, tokenizer=begun("words").extended("abc"))
+
+
+def said(batch: int, samples: int) -> tuple[Tensor, Tensor, Tensor]:
+    inputs, lengths = waveforms(batch, samples)
+    return inputs, torch.arange(3 * batch).view(batch, 3) % 5, lengths
+
+
 # Two tokens at least: an axis of one is another graph.
 SOUND = {"inputs": features, "sizes": (37, 21, 64), "least": 5}
 CASES = {
@@ -162,6 +175,7 @@ CASES = {
     "Whisper": Case(make=whisper, inputs=window),
 }
 
+CASES["Moonshine"] = Case(make=moonshine, inputs=said, sizes=(4000,))
 CASES["Wav2Vec2"] = Case(
     make=waveform_recogniser, inputs=waveforms, sizes=(437, 300, 900), least=80
 )

@@ -41,6 +41,7 @@ ROUND_TRIPS = {
     "Hugging Face T5": "core/tests/weights/test_t5.py",
     "Hugging Face TimesFM": "timeseries/tests/models/test_timesfm.py",
     "Hugging Face ViT/DeiT/DINOv2": "vision/tests/weights/test_published_formats.py",
+    "Hugging Face Moonshine": "speech/tests/models/test_moonshine.py",
     "Hugging Face Parakeet": "speech/tests/models/test_parakeet.py",
     "Hugging Face HuBERT": "speech/tests/models/test_wav2vec2.py",
     "Hugging Face Wav2Vec2-BERT": "speech/tests/models/test_wav2vec2_bert.py",

@@ -10,6 +10,7 @@ domain = Domain(
         "headway.speech.weights.hugging_face_ast:adapter",
         "headway.speech.weights.whisper:adapter",
         "headway.speech.weights.whisper_ctranslate2:adapter",
+        "headway.speech.weights.moonshine:adapter",
         "headway.speech.weights.parakeet:adapter",
         "headway.speech.weights.wav2vec2:adapter",
         "headway.speech.weights.wav2vec2_bert:adapter",

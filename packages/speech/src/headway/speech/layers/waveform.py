@@ -18,28 +18,31 @@ from headway.speech.layers.stem import SpeechStem
 
 
 class ItemNorm(nn.Module):
-    """Normalises each channel of an item over its own real positions (group norm of one channel each).
+    """Normalises an item over its own real positions (group norm): each channel by itself, or all as one.
 
     Args:
         channels: Channels.
         eps: Added to the variance.
+        together: Whether all channels share mean and variance.
 
     Shape:
         x: (B, channels, T). lengths: (B,). Output: the same as x.
     """
 
-    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+    def __init__(self, channels: int, *, eps: float = 1e-5, together: bool = False) -> None:
         super().__init__()
-        self.eps = eps
+        self.eps, self.together = eps, together
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Normalises over the real positions."""
         count = lengths[:, None, None].to(x.dtype)
-        mean = zero_beyond(x, lengths, axis=2).sum(dim=2, keepdim=True) / count
+        axes = (1, 2) if self.together else 2
+        count = count * x.shape[1] if self.together else count
+        mean = zero_beyond(x, lengths, axis=2).sum(dim=axes, keepdim=True) / count
         centred = zero_beyond(x - mean, lengths, axis=2)
-        variance = centred.square().sum(dim=2, keepdim=True) / count
+        variance = centred.square().sum(dim=axes, keepdim=True) / count
         normed = centred * (variance + self.eps).rsqrt()
         return normed * self.weight[:, None] + self.bias[:, None]
 

@@ -8,6 +8,7 @@ from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC, CTCOutput
 from headway.speech.models.ctc_attention import CTCAttention
 from headway.speech.models.fast_speech import FastSpeech
+from headway.speech.models.moonshine import Moonshine
 from headway.speech.models.paraformer import Paraformer, ParallelDecoder
 from headway.speech.models.pretrained import pretrained, pretrained_encoder
 from headway.speech.models.tera import TERA
@@ -30,6 +31,7 @@ __all__ = [
     "Encoded",
     "FastSpeech",
     "MixtureAligner",
+    "Moonshine",
     "Paraformer",
     "ParallelDecoder",
     "Recogniser",
@@ -55,6 +57,7 @@ def list_models() -> list[str]:
         "CTCAttention",
         "Conformer",
         "FastSpeech",
+        "Moonshine",
         "Paraformer",
         "TERA",
         "Transducer",
