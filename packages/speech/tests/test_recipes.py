@@ -75,6 +75,7 @@ def test_no_recipe_is_forgotten_here() -> None:
         "finetune",
         "finetune_whisper",
         "paraformer",
+        "petl_ast_digits",
         "rnnt",
         "tdt",
         "tera",

@@ -96,6 +96,7 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     "FactorizedAttention": (m.FactorizedAttention, picture),
     "FourierMixer": (m.FourierMixer, sequence),
     "GatedConvolutionMixer": (partial(m.GatedConvolutionMixer, window=3), sequence),
+    "GatedConvolutionMixer-narrow": (partial(m.GatedConvolutionMixer, window=3, width=5), sequence),
     "GatedConvolutionMixer-causal": (
         partial(m.GatedConvolutionMixer, window=4, causal=True, norm=RMSNorm),
         sequence,

@@ -20,21 +20,29 @@ class SpokenDigits(AudioData):
     Args:
         path: Folder of recordings.
         held_out: Speakers that are in the test part alone.
+        digits: Which digits there are.
         **audio: As of every ``AudioData``: batch_size, on_invalid, and of every ``DataModule``.
 
     Raises:
-        UserError: If a speaker is held out who is not there.
+        UserError: If a speaker is held out who is not there, or digits are none, or some twice.
 
     Source:
         Jackson et al., Free Spoken Digit Dataset, https://github.com/Jakobovski/free-spoken-digit-dataset.
     """
 
-    classes = NAMES
-
     def __init__(
-        self, *, path: str, held_out: Sequence[str] = (), **audio: Passed[AudioOptions]
+        self,
+        *,
+        path: str,
+        held_out: Sequence[str] = (),
+        digits: Sequence[int] = tuple(range(10)),
+        **audio: Passed[AudioOptions],
     ) -> None:
         super().__init__(**audio)
+        self.digits = tuple(digits)
+        if not self.digits or sorted(set(digits) & set(range(10))) != sorted(digits):
+            raise UserError(f"digits are {list(digits)}; name some of 0 to 9, each once")
+        self.classes = tuple(NAMES[digit] for digit in self.digits)
         self.path, self.held_out = path, tuple(held_out)
 
     def load(self) -> Mapping[str, Sequence[Sound]]:
@@ -46,11 +54,13 @@ class SpokenDigits(AudioData):
         speakers = set()
         for digit, speaker, index, file in digit_recordings(root):
             speakers.add(speaker)
+            if digit not in self.digits:
+                continue
             out = speaker in self.held_out
             split = "test" if index < 5 else "val" if index < 10 else "train"
             if self.held_out and split == "test" and not out:
                 split = "train"
-            found["test" if out else split].append(Sound(file, digit))
+            found["test" if out else split].append(Sound(file, self.digits.index(digit)))
         if lacking := sorted(set(self.held_out) - speakers):
             known = ", ".join(sorted(speakers))
             raise UserError(f"{root} has no speaker {', '.join(lacking)}; it has {known}")

@@ -10,7 +10,11 @@ from headway.speech.models.ctc_attention import CTCAttention
 from headway.speech.models.fast_speech import FastSpeech
 from headway.speech.models.moonshine import Moonshine
 from headway.speech.models.paraformer import Paraformer, ParallelDecoder
-from headway.speech.models.pretrained import pretrained, pretrained_encoder
+from headway.speech.models.pretrained import (
+    pretrained,
+    pretrained_classifier,
+    pretrained_encoder,
+)
 from headway.speech.models.tera import TERA
 from headway.speech.models.transducer import Transducer
 from headway.speech.models.variances import Variances
@@ -45,6 +49,7 @@ __all__ = [
     "WhisperSearch",
     "list_models",
     "pretrained",
+    "pretrained_classifier",
     "pretrained_encoder",
 ]
 

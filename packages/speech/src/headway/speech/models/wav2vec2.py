@@ -22,7 +22,7 @@ from headway.speech.front_ends.front_end import whole_lengths
 from headway.speech.layers import ConvolutionalPosition, SpeechStem, WaveformStem
 
 
-class AdaptedBlock(PreNormBlock):
+class LanguageBlock(PreNormBlock):
     """A pre-norm block with a second, small feed-forward behind the first: what MMS learns of a language.
 
     Args:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from headway.core.blocks import PreNormBlock
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import SelfAttention
@@ -93,6 +94,7 @@ class HuggingFaceAST:
                 activation=read_activation(config),
                 dropout=dropout,
             ),
+            block=overrides.pop("block", PreNormBlock),
             norm=partial(LayerNorm, eps=config.get("layer_norm_eps", 1e-12)),
             dropout=dropout,
         )

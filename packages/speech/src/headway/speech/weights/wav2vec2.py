@@ -15,7 +15,7 @@ from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.table import Reshaped, Table, drop, join, rename, under
 from headway.speech.layers import ConvolutionalPosition
 from headway.speech.models.ctc import CTC
-from headway.speech.models.wav2vec2 import AdaptedBlock, Wav2Vec2
+from headway.speech.models.wav2vec2 import LanguageBlock, Wav2Vec2
 from headway.speech.weights.processors import read_characters, read_waveform, written_ctc
 from headway.speech.weights.waveforms import (
     HARMLESS,
@@ -172,7 +172,7 @@ def _pre_norm(config: dict[str, Any]) -> Any:
         return PreNormBlock
     if config.get("layer_norm_eps", 1e-5) != 1e-5:
         raise UserError("norms of language adapters have an eps of 1e-5, and so must the others")
-    return partial(AdaptedBlock, adapter=partial(MLP, hidden_dim=width, activation=nn.ReLU))
+    return partial(LanguageBlock, adapter=partial(MLP, hidden_dim=width, activation=nn.ReLU))
 
 
 adapter = (
