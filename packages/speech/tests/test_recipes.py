@@ -77,6 +77,7 @@ def test_no_recipe_is_forgotten_here() -> None:
         "finetune",
         "finetune_whisper",
         "paraformer",
+        "petl_ast_digits",
         "rnnt",
         "streaming_digits",
         "tdt",

@@ -1,5 +1,11 @@
 """Blocks: a token mixer and a feed-forward inside a residual scheme. ``(dim, heads, *, ...)``."""
 
+from headway.core.blocks.adapted import (
+    AdaptedBlock,
+    BottleneckAdapter,
+    ConvolutionAdapter,
+    PromptedBlock,
+)
 from headway.core.blocks.block import (
     Block,
     PostNormBlock,
@@ -24,11 +30,14 @@ from headway.core.blocks.residual import (
 from headway.core.sublayer import Chain, Sublayer
 
 __all__ = [
+    "AdaptedBlock",
     "Block",
+    "BottleneckAdapter",
     "Chain",
     "ClassAttentionBlock",
     "ConditionedBlock",
     "ConditionedBranch",
+    "ConvolutionAdapter",
     "DropPath",
     "DynamicDepthBlock",
     "HalfStep",
@@ -39,6 +48,7 @@ __all__ = [
     "PostNormBlock",
     "PreNorm",
     "PreNormBlock",
+    "PromptedBlock",
     "Residual",
     "ResidualPostNorm",
     "ResidualPostNormBlock",

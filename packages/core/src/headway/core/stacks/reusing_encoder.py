@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from headway.core.blocks.adapted import BottleneckAdapter
 from headway.core.cache import Cache, CacheGroup
 from headway.core.errors import UserError
-from headway.core.feedforward import BottleneckAdapter, FeedForward
 from headway.core.layout import Layout
 from headway.core.passed import Passed
 from headway.core.stacks.encoder import Encoder, EncoderStackOptions
@@ -24,7 +24,7 @@ class Use(Sublayer):
         adapter: What is learned for this use alone, on a branch; none if None.
     """
 
-    def __init__(self, block: nn.Module, adapter: FeedForward | None) -> None:
+    def __init__(self, block: nn.Module, adapter: nn.Module | None) -> None:
         super().__init__()
         self.block, self.adapter = block, adapter
 
@@ -102,7 +102,7 @@ class ReusingEncoder(Encoder):
         heads: int,
         *,
         unique: int = 1,
-        adapter: Callable[[int], FeedForward] | None = BottleneckAdapter,
+        adapter: Callable[[int], nn.Module] | None = BottleneckAdapter,
         **encoder: Passed[EncoderStackOptions],
     ) -> None:
         if unique < 1 or depth % unique:

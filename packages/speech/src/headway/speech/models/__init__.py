@@ -8,11 +8,17 @@ from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC, CTCOutput
 from headway.speech.models.ctc_attention import CTCAttention
 from headway.speech.models.fast_speech import FastSpeech
+from headway.speech.models.moonshine import Moonshine
 from headway.speech.models.paraformer import Paraformer, ParallelDecoder
-from headway.speech.models.pretrained import pretrained, pretrained_encoder
+from headway.speech.models.pretrained import (
+    pretrained,
+    pretrained_classifier,
+    pretrained_encoder,
+)
 from headway.speech.models.tera import TERA
 from headway.speech.models.transducer import Transducer
 from headway.speech.models.variances import Variances
+from headway.speech.models.wav2vec2 import Wav2Vec2
 from headway.speech.models.whisper import Whisper, WhisperSearch
 from headway.speech.recogniser import Recogniser
 from headway.speech.synthesiser import Synthesiser
@@ -29,6 +35,7 @@ __all__ = [
     "Encoded",
     "FastSpeech",
     "MixtureAligner",
+    "Moonshine",
     "Paraformer",
     "ParallelDecoder",
     "Recogniser",
@@ -37,10 +44,12 @@ __all__ = [
     "Transducer",
     "UniformAligner",
     "Variances",
+    "Wav2Vec2",
     "Whisper",
     "WhisperSearch",
     "list_models",
     "pretrained",
+    "pretrained_classifier",
     "pretrained_encoder",
 ]
 
@@ -53,8 +62,10 @@ def list_models() -> list[str]:
         "CTCAttention",
         "Conformer",
         "FastSpeech",
+        "Moonshine",
         "Paraformer",
         "TERA",
         "Transducer",
+        "Wav2Vec2",
         "Whisper",
     ]
