@@ -26,6 +26,7 @@ from headway.speech.layers import (
     InterCTC,
     JointNetwork,
     WaveformStem,
+    WaveGenerator,
 )
 from headway.speech.models import (
     AST,
@@ -34,6 +35,7 @@ from headway.speech.models import (
     Conformer,
     CTCAttention,
     FastSpeech,
+    HiFiGAN,
     Paraformer,
     ParallelDecoder,
     Transducer,
@@ -92,6 +94,16 @@ def texts(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor, int]:
     return numbers, lengths, durations * (torch.arange(tokens) < lengths[:, None]), 3 * tokens
 
 
+def vocoder() -> HiFiGAN:
+    # PyTorch pickles no weights that are kept as length and direction.
+    return HiFiGAN(
+        front_end=LogMel(sample_rate=8000, mels=10, size=256, hop=6, normalise="none"),
+        generator=partial(
+            WaveGenerator, channels=8, rates=(3, 2), kernels=(5, 4), normalised=False
+        ),
+    )
+
+
 def ast() -> AST:
     front_end = FixedFbank(mels=10, steps=40)
     return AST(classes=("a", "b"), front_end=front_end, dim=16, depth=1, heads=2, patch=6, stride=4)
@@ -132,6 +144,7 @@ CASES = {
         **SOUND,
     ),
     "FastSpeech": Case(make=voice, inputs=texts, sizes=(9, 5, 12), least=3),
+    "HiFiGAN": Case(make=vocoder, inputs=features, sizes=(9, 5, 30), least=4),
     "AST": Case(make=ast, inputs=lambda batch, _: features(batch, 40)[:1]),
     "Conformer": Case(make=conformer, **SOUND),
     "CTC": Case(

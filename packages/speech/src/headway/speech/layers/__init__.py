@@ -9,6 +9,7 @@ from headway.speech.layers.stem import SpeechStem
 from headway.speech.layers.striding import StridingSubsampling
 from headway.speech.layers.subsampling import ConvolutionSubsampling
 from headway.speech.layers.waveform import WaveformStem
+from headway.speech.layers.waves import ReceptiveFields, WaveGenerator
 
 __all__ = [
     "ConvolutionSubsampling",
@@ -18,10 +19,12 @@ __all__ = [
     "InterCTC",
     "JointNetwork",
     "Predictor",
+    "ReceptiveFields",
     "RecurrentPredictor",
     "SpeechStem",
     "StatelessPredictor",
     "StridingSubsampling",
+    "WaveGenerator",
     "WaveformStem",
     "integrate_and_fire",
 ]

@@ -8,6 +8,7 @@ from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC, CTCOutput
 from headway.speech.models.ctc_attention import CTCAttention
 from headway.speech.models.fast_speech import FastSpeech
+from headway.speech.models.hifi_gan import HiFiGAN
 from headway.speech.models.paraformer import Paraformer, ParallelDecoder
 from headway.speech.models.pretrained import pretrained, pretrained_encoder
 from headway.speech.models.tera import TERA
@@ -28,6 +29,7 @@ __all__ = [
     "Conformer",
     "Encoded",
     "FastSpeech",
+    "HiFiGAN",
     "MixtureAligner",
     "Paraformer",
     "ParallelDecoder",
@@ -53,6 +55,7 @@ def list_models() -> list[str]:
         "CTCAttention",
         "Conformer",
         "FastSpeech",
+        "HiFiGAN",
         "Paraformer",
         "TERA",
         "Transducer",
