@@ -271,7 +271,7 @@ def test_a_vocoder_learns_tones_from_mel_features_and_judges(seed: int, measured
         loss.backward()
         optimizer.step()
     after = {name: value.item() for name, value in model.eval().loss(kept).items()}
-    measured("mel error, as a share", after["loss"] / before["loss"], below=0.6)
+    measured("mel error, as a share", after["loss"] / before["loss"], below=0.67)
     measured("spectral distance, as a share", after["spectral"] / before["spectral"], below=0.7)
 
 

@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -16,6 +15,7 @@ from headway.speech.layers.padding import zero_beyond
 # The last activation of the published generator has PyTorch's default slope.
 LAST_SLOPE = 0.01
 DILATIONS = (1, 3, 5)
+Activation = Callable[[int], nn.Module]
 
 
 class DilatedBranch(nn.Module):
@@ -26,6 +26,7 @@ class DilatedBranch(nn.Module):
         kernel: Steps that a convolution sees, an odd number.
         dilations: Of the first convolution of each pair.
         slope: Of the activation below zero.
+        activation: Builds another activation, ``(channels)``, for each convolution.
         plain: Whether a pair is one dilated convolution alone, as in the smallest published form.
 
     Shape:
@@ -39,28 +40,33 @@ class DilatedBranch(nn.Module):
         kernel: int = 3,
         dilations: Sequence[int] = DILATIONS,
         slope: float = 0.1,
+        activation: Activation | None = None,
         plain: bool = False,
     ) -> None:
         super().__init__()
         if kernel < 1 or kernel % 2 == 0:
             raise UserError(f"kernel is {kernel}; it is an odd number")
-        self.slope = slope
+        pairs = len(dilations)
+        self.before = nn.ModuleList(_activation(channels, slope, activation) for _ in range(pairs))
 
         def convolution(dilation: int) -> nn.Conv1d:
             edge = dilation * (kernel - 1) // 2
             return nn.Conv1d(channels, channels, kernel, dilation=dilation, padding=edge)
 
         self.dilated = nn.ModuleList(convolution(dilation) for dilation in dilations)
-        self.dense = None
+        self.between = self.dense = None
         if not plain:
+            self.between = nn.ModuleList(
+                _activation(channels, slope, activation) for _ in range(pairs)
+            )
             self.dense = nn.ModuleList(convolution(1) for _ in dilations)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Convolves; what lies behind an item is zero before every convolution."""
         for place, dilated in enumerate(self.dilated):
-            hidden = dilated(real(F.leaky_relu(x, self.slope), lengths))
-            if self.dense is not None:
-                hidden = self.dense[place](real(F.leaky_relu(hidden, self.slope), lengths))
+            hidden = dilated(real(self.before[place](x), lengths))
+            if self.between is not None and self.dense is not None:
+                hidden = self.dense[place](real(self.between[place](hidden), lengths))
             x = x + hidden
         return x
 
@@ -73,6 +79,7 @@ class ReceptiveFields(Module):
         kernels: Steps that the convolutions of each branch see, odd numbers.
         dilations: Of each branch; 1, 3 and 5 for all of them if None.
         slope: Of the activations below zero.
+        activation: Builds another activation, ``(channels)``.
         plain: As of ``DilatedBranch``.
 
     Shape:
@@ -92,6 +99,7 @@ class ReceptiveFields(Module):
         kernels: Sequence[int] = (3, 7, 11),
         dilations: Sequence[Sequence[int]] | None = None,
         slope: float = 0.1,
+        activation: Activation | None = None,
         plain: bool = False,
     ) -> None:
         super().__init__()
@@ -101,7 +109,14 @@ class ReceptiveFields(Module):
                 f"{len(kernels)} kernels and dilations of {len(dilations)} branches; give as many"
             )
         self.branches = nn.ModuleList(
-            DilatedBranch(channels, kernel=kernel, dilations=steps, slope=slope, plain=plain)
+            DilatedBranch(
+                channels,
+                kernel=kernel,
+                dilations=steps,
+                slope=slope,
+                activation=activation,
+                plain=plain,
+            )
             for kernel, steps in zip(kernels, dilations, strict=True)
         )
 
@@ -126,6 +141,7 @@ class WaveGenerator(Module):
         kernels: Steps that each of them writes: its rate and an even number more.
         fields: Builds what stands behind each, ``(channels)``.
         slope: Of the activations below zero.
+        activation: Builds another activation, ``(channels)``.
         normalised: Whether lengths and directions of weights are learned apart.
 
     Shape:
@@ -147,6 +163,7 @@ class WaveGenerator(Module):
         kernels: Sequence[int] = (16, 16, 4, 4),
         fields: Callable[[int], nn.Module] = ReceptiveFields,
         slope: float = 0.1,
+        activation: Activation | None = None,
         normalised: bool = True,
     ) -> None:
         super().__init__()
@@ -159,13 +176,15 @@ class WaveGenerator(Module):
                 )
         if channels % 2 ** len(rates):
             raise UserError(f"channels is {channels}; it must divide by {2 ** len(rates)}")
-        self.rates, self.slope = tuple(rates), slope
+        self.rates = tuple(rates)
         self.first = nn.Conv1d(dim, channels, 7, padding=3)
         widths = [channels // 2**place for place in range(len(rates) + 1)]
         self.longer = nn.ModuleList(
             nn.ConvTranspose1d(before, after, kernel, rate, padding=(kernel - rate) // 2)
             for (before, after), rate, kernel in zip(pairwise(widths), rates, kernels, strict=True)
         )
+        self.before = nn.ModuleList(_activation(width, slope, activation) for width in widths[:-1])
+        self.end = _activation(widths[-1], LAST_SLOPE, activation)
         self.fields = nn.ModuleList(fields(width) for width in widths[1:])
         self.last = nn.Conv1d(widths[-1], 1, 7, padding=3)
         for layer in self._convolutions():
@@ -185,11 +204,11 @@ class WaveGenerator(Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Makes samples; those behind an item are zero."""
         x = self.first(real(x.transpose(1, 2), lengths))
-        for rate, longer, fields in zip(self.rates, self.longer, self.fields, strict=True):
-            x = longer(real(F.leaky_relu(x, self.slope), lengths))
-            lengths = None if lengths is None else lengths * rate
+        for place, (longer, fields) in enumerate(zip(self.longer, self.fields, strict=True)):
+            x = longer(real(self.before[place](x), lengths))
+            lengths = None if lengths is None else lengths * self.rates[place]
             x = fields(x, lengths)
-        x = self.last(real(F.leaky_relu(x, LAST_SLOPE), lengths))
+        x = self.last(real(self.end(x), lengths))
         return torch.tanh(real(x, lengths).squeeze(1))
 
     def fold(self) -> None:
@@ -200,6 +219,10 @@ class WaveGenerator(Module):
 
     def _convolutions(self) -> list[nn.Conv1d | nn.ConvTranspose1d]:
         return [m for m in self.modules() if isinstance(m, nn.Conv1d | nn.ConvTranspose1d)]
+
+
+def _activation(channels: int, slope: float, other: Activation | None) -> nn.Module:
+    return nn.LeakyReLU(slope) if other is None else other(channels)
 
 
 def real(x: Tensor, lengths: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ from headway.speech.models.ctc import CTC, CTCOutput
 from headway.speech.models.ctc_attention import CTCAttention
 from headway.speech.models.fast_speech import FastSpeech
 from headway.speech.models.hifi_gan import HiFiGAN
+from headway.speech.models.hifi_sr import HiFiSR
 from headway.speech.models.paraformer import Paraformer, ParallelDecoder
 from headway.speech.models.pretrained import pretrained, pretrained_encoder
 from headway.speech.models.tera import TERA
@@ -30,6 +31,7 @@ __all__ = [
     "Encoded",
     "FastSpeech",
     "HiFiGAN",
+    "HiFiSR",
     "MixtureAligner",
     "Paraformer",
     "ParallelDecoder",
@@ -56,6 +58,7 @@ def list_models() -> list[str]:
         "Conformer",
         "FastSpeech",
         "HiFiGAN",
+        "HiFiSR",
         "Paraformer",
         "TERA",
         "Transducer",
