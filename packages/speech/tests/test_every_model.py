@@ -36,6 +36,7 @@ from headway.speech.models import (
     CTCAttention,
     FastSpeech,
     HiFiGAN,
+    HiFiSR,
     Paraformer,
     ParallelDecoder,
     Transducer,
@@ -104,6 +105,11 @@ def vocoder() -> HiFiGAN:
     )
 
 
+def wider() -> HiFiSR:
+    given = vocoder().init_args
+    return HiFiSR(**given, rates=(4000,), dim=8, depth=1, heads=2)
+
+
 def ast() -> AST:
     front_end = FixedFbank(mels=10, steps=40)
     return AST(classes=("a", "b"), front_end=front_end, dim=16, depth=1, heads=2, patch=6, stride=4)
@@ -145,6 +151,7 @@ CASES = {
     ),
     "FastSpeech": Case(make=voice, inputs=texts, sizes=(9, 5, 12), least=3),
     "HiFiGAN": Case(make=vocoder, inputs=features, sizes=(9, 5, 30), least=4),
+    "HiFiSR": Case(make=wider, inputs=features, sizes=(9, 5, 30), least=4),
     "AST": Case(make=ast, inputs=lambda batch, _: features(batch, 40)[:1]),
     "Conformer": Case(make=conformer, **SOUND),
     "CTC": Case(

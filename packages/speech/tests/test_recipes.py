@@ -75,6 +75,7 @@ def test_no_recipe_is_forgotten_here() -> None:
         "finetune",
         "finetune_whisper",
         "hifi_gan",
+        "hifi_sr",
         "paraformer",
         "rnnt",
         "tdt",
@@ -424,3 +425,22 @@ def test_a_vocoder_trains_speaks_and_renews_recordings(
     assert "which is no vocoder" in capsys.readouterr().err
     assert main(["renew", "-m", str(voice), str(sound), "-o", str(tmp_path / "x")]) == 2
     assert "makes no sound of recordings" in capsys.readouterr().err
+
+
+def test_recordings_get_the_frequencies_that_they_lack(
+    tmp_path: Path, make_manifest: Make, capsys
+) -> None:
+    manifest = make_manifest(rate=8000)
+    words = ["--data.path", str(manifest), "--data.val", "1", "--data.test", "1"]
+    run = fit(tmp_path, "hifi_sr", *words, "--model.alone", "1")
+    low = make_manifest("low.jsonl", rate=4000)
+    out = tmp_path / "wide"
+    assert main(["renew", "-m", str(run), str(low), "-o", str(out)]) == 0
+    rows = [json.loads(line) for line in low.read_text().splitlines()]
+    for row in rows:
+        given, made = (
+            soundfile.info(folder / Path(row["audio"]).name) for folder in (tmp_path / "audio", out)
+        )
+        assert (made.samplerate, made.frames) == (8000, 2 * given.frames)
+    assert main(["speak", "-m", str(run), "a", "-o", str(tmp_path / "x")]) == 2
+    assert "which does not speak" in capsys.readouterr().err

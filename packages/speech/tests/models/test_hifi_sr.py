@@ -17,7 +17,7 @@ from headway.speech.layers import ReceptiveFields, WaveGenerator
 from headway.speech.layers.activations import Snake
 from headway.speech.layers.discriminators import BandDiscriminator
 from headway.speech.layers.low_pass import bandwidths, low_pass
-from headway.speech.losses import MelDistance, log_spectral_distance
+from headway.speech.losses import log_spectral_distance
 from headway.speech.models import HiFiSR
 
 RATE, HOP = 4000, 40
@@ -27,8 +27,8 @@ def model(**options) -> HiFiSR:
     generator = partial(
         WaveGenerator,
         channels=32,
-        rates=(5, 4, 2),
-        kernels=(11, 8, 4),
+        rates=(10, 4),
+        kernels=(20, 8),
         activation=Snake,
         fields=partial(
             ReceptiveFields, kernels=(3,), dilations=((1, 2),), activation=Snake, plain=True
@@ -59,7 +59,7 @@ def test_lower_frequencies_pass_and_the_highest_one_is_found() -> None:
         assert left < 1e-4
     lengths = torch.tensor([4000, 3000, 4000])
     found = bandwidths(passed, lengths)
-    assert found == pytest.approx([0.5, 0.25, 1.0], abs=0.05)
+    assert found == pytest.approx([0.5, 0.25, 1.0], abs=0.03)
     alone = low_pass(noise[:1, :900], torch.tensor([0.5]))
     both = low_pass(torch.stack([noise[0], noise[0]])[:, :900], torch.tensor([0.5, 0.3]))
     torch.testing.assert_close(both[:1], alone)
@@ -81,7 +81,7 @@ def test_a_recording_keeps_its_lower_frequencies_and_does_not_depend_on_its_batc
     torch.testing.assert_close(renewed[1, :1200], alone[0, :1200], rtol=1e-4, atol=1e-5)
     assert not renewed[1, 1200:].any()
     error = power(renewed[0] - given[0], 0, 900) / power(given[0], 0, 900)
-    assert error < 1e-3
+    assert error < 1e-2
     assert power(renewed[0], 1100, 2000) > 100 * power(given[0], 1100, 2000)
     plain, _ = model(keep=False).eval().renew(given[:1], lengths[:1])
     assert power(plain[0] - given[0], 0, 900) / power(given[0], 0, 900) > 0.1
@@ -120,15 +120,15 @@ def test_it_goes_through_a_folder(tmp_path: Path) -> None:
 def speakers(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Returns a low tone that says who speaks, silence, and a tone whose overtone depends on the speaker.
 
-    Both overtones are above what is heard; the tone itself is the same.
+    Both overtones are above what is heard; the tone itself is the same. A step of features is a whole number
+    of periods of each, so a generator learns them soon.
     """
     who = torch.randint(2, (count,), generator=generator)
-    shift = torch.rand(count, 1, generator=generator)
     times = torch.arange(320) / RATE
     marks = torch.where(who == 0, 200.0, 500.0)[:, None]
-    mark = 0.3 * torch.sin(2 * torch.pi * (marks * times[:200] + shift))
-    high = torch.where(who == 0, 1250.0, 1750.0)[:, None]
-    tone = torch.sin(2 * torch.pi * (600 * times + shift)) + torch.sin(2 * torch.pi * high * times)
+    mark = 0.3 * torch.sin(2 * torch.pi * marks * times[:200])
+    high = torch.where(who == 0, 1200.0, 1700.0)[:, None]
+    tone = torch.sin(2 * torch.pi * 600 * times) + torch.sin(2 * torch.pi * high * times)
     sound = torch.cat([mark, torch.zeros(count, 600), 0.2 * tone], dim=1)
     return sound + 0.01 * torch.randn(sound.shape, generator=generator), who
 
@@ -136,11 +136,10 @@ def speakers(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 def upper_frequencies(made: HiFiSR, seed: int, steps: int) -> tuple[float, float]:
     """Returns how often the overtone is that of the speaker, and the log-spectral distance by that heard."""
     generator = torch.Generator().manual_seed(seed)
-    distance = MelDistance(sample_rate=RATE, sizes=(64, 128), mels=(10, 24))
-    optimizer = torch.optim.AdamW(made.parameters(), lr=4e-3, betas=(0.8, 0.99))
+    optimizer = torch.optim.AdamW(made.parameters(), lr=3e-3, betas=(0.8, 0.99))
     for _ in range(steps):
         sounds, _ = speakers(8, generator)
-        loss = distance(made(*made.hear(made.spoil(sounds))), sounds)
+        loss = (made(*made.hear(made.spoil(sounds))) - sounds).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -159,11 +158,11 @@ def upper_frequencies(made: HiFiSR, seed: int, steps: int) -> tuple[float, float
 def test_what_is_added_follows_from_what_stands_far_away(seed: int, measured) -> None:
     """A convolution in the place of attention does not see who speaks."""
     torch.manual_seed(seed)
-    right, distance = upper_frequencies(model(), seed, 100)
+    right, distance = upper_frequencies(model(), seed, 160)
     measured("overtones of the speaker", right, above=0.8)
     measured("distance beside that of what is heard", distance, below=0.6)
     torch.manual_seed(seed)
-    plain, _ = upper_frequencies(model(mixer=partial(ConvolutionMixer, axes=1)), seed, 100)
+    plain, _ = upper_frequencies(model(mixer=partial(ConvolutionMixer, axes=1)), seed, 160)
     measured("overtones of the speaker, by convolutions", plain, below=0.7)
 
 

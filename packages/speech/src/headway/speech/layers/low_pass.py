@@ -9,6 +9,8 @@ from headway.speech.layers.padding import zero_beyond
 TAPS = 129
 # A band is empty where its mean power is that far below the loudest one.
 EMPTY = 1e-6
+# No filter cuts at once: this share of the frequencies stands behind the cutoff.
+EDGE = 0.04
 
 
 def low_pass(waveforms: Tensor, cutoffs: Tensor, *, taps: int = TAPS) -> Tensor:
@@ -58,4 +60,5 @@ def bandwidths(waveforms: Tensor, lengths: Tensor, *, size: int = 512) -> Tensor
     power = (power * within[:, None]).sum(dim=2)
     there = power > EMPTY * power.amax(dim=1, keepdim=True)
     places = torch.arange(power.shape[1], device=power.device)
-    return (there * places).amax(dim=1) / (power.shape[1] - 1)
+    found = (there * places).amax(dim=1) / (power.shape[1] - 1)
+    return torch.where(found < 1 - EDGE, found - EDGE, 1.0)
