@@ -18,6 +18,7 @@ from headway.core.mixers import (
     SelfAttention,
 )
 from headway.core.ops.neighbourhood import native
+from headway.core.positions import Rotary
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.speech import models
 from headway.speech.front_ends import FixedFbank, KaldiFbank, LogMel, Waveform, WhisperMel
@@ -28,12 +29,14 @@ from headway.speech.layers import (
     WaveformStem,
     WaveGenerator,
 )
+from headway.speech.layers.patches import LocalDiffusion, PatchReader
 from headway.speech.models import (
     AST,
     CTC,
     TERA,
     Conformer,
     CTCAttention,
+    DiTAR,
     FastSpeech,
     HiFiGAN,
     HiFiSR,
@@ -110,6 +113,26 @@ def wider() -> HiFiSR:
     return HiFiSR(**given, rates=(4000,), dim=8, depth=1, heads=2)
 
 
+def patches() -> DiTAR:
+    mixer = partial(SelfAttention, position=Rotary)
+    return DiTAR(
+        dim=16,
+        depth=1,
+        heads=2,
+        tokenizer=spoken_text().extended("abc"),
+        front_end=LogMel(sample_rate=8000, mels=10, size=256, hop=80, normalise="none"),
+        reader=partial(PatchReader, mixer=mixer, depth=1, heads=2),
+        writer=partial(LocalDiffusion, mixer=mixer, depth=1, heads=2),
+    )
+
+
+def said(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(tokens)
+    numbers = torch.randint(3, 6, (batch, tokens), generator=generator)
+    fewer = torch.arange(batch)
+    return numbers, tokens - fewer, torch.randn(batch, 4, 4, 10, generator=generator), 4 - fewer % 3
+
+
 def ast() -> AST:
     front_end = FixedFbank(mels=10, steps=40)
     return AST(classes=("a", "b"), front_end=front_end, dim=16, depth=1, heads=2, patch=6, stride=4)
@@ -149,6 +172,7 @@ CASES = {
         ),
         **SOUND,
     ),
+    "DiTAR": Case(make=patches, inputs=said, sizes=(9, 5, 12), least=3),
     "FastSpeech": Case(make=voice, inputs=texts, sizes=(9, 5, 12), least=3),
     "HiFiGAN": Case(make=vocoder, inputs=features, sizes=(9, 5, 30), least=4),
     "HiFiSR": Case(make=wider, inputs=features, sizes=(9, 5, 30), least=4),

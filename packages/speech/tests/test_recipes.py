@@ -70,6 +70,7 @@ def test_no_recipe_is_forgotten_here() -> None:
         "conformer",
         "conformer_digits",
         "ctc_attention",
+        "ditar",
         "fast_speech",
         "fast_speech_phonemes",
         "finetune",
@@ -444,3 +445,19 @@ def test_recordings_get_the_frequencies_that_they_lack(
         assert (made.samplerate, made.frames) == (8000, 2 * given.frames)
     assert main(["speak", "-m", str(run), "a", "-o", str(tmp_path / "x")]) == 2
     assert "which does not speak" in capsys.readouterr().err
+
+
+def test_a_voice_of_patches_trains_and_speaks(tmp_path: Path, make_manifest: Make, capsys) -> None:
+    manifest = make_manifest(texts=("ei b | dʒ", "b | ei , dʒ", "dʒ | ei b", "b dʒ | ei"))
+    small = ["--model.backbone.dim", "16", "--model.backbone.depth", "1"]
+    small += ["--model.backbone.longest", "3", "--data.val", "2", "--data.test", "0"]
+    run = fit(tmp_path, "ditar", "--data.path", str(manifest), *small)
+    assert (run / "pictures" / "val_synthesis.png").read_bytes().startswith(b"\x89PNG")
+    out = tmp_path / "one.wav"
+    words = ["speak", "-m", str(run), "dʒ ei | b", "-o", str(out), "--steps", "2"]
+    assert main(words) == 0
+    assert soundfile.info(out).frames in (400, 800, 1200)
+    assert main([*words, "--overwrite", "--speed", "2"]) == 2
+    assert "leave speed, pitch and energy" in capsys.readouterr().err
+    assert main(["align", "-m", str(run), str(manifest), "-o", str(tmp_path / "w.csv")]) == 2
+    assert "align with FastSpeech" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from headway.speech.models.audio_spectrogram import AST
 from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC, CTCOutput
 from headway.speech.models.ctc_attention import CTCAttention
+from headway.speech.models.ditar import DiTAR
 from headway.speech.models.fast_speech import FastSpeech
 from headway.speech.models.hifi_gan import HiFiGAN
 from headway.speech.models.hifi_sr import HiFiSR
@@ -28,6 +29,7 @@ __all__ = [
     "CTCAttention",
     "CTCOutput",
     "Conformer",
+    "DiTAR",
     "Encoded",
     "FastSpeech",
     "HiFiGAN",
@@ -56,6 +58,7 @@ def list_models() -> list[str]:
         "CTC",
         "CTCAttention",
         "Conformer",
+        "DiTAR",
         "FastSpeech",
         "HiFiGAN",
         "HiFiSR",
