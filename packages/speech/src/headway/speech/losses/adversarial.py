@@ -33,6 +33,8 @@ def deceiving(made: Found) -> Tensor:
 def matching(real: Found, made: Found) -> Tensor:
     """Returns how far the layers of discriminators find something else in what was made, summed over layers.
 
+    The scores are left out; the published code has them among the layers.
+
     Source:
         Larsen et al. 2015, https://arxiv.org/abs/1512.09300, as Kumar et al. 2019 (MelGAN) use it.
     """

