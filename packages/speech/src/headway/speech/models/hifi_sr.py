@@ -46,8 +46,9 @@ class HiFiSR(SoundModel):
     It hears a recording of its own rate whose upper frequencies are missing. ``renew`` takes what lies below
     the highest frequency of a recording from the recording itself (``keep``), and so only adds.
 
-    With the same weights the generator gives bit for bit the sound of the published code. That has gated single-head attention with memories (MossFormer2) where this one has a
-    transformer of the core with rotary positions; the blocks are as wide as ``dim``.
+    With the same weights the generator gives bit for bit the sound of the published code. That has gated
+    single-head attention with memories (MossFormer2) where this one has a transformer of the core with rotary
+    positions; the blocks are as wide as ``dim``.
 
     Args:
         front_end: Mel features of the rate that is made; 80 bands of 48 kHz up to 8 kHz if None.
