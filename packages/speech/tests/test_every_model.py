@@ -19,7 +19,7 @@ from headway.core.mixers import (
     SelfAttention,
 )
 from headway.core.ops.neighbourhood import native
-from headway.core.positions import BucketedBias
+from headway.core.positions import BucketedBias, Rotary
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.speech import models
 from headway.speech.front_ends import FixedFbank, KaldiFbank, LogMel, Waveform, WhisperMel
@@ -30,14 +30,19 @@ from headway.speech.layers import (
     JointNetwork,
     StridingSubsampling,
     WaveformStem,
+    WaveGenerator,
 )
+from headway.speech.layers.patches import LocalDiffusion, PatchReader
 from headway.speech.models import (
     AST,
     CTC,
     TERA,
     Conformer,
     CTCAttention,
+    DiTAR,
     FastSpeech,
+    HiFiGAN,
+    HiFiSR,
     Moonshine,
     Paraformer,
     ParallelDecoder,
@@ -111,6 +116,41 @@ def texts(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor, int]:
     return numbers, lengths, durations * (torch.arange(tokens) < lengths[:, None]), 3 * tokens
 
 
+def vocoder() -> HiFiGAN:
+    # PyTorch pickles no weights that are kept as length and direction.
+    return HiFiGAN(
+        front_end=LogMel(sample_rate=8000, mels=10, size=256, hop=6, normalise="none"),
+        generator=partial(
+            WaveGenerator, channels=8, rates=(3, 2), kernels=(5, 4), normalised=False
+        ),
+    )
+
+
+def wider() -> HiFiSR:
+    given = vocoder().init_args
+    return HiFiSR(**given, rates=(4000,), dim=8, depth=1, heads=2)
+
+
+def patches() -> DiTAR:
+    mixer = partial(SelfAttention, position=Rotary)
+    return DiTAR(
+        dim=16,
+        depth=1,
+        heads=2,
+        tokenizer=spoken_text().extended("abc"),
+        front_end=LogMel(sample_rate=8000, mels=10, size=256, hop=80, normalise="none"),
+        reader=partial(PatchReader, mixer=mixer, depth=1, heads=2),
+        writer=partial(LocalDiffusion, mixer=mixer, depth=1, heads=2),
+    )
+
+
+def said(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(tokens)
+    numbers = torch.randint(3, 6, (batch, tokens), generator=generator)
+    fewer = torch.arange(batch)
+    return numbers, tokens - fewer, torch.randn(batch, 4, 4, 10, generator=generator), 4 - fewer % 3
+
+
 def ast() -> AST:
     front_end = FixedFbank(mels=10, steps=40)
     return AST(classes=("a", "b"), front_end=front_end, dim=16, depth=1, heads=2, patch=6, stride=4)
@@ -140,7 +180,7 @@ def moonshine() -> Moonshine:
     return Moonshine(encoder=encoder, decoder=decoder, tokenizer=begun("words").extended("abc"))
 
 
-def said(batch: int, samples: int) -> tuple[Tensor, Tensor, Tensor]:
+def told(batch: int, samples: int) -> tuple[Tensor, Tensor, Tensor]:
     inputs, lengths = waveforms(batch, samples)
     return inputs, torch.arange(3 * batch).view(batch, 3) % 5, lengths
 
@@ -179,7 +219,10 @@ CASES = {
         ),
         **SOUND,
     ),
+    "DiTAR": Case(make=patches, inputs=said, sizes=(9, 5, 12), least=3),
     "FastSpeech": Case(make=voice, inputs=texts, sizes=(9, 5, 12), least=3),
+    "HiFiGAN": Case(make=vocoder, inputs=features, sizes=(9, 5, 30), least=4),
+    "HiFiSR": Case(make=wider, inputs=features, sizes=(9, 5, 30), least=4),
     "AST": Case(make=ast, inputs=lambda batch, _: features(batch, 40)[:1]),
     "Conformer": Case(make=conformer, **SOUND),
     "CTC": Case(
@@ -191,7 +234,7 @@ CASES = {
     "Whisper": Case(make=whisper, inputs=window),
 }
 
-CASES["Moonshine"] = Case(make=moonshine, inputs=said, sizes=(4000,))
+CASES["Moonshine"] = Case(make=moonshine, inputs=told, sizes=(4000,))
 CASES["Wav2Vec2"] = Case(
     make=waveform_recogniser, inputs=waveforms, sizes=(437, 300, 900), least=80
 )

@@ -11,6 +11,7 @@ from headway.speech.layers.stem import SpeechStem
 from headway.speech.layers.striding import StridingSubsampling
 from headway.speech.layers.subsampling import ConvolutionSubsampling
 from headway.speech.layers.waveform import WaveformStem
+from headway.speech.layers.waves import ReceptiveFields, WaveGenerator
 
 __all__ = [
     "ConvolutionSubsampling",
@@ -22,10 +23,12 @@ __all__ = [
     "JointNetwork",
     "Predictor",
     "ProjectedFeatures",
+    "ReceptiveFields",
     "RecurrentPredictor",
     "SpeechStem",
     "StatelessPredictor",
     "StridingSubsampling",
+    "WaveGenerator",
     "WaveformStem",
     "integrate_and_fire",
 ]

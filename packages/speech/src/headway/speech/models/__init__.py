@@ -7,7 +7,10 @@ from headway.speech.models.audio_spectrogram import AST
 from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC, CTCOutput
 from headway.speech.models.ctc_attention import CTCAttention
+from headway.speech.models.ditar import DiTAR
 from headway.speech.models.fast_speech import FastSpeech
+from headway.speech.models.hifi_gan import HiFiGAN
+from headway.speech.models.hifi_sr import HiFiSR
 from headway.speech.models.moonshine import Moonshine
 from headway.speech.models.paraformer import Paraformer, ParallelDecoder
 from headway.speech.models.pretrained import (
@@ -32,8 +35,11 @@ __all__ = [
     "CTCAttention",
     "CTCOutput",
     "Conformer",
+    "DiTAR",
     "Encoded",
     "FastSpeech",
+    "HiFiGAN",
+    "HiFiSR",
     "MixtureAligner",
     "Moonshine",
     "Paraformer",
@@ -61,8 +67,11 @@ def list_models() -> list[str]:
         "CTC",
         "CTCAttention",
         "Conformer",
+        "DiTAR",
         "FastSpeech",
         "Moonshine",
+        "HiFiGAN",
+        "HiFiSR",
         "Paraformer",
         "TERA",
         "Transducer",
