@@ -58,7 +58,7 @@ class StackedFbank(KaldiFbank):
 
     @property
     def reach(self) -> None:
-        """None: a recording is normalised by all of it; for speech that still comes there is StackedFrames."""
+        """None: a recording is normalised by all of it; StackedFrames is for speech that still comes."""
         return None
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
