@@ -46,6 +46,7 @@ from headway.speech.models import (
     Moonshine,
     Paraformer,
     ParallelDecoder,
+    SpeechClassifier,
     Transducer,
     Wav2Vec2,
     Whisper,
@@ -235,6 +236,13 @@ CASES = {
 }
 
 CASES["Moonshine"] = Case(make=moonshine, inputs=told, sizes=(4000,))
+CASES["SpeechClassifier"] = Case(
+    make=lambda: SpeechClassifier(
+        encoder=waveform_recogniser().encoder, classes=("a", "b"), dim=8, every_layer=True
+    ),
+    inputs=waveforms,
+    sizes=(437,),
+)
 CASES["Wav2Vec2"] = Case(
     make=waveform_recogniser, inputs=waveforms, sizes=(437, 300, 900), least=80
 )

@@ -15,6 +15,7 @@ domain = Domain(
         "headway.speech.weights.parakeet:adapter",
         "headway.speech.weights.wav2vec2:adapter",
         "headway.speech.weights.wav2vec2_bert:adapter",
+        "headway.speech.weights.wav2vec2_classes:adapter",
     ),
     models=("headway.speech.models:list_models",),
     requires=("lightning", "torchaudio", "soundfile"),

@@ -18,6 +18,7 @@ from headway.speech.models.pretrained import (
     pretrained_classifier,
     pretrained_encoder,
 )
+from headway.speech.models.speech_classifier import SpeechClassifier
 from headway.speech.models.tera import TERA
 from headway.speech.models.transducer import Transducer
 from headway.speech.models.variances import Variances
@@ -45,6 +46,7 @@ __all__ = [
     "Paraformer",
     "ParallelDecoder",
     "Recogniser",
+    "SpeechClassifier",
     "SpeechEncoder",
     "Synthesiser",
     "Transducer",
@@ -73,6 +75,7 @@ def list_models() -> list[str]:
         "HiFiGAN",
         "HiFiSR",
         "Paraformer",
+        "SpeechClassifier",
         "TERA",
         "Transducer",
         "Wav2Vec2",

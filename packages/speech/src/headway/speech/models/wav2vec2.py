@@ -155,9 +155,33 @@ class Wav2Vec2(SpeechEncoder):
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Encoded:
         """Returns the encoded tokens and their lengths."""
+        x, layout = self._placed(inputs, lengths)
+        x, _ = self.encoder(x, layout)
+        return Encoded(x, _lengths(layout))
+
+    def layers(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+        """Returns what goes into the first block and what comes out of each, and the lengths.
+
+        Args:
+            inputs: Samples.
+            lengths: Samples of each item; all if None.
+        """
+        x, layout = self._placed(inputs, lengths)
+        found = [x]
+        for block in self.encoder.blocks:
+            x, _ = block(x, layout)
+            found.append(x)
+        return found, _lengths(layout)
+
+    def _placed(self, inputs: Tensor, lengths: Tensor | None) -> tuple[Tensor, Layout]:
+        """Returns the tokens that know their places."""
         x, tokens = self.stem(inputs, whole_lengths(inputs, lengths))
         layout = Layout(lengths=tokens)
         x = x + self.position(x, layout)
         x = x if self.norm is None else self.norm(x)
-        x, _ = self.encoder(self.dropout(x), layout)
-        return Encoded(x, tokens)
+        return self.dropout(x), layout
+
+
+def _lengths(layout: Layout) -> Tensor:
+    assert layout.lengths is not None
+    return layout.lengths

@@ -12,7 +12,7 @@ from headway.core.mixers import GatedBiasAttention, SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.positions import BucketedBias
 from headway.core.weights.checkpoint import Checkpoint
-from headway.core.weights.table import Reshaped, Table, drop, join, rename, under
+from headway.core.weights.table import Reshaped, Rule, Table, drop, join, rename, under
 from headway.speech.layers import ConvolutionalPosition
 from headway.speech.models.ctc import CTC
 from headway.speech.models.wav2vec2 import LanguageBlock, Wav2Vec2
@@ -78,45 +78,58 @@ class Wav2Vec2Family:
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names; WavLM's biases of distances stand in a file once."""
         assert isinstance(model, CTC)
-        assert isinstance(model.encoder, Wav2Vec2)
-        base = f"{self.model_type}."
-        ours = "encoder.norm.*" if model.encoder.norm is not None else "encoder.encoder.norm.*"
-        place = "encoder.encoder.blocks.{}.mixer.function.relative.table"
-        gated = self.model_type == "wavlm"
-        depth = len(model.encoder.encoder.blocks) if gated else 0
+        rules, tied = encoder_rules(self.model_type, model.encoder)
         return Table(
-            stem_rules(base),
-            rename(ours, f"{base}encoder.layer_norm.*"),
-            under(
-                "encoder.position.",
-                f"{base}encoder.pos_conv_embed.conv.",
-                rename("length", "parametrizations.weight.original0", "weight_g"),
-                rename("direction", "parametrizations.weight.original1", "weight_v"),
-                rename("bias", "bias"),
-            ),
-            under(
-                "encoder.encoder.blocks.{n}.",
-                f"{base}encoder.layers.{{n}}.",
-                rename("mixer.norm.*", "layer_norm.*"),
-                join("mixer.function.qkv.*", [f"attention.{part}_proj.*" for part in "qkv"]),
-                rename("mixer.function.projection.*", "attention.out_proj.*"),
-                rename("mixer.function.gates.*", "attention.gru_rel_pos_linear.*"),
-                rename("mixer.function.strength", "attention.gru_rel_pos_const", form=_PER_HEAD),
-                rename("mixer.function.relative.table", "attention.rel_attn_embed.weight"),
-                rename("feedforward.norm.*", "final_layer_norm.*"),
-                rename("feedforward.function.fc1.*", "feed_forward.intermediate_dense.*"),
-                rename("feedforward.function.fc2.*", "feed_forward.output_dense.*"),
-                rename("adapter.norm.*", "adapter_layer.norm.*"),
-                rename("adapter.function.fc1.*", "adapter_layer.linear_1.*"),
-                rename("adapter.function.fc2.*", "adapter_layer.linear_2.*"),
-            ),
+            rules,
             rename("head.classifier.*", "lm_head.*"),
             PRETRAINING,
-            # Stands in the place of what pre-training and its kind of augmentation mask.
-            drop(f"{base}masked_spec_embed"),
-            prefix=base,
-            tied={place.format(n): place.format(0) for n in range(1, depth)},
+            prefix=f"{self.model_type}.",
+            tied=tied,
         )
+
+
+def encoder_rules(model_type: str, encoder: nn.Module) -> tuple[list[Rule], dict[str, str]]:
+    """Returns the rules of an encoder, and which of its tensors others share.
+
+    Args:
+        model_type: As config.json says it.
+        encoder: The encoder.
+    """
+    assert isinstance(encoder, Wav2Vec2)
+    base = f"{model_type}."
+    ours = "encoder.norm.*" if encoder.norm is not None else "encoder.encoder.norm.*"
+    place = "encoder.encoder.blocks.{}.mixer.function.relative.table"
+    depth = len(encoder.encoder.blocks) if model_type == "wavlm" else 0
+    rules = [
+        *stem_rules(base),
+        rename(ours, f"{base}encoder.layer_norm.*"),
+        *under(
+            "encoder.position.",
+            f"{base}encoder.pos_conv_embed.conv.",
+            rename("length", "parametrizations.weight.original0", "weight_g"),
+            rename("direction", "parametrizations.weight.original1", "weight_v"),
+            rename("bias", "bias"),
+        ),
+        *under(
+            "encoder.encoder.blocks.{n}.",
+            f"{base}encoder.layers.{{n}}.",
+            rename("mixer.norm.*", "layer_norm.*"),
+            join("mixer.function.qkv.*", [f"attention.{part}_proj.*" for part in "qkv"]),
+            rename("mixer.function.projection.*", "attention.out_proj.*"),
+            rename("mixer.function.gates.*", "attention.gru_rel_pos_linear.*"),
+            rename("mixer.function.strength", "attention.gru_rel_pos_const", form=_PER_HEAD),
+            rename("mixer.function.relative.table", "attention.rel_attn_embed.weight"),
+            rename("feedforward.norm.*", "final_layer_norm.*"),
+            rename("feedforward.function.fc1.*", "feed_forward.intermediate_dense.*"),
+            rename("feedforward.function.fc2.*", "feed_forward.output_dense.*"),
+            rename("adapter.norm.*", "adapter_layer.norm.*"),
+            rename("adapter.function.fc1.*", "adapter_layer.linear_1.*"),
+            rename("adapter.function.fc2.*", "adapter_layer.linear_2.*"),
+        ),
+        # Stands in the place of what pre-training and its kind of augmentation mask.
+        drop(f"{base}masked_spec_embed"),
+    ]
+    return rules, {place.format(n): place.format(0) for n in range(1, depth)}
 
 
 def build_encoder(config: dict[str, Any]) -> Wav2Vec2:
