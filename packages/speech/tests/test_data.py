@@ -17,7 +17,7 @@ from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
 from headway.speech.data import DigitStrings, SpeechManifest
 from headway.speech.data.audio import AudioError, read_audio
-from headway.speech.data.digit_strings import NAMES
+from headway.speech.data.digit_recordings import NAMES
 from headway.speech.data.manifest import read_manifest
 from headway.speech.data.speech_manifest import find_manifests
 from headway.speech.front_ends import KaldiFbank
@@ -333,6 +333,14 @@ def test_a_string_is_the_recordings_with_faint_silences_between(digits: Path) ->
     starts = (loud[1:] & ~loud[:-1]).sum()
     assert starts == len(text.split()) == 3
     assert 0 < waveform[:400].abs().max() < 0.02
+    held = DigitStrings(path=str(digits), held_out=["bob"])
+    held.setup()
+    speakers = {
+        split: set(getattr(held, f"{split}_set").speakers) for split in ("train", "val", "test")
+    }
+    assert speakers == {"train": {"ann"}, "val": {"ann"}, "test": {"bob"}}
+    with pytest.raises(UserError, match="has no speaker carl; it has ann, bob"):
+        DigitStrings(path=str(digits), held_out=["carl"]).setup()
     with pytest.raises(UserError, match="there is no folder"):
         DigitStrings(path=str(digits / "no")).setup()
     for file in digits.glob("*_0.wav"):

@@ -72,11 +72,15 @@ def test_no_recipe_is_forgotten_here() -> None:
         "conformer",
         "conformer_digits",
         "ctc_attention",
+        "ditar",
         "fast_speech",
         "fast_speech_phonemes",
         "finetune",
         "finetune_whisper",
+        "hifi_gan",
+        "hifi_sr",
         "paraformer",
+        "petl_ast_digits",
         "rnnt",
         "streaming_digits",
         "tdt",
@@ -438,3 +442,84 @@ def test_a_voice_of_phonemes_reads_them_between_spaces(tmp_path: Path, make_mani
     assert main(["speak", "-m", str(run), "dʒ ei | b", "-o", str(out), "--steps", "2"]) == 0
     assert soundfile.info(out).frames > 0
     assert main(["speak", "-m", str(run), "dʒei", "-o", str(tmp_path / "two.wav")]) == 2
+
+
+def test_a_vocoder_trains_speaks_and_renews_recordings(
+    tmp_path: Path, make_manifest: Make, capsys
+) -> None:
+    manifest = make_manifest(rate=8000)
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    silent = tmp_path / "silent.jsonl"
+    write_manifest(silent, [{"audio": row["audio"]} for row in rows])
+    words = ["--data.path", str(silent), "--data.val", "1", "--data.test", "1"]
+    run = fit(tmp_path, "hifi_gan", *words, "--model.alone", "1", "--trainer.max_epochs", "4")
+    assert main(["fit", "--resume", str(run), "--trainer.max_steps", "3"]) == 0
+    capsys.readouterr()
+    assert main(["test", "-m", str(run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["test_spectral_loss"] > 0
+    # Weights are folded in the copies that are used, not in the folder.
+    saved_names = from_pretrained(run).state_dict()
+    assert any("parametrizations" in name for name in saved_names)
+    assert not any("looks" in name for name in saved_names)
+    out = tmp_path / "again"
+    renew = ["renew", "-m", str(run), str(tmp_path / "audio"), "-o", str(out)]
+    assert main([*renew, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["seconds"] > 0
+    for row in rows:
+        file = Path(row["audio"])
+        before, after = soundfile.info(tmp_path / file), soundfile.info(out / file.name)
+        assert (after.frames, after.samplerate) == (before.frames, before.samplerate)
+    assert main(renew) == 2
+    assert "exists" in capsys.readouterr().err
+    parts = ["--cut", "1", "-o", str(tmp_path / "parts"), "--overwrite"]
+    assert main([*renew[:4], *parts]) == 0
+    voice = fit(
+        tmp_path,
+        "fast_speech",
+        *["--data.path", str(manifest), "--data.val", "1", "--data.test", "0"],
+        *["--model.backbone.dim", "16", "--model.backbone.depth", "1"],
+        *["--model.backbone.decoder_depth", "1"],
+    )
+    sound = tmp_path / "one.wav"
+    speak = ["speak", "-m", str(voice), "ab", "-o", str(sound), "--vocoder"]
+    assert main([*speak, str(run)]) == 0
+    assert soundfile.info(sound).frames % 100 == 0
+    assert main([*speak, str(voice), "--overwrite"]) == 2
+    assert "which is no vocoder" in capsys.readouterr().err
+    assert main(["renew", "-m", str(voice), str(sound), "-o", str(tmp_path / "x")]) == 2
+    assert "makes no sound of recordings" in capsys.readouterr().err
+
+
+def test_recordings_get_the_frequencies_that_they_lack(
+    tmp_path: Path, make_manifest: Make, capsys
+) -> None:
+    manifest = make_manifest(rate=8000)
+    words = ["--data.path", str(manifest), "--data.val", "1", "--data.test", "1"]
+    run = fit(tmp_path, "hifi_sr", *words, "--model.alone", "1")
+    low = make_manifest("low.jsonl", rate=4000)
+    out = tmp_path / "wide"
+    assert main(["renew", "-m", str(run), str(low), "-o", str(out)]) == 0
+    rows = [json.loads(line) for line in low.read_text().splitlines()]
+    for row in rows:
+        given, made = (
+            soundfile.info(folder / Path(row["audio"]).name) for folder in (tmp_path / "audio", out)
+        )
+        assert (made.samplerate, made.frames) == (8000, 2 * given.frames)
+    assert main(["speak", "-m", str(run), "a", "-o", str(tmp_path / "x")]) == 2
+    assert "which does not speak" in capsys.readouterr().err
+
+
+def test_a_voice_of_patches_trains_and_speaks(tmp_path: Path, make_manifest: Make, capsys) -> None:
+    manifest = make_manifest(texts=("ei b | dʒ", "b | ei , dʒ", "dʒ | ei b", "b dʒ | ei"))
+    small = ["--model.backbone.dim", "16", "--model.backbone.depth", "1"]
+    small += ["--model.backbone.longest", "3", "--data.val", "2", "--data.test", "0"]
+    run = fit(tmp_path, "ditar", "--data.path", str(manifest), *small)
+    assert (run / "pictures" / "val_synthesis.png").read_bytes().startswith(b"\x89PNG")
+    out = tmp_path / "one.wav"
+    words = ["speak", "-m", str(run), "dʒ ei | b", "-o", str(out), "--steps", "2"]
+    assert main(words) == 0
+    assert soundfile.info(out).frames in (400, 800, 1200)
+    assert main([*words, "--overwrite", "--speed", "2"]) == 2
+    assert "leave speed, pitch and energy" in capsys.readouterr().err
+    assert main(["align", "-m", str(run), str(manifest), "-o", str(tmp_path / "w.csv")]) == 2
+    assert "align with FastSpeech" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from headway.core.mixers import GatedConvolutionMixer
 from headway.core.training import AdamW
 from headway.speech.batch import SpeechBatch
 from headway.speech.data import DigitStrings
-from headway.speech.data.digit_strings import NAMES
+from headway.speech.data.digit_recordings import NAMES
 from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.front_ends import KaldiFbank
 from headway.speech.layers import ConvolutionSubsampling

@@ -18,10 +18,19 @@ class Encoded(NamedTuple):
     Args:
         encoded: Tokens, (B, T', C).
         lengths: Real tokens of each item, (B,).
+        sizes: How many strides of the encoder each token stands for, (B, T'); one each if None.
     """
 
     encoded: Tensor
     lengths: Tensor
+    sizes: Tensor | None = None
+
+    def begins(self, row: int) -> list[int]:
+        """Returns the stride at which each token of an item begins, and the one at which the last ends."""
+        count = int(self.lengths[row])
+        if self.sizes is None:
+            return list(range(count + 1))
+        return [0, *self.sizes[row, :count].long().cumsum(0).tolist()]
 
 
 class SpeechEncoder(Module):
@@ -45,7 +54,10 @@ class SpeechEncoder(Module):
 
     @abstractmethod
     def output_lengths(self, lengths: Tensor) -> Tensor:
-        """Returns how many tokens items of these lengths give, (B,)."""
+        """Returns how many tokens items of these lengths give at least, (B,).
+
+        That is how many they give, but where similar tokens are merged.
+        """
 
     @abstractmethod
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Encoded:

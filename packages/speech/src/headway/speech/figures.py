@@ -78,7 +78,7 @@ def _short(text: str, most: int) -> str:
 
 @torch.no_grad()
 def synthesis_figure(model: Synthesiser, waveform: Tensor, tokens: Tensor, text: str) -> "Figure":
-    """Draws a recording above what a model makes of its text, with a line where each token begins.
+    """Draws a recording above what a model makes of its text, with lines where tokens begin, if it knows.
 
     Args:
         model: The synthesiser, in evaluation mode.
@@ -91,21 +91,21 @@ def synthesis_figure(model: Synthesiser, waveform: Tensor, tokens: Tensor, text:
     """
     samples, lengths = (torch.tensor([len(row)], device=row.device) for row in (waveform, tokens))
     [recorded], _ = model.front_end(waveform[None], samples)
-    [owned] = model.align(waveform[None], samples, tokens[None], lengths)
+    owned = model.align(waveform[None], samples, tokens[None], lengths) if model.aligns else None
     made = model.speak(tokens[None], lengths)
     spoken, rate = made.features[0], model.front_end.rate
     longest = max(len(recorded), len(spoken))
     figure = new_figure(max(6.0, min(2.2 * longest / rate, 16.0)), 5.0)
     axes = figure.subplots(2, 1, sharex=True)
     rows = (
-        ("recorded, aligned", recorded, owned),
-        ("spoken by the model", spoken, made.durations[0]),
+        ("recorded" if owned is None else "recorded, aligned", recorded, owned),
+        ("spoken by the model", spoken, made.durations),
     )
     for axis, (name, features, steps) in zip(axes, rows, strict=True):
         values = features.float().cpu().T.numpy()
         extent = (0, len(features) / rate, 0, len(values))
         axis.imshow(values, origin="lower", aspect="auto", cmap="magma", extent=extent)
-        for border in (steps.cumsum(0).tolist())[:-1]:
+        for border in [] if steps is None else steps[0].cumsum(0).tolist()[:-1]:
             axis.axvline(border / rate, color="white", linewidth=0.5, alpha=0.7)
         axis.set(title=name, ylabel="mel band", xlim=(0, longest / rate))
     axes[-1].set_xlabel("seconds")

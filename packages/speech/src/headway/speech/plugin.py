@@ -8,9 +8,13 @@ domain = Domain(
     adapters=(
         "headway.speech.weights.hugging_face:adapter",
         "headway.speech.weights.hugging_face_ast:adapter",
+        "headway.speech.weights.hifi_gan:adapter",
         "headway.speech.weights.whisper:adapter",
         "headway.speech.weights.whisper_ctranslate2:adapter",
+        "headway.speech.weights.moonshine:adapter",
         "headway.speech.weights.parakeet:adapter",
+        "headway.speech.weights.wav2vec2:adapter",
+        "headway.speech.weights.wav2vec2_bert:adapter",
     ),
     models=("headway.speech.models:list_models",),
     requires=("lightning", "torchaudio", "soundfile"),
@@ -22,6 +26,10 @@ domain = Domain(
         "classify-audio": Verb(
             module="headway.speech.verbs.classify_audio",
             help="say to which class recordings belong",
+        ),
+        "renew": Verb(
+            module="headway.speech.verbs.renew",
+            help="make recordings again: copies through a vocoder, or with the frequencies that they lack",
         ),
         "speak": Verb(module="headway.speech.verbs.speak", help="speak texts"),
         "transcribe": Verb(

@@ -1,6 +1,7 @@
 """What every model that writes down speech is."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from headway.core.errors import UserError
 from headway.core.language import Tokenizer
 from headway.speech.batch import SpeechBatch
+from headway.speech.decoding.reading import Reading, hypothesis_of
 from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.front_ends import FrontEnd, KaldiFbank
 from headway.speech.hypothesis import Hypothesis
@@ -85,6 +87,25 @@ class Recogniser(SpokenTextModel):
         Raises:
             UserError: If the search asks for what this recogniser cannot do.
         """
+
+    def hypotheses(
+        self, readings: Sequence[Sequence[Reading]], encoded: Encoded
+    ) -> list[Hypothesis]:
+        """Returns what was heard in each item.
+
+        Args:
+            readings: What was found in each, the best one in front.
+            encoded: What it was found in.
+        """
+        return [
+            hypothesis_of(
+                one,
+                self.tokenizer,
+                begins=encoded.begins(row),
+                seconds_per_token=self.seconds_per_token,
+            )
+            for row, one in enumerate(readings)
+        ]
 
     def hear(
         self, waveforms: Tensor, lengths: Tensor | None = None, *, search: Search = GREEDY

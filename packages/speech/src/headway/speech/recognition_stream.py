@@ -119,7 +119,12 @@ class RecognitionStream:
             self._write(self._encoder.push(features))
         self._write(self._encoder.finish())
         readings = [self._writer.reading()] if self._encoder.given else []
-        return hypothesis_of(readings, self._tokenizer, seconds_per_token=self.seconds_per_token)
+        return hypothesis_of(
+            readings,
+            self._tokenizer,
+            begins=range(self._encoder.given + 1),
+            seconds_per_token=self.seconds_per_token,
+        )
 
     def _write(self, encoded: Tensor | None) -> None:
         if encoded is not None:

@@ -45,12 +45,12 @@ class Spoken(NamedTuple):
     Args:
         features: Mel features as the front end makes them, (B, T, bands); zeros behind the end of each.
         lengths: Steps of each, (B,).
-        durations: Steps of each token, (B, U); they sum to the lengths.
+        durations: Steps of each token, (B, U); they sum to the lengths. None of a model that knows none.
     """
 
     features: Tensor
     lengths: Tensor
-    durations: Tensor
+    durations: Tensor | None
 
 
 class Synthesiser(SpokenTextModel):
@@ -58,6 +58,9 @@ class Synthesiser(SpokenTextModel):
 
     ``loss`` takes recordings as samples.
     """
+
+    aligns: bool = True
+    """Whether it knows which steps belong to which token."""
 
     @property
     def mel(self) -> LogMel:
@@ -93,6 +96,9 @@ class Synthesiser(SpokenTextModel):
 
         Shape:
             waveforms: (B, S). samples: (B,). tokens: (B, U). lengths: (B,).
+
+        Raises:
+            UserError: If this synthesiser does not know.
         """
 
     def needed(self, targets: Sequence[int]) -> int:

@@ -1,8 +1,7 @@
 """Strings of spoken digits, put together from recordings of single ones."""
 
-import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,23 +11,15 @@ from headway.core.errors import UserError
 from headway.core.training import Passed
 from headway.core.training.randomness import mix
 from headway.speech.data.audio import read_audio, seconds_of
+from headway.speech.data.digit_recordings import NAMES, digit_splits
 from headway.speech.data.speech_data import SpeechData, SpeechOptions
 from headway.speech.data.speech_set import Recording, SpeechSet
 
-NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_FILE = re.compile(r"^(\d)_(.+)_(\d+)\.wav$")
 # Silence between two digits and at both ends, in seconds, and its noise, in decibels of full scale.
 GAP, EDGE, NOISE = (0.05, 0.3), (0.1, 0.3), (-66.0, -54.0)
 
 # Of every speaker the recordings of every digit.
 Speakers = dict[str, dict[int, list[Path]]]
-
-
-def digit_recordings(folder: Path) -> Iterator[tuple[int, str, int, Path]]:
-    """Yields digit, speaker, index and file of the recordings of a folder, in order."""
-    for file in sorted(folder.glob("*.wav")):
-        if match := _FILE.match(file.name):
-            yield int(match[1]), match[2], int(match[3]), file
 
 
 class DigitStringSet(SpeechSet):
@@ -98,12 +89,12 @@ class DigitStringSet(SpeechSet):
 class DigitStrings(SpeechData):
     """Strings of digits, each from the recordings of one speaker with random silences between them.
 
-    For the Free Spoken Digit Dataset: ``path`` holds ``{digit}_{speaker}_{index}.wav``. Recordings 0 to 4
-    of each digit and speaker test, as the data set has it; 5 to 9 validate, the others train. Training
-    strings are drawn anew in every epoch, those of validation and test are a function of ``string_seed``.
+    For the Free Spoken Digit Dataset, split as ``digit_splits`` does. Training strings are drawn anew in
+    every epoch, those of validation and test are a function of ``string_seed``.
 
     Args:
         path: Folder of recordings.
+        held_out: Speakers that are in the test part alone.
         strings: Training strings of an epoch.
         val_strings: Validation strings.
         test_strings: Test strings.
@@ -120,6 +111,7 @@ class DigitStrings(SpeechData):
         self,
         *,
         path: str,
+        held_out: Sequence[str] = (),
         strings: int = 2000,
         val_strings: int = 200,
         test_strings: int = 300,
@@ -135,25 +127,17 @@ class DigitStrings(SpeechData):
             )
         if not 1 <= digits[0] <= digits[1]:
             raise UserError(f"digits {digits} are not a least and a largest number")
-        self.path = Path(path).expanduser()
+        self.path, self.held_out = path, tuple(held_out)
         self.sizes = {"train": strings, "val": val_strings, "test": test_strings}
         self.digits = digits
         self.string_seed = string_seed
 
     def load(self) -> dict[str, SpeechSet]:
         """Sorts the recordings into the splits."""
-        if not self.path.is_dir():
-            raise UserError(f"there is no folder {self.path}; give data.path")
         splits: dict[str, Speakers] = {split: {} for split in self.sizes}
-        for digit, speaker, index, file in digit_recordings(self.path):
-            split = "test" if index < 5 else "val" if index < 10 else "train"
-            splits[split].setdefault(speaker, defaultdict(list))[digit].append(file)
-        for split, speakers in splits.items():
-            if not speakers:
-                raise UserError(
-                    f"{self.path} has no recordings for {split}; they are named DIGIT_SPEAKER_INDEX.wav "
-                    "with indices 0-4 (test), 5-9 (validation) and from 10 on (training)"
-                )
+        for split, recordings in digit_splits(self.path, self.held_out).items():
+            for digit, speaker, file in recordings:
+                splits[split].setdefault(speaker, defaultdict(list))[digit].append(file)
         return {
             split: DigitStringSet(
                 speakers,

@@ -8,6 +8,7 @@ from headway.speech.front_ends.log_mel import LogMel
 from headway.speech.front_ends.nemo import NeMoMel
 from headway.speech.front_ends.spec_augment import SpecAugment
 from headway.speech.front_ends.stacked import StackedFrames
+from headway.speech.front_ends.stacked_fbank import StackedFbank
 from headway.speech.front_ends.statistics import (
     read_statistics,
     with_statistics,
@@ -24,6 +25,7 @@ __all__ = [
     "LogMel",
     "NeMoMel",
     "SpecAugment",
+    "StackedFbank",
     "StackedFrames",
     "Waveform",
     "WhisperMel",

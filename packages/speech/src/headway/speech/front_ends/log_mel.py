@@ -1,5 +1,8 @@
 """The log-mel features that synthesisers write and vocoders read."""
 
+import math
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,6 +25,8 @@ class LogMel(SpectralFrontEnd):
         size: Samples of a window, which is Hann's.
         hop: Samples between two steps.
         highest: Where the last band ends, in Hz; half the sample rate if None.
+        lowest: Where the first band begins, in Hz.
+        logarithm: ``"natural"``, or ``"decimal"`` as in ESPnet and SpeechT5.
         normalise: As of every ``SpectralFrontEnd``.
 
     Raises:
@@ -42,6 +47,8 @@ class LogMel(SpectralFrontEnd):
         size: int = 1024,
         hop: int = 256,
         highest: float | None = None,
+        lowest: float = 0.0,
+        logarithm: Literal["natural", "decimal"] = "natural",
         normalise: Normalise = "global",
     ) -> None:
         super().__init__(sample_rate=sample_rate, bands=mels, normalise=normalise)
@@ -49,7 +56,10 @@ class LogMel(SpectralFrontEnd):
             raise UserError(
                 f"size is {size} and hop {hop}; both are even, and a window is not shorter than its hop"
             )
-        self.size, self.hop = size, hop
+        if logarithm not in ("natural", "decimal"):
+            raise UserError(f"logarithm is {logarithm!r}; it is 'natural' or 'decimal'")
+        self.size, self.hop, self.lowest = size, hop, lowest
+        self.unit = 1.0 if logarithm == "natural" else math.log(10)
         self.highest = sample_rate / 2 if highest is None else highest
         self.register_constants()
         refuse_empty(self._made_constants()["banks"], size, sample_rate)
@@ -61,6 +71,7 @@ class LogMel(SpectralFrontEnd):
             bins=self.size // 2 + 1,
             sample_rate=self.sample_rate,
             highest=self.highest,
+            lowest=self.lowest,
         )
         return {"window": torch.hann_window(self.size), "banks": banks.float()}
 
@@ -89,7 +100,7 @@ class LogMel(SpectralFrontEnd):
         edge = (self.size - self.hop) // 2
         x = F.pad(waveforms, (edge, edge)).unfold(1, self.size, self.hop)
         amplitudes = torch.fft.rfft(x * self.window.to(x)).abs()
-        return (amplitudes @ self.banks.to(x)).clamp_min(FLOOR).log()
+        return self._logarithms(amplitudes @ self.banks.to(x))
 
     def amplitudes(self, features: Tensor) -> Tensor:
         """Returns the bands themselves: neither normalised nor logarithms.
@@ -103,4 +114,28 @@ class LogMel(SpectralFrontEnd):
             )
         if self.normalise == "global":
             features = features * self.std + self.mean
-        return features.exp()
+        return (features * self.unit).exp()
+
+    def of_amplitudes(self, bands: Tensor) -> Tensor:
+        """Returns the features of mel bands that another front end of the same bands measured."""
+        features = self._logarithms(bands)
+        if self.normalise == "global":
+            features = (features - self.mean) / self.std
+        return features
+
+    def check_same_bands(self, other: "LogMel") -> None:
+        """Raises if the bands of another front end are not these.
+
+        Raises:
+            UserError: It names what differs.
+        """
+        for name in ("sample_rate", "mels", "size", "hop", "lowest", "highest"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                raise UserError(
+                    f"{name} of the mel bands is {theirs:g}, and the vocoder was made for {mine:g}; train it "
+                    "with the front end of the voice"
+                )
+
+    def _logarithms(self, bands: Tensor) -> Tensor:
+        return bands.clamp_min(FLOOR).log() / self.unit

@@ -11,14 +11,17 @@ from headway.core.errors import UserError
 _LINEAR, _KNEE, _STEP = 200.0 / 3.0, 1000.0, math.log(6.4) / 27.0
 
 
-def slaney_filters(mels: int, *, bins: int, sample_rate: int, highest: float) -> Tensor:
+def slaney_filters(
+    mels: int, *, bins: int, sample_rate: int, highest: float, lowest: float = 0.0
+) -> Tensor:
     """Returns filters of equal area, (bins, mels), float64.
 
     Args:
         mels: Filters.
         bins: Frequencies of a spectrum, from 0 to half the sample rate.
         sample_rate: Samples per second.
-        highest: Where the last filter ends, in Hz; the first begins at 0.
+        highest: Where the last filter ends, in Hz.
+        lowest: Where the first filter begins, in Hz.
 
     Raises:
         UserError: If there are no filters, or they reach beyond half the sample rate.
@@ -28,9 +31,12 @@ def slaney_filters(mels: int, *, bins: int, sample_rate: int, highest: float) ->
     """
     if mels < 1 or bins < 2:
         raise UserError(f"{mels} filters over {bins} frequencies; at least 1 and 2 are needed")
-    if not 0 < highest <= sample_rate / 2:
-        raise UserError(f"filters up to {highest:g} Hz; half of {sample_rate} Hz is the most")
-    edges = _to_hertz(torch.linspace(0, _to_mel(highest), mels + 2, dtype=torch.float64))
+    if not 0 <= lowest < highest <= sample_rate / 2:
+        raise UserError(
+            f"filters from {lowest:g} to {highest:g} Hz; half of {sample_rate} Hz is the most"
+        )
+    first, last = _to_mel(lowest), _to_mel(highest)
+    edges = _to_hertz(torch.linspace(first, last, mels + 2, dtype=torch.float64))
     frequencies = torch.linspace(0, sample_rate / 2, bins, dtype=torch.float64)[:, None]
     widths = edges.diff()
     rising = (frequencies - edges[:-2]) / widths[:-1]

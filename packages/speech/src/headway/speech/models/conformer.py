@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import MacaronBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.init import init_transformer_
@@ -16,8 +16,7 @@ from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.positions import RelativeSinusoidal
-from headway.core.stacks import Encoder
-from headway.core.stacks.stack import BlockFactory
+from headway.core.stacks import Encoder, Stack
 from headway.core.systems import system
 from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.front_ends.front_end import whole_lengths
@@ -62,6 +61,7 @@ class Conformer(SpeechEncoder):
         feedforward: Builds each half-step feed-forward, ``(dim)``.
         norm: Builds the norms, ``(dim)``.
         block: Builds a block, ``(dim, heads, ...)``; the convolution is an argument of ``MacaronBlock``.
+        stack: Builds the blocks, ``(dim, depth, heads, ...)``: other ones merge tokens or use blocks again.
         final_norm: Whether one more norm ends the encoder (Wav2Vec2-Conformer), behind that of the block.
         drop_path: Rate of stochastic depth of the last block.
         contexts: What attention sees, ``(tokens of a chunk, chunks of the past)`` each; what its mixer says
@@ -90,6 +90,7 @@ class Conformer(SpeechEncoder):
         feedforward: FeedForwardFactory = SWISH_MLP,
         norm: Callable[[int], nn.Module] = LayerNorm,
         block: BlockFactory = MacaronBlock,
+        stack: Callable[[int, int, int], Stack] = Encoder,
         final_norm: bool = False,
         drop_path: float = 0.0,
         contexts: Sequence[Context] = (),
@@ -98,7 +99,8 @@ class Conformer(SpeechEncoder):
         self.dim = dim
         self.contexts = check_contexts(contexts)
         self.stem = stem(dim)
-        self.encoder = Encoder(
+        make: Any = stack
+        self.encoder: Stack = make(
             dim,
             depth,
             heads,
@@ -126,7 +128,7 @@ class Conformer(SpeechEncoder):
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns how many tokens items of these lengths give, (B,)."""
-        return self.stem.output_lengths(lengths)
+        return self.encoder.output_lengths(self.stem.output_lengths(lengths))
 
     def train(self, mode: bool = True) -> Self:
         """Trains, or hears in the first context."""
@@ -169,5 +171,5 @@ class Conformer(SpeechEncoder):
             drawn = int(torch.randint(len(self.contexts), ()))
             set_context(self.encoder, self.contexts[drawn])
         x, tokens = self.stem(inputs, whole_lengths(inputs, lengths))
-        x, _ = self.encoder(x, Layout(lengths=tokens))
-        return Encoded(x, tokens)
+        x, layout = self.encoder(x, Layout(lengths=tokens))
+        return Encoded(x, layout.lengths, layout.sizes)

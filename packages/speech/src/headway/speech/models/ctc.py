@@ -126,10 +126,15 @@ class CTC(Recogniser):
             found = [[one] for one in greedy(*output, blank=self.blank)]
         heard = []
         rows = zip(found, output.log_probs, output.lengths.tolist(), strict=True)
-        for readings, log_probs, length in rows:
-            one = hypothesis_of(readings, self.tokenizer, seconds_per_token=self.seconds_per_token)
-            curves = self._curves(one.tokens, log_probs[:length]) if search.curves else {}
-            heard.append(replace(one, curves=curves))
+        for row, (readings, log_probs, length) in enumerate(rows):
+            begins = encoded.begins(row)
+            step = self.seconds_per_token
+            one = hypothesis_of(readings, self.tokenizer, begins=begins, seconds_per_token=step)
+            if search.curves:
+                lasting = torch.tensor(begins).diff()
+                curves = self._curves(one.tokens, log_probs[:length].cpu(), lasting)
+                one = replace(one, curves=curves)
+            heard.append(one)
         return heard
 
     def writer(self) -> Writer:
@@ -150,10 +155,12 @@ class CTC(Recogniser):
             for log_probs, length in zip(output.log_probs, output.lengths.tolist(), strict=True)
         ]
 
-    def _curves(self, tokens: Sequence[int], log_probs: Tensor) -> dict[str, Tensor]:
-        """Returns the probabilities of the tokens heard first, and of the blank."""
+    def _curves(
+        self, tokens: Sequence[int], log_probs: Tensor, lasting: Tensor
+    ) -> dict[str, Tensor]:
+        """Returns the probabilities of the tokens heard first, and of the blank, at every stride."""
         shown = list(dict.fromkeys(tokens))[:SHOWN]
-        probabilities = log_probs.float().cpu().exp()
+        probabilities = log_probs.float().exp().repeat_interleave(lasting, 0)
         names = self.tokenizer.vocabulary
         return {names[token]: probabilities[:, token] for token in (*shown, self.blank)}
 

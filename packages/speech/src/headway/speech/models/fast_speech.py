@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.init import init_transformer_
@@ -18,7 +18,6 @@ from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
 from headway.core.positions import Rotary
 from headway.core.stacks import Encoder
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.speech.batch import SpeechBatch
 from headway.speech.front_ends import LogMel
@@ -40,6 +39,18 @@ ROTARY_ATTENTION = partial(SelfAttention, position=Rotary)
 def spoken_text() -> TextTokenizer:
     """Returns characters with a token for the silence at each end."""
     return TextTokenizer(vocabulary=FRAME, padding=0, start=1, end=2, blank=None)
+
+
+def framed(tokenizer: Tokenizer, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns texts between start and end, and their lengths."""
+    assert tokenizer.start is not None
+    assert tokenizer.end is not None
+    around = F.pad(tokens, (1, 1), value=tokenizer.filling)
+    around[:, 0] = tokenizer.start
+    place = torch.arange(around.shape[1], device=tokens.device)
+    last = place == lengths[:, None] + 1
+    around = around.masked_fill(place > lengths[:, None], tokenizer.filling)
+    return around.masked_fill(last, tokenizer.end), lengths + 2
 
 
 @system(
@@ -145,7 +156,7 @@ class FastSpeech(Synthesiser):
         """Returns the error of the mel features, with those of alignment, durations, pitch and energy."""
         with torch.no_grad():
             mels, steps = self.front_end(batch.inputs, batch.lengths)
-        tokens, lengths = self._framed(batch.targets, batch.target_lengths)
+        tokens, lengths = framed(self.tokenizer, batch.targets, batch.target_lengths)
         read = self._read(tokens, lengths)
         durations, found = self.aligner(self.embedding(tokens), lengths, mels, steps)
         losses = {"alignment": found}
@@ -166,7 +177,7 @@ class FastSpeech(Synthesiser):
         """Returns the features of texts."""
         if self.variances is None and (manner.pitch or manner.energy):
             raise UserError("this synthesiser predicts neither pitch nor energy; leave both at 0")
-        tokens, lengths = self._framed(tokens, lengths)
+        tokens, lengths = framed(self.tokenizer, tokens, lengths)
         read = self._read(tokens, lengths)
         guessed = (self.durations(read, lengths).exp() - 1) / manner.speed
         # Every token is heard.
@@ -179,20 +190,8 @@ class FastSpeech(Synthesiser):
     def align(self, waveforms: Tensor, samples: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Returns the steps of each token, that of the silence at both ends among them."""
         mels, steps = self.front_end(waveforms, samples)
-        tokens, lengths = self._framed(tokens, lengths)
+        tokens, lengths = framed(self.tokenizer, tokens, lengths)
         return self.aligner(self.embedding(tokens), lengths, mels, steps)[0]
-
-    def _framed(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the texts between start and end."""
-        tokenizer = self.tokenizer
-        assert tokenizer.start is not None
-        assert tokenizer.end is not None
-        framed = F.pad(tokens, (1, 1), value=tokenizer.filling)
-        framed[:, 0] = tokenizer.start
-        place = torch.arange(framed.shape[1], device=tokens.device)
-        last = place == lengths[:, None] + 1
-        framed = framed.masked_fill(place > lengths[:, None], tokenizer.filling)
-        return framed.masked_fill(last, tokenizer.end), lengths + 2
 
     def _read(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         return self._through(self.encoder, self.embedding(tokens), lengths)

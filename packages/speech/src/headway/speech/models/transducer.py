@@ -18,7 +18,6 @@ from headway.speech.decoding import (
     beam_transducer,
     greedy_transducer,
     guides_of,
-    hypothesis_of,
 )
 from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.front_ends import FrontEnd
@@ -103,7 +102,7 @@ class Transducer(Recogniser):
 
     def loss(self, batch: SpeechBatch, encoded: Encoded | None = None) -> dict[str, Tensor]:
         """Returns the negative log-probability of a token of the texts, by all their alignments."""
-        heard, lengths = self.encoded(batch, encoded)
+        heard, lengths, _ = self.encoded(batch, encoded)
         nats = transducer_loss(
             self.joint,
             heard,
@@ -134,7 +133,7 @@ class Transducer(Recogniser):
         """Returns the text of each item: by the best steps, or with all alignments of several texts."""
         parts = self.parts()
         if search.beam == 1:
-            found = [[one] for one in greedy_transducer(parts, *encoded)]
+            found = [[one] for one in greedy_transducer(parts, encoded.encoded, encoded.lengths)]
         else:
             guides = guides_of(search, self.tokenizer)
             found = [
@@ -147,8 +146,7 @@ class Transducer(Recogniser):
                 )
                 for item, length in zip(encoded.encoded, encoded.lengths.tolist(), strict=True)
             ]
-        step = self.seconds_per_token
-        return [hypothesis_of(one, self.tokenizer, seconds_per_token=step) for one in found]
+        return self.hypotheses(found, encoded)
 
     def set_vocabulary(self, vocabulary: Sequence[str]) -> None:
         """Takes another vocabulary: tokens known before keep what was learned about them."""

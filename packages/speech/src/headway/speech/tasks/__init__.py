@@ -2,7 +2,14 @@
 
 from headway.speech.tasks.audio_classification import AudioClassification
 from headway.speech.tasks.pretraining import SpeechPretraining
+from headway.speech.tasks.sound_generation import SoundGeneration
 from headway.speech.tasks.synthesis import Synthesis
 from headway.speech.tasks.transcription import Transcription
 
-__all__ = ["AudioClassification", "SpeechPretraining", "Synthesis", "Transcription"]
+__all__ = [
+    "AudioClassification",
+    "SoundGeneration",
+    "SpeechPretraining",
+    "Synthesis",
+    "Transcription",
+]

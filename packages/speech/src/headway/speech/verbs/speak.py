@@ -18,6 +18,7 @@ from headway.core.errors import InputError, UserError
 from headway.core.files import atomic_write
 from headway.core.reading import read_lines
 from headway.speech.batch import padded
+from headway.speech.sound_model import Vocoder
 from headway.speech.synthesiser import Manner, Synthesiser
 from headway.speech.tokenizers import text_tokens
 from headway.speech.vocoders import griffin_lim
@@ -40,7 +41,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--energy", type=float, default=0.0, metavar="DEVIATIONS", help="makes it louder (0)"
     )
-    parser.add_argument("--steps", type=int, default=60, help="of the search for phases (60)")
+    parser.add_argument(
+        "--vocoder",
+        metavar="SOURCE",
+        help="a run or folder of a vocoder with the same mel bands (none: Griffin-Lim)",
+    )
+    parser.add_argument(
+        "--steps", type=int, default=60, help="of Griffin-Lim, which looks for phases (60)"
+    )
     add_batch_size(parser, 16, "texts")
 
 
@@ -61,8 +69,11 @@ def run(args: argparse.Namespace) -> int:
     for file in files:
         refuse_to_overwrite(file, overwrite=args.overwrite)
     model = load_synthesiser(args.checkpoint, args.device)
+    vocoder = None if args.vocoder is None else load_vocoder(args.vocoder, model, args.device)
     rows = encoded(model, given, job.counts, args.on_invalid)
-    sounds = speak(model, rows, manner=manner, batch_size=args.batch_size, steps=args.steps)
+    sounds = speak(
+        model, rows, manner=manner, batch_size=args.batch_size, steps=args.steps, vocoder=vocoder
+    )
     start, seconds = time.perf_counter(), 0.0
     with progress_bar("speaking", total=len(rows)) as advance:
         for place, sound in sounds:
@@ -106,6 +117,21 @@ def load_synthesiser(source: str, device: str | None = None) -> Synthesiser:
     return model
 
 
+def load_vocoder(source: str, model: Synthesiser, device: str | None = None) -> Vocoder:
+    """Loads a vocoder for a voice, in evaluation mode.
+
+    Raises:
+        UserError: If the source is no vocoder, was never trained, or reads other bands than the voice writes.
+    """
+    hint = "which is no vocoder; train one with headway fit -c speech/hifi_gan"
+    vocoder, _ = load_model(source, device, Vocoder, hint)
+    if not vocoder.front_end.complete:
+        raise UserError(f"{source} was never trained: its front end has measured no recording")
+    vocoder.mel.check_same_bands(model.mel)
+    vocoder.fold()
+    return vocoder
+
+
 def encoded(
     model: Synthesiser, given: Sequence[tuple[str, str]], counts: Counts, on_invalid: str
 ) -> list[tuple[int, list[int]]]:
@@ -130,6 +156,7 @@ def speak(
     manner: Manner,
     batch_size: int = 16,
     steps: int = 60,
+    vocoder: Vocoder | None = None,
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Yields place and sound (samples,) of texts.
 
@@ -139,12 +166,21 @@ def speak(
         manner: How they are spoken.
         batch_size: Texts at a time.
         steps: Of the search for phases.
+        vocoder: Makes the sound; Griffin-Lim if None.
     """
     for start in range(0, len(rows), batch_size):
         chosen = rows[start : start + batch_size]
         tokens, lengths = padded([torch.tensor(row) for _, row in chosen])
         spoken = model.speak(tokens.to(model.device), lengths.to(model.device), manner=manner)
-        for (place, _), features, length in zip(
-            chosen, spoken.features, spoken.lengths.tolist(), strict=True
-        ):
-            yield place, griffin_lim(features[:length], model.mel, steps=steps).cpu()
+        sounds = None
+        if vocoder is not None:
+            sounds = vocoder.sound(spoken.features, spoken.lengths, model.mel).cpu()
+        for row, (place, _) in enumerate(chosen):
+            length = int(spoken.lengths[row])
+            if sounds is not None:
+                yield place, sounds[row, : length * model.mel.hop]
+            else:
+                yield (
+                    place,
+                    griffin_lim(spoken.features[row, :length], model.mel, steps=steps).cpu(),
+                )

@@ -28,7 +28,8 @@ class GatedConvolutionMixer(TokenMixer):
         heads: Ignored.
         window: Length of the neighbourhood in tokens; odd unless causal.
         causal: Whether a token sees only itself and what came before; it can then run step by step.
-        norm: Builds the norm behind the convolution, ``(dim)``; a ``MaskedBatchNorm`` is told which
+        width: Channels of the convolution; ``dim`` if None.
+        norm: Builds the norm behind the convolution, ``(width)``; a ``MaskedBatchNorm`` is told which
             tokens are real, other norms must act per token.
         activation: Class of the activation.
         dropout: Probability of dropping an output channel in training.
@@ -41,7 +42,7 @@ class GatedConvolutionMixer(TokenMixer):
         Gulati et al. 2020, https://arxiv.org/abs/2005.08100, figure 2.
     """
 
-    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "causal"})
+    supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "causal", "sizes"})
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class GatedConvolutionMixer(TokenMixer):
         *,
         window: int = 31,
         causal: bool = False,
+        width: int | None = None,
         norm: Callable[[int], nn.Module] = MaskedBatchNorm,
         activation: Callable[[], nn.Module] = nn.SiLU,
         dropout: float = 0.0,
@@ -61,12 +63,13 @@ class GatedConvolutionMixer(TokenMixer):
                 f"window must be odd and positive, got {window}; use {max(0, window) + 1}, or causal=True"
             )
         self.window, self.causal = window, causal
-        self.expand = nn.Linear(dim, 2 * dim, bias=bias)
+        width = dim if width is None else width
+        self.expand = nn.Linear(dim, 2 * width, bias=bias)
         around = 0 if causal else window // 2
-        self.convolution = nn.Conv1d(dim, dim, window, groups=dim, padding=around, bias=bias)
-        self.norm = norm(dim)
+        self.convolution = nn.Conv1d(width, width, window, groups=width, padding=around, bias=bias)
+        self.norm = norm(width)
         self.activation = activation()
-        self.projection = nn.Linear(dim, dim, bias=bias)
+        self.projection = nn.Linear(width, dim, bias=bias)
         self.dropout = Dropout(dropout)
 
     def mix(
@@ -77,7 +80,11 @@ class GatedConvolutionMixer(TokenMixer):
         cache: Cache | None,
     ) -> Tensor:
         """Convolves."""
-        if layout.positions is not None or (layout.grid is not None and len(layout.grid) > 1):
+        # Merged neighbours stay in order; tokens that were moved otherwise have no sizes.
+        moved = layout.positions is not None and (
+            layout.sizes is None or layout.positions.shape[-1] > 1
+        )
+        if moved or (layout.grid is not None and len(layout.grid) > 1):
             raise UserError("GatedConvolutionMixer needs the tokens of a sequence, in order")
         real = layout.token_mask(x.shape[1])
         gated = F.glu(self.expand(x), dim=-1)
