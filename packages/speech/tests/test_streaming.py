@@ -14,6 +14,7 @@ from headway.core.errors import UserError
 from headway.core.mixers import GatedConvolutionMixer, PoolingMixer, SelectiveScan, SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.positions import RelativeSinusoidal
+from headway.core.stacks import MergingEncoder, ReusingEncoder
 from headway.speech.front_ends import FrontEnd, KaldiFbank, LogMel, NeMoMel, Waveform
 from headway.speech.layers import (
     ConvolutionSubsampling,
@@ -128,7 +129,7 @@ def test_any_cut_of_the_samples_gives_the_tokens_of_the_masked_pass(
 
 
 @torch.no_grad()
-def test_what_is_recurrent_or_hears_samples_streams_too() -> None:
+def test_what_is_recurrent_hears_samples_or_uses_blocks_again_streams_too() -> None:
     torch.manual_seed(0)
     mixer = partial(SelectiveScan, states=4)
     stem = partial(WaveformStem, channels=(6, 6), kernels=(10, 3), strides=(5, 4))
@@ -138,6 +139,11 @@ def test_what_is_recurrent_or_hears_samples_streams_too() -> None:
     found = streamed(encoder, ends, pieces(samples, 1))
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
     assert encoder.stream().chunk == 1
+    reusing, features = conformer(stack=ReusingEncoder), torch.randn(1, 100, 20)
+    stream = reusing.stream()
+    parts = [stream.push(part) for part in features.split(37, dim=1)]
+    wanted = reusing(features).encoded
+    torch.testing.assert_close(joined([*parts, stream.finish()]), wanted, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -272,6 +278,8 @@ def test_what_cannot_stream_says_which_part_and_what_to_do() -> None:
         conformer(contexts=[(0, 1)])
     with pytest.raises(UserError, match="there is none here"):
         conformer(mixer=partial(SelectiveScan, states=4))
+    with pytest.raises(UserError, match=r"\(.*\) changes the number of tokens by all that is said"):
+        conformer(stack=partial(MergingEncoder, blocks=(1,)))
     model = ctc()
     model.set_front_end(KaldiFbank(normalise="utterance", **SMALL))
     refused(model, "KaldiFbank hears the whole recording .* global or none")

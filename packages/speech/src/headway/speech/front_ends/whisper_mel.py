@@ -33,6 +33,7 @@ class WhisperMel(FrontEnd):
         Radford et al. 2022, https://arxiv.org/abs/2212.04356, section 2.2.
     """
 
+    hop = HOP
     window: Tensor
     filters: Tensor
 
@@ -52,11 +53,6 @@ class WhisperMel(FrontEnd):
         if self.frames < 2:
             raise UserError(f"seconds is {seconds:g}; a window has at least two frames")
         self.register_constants()
-
-    @property
-    def hop(self) -> int:
-        """Samples from one frame to the next."""
-        return HOP
 
     @property
     def quietest(self) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from headway.core.cache import CacheError
 from headway.core.errors import UserError
 from headway.core.mixers import SelfAttention, TokenMixer
+from headway.core.resample import Resampler
 from headway.core.stacks.stack import Stack
 from headway.core.systems import system
 from headway.speech.layers.overlapping import Overlapping
@@ -28,10 +29,15 @@ def tokens_at_once(stack: nn.Module) -> int:
         stack: Blocks with token mixers.
 
     Raises:
-        UserError: If a mixer needs all tokens, or chunks do not fit into each other.
+        UserError: If a mixer or a resampler needs all tokens, or chunks do not fit into each other.
     """
     found = 1
     for name, mixer in stack.named_modules():
+        if isinstance(mixer, Resampler):
+            raise UserError(
+                f"{name} ({type(mixer).__name__}) changes the number of tokens by all that is said; leave it "
+                "out for speech that still comes"
+            )
         if not isinstance(mixer, TokenMixer):
             continue
         size = mixer.at_once
