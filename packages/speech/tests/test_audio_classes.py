@@ -6,14 +6,19 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import torch
+from lightning.pytorch import Trainer
 from spoken import tone
 
 from headway.core.cli.main import main
 from headway.core.errors import InputError, UserError
+from headway.core.training import AdamW
 from headway.core.weights import from_pretrained
 from headway.speech.audio_batch import gather
 from headway.speech.data import AudioFolder, SpokenDigits
+from headway.speech.front_ends import FixedFbank
 from headway.speech.models import AST
+from headway.speech.tasks import AudioClassification
 
 QUICK = ["--trainer.max_steps", "2", "--model.schedule", "null", "--trainer.accelerator", "cpu"]
 NARROW = ["--model.backbone.dim", "16", "--model.backbone.depth", "1"]
@@ -129,3 +134,39 @@ def test_classes_of_a_folder_take_the_place_of_others(tmp_path: Path, digits: Pa
     assert main(["fit", "--resume", str(run), "--trainer.max_steps", "3"]) == 0
     assert main(["classify-audio", "-m", str(run), str(digits / "gone.wav")]) == 2
     assert "gone.wav does not exist" in capsys.readouterr().err
+
+
+def test_a_run_learns_other_digits_through_adapters(tmp_path: Path, digits: Path, capsys) -> None:
+    data = ["--data.path", str(digits)]
+    old = ["--data.digits", "[0,1]", *NARROW]
+    assert main(["fit", "-c", "speech/ast_digits", *QUICK, *data, *old]) == 0
+    run = tmp_path / "runs" / "speech" / "ast_digits" / "1"
+    words = ["fit", "-c", "speech/petl_ast_digits", *QUICK, *data]
+    words += ["--model.backbone.source", str(run)]
+    assert main(words) == 0
+    first = tmp_path / "runs" / "speech" / "petl_ast_digits" / "1"
+    before, after = (from_pretrained(one).state_dict() for one in (run, first))
+    assert from_pretrained(first).classes == ("five", "six", "seven", "eight", "nine")
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert {name for name in before if name not in same} == {
+        f"head.{part}"
+        for part in ("classifier.weight", "classifier.bias", "norm.weight", "norm.bias")
+    }
+    assert any(".adapter." in name for name in after)
+    assert main(["test", "-m", str(first), "--json"]) == 0
+    capsys.readouterr()
+    prompts = ["--model.backbone.block", "headway.core.blocks.PromptedBlock"]
+    assert main([*words, *prompts]) == 0
+    lora = ["--model.backbone.block", "null", "--model.finetune", "headway.core.finetune.LoRA"]
+    assert main([*words, *lora]) == 0
+    with pytest.raises(UserError, match=r"digits are \[5, 5\]; name some of 0 to 9, each once"):
+        SpokenDigits(path=str(digits), digits=(5, 5))
+
+
+def test_a_model_of_other_classes_is_not_scored(digits: Path) -> None:
+    front_end = FixedFbank(sample_rate=8000, mels=20, steps=40, mean=0.0, std=1.0)
+    model = AST(classes=("a", "b"), front_end=front_end, dim=8, depth=1, heads=1)
+    task = AudioClassification(backbone=model, optimizer=AdamW(lr=1e-3))
+    trainer = Trainer(logger=False, enable_progress_bar=False, enable_checkpointing=False)
+    with pytest.raises(UserError, match="the data have the classes zero, .* and the model a, b"):
+        trainer.test(task, SpokenDigits(path=str(digits)), verbose=False)

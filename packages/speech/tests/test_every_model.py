@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from headway.core.blocks import MacaronBlock
+from headway.core.blocks import MacaronBlock, PreNormBlock
 from headway.core.language import DecoderLanguageModel
 from headway.core.mixers import (
+    GatedBiasAttention,
     GatedConvolutionMixer,
     LegendreMemory,
     NeighbourhoodAttention,
@@ -18,14 +19,16 @@ from headway.core.mixers import (
     SelfAttention,
 )
 from headway.core.ops.neighbourhood import native
-from headway.core.positions import Rotary
+from headway.core.positions import BucketedBias, Rotary
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.speech import models
 from headway.speech.front_ends import FixedFbank, KaldiFbank, LogMel, Waveform, WhisperMel
 from headway.speech.layers import (
+    ConvolutionalPosition,
     ConvolutionSubsampling,
     InterCTC,
     JointNetwork,
+    StridingSubsampling,
     WaveformStem,
     WaveGenerator,
 )
@@ -40,12 +43,15 @@ from headway.speech.models import (
     FastSpeech,
     HiFiGAN,
     HiFiSR,
+    Moonshine,
     Paraformer,
     ParallelDecoder,
     Transducer,
+    Wav2Vec2,
     Whisper,
 )
 from headway.speech.models.fast_speech import spoken_text
+from headway.speech.models.moonshine import MoonshineStem, begun
 from headway.speech.tokenizers import TextTokenizer
 
 LETTERS = TextTokenizer(vocabulary=tuple("ab_cde"), blank=2)
@@ -59,6 +65,18 @@ def conformer() -> Conformer:
         heads=2,
         stem=partial(ConvolutionSubsampling, features=10, channels=3),
         block=partial(MacaronBlock, convolution=partial(GatedConvolutionMixer, window=3)),
+    )
+
+
+def streaming() -> Conformer:
+    convolution = partial(GatedConvolutionMixer, window=3, causal=True)
+    return Conformer(
+        dim=16,
+        depth=1,
+        heads=2,
+        stem=partial(StridingSubsampling, features=10, channels=3, stride=4, causal=True),
+        block=partial(MacaronBlock, convolution=convolution),
+        contexts=[(2, 1), (1, 4)],
     )
 
 
@@ -138,6 +156,35 @@ def ast() -> AST:
     return AST(classes=("a", "b"), front_end=front_end, dim=16, depth=1, heads=2, patch=6, stride=4)
 
 
+def waveform_recogniser() -> CTC:
+    far = partial(BucketedBias, buckets=8, max_distance=12)
+    encoder = Wav2Vec2(
+        dim=16,
+        depth=2,
+        heads=2,
+        stem=partial(WaveformStem, channels=(6, 6, 6), kernels=(10, 3, 2), strides=(5, 2, 2)),
+        position=partial(ConvolutionalPosition, window=4, groups=2),
+        mixer=partial(GatedBiasAttention, relative=far),
+    )
+    return CTC(encoder=encoder, tokenizer=LETTERS, front_end=Waveform())
+
+
+def waveforms(batch: int, samples: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(samples)
+    return torch.randn(batch, samples, generator=generator), samples - 9 * torch.arange(batch)
+
+
+def moonshine() -> Moonshine:
+    encoder = Conformer(dim=16, depth=1, heads=2, stem=MoonshineStem, block=PreNormBlock)
+    decoder = partial(DecoderLanguageModel, dim=16, depth=1, heads=2, max_length=32)
+    return Moonshine(encoder=encoder, decoder=decoder, tokenizer=begun("words").extended("abc"))
+
+
+def told(batch: int, samples: int) -> tuple[Tensor, Tensor, Tensor]:
+    inputs, lengths = waveforms(batch, samples)
+    return inputs, torch.arange(3 * batch).view(batch, 3) % 5, lengths
+
+
 # Two tokens at least: an axis of one is another graph.
 SOUND = {"inputs": features, "sizes": (37, 21, 64), "least": 5}
 CASES = {
@@ -181,8 +228,16 @@ CASES = {
     "CTC": Case(
         make=lambda: CTC(encoder=conformer(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND
     ),
+    "CTC-streaming": Case(
+        make=lambda: CTC(encoder=streaming(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND
+    ),
     "Whisper": Case(make=whisper, inputs=window),
 }
+
+CASES["Moonshine"] = Case(make=moonshine, inputs=told, sizes=(4000,))
+CASES["Wav2Vec2"] = Case(
+    make=waveform_recogniser, inputs=waveforms, sizes=(437, 300, 900), least=80
+)
 
 
 # What other cases hold is tried by itself in `make test-all`.
@@ -200,7 +255,9 @@ def test_copies_of_a_model_answer_as_it_does(name: str, tmp_path: Path) -> None:
     check_copies(CASES[name], tmp_path)
 
 
-@pytest.mark.parametrize("name", ["CTC", pytest.param("AST", marks=SLOW)])
+@pytest.mark.parametrize(
+    "name", ["CTC", "CTC-streaming", "Wav2Vec2", pytest.param("AST", marks=SLOW)]
+)
 def test_a_model_exports_with_a_free_batch_and_free_time(name: str, tmp_path: Path) -> None:
     check_graph(CASES[name], tmp_path / "model.pt2")
 
@@ -225,10 +282,6 @@ def test_waveforms_and_every_kind_of_mixer_export_with_free_time(tmp_path: Path)
             block=partial(MacaronBlock, convolution=partial(GatedConvolutionMixer, window=3)),
         )
         return CTC(encoder=encoder, tokenizer=LETTERS, front_end=Waveform())
-
-    def waveforms(batch: int, samples: int) -> tuple[Tensor, Tensor]:
-        generator = torch.Generator().manual_seed(samples)
-        return torch.randn(batch, samples, generator=generator), samples - 9 * torch.arange(batch)
 
     case = Case(make=recogniser, inputs=waveforms, sizes=(437, 300, 900), least=80)
     check_graph(case, tmp_path / "model.pt2")

@@ -10,7 +10,13 @@ from headway.core.training.sampling import EpochOrder
 from headway.speech.batch import SpeechItem, pad
 from headway.speech.data.batching import LengthBatches
 from headway.speech.decoding import greedy
-from headway.speech.front_ends import KaldiFbank, LogMel, SpecAugment, Waveform
+from headway.speech.front_ends import (
+    KaldiFbank,
+    LogMel,
+    SpecAugment,
+    StackedFbank,
+    Waveform,
+)
 from headway.speech.tokenizers import TextTokenizer, text_tokens
 
 
@@ -42,6 +48,7 @@ FRONT_ENDS = {
     "none": KaldiFbank(mels=20, normalise="none"),
     "utterance": KaldiFbank(mels=20, normalise="utterance"),
     "mel": LogMel(sample_rate=16000, mels=20, size=512, hop=160, normalise="utterance"),
+    "stacked": StackedFbank(mels=20),
     "samples": Waveform(),
     "plain samples": Waveform(normalise="none"),
 }

@@ -9,6 +9,8 @@ import torch
 from spoken import tone
 
 from headway.core.cli.counts import Counts
+from headway.core.errors import UserError
+from headway.speech.data import voice_activity
 from headway.speech.data.batching import by_length
 from headway.speech.data.cutting import quiet_cuts
 from headway.speech.front_ends import KaldiFbank
@@ -100,3 +102,48 @@ def test_a_long_recording_is_heard_in_parts_among_short_ones(
     with torch.inference_mode():
         parts = [recogniser.hear(sound[None, a:b])[0].text for a, b in spans]
     assert long["text"] == " ".join(part for part in parts if part)
+
+
+class Detector:
+    """Speaks of speech as the package does: places at 16 kHz."""
+
+    def __init__(self, *spans: tuple[int, int]) -> None:
+        self.spans, self.samples = spans, 0
+
+    def __call__(self, samples: torch.Tensor, model: str, *, sampling_rate: int, **options: int):
+        assert (model, sampling_rate) == ("weights", 16000)
+        self.samples = len(samples)
+        return [{"start": start, "end": end} for start, end in self.spans]
+
+
+def test_only_speech_is_heard_where_that_is_asked_for(
+    recogniser: CTC, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(3.0, 16000, 300), 16000)
+    items = find_items([str(tmp_path)], Counts("recordings"), "raise")
+    spans = [(8000, 24000), (30000, 44000)]
+    monkeypatch.setattr(voice_activity, "_detector", lambda: (Detector(*spans), "weights"))
+    [row] = transcribe(recogniser, items, speech_only=True)
+    sound = torch.from_numpy(soundfile.read(tmp_path / "a.wav", dtype="float32")[0])
+    with torch.inference_mode():
+        parts = [recogniser.hear(sound[None, a:b])[0].text for a, b in spans]
+    assert row["text"] == " ".join(part for part in parts if part)
+    monkeypatch.setattr(voice_activity, "_detector", lambda: (Detector(), "weights"))
+    [row] = transcribe(recogniser, items, speech_only=True)
+    assert (row["text"], row["confidence"]) == ("", 0.0)
+    # At another rate the places are those of the recording.
+    detector = Detector((1600, 4800))
+    monkeypatch.setattr(voice_activity, "_detector", lambda: (detector, "weights"))
+    assert voice_activity.speech_spans(torch.zeros(8000), 8000) == [(800, 2400)]
+    assert detector.samples == 16000
+
+
+def test_the_detector_finds_speech_or_says_what_to_install() -> None:
+    voice_activity._detector.cache_clear()
+    try:
+        import silero_vad  # noqa: F401
+    except ImportError:
+        with pytest.raises(UserError, match=r"pip install \"headway\[vad\]\""):
+            voice_activity.speech_spans(torch.zeros(16000), 16000)
+        return
+    assert voice_activity.speech_spans(torch.zeros(16000), 16000) == []

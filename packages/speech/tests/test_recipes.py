@@ -1,6 +1,7 @@
 """Every recipe trains, its run goes through the verbs, and what is wrong is said in one line."""
 
 import csv
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import headway.speech
 from headway.core.cli.main import main
 from headway.core.language import SPECIALS, DecoderLanguageModel, SymbolTokenizer
 from headway.core.weights import from_pretrained, save_pretrained
+from headway.speech.data.audio import read_audio
 from headway.speech.front_ends import KaldiFbank
 from headway.speech.models import pretrained
 
@@ -78,7 +80,9 @@ def test_no_recipe_is_forgotten_here() -> None:
         "hifi_gan",
         "hifi_sr",
         "paraformer",
+        "petl_ast_digits",
         "rnnt",
+        "streaming_digits",
         "tdt",
         "tera",
     ]
@@ -117,6 +121,64 @@ def test_the_digits_train_and_their_run_transcribes(
     [among] = [row for row in rows if row["file"] == file]
     assert alone["text"] == among["text"]
     assert alone["confidence"] == pytest.approx(float(among["confidence"]), abs=1e-5)
+
+
+def test_streaming_digits_train_and_their_run_streams(
+    tmp_path: Path, digits: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depth = ["--model.backbone.encoder.depth", "3"]
+    words = ["--data.path", str(digits), "--model.backbone.encoder.dim", "16", *depth, *FEW]
+    run = str(fit(tmp_path, "streaming_digits", *words))
+    file, out = str(digits / "7_ann_0.wav"), tmp_path / "whole.jsonl"
+    assert main(["transcribe", "-m", run, file, "-o", str(out)]) == 0
+    [whole] = [json.loads(line) for line in out.read_text().splitlines()]
+    for name, more in {"a.csv": [], "b.csv": ["0.03"], "c.csv": ["--context", "1,16"]}.items():
+        capsys.readouterr()
+        out = tmp_path / name
+        assert main(["transcribe", "-m", run, file, "-o", str(out), "--stream", *more]) == 0
+        [row] = list(csv.DictReader(out.open()))
+        # Four tokens of 80 ms, or one: the hops to the last one, and its window.
+        assert float(row["latency"]) == pytest.approx(0.025 if name == "c.csv" else 0.265)
+        assert float(row["chunk_rtf"]) > 0
+        if name != "c.csv":
+            assert row["text"] == whole["text"]
+            assert float(row["confidence"]) == pytest.approx(whole["confidence"], abs=1e-5)
+        assert bool(row["text"]) == (" s  " in capsys.readouterr().err)
+    samples, _ = soundfile.read(file, dtype="int16")
+    for sound, code in ((samples.tobytes(), 0), (b"", 2)):
+        capsys.readouterr()
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(sound)))
+        assert main(["transcribe", "-m", run, "-", "--stream", "--json"]) == code
+        told = capsys.readouterr()
+        if code:
+            assert "no samples came" in told.err
+            continue
+        [row] = json.loads(told.out)["rows"]
+        assert (row["file"], row["text"]) == ("-", whole["text"])
+        assert float(row["duration"]) == pytest.approx(len(samples) / 8000, abs=1e-3)
+    model = pretrained(run).eval()
+    stream = model.stream()
+    for piece in read_audio(digits / "7_ann_0.wav", sample_rate=8000).split(301):
+        stream.push(piece)
+    assert stream.finish().text == whole["text"]
+    for words, said in {
+        ("--context", "1,16"): "--context is for --stream",
+        ("--stream", "0"): "--stream 0 lies between",
+        ("--stream", "--context", "2"): "two whole numbers",
+        ("--stream", "--cut", "3"): "--speech-only are for whole recordings",
+        ("--stream", "--beam", "4"): "leave beam out",
+    }.items():
+        assert main(["transcribe", "-m", run, file, *words]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_what_hears_whole_recordings_says_so_before_it_streams(
+    trained: Path, digits: Path, capsys
+) -> None:
+    file = str(digits / "7_ann_0.wav")
+    assert main(["transcribe", "-m", str(trained), file, "--stream"]) == 2
+    said = capsys.readouterr().err
+    assert "blocks.0.mixer.function (SelfAttention) looks at what comes later" in said
 
 
 def test_a_continued_run_equals_an_unbroken_one(tmp_path: Path, digits: Path) -> None:

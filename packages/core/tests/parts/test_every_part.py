@@ -72,8 +72,16 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
         partial(SelfAttention, position=partial(p.RelativeVectors, reach=2)),
         sequence,
     ),
+    "RelativeVectors-keys": (
+        partial(SelfAttention, position=partial(p.RelativeVectors, reach=(3, 1), values=False)),
+        sequence,
+    ),
     "RelativeVectors-causal": (
         partial(SelfAttention, causal=True, kv_heads=1, position=p.RelativeVectors),
+        sequence,
+    ),
+    "GatedBiasAttention": (
+        partial(m.GatedBiasAttention, relative=partial(p.BucketedBias, buckets=8, max_distance=6)),
         sequence,
     ),
     "ScoreResidualAttention": (m.ScoreResidualAttention, sequence),
@@ -88,6 +96,11 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     "FactorizedAttention": (m.FactorizedAttention, picture),
     "FourierMixer": (m.FourierMixer, sequence),
     "GatedConvolutionMixer": (partial(m.GatedConvolutionMixer, window=3), sequence),
+    "GatedConvolutionMixer-narrow": (partial(m.GatedConvolutionMixer, window=3, width=5), sequence),
+    "GatedConvolutionMixer-causal": (
+        partial(m.GatedConvolutionMixer, window=4, causal=True, norm=RMSNorm),
+        sequence,
+    ),
     "GatedLinearAttention": (partial(m.GatedLinearAttention, expansion=2, waves=2), sequence),
     "GraphAttention": (
         partial(m.GraphAttention, nodes=20, edges=[(k, k + 1) for k in range(19)]),

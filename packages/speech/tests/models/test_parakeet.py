@@ -84,7 +84,7 @@ def test_the_encoder_is_theirs(kind: str, tmp_path: Path) -> None:
     theirs, ours = published(kind, tmp_path), from_pretrained(tmp_path).eval()
     assert isinstance(ours, KINDS[kind])
     inputs, lengths = features()
-    found, tokens = ours.encode(inputs, lengths)
+    found, tokens, _ = ours.encode(inputs, lengths)
     assert tokens.tolist() == [10, 7, 5]
     wanted = encoded_by(theirs, inputs, lengths)
     for row, length in enumerate(tokens):
@@ -112,7 +112,7 @@ def test_the_scores_of_transducers_are_theirs(kind: str, tmp_path: Path) -> None
     text = torch.tensor([[1, 5, 0, 3], [7, 7, 2, 4], [0, 1, 2, 3]])
     started = torch.nn.functional.pad(text, (1, 0), value=8)
     wanted = theirs(inputs, decoder_input_ids=started).logits
-    encoded, _ = ours.encode(inputs)
+    encoded = ours.encode(inputs).encoded
     found = ours.joint(encoded[:, :, None], ours.predictor(text)[:, None])
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
     assert ours.durations == ((0, 1, 2) if kind == "TDT" else ())
@@ -169,4 +169,18 @@ def test_what_is_not_read_is_named(tmp_path: Path) -> None:
     config["encoder_config"]["subsampling_conv_kernel_size"] = 5
     file.write_text(json.dumps(config))
     with pytest.raises(UserError, match="subsampling_conv_kernel_size=5"):
+        from_pretrained(tmp_path)
+
+
+def test_the_file_of_a_processor_of_transformers_five_is_read(tmp_path: Path) -> None:
+    published("CTC", tmp_path)
+    old = tmp_path / "preprocessor_config.json"
+    notes = {**json.loads(old.read_text()), "preemphasis": 0.5}
+    old.unlink()
+    (tmp_path / "processor_config.json").write_text(json.dumps({"feature_extractor": notes}))
+    front_end = from_pretrained(tmp_path).front_end
+    assert isinstance(front_end, NeMoMel)
+    assert front_end.preemphasis == 0.5
+    (tmp_path / "processor_config.json").write_text(json.dumps({"feature_extractor": [1]}))
+    with pytest.raises(UserError, match=r"feature_extractor \[1\], expected a mapping"):
         from_pretrained(tmp_path)

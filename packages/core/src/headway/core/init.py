@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from headway.core.linear import FusedLinear
+from headway.core.linear import FusedLinear, SilentLinear
 
 
 def truncated_normal_(tensor: Tensor, *, std: float = 0.02) -> Tensor:
@@ -34,7 +34,7 @@ def init_transformer_(module: nn.Module) -> None:
         https://arxiv.org/abs/2010.11929.
     """
     for child in module.modules():
-        if isinstance(child, nn.Linear):
+        if isinstance(child, nn.Linear) and not isinstance(child, SilentLinear):
             parts = child.sections.values() if isinstance(child, FusedLinear) else [slice(None)]
             for rows in parts:
                 nn.init.xavier_uniform_(child.weight.data[rows])

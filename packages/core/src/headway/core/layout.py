@@ -69,6 +69,26 @@ class Layout:
         """Returns a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
+    def rows(self, index: Tensor) -> Self:
+        """Returns the layout of some items of the batch.
+
+        Args:
+            index: Their numbers, (items,).
+
+        Raises:
+            UserError: If the items are packed into one.
+        """
+        if self.offsets is not None:
+            raise UserError(
+                "packed items cannot be taken out of a batch; pad them (lengths) instead"
+            )
+        changes = {}
+        for name in ("lengths", "valid", "positions", "sizes", "embedding"):
+            value = getattr(self, name)
+            if value is not None and (len(value) > 1 or name in ("lengths", "valid", "sizes")):
+                changes[name] = value[index]
+        return self.replace(**changes)
+
     @property
     def padded(self) -> bool:
         """Whether some tokens may be padding."""

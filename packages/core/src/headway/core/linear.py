@@ -1,4 +1,4 @@
-"""A linear layer that computes several projections at once and says where each one lies."""
+"""Linear layers: several projections at once, each with its place; and one that begins with silence."""
 
 from collections.abc import Collection, Mapping
 
@@ -55,3 +55,21 @@ class FusedLinear(nn.Linear):
         for place in self.unbiased:
             bias[place] = 0.0
         return F.linear(input, self.weight, bias)
+
+
+class SilentLinear(nn.Linear):
+    """A linear layer that answers zeros until it has learned: what is put beside a trained model ends in one.
+
+    ``init_transformer_`` leaves it so.
+
+    Args:
+        in_features: Input channels.
+        out_features: Output channels.
+        bias: Whether to learn a bias.
+    """
+
+    def reset_parameters(self) -> None:
+        """Sets weight and bias to zero."""
+        nn.init.zeros_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)

@@ -6,7 +6,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from headway.core.answers import answer
+from headway.core.errors import UserError
 from headway.core.module import Module
+from headway.speech.layers.chunks import ChunkStream, Context
 
 
 @answer
@@ -16,10 +18,19 @@ class Encoded(NamedTuple):
     Args:
         encoded: Tokens, (B, T', C).
         lengths: Real tokens of each item, (B,).
+        sizes: How many strides of the encoder each token stands for, (B, T'); one each if None.
     """
 
     encoded: Tensor
     lengths: Tensor
+    sizes: Tensor | None = None
+
+    def begins(self, row: int) -> list[int]:
+        """Returns the stride at which each token of an item begins, and the one at which the last ends."""
+        count = int(self.lengths[row])
+        if self.sizes is None:
+            return list(range(count + 1))
+        return [0, *self.sizes[row, :count].long().cumsum(0).tolist()]
 
 
 class SpeechEncoder(Module):
@@ -43,7 +54,10 @@ class SpeechEncoder(Module):
 
     @abstractmethod
     def output_lengths(self, lengths: Tensor) -> Tensor:
-        """Returns how many tokens items of these lengths give, (B,)."""
+        """Returns how many tokens items of these lengths give at least, (B,).
+
+        That is how many they give, but where similar tokens are merged.
+        """
 
     @abstractmethod
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Encoded:
@@ -56,3 +70,19 @@ class SpeechEncoder(Module):
         Shape:
             inputs: (B, T, bands) or (B, T). lengths: (B,). Output: (B, T', dim) and (B,).
         """
+
+    def stream(self, *, rows: int = 1, context: Context | None = None) -> ChunkStream:
+        """Returns what computes the tokens while the input comes.
+
+        Args:
+            rows: Items that come side by side.
+            context: Tokens of a chunk, and how many chunks of the past they see; as the encoder has it if
+                None.
+
+        Raises:
+            UserError: If a part looks at the whole item: it names the part and what to do.
+        """
+        raise UserError(
+            f"{type(self).__name__} hears whole recordings; for speech that still comes train a Conformer "
+            "with contexts"
+        )

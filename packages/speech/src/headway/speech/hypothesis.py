@@ -65,9 +65,9 @@ class Hypothesis:
         confidence: How sure the model is, in 0..1: the geometric mean of the probabilities of its tokens.
         segments: Where what is said; their texts make up the whole.
         tokens: Numbers of the tokens.
-        frames: At which token of the encoder each of them begins; empty where nobody knows.
+        frames: At which stride of the encoder each of them begins; empty where nobody knows.
         alternatives: The best readings that the search found, the best one first.
-        curves: What a picture shows over time, by name: a value in 0..1 for each token of the encoder.
+        curves: What a picture shows over time, by name: a value in 0..1 for each stride of the encoder.
         language: What is spoken, such as ``en``; empty where nobody says.
         scores: What else the model says of its answer, by name.
     """

@@ -1,6 +1,7 @@
 """What every model that writes down speech is."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -9,9 +10,12 @@ from torch import Tensor
 from headway.core.errors import UserError
 from headway.core.language import Tokenizer
 from headway.speech.batch import SpeechBatch
+from headway.speech.decoding.reading import Reading, hypothesis_of
 from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.front_ends import FrontEnd, KaldiFbank
 from headway.speech.hypothesis import Hypothesis
+from headway.speech.layers.chunks import Context
+from headway.speech.recognition_stream import RecognitionStream, Writer
 from headway.speech.search import GREEDY, Search
 from headway.speech.speech_model import SpokenTextModel, check_hears
 from headway.speech.tokenizers import TextTokenizer, Unit
@@ -84,6 +88,25 @@ class Recogniser(SpokenTextModel):
             UserError: If the search asks for what this recogniser cannot do.
         """
 
+    def hypotheses(
+        self, readings: Sequence[Sequence[Reading]], encoded: Encoded
+    ) -> list[Hypothesis]:
+        """Returns what was heard in each item.
+
+        Args:
+            readings: What was found in each, the best one in front.
+            encoded: What it was found in.
+        """
+        return [
+            hypothesis_of(
+                one,
+                self.tokenizer,
+                begins=encoded.begins(row),
+                seconds_per_token=self.seconds_per_token,
+            )
+            for row, one in enumerate(readings)
+        ]
+
     def hear(
         self, waveforms: Tensor, lengths: Tensor | None = None, *, search: Search = GREEDY
     ) -> list[Hypothesis]:
@@ -99,6 +122,38 @@ class Recogniser(SpokenTextModel):
         """
         features = self.front_end(waveforms, lengths)
         return self.transcribe(self.encode(*features), search=search)
+
+    def writer(self) -> Writer:
+        """Returns what writes from the tokens of the encoder while they come.
+
+        Raises:
+            UserError: If this recogniser reads the whole recording before it writes.
+        """
+        raise UserError(
+            f"{type(self).__name__} reads the whole recording before it writes; for speech that still comes "
+            "train CTC or Transducer (speech/streaming_digits, --model.backbone.encoder.contexts)"
+        )
+
+    def stream(self, *, context: Context | None = None) -> RecognitionStream:
+        """Returns what writes a recording that still comes.
+
+        ``push(samples)`` returns the text so far, ``finish()`` the ``Hypothesis``.
+
+        Args:
+            context: Tokens of a chunk and chunks of the past, where the encoder can be told; a smaller chunk
+                is written sooner.
+
+        Raises:
+            UserError: If a part of the model looks at the whole recording; it names the part and what to do.
+        """
+        return RecognitionStream(
+            writer=self.writer(),
+            encoder=self.encoder.stream(context=context),
+            front_end=self.front_end,
+            tokenizer=self.tokenizer,
+            seconds_per_token=self.seconds_per_token,
+            device=self.device,
+        )
 
     def search(self, **wishes: Any) -> Search:
         """Returns how the text is looked for as a user wishes.

@@ -1,5 +1,11 @@
 """Blocks: a token mixer and a feed-forward inside a residual scheme. ``(dim, heads, *, ...)``."""
 
+from headway.core.blocks.adapted import (
+    AdaptedBlock,
+    BottleneckAdapter,
+    ConvolutionAdapter,
+    PromptedBlock,
+)
 from headway.core.blocks.block import (
     Block,
     PostNormBlock,
@@ -10,6 +16,7 @@ from headway.core.blocks.block import (
 from headway.core.blocks.class_attention import ClassAttentionBlock
 from headway.core.blocks.conditioned import ConditionedBlock, ConditionedBranch
 from headway.core.blocks.drop_path import DropPath
+from headway.core.blocks.dynamic_depth import DynamicDepthBlock
 from headway.core.blocks.layer_scale import LayerScale
 from headway.core.blocks.macaron import HalfStep, MacaronBlock
 from headway.core.blocks.parallel import ParallelBlock
@@ -23,12 +30,16 @@ from headway.core.blocks.residual import (
 from headway.core.sublayer import Chain, Sublayer
 
 __all__ = [
+    "AdaptedBlock",
     "Block",
+    "BottleneckAdapter",
     "Chain",
     "ClassAttentionBlock",
     "ConditionedBlock",
     "ConditionedBranch",
+    "ConvolutionAdapter",
     "DropPath",
+    "DynamicDepthBlock",
     "HalfStep",
     "LayerScale",
     "MacaronBlock",
@@ -37,6 +48,7 @@ __all__ = [
     "PostNormBlock",
     "PreNorm",
     "PreNormBlock",
+    "PromptedBlock",
     "Residual",
     "ResidualPostNorm",
     "ResidualPostNormBlock",

@@ -27,6 +27,9 @@ MixerFactory = Callable[[int, int], TokenMixer]
 # The sequence comes first: a parser that meets the factory first cannot write a sequence down.
 MixerFactories = Sequence[MixerFactory] | MixerFactory
 FeedForwardFactory = Callable[[int], FeedForward]
+# The stack gives further arguments (mixer=, feedforward=, norm=, ...) by keyword. The type names only
+# the two in front, which is what tells a configuration that they need not be written down.
+BlockFactory = Callable[[int, int], Sublayer]
 
 
 class Block(Sublayer):

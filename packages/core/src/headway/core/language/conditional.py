@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.cache import Cache, CacheGroup
 from headway.core.errors import InputError, UserError
 from headway.core.generation import Generated, Guided, Sampling
@@ -16,7 +16,6 @@ from headway.core.language.decoder import DecoderLanguageModel, DecoderOptions
 from headway.core.module import evaluating
 from headway.core.passed import Passed
 from headway.core.positions import PositionTable
-from headway.core.stacks.stack import BlockFactory
 
 log = logging.getLogger(__name__)
 

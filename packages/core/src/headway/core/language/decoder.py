@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories, MixerFactory
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories, MixerFactory
 from headway.core.cache import Cache, CacheGroup
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
@@ -22,7 +22,6 @@ from headway.core.norms import LayerNorm
 from headway.core.positions import PositionTable
 from headway.core.stacks import Decoder
 from headway.core.stacks.decoder import CausalSelfAttention
-from headway.core.stacks.stack import BlockFactory
 
 
 class DecoderOptions(TypedDict, total=False):

@@ -6,7 +6,7 @@ from typing import ClassVar, TypedDict
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.feedforward import GELU, MLP
 from headway.core.init import init_transformer_, truncated_normal_
 from headway.core.language.text import TextModel
@@ -18,7 +18,6 @@ from headway.core.mixers import SelfAttention
 from headway.core.module import Module
 from headway.core.norms import LayerNorm
 from headway.core.stacks import Encoder
-from headway.core.stacks.stack import BlockFactory
 
 
 class TokenHead(Module):

@@ -6,7 +6,7 @@ from functools import partial
 from torch import nn
 
 from headway.core.blocks import PostNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.feedforward import GELU, GLU
 from headway.core.language.encoder import (
     EncoderLanguageModel,
@@ -19,7 +19,6 @@ from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.passed import Passed
 from headway.core.positions import Rotary
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 
 BertEmbedding = partial(TextEmbedding, segments=2)

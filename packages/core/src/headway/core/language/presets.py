@@ -6,7 +6,7 @@ from functools import partial
 from torch import nn
 
 from headway.core.blocks import ParallelBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.feedforward import GELU, MLP, SwiGLU
 from headway.core.language.decoder import DecoderLanguageModel, DecoderOptions
 from headway.core.mixers import SelfAttention
@@ -14,7 +14,6 @@ from headway.core.norms import RMSNorm
 from headway.core.passed import Passed
 from headway.core.positions import PositionTable, Rotary
 from headway.core.stacks.decoder import CausalSelfAttention
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 
 RotaryAttention = partial(

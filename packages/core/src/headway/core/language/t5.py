@@ -21,8 +21,8 @@ from headway.core.mixers import CrossAttention, SelfAttention
 from headway.core.module import evaluating
 from headway.core.norms import RMSNorm
 from headway.core.positions import BucketedBias
+from headway.core.positions.bucketed import share_biases
 from headway.core.stacks import Decoder, Encoder
-from headway.core.stacks.stack import Stack
 from headway.core.systems import system
 
 PlainMLP = partial(MLP, activation=nn.ReLU, bias=False)
@@ -259,10 +259,3 @@ class T5(LanguageModel):
         x = self.dropout(self.embedding(tokens))
         x, _ = self.decoder(x, layout, context=context, context_layout=about, cache=cache)
         return x
-
-
-def share_biases(stack: Stack) -> None:
-    """Gives all blocks the table of relative biases of the first."""
-    positions = [module for module in stack.modules() if isinstance(module, BucketedBias)]
-    for position in positions[1:]:
-        position.table = positions[0].table

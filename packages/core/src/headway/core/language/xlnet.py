@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PostNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.init import truncated_normal_
 from headway.core.language.encoder import EncoderLanguageModel, EncoderOptions, TokenHead
 from headway.core.language.text_embedding import TextEmbedding
@@ -15,7 +15,6 @@ from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
 from headway.core.passed import Passed
 from headway.core.positions import RelativeSinusoidal
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 
 PlainTokens = partial(TextEmbedding, position=None, norm=None)

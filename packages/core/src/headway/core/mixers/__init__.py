@@ -24,6 +24,7 @@ from headway.core.mixers.recurrent.selective_scan import SelectiveScan
 from headway.core.mixers.softmax.additive_attention import AdditiveAttention
 from headway.core.mixers.softmax.class_attention import ClassAttention
 from headway.core.mixers.softmax.cross_attention import CrossAttention
+from headway.core.mixers.softmax.gated_bias_attention import GatedBiasAttention
 from headway.core.mixers.softmax.graph_attention import GraphAttention
 from headway.core.mixers.softmax.positioned import PositionedCrossAttention, PositionedSelfAttention
 from headway.core.mixers.softmax.score_residual_attention import ScoreResidualAttention
@@ -50,6 +51,7 @@ __all__ = [
     "FeatureMap",
     "FixedDecay",
     "FourierMixer",
+    "GatedBiasAttention",
     "GatedConvolutionMixer",
     "GatedLinearAttention",
     "GeneralizedRandomFeatures",

@@ -116,6 +116,15 @@ class TokenMixer(Module):
         """
         return last_tokens(self(x, layout, cache=cache), layout)
 
+    @property
+    def at_once(self) -> int | None:
+        """Tokens that are given together where it runs step by step; None if it needs all tokens.
+
+        One where a token sees only itself and what came before; the size of a chunk where tokens come in
+        chunks. What a token sees beyond its chunk lies in the past, so this does not add up over layers.
+        """
+        return 1 if self.causal and "cache" in self.supports else None
+
     def init_cache(
         self,
         batch: int,

@@ -65,3 +65,10 @@ class BucketedBias(TableBias):
         grown = (distance.clamp_min(1).float() / exact).log() / math.log(self.max_distance / exact)
         far = (exact + (grown * (side - exact)).long()).clamp_max(side - 1)
         return start + torch.where(distance < exact, distance, far)
+
+
+def share_biases(module: nn.Module) -> None:
+    """Gives all blocks of a stack the table of relative biases of the first."""
+    positions = [part for part in module.modules() if isinstance(part, BucketedBias)]
+    for position in positions[1:]:
+        position.table = positions[0].table

@@ -27,7 +27,8 @@ class RelativeVectors(Position):
     Args:
         heads: Heads (not used).
         head_dim: Width of a head.
-        reach: Positions to either side that have vectors of their own; those beyond use the last.
+        reach: Positions to either side that have vectors of their own, or ``(before, behind)``; those beyond
+            use the last.
         values: Whether values get vectors, too; published translation models go without (section 4.3).
 
     Raises:
@@ -39,14 +40,18 @@ class RelativeVectors(Position):
 
     undecayed: ClassVar[tuple[str, ...]] = ("key_table", "value_table")
 
-    def __init__(self, heads: int, head_dim: int, *, reach: int = 16, values: bool = True) -> None:
+    def __init__(
+        self, heads: int, head_dim: int, *, reach: int | tuple[int, int] = 16, values: bool = True
+    ) -> None:
         super().__init__()
-        if reach < 0:
+        before, behind = (reach, reach) if isinstance(reach, int) else reach
+        if min(before, behind) < 0:
             raise UserError(f"reach is {reach}; it is a number of positions, 0 or more")
-        self.reach, self.head_dim, self.adds_values = reach, head_dim, values
+        self.before, self.behind = before, behind
+        self.head_dim, self.adds_values = head_dim, values
 
         def table() -> nn.Parameter:
-            return nn.Parameter(truncated_normal_(torch.empty(2 * reach + 1, head_dim)))
+            return nn.Parameter(truncated_normal_(torch.empty(before + behind + 1, head_dim)))
 
         self.key_table = table()
         self.value_table = table() if values else None
@@ -61,7 +66,7 @@ class RelativeVectors(Position):
                 "coordinates; use RelativeBias or Rotary on grids"
             )
         difference = key_positions[:, None, :, 0] - query_positions[:, :, None, 0]
-        rows = difference.round().long().clamp(-self.reach, self.reach) + self.reach
+        rows = difference.round().long().clamp(-self.before, self.behind) + self.before
         if not prefix:
             return rows[:, None], None
         queries, keys = (torch.arange(n, device=rows.device) >= prefix for n in rows.shape[1:])

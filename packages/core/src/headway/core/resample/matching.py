@@ -180,6 +180,87 @@ class Neighbours(Matching):
         return Groups(index=index, reads=reads, tokens=int(kept.max()), lengths=kept, seats=seats)
 
 
+class Adjacent(Matching):
+    """Neighbours of a sequence that resemble each other.
+
+    The tokens behind the prefix are split into two sets by turns; each of the first set is matched with the
+    more similar one of its two neighbours, and merged if the match is among the most similar ones of the
+    item, or similar enough. Padding is neither counted nor matched.
+
+    Args:
+        ratio: The share of the tokens behind the prefix to remove, at most 0.5.
+        threshold: The least cosine of the angle between neighbours that are merged, instead.
+
+    Raises:
+        UserError: If both or neither are given, or one is out of range.
+    """
+
+    def __init__(self, *, ratio: float | None = None, threshold: float | None = None) -> None:
+        if (ratio is None) == (threshold is None):
+            raise UserError("give which neighbours to merge, either by ratio or by threshold")
+        if ratio is not None and not 0.0 <= ratio <= 0.5:
+            raise UserError(f"ratio must be between 0 and 0.5 (tokens merge in pairs), got {ratio}")
+        if threshold is not None and not -1.0 <= threshold <= 1.0:
+            raise UserError(f"threshold is a cosine, between -1 and 1, got {threshold}")
+        self.ratio, self.threshold = ratio, threshold
+
+    def most_of(self, tokens: Tensor) -> Tensor:
+        """Returns how many of so many tokens behind the prefix go at most."""
+        if self.ratio is None:
+            return torch.minimum((tokens + 1) // 2, tokens - 1).clamp_min(0)
+        return torch.minimum((self.ratio * tokens.double()).long(), tokens // 2)
+
+    def __call__(self, x: Tensor, layout: Layout) -> Groups | None:
+        """Compares neighbours."""
+        _refuse_packing(layout)
+        batch, tokens, _ = x.shape
+        order = _real_first(layout, tokens)
+        unit = _unit(x, order)[:, layout.prefix :]
+        places = unit.shape[1]
+        if places < 2:
+            return None
+        count = _count(layout, tokens)
+        ends = torch.full((batch,), tokens, device=x.device) if count is None else count
+        ends = (ends - layout.prefix).clamp_min(0)
+        rank = torch.arange(places, device=x.device)
+        # Of each place: how much it resembles the one behind it, where both are real.
+        alike = (unit[:, 1:] * unit[:, :-1]).sum(-1)
+        alike = alike.masked_fill(rank[1:] >= ends[:, None], -torch.inf)
+        edge = alike.new_full((batch, 1), -torch.inf)
+        left, right = torch.cat([edge, alike], 1), torch.cat([alike, edge], 1)
+        first = rank % 2 == 0
+        score = torch.maximum(left, right).masked_fill(~first, -torch.inf)
+        if self.threshold is not None:
+            goes = score >= self.threshold
+        else:
+            best = score.argsort(dim=1, descending=True, stable=True)
+            chosen = rank < self.most_of(ends)[:, None]
+            goes = torch.zeros_like(chosen).scatter(1, best, chosen)
+        place = torch.arange(tokens, device=x.device).repeat(batch, 1)
+        partner = place[:, layout.prefix :] + torch.where(right >= left, 1, -1)
+        target = place.clone()
+        target[:, layout.prefix :] = torch.where(goes, partner, target[:, layout.prefix :])
+        stays = torch.ones(batch, tokens, dtype=torch.bool, device=x.device)
+        stays[:, layout.prefix :] = ~goes
+        index = (stays.cumsum(dim=1) - 1).gather(1, target)
+        if order is not None:
+            index = torch.zeros_like(index).scatter(1, order, index)
+        kept = (ends + layout.prefix) - goes.sum(dim=1)
+        return Groups(
+            index=index,
+            reads=index,
+            tokens=self._tokens(kept, tokens, layout),
+            lengths=None if count is None and self.threshold is None else kept,
+        )
+
+    def _tokens(self, kept: Tensor, tokens: int, layout: Layout) -> int:
+        """Returns how many tokens the longest row may keep; by a ratio that needs no look at the values."""
+        if self.ratio is None:
+            return int(kept.max())
+        places = tokens - layout.prefix
+        return tokens - min(int(self.ratio * places), places // 2)
+
+
 def join(x: Tensor, layout: Layout, groups: Groups) -> tuple[Tensor, Layout]:
     """Merges tokens to means that are weighted by what the tokens stand for.
 

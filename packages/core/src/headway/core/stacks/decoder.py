@@ -4,13 +4,13 @@ from functools import partial
 from typing import Any
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories, MixerFactory
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories, MixerFactory
 from headway.core.blocks.residual import NormFactory
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import SelfAttention, TokenMixer
 from headway.core.norms import LayerNorm
-from headway.core.stacks.stack import BlockFactory, Stack, depth_rates, mixer_for
+from headway.core.stacks.stack import Stack, depth_rates, mixer_for
 
 CausalSelfAttention = partial(SelfAttention, causal=True)
 

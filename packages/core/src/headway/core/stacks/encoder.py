@@ -1,15 +1,28 @@
 """The encoder stack."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.blocks.residual import NormFactory
 from headway.core.feedforward import MLP
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
-from headway.core.stacks.stack import BlockFactory, Stack, depth_rates, mixer_for
+from headway.core.stacks.stack import Stack, depth_rates, mixer_for
+
+
+class EncoderStackOptions(TypedDict, total=False):
+    """What other encoder stacks pass on."""
+
+    mixer: MixerFactories
+    feedforward: FeedForwardFactory
+    norm: NormFactory
+    block: BlockFactory
+    final_norm: bool
+    layer_scale: float | None
+    drop_path: float | Sequence[float]
+    checkpointing: bool
 
 
 class Encoder(Stack):

@@ -5,14 +5,13 @@ from typing import Any
 from torch import Tensor
 
 from headway.core.blocks import PostNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories, MixerFactory
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories, MixerFactory
 from headway.core.blocks.residual import NormFactory
 from headway.core.feedforward import MLP
 from headway.core.layout import Layout
 from headway.core.mixers import CrossAttention, SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.stacks.stack import (
-    BlockFactory,
     Stack,
     depth_rates,
     mixer_for,

@@ -14,12 +14,9 @@ from headway.core.errors import UserError
 from headway.core.feedforward import FeedForward
 from headway.core.layout import Layout
 from headway.core.mixers.base import last_tokens
+from headway.core.resample.base import Resampler
 from headway.core.sublayer import Sublayer
 from headway.core.taps import tap
-
-# The stack gives further arguments (mixer=, feedforward=, norm=, ...) by keyword. The type names only
-# the two in front, which is what tells a configuration that they need not be written down.
-BlockFactory = Callable[[int, int], Sublayer]
 
 
 def depth_rates(rate: float | Sequence[float], depth: int) -> list[float]:
@@ -123,6 +120,10 @@ class Stack(Sublayer):
             x = last_tokens(block(x, layout, cache=caches[-1])[0], layout)
         return (self.norm(x) if self.norm is not None else x)[:, 0]
 
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Returns how many of so many tokens leave it at least, (B,); all, where nothing merges them."""
+        return lengths
+
     def recomputed(self, block: nn.Module) -> Callable[..., Any]:
         """Returns what runs a block: itself, or its recomputation where checkpointing is on."""
         if self.checkpointing and self.training and torch.is_grad_enabled():
@@ -146,6 +147,11 @@ class Stack(Sublayer):
                 raise UserError(
                     f"{type(module).__name__} cannot run step by step: it needs all tokens at once; "
                     "undo it (unmerge_model) before a cache is used"
+                )
+            if isinstance(module, Resampler):
+                raise UserError(
+                    f"{type(module).__name__} changes the number of tokens and cannot run step by step; "
+                    "build the stack without it"
                 )
         return CacheGroup(
             [

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from lightning.pytorch import Callback, LightningModule
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from headway.core.changes import train_new_parameters
 from headway.core.errors import UserError, one_line
 from headway.core.finetune import FineTuning, hold_frozen_statistics
+from headway.core.penalties import take_penalty
 from headway.core.training.averaging import WeightAverage
 from headway.core.training.data import DataModule
 from headway.core.training.finite import FiniteTraining
@@ -29,6 +30,8 @@ Strategy = FineTuning
 
 class Task(LightningModule):
     """Trains a model: optimiser, schedule, fine-tuning and weight averaging are the same in every task.
+
+    ``training_step`` of a task with one optimiser returns ``self.with_penalties(loss)``.
 
     A task adds the loss and the metrics (``training_step``, ``validation_step``, ``test_step``,
     ``predict_step``); it calls ``self.backbone`` and computes nothing that the model should.
@@ -147,6 +150,14 @@ class Task(LightningModule):
         if self._trainer is not None and self.trainer.world_size > 1 and on_epoch:
             options.setdefault("sync_dist", True)
         super().log(name, value, *args, **options)
+
+    def with_penalties(self, loss: Tensor) -> Tensor:
+        """Returns the loss with what parts of the model ask for (``Penalised``), which is logged."""
+        penalty = take_penalty(self.backbone)
+        if penalty is None:
+            return loss
+        self.log("train_penalty", penalty.detach(), on_step=True, on_epoch=False)
+        return loss + penalty
 
     def on_fit_start(self) -> None:
         """Compiles if asked to; says what is different with several devices and whether the data changed."""

@@ -83,7 +83,13 @@ def load_weights(
             "is it a checkpoint of another model or size?"
         )
     missing = [name for name in own if name not in state]
-    lost = [name for name in missing if not name.startswith(tuple(may_miss) or ("\0",))]
+    beside = [
+        f"{name}."
+        for name, part in model.named_modules()
+        if getattr(part, "optional_weights", False)
+    ]
+    allowed = (*may_miss, *beside) or ("\0",)
+    lost = [name for name in missing if not name.startswith(allowed)]
     if lost:
         raise UserError(
             f"{source} is a checkpoint of another model: it lacks {len(lost)} of {len(own)} "

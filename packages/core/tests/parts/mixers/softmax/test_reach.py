@@ -7,7 +7,7 @@ import torch
 
 from headway.core.errors import UserError
 from headway.core.layout import Layout
-from headway.core.mixers import SelfAttention
+from headway.core.mixers import GatedConvolutionMixer, PoolingMixer, SelfAttention
 from headway.core.positions import Rotary
 
 DIM, HEADS, TOKENS = 12, 2, 10
@@ -53,6 +53,28 @@ def test_a_token_sees_its_chunk_and_those_before(chunks: Any, left: int) -> None
     chunk = torch.arange(TOKENS) // size
     ago = chunk[:, None] - chunk
     assert torch.equal(seen_by(chunks=chunks), (ago >= 0) & (ago <= left))
+
+
+def test_a_mixer_says_how_many_tokens_it_takes_at_once_and_takes_other_chunks() -> None:
+    mixer = SelfAttention(DIM, HEADS)
+    assert mixer.at_once is None
+    assert SelfAttention(DIM, HEADS, causal=True).at_once == 1
+    assert GatedConvolutionMixer(DIM).at_once is None
+    assert GatedConvolutionMixer(DIM, causal=True).at_once == 1
+    assert PoolingMixer(DIM).at_once is None
+    mixer.set_chunks((3, 1))
+    fixed = SelfAttention(DIM, HEADS, chunks=(3, 1))
+    fixed.load_state_dict(mixer.state_dict())
+    assert (mixer.at_once, fixed.at_once) == (3, 3)
+    x = torch.randn(2, TOKENS, DIM)
+    assert torch.equal(mixer(x), fixed(x))
+    cache = mixer.init_cache(2, TOKENS)
+    parts = [mixer(part, cache=cache) for part in x.split(3, dim=1)]
+    torch.testing.assert_close(torch.cat(parts, dim=1), mixer(x), atol=1e-5, rtol=1e-5)
+    with pytest.raises(UserError, match="chunks is"):
+        mixer.set_chunks((0, 1))
+    with pytest.raises(UserError, match="leave one of them out"):
+        SelfAttention(DIM, HEADS, causal=True).set_chunks(2)
 
 
 def test_chunks_and_a_window_both_hold() -> None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypedDict
 import torch
 from torch import Tensor, nn
 
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories, MixerFactory
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories, MixerFactory
 from headway.core.cache import Cache, CacheGroup
 from headway.core.errors import UserError
 from headway.core.generation import Generated, Sampling
@@ -18,7 +18,6 @@ from headway.core.module import evaluating
 from headway.core.passed import Passed
 from headway.core.positions import PositionTable
 from headway.core.stacks.decoder import CausalSelfAttention
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.molecules.models.protein_forms import ProteinForm, ProteinPrefix
 from headway.molecules.notation import PairTokenizer

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PostNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.generation.diffusion import GaussianDiffusion, LinearDiffusion, sample
@@ -20,7 +20,6 @@ from headway.core.module import Module
 from headway.core.norms import LayerNorm
 from headway.core.positions import RelativeVectors
 from headway.core.stacks import Encoder
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.molecules.proteins.angles import ANGLES, wrapped
 

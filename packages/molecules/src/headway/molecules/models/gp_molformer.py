@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import nn
 
 from headway.core.blocks import PostNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.feedforward import MLP
 from headway.core.language import DecoderLanguageModel, Tokenizer
 from headway.core.language.decoder import DecoderOptions
@@ -15,7 +15,6 @@ from headway.core.mixers import GeneralizedRandomFeatures, LinearAttention
 from headway.core.norms import LayerNorm
 from headway.core.passed import Passed
 from headway.core.positions import PositionTable, Rotary
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.molecules.notation import SmilesTokenizer
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PostNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.dropout import Dropout
 from headway.core.feedforward import MLP
 from headway.core.init import init_transformer_
@@ -17,7 +17,6 @@ from headway.core.mixers import SelfAttention
 from headway.core.module import Module
 from headway.core.norms import LayerNorm
 from headway.core.stacks import Encoder
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.molecules.models.graph_backbone import GraphBackbone
 

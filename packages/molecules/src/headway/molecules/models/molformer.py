@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import nn
 
 from headway.core.blocks import PostNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.language import EncoderLanguageModel, EncoderOptions, MaskedHead, Tokenizer
 from headway.core.language.encoder import TokenHead
 from headway.core.language.text_embedding import TextEmbedding
@@ -15,7 +15,6 @@ from headway.core.language.xlnet import PlainTokens
 from headway.core.mixers import GeneralizedRandomFeatures, LinearAttention
 from headway.core.passed import Passed
 from headway.core.positions import Rotary
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.molecules.models.gp_molformer import NarrowMLP
 from headway.molecules.notation import SmilesTokenizer

@@ -108,7 +108,7 @@ class AlternatingModeling(Task):
             on_epoch=True,
             batch_size=len(batch[0]),
         )
-        return loss
+        return self.with_penalties(loss)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Adds a batch to losses and errors."""

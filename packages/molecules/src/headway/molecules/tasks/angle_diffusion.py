@@ -64,7 +64,7 @@ class AngleDiffusion(Task):
         loss = self.model.loss(angles, lengths=lengths)
         options = {"prog_bar": True, "on_step": False, "on_epoch": True}
         self.log("train_loss", loss, batch_size=len(angles), **options)
-        return loss
+        return self.with_penalties(loss)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         """Adds a batch to the loss; the same noise each time."""

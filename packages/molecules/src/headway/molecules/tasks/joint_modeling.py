@@ -87,7 +87,7 @@ class JointModeling(LanguageModeling):
             on_epoch=True,
             batch_size=len(batch[0]),
         )
-        return loss
+        return self.with_penalties(loss)
 
     def validation_step(self, batch: tuple[Tensor, ...], index: int) -> None:
         """Adds a batch to the loss of writing and to the errors of the properties."""

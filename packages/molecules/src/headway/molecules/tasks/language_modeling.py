@@ -64,7 +64,7 @@ class LanguageModeling(Task):
         """Returns the loss per token."""
         loss, tokens = self._loss(batch)
         self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=tokens)
-        return loss
+        return self.with_penalties(loss)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         """Adds a batch to the loss."""

@@ -67,7 +67,7 @@ class PropertyPrediction(Task):
         """Returns the loss."""
         loss, known, _ = self._loss(batch)
         self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=known)
-        return loss
+        return self.with_penalties(loss)
 
     def validation_step(self, batch: tuple[Tensor, ...], index: int) -> None:
         """Adds a batch to the scores."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PostNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactory
 from headway.core.blocks.residual import NormFactory
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
@@ -19,7 +19,6 @@ from headway.core.norms import LayerNorm
 from headway.core.passed import Passed
 from headway.core.positions import SinusoidalPosition
 from headway.core.stacks import Encoder, QueryDecoder
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.rl.batch import Batch, mean_of_steps
 from headway.rl.layers.actions import ActionFactory, ContinuousActions

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.cache import CacheGroup
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
@@ -20,7 +20,6 @@ from headway.core.norms import LayerNorm
 from headway.core.passed import Passed
 from headway.core.stacks import Decoder
 from headway.core.stacks.decoder import CausalSelfAttention
-from headway.core.stacks.stack import BlockFactory
 from headway.rl.batch import Batch, mean_of_steps
 from headway.rl.layers.observations import Observations, VectorObservations, each
 from headway.rl.models.base import DecisionModel, DecisionOptions

@@ -94,7 +94,7 @@ class Imitation(Task):
         """Returns the loss of the real steps."""
         losses = self.model.loss(batch)
         self._log("train", losses, batch, on_step=False, on_epoch=True)
-        return losses["loss"]
+        return self.with_penalties(losses["loss"])
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Adds a batch to the loss."""

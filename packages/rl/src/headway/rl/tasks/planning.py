@@ -80,7 +80,7 @@ class Planning(Task):
             on_epoch=True,
             batch_size=many,
         )
-        return found["loss"]
+        return self.with_penalties(found["loss"])
 
     def validation_step(self, batch: Mapping[str, Tensor], index: int) -> None:
         """Adds a batch to the loss."""

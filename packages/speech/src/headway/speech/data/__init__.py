@@ -8,10 +8,24 @@ if TYPE_CHECKING:
     from headway.speech.data.audio_data import AudioData
     from headway.speech.data.audio_folder import AudioFolder
     from headway.speech.data.digit_strings import DigitStrings
+    from headway.speech.data.perturbations import (
+        NoisePerturbation,
+        Perturbation,
+        SpeedPerturbation,
+    )
     from headway.speech.data.speech_manifest import SpeechManifest
     from headway.speech.data.spoken_digits import SpokenDigits
 
-__all__ = ["AudioData", "AudioFolder", "DigitStrings", "SpeechManifest", "SpokenDigits"]
+__all__ = [
+    "AudioData",
+    "AudioFolder",
+    "DigitStrings",
+    "NoisePerturbation",
+    "Perturbation",
+    "SpeechManifest",
+    "SpeedPerturbation",
+    "SpokenDigits",
+]
 
 # They need Lightning, which loads when one of them does.
 __getattr__ = lazily(
@@ -20,7 +34,10 @@ __getattr__ = lazily(
         "AudioData": "audio_data",
         "AudioFolder": "audio_folder",
         "DigitStrings": "digit_strings",
+        "NoisePerturbation": "perturbations",
+        "Perturbation": "perturbations",
         "SpeechManifest": "speech_manifest",
+        "SpeedPerturbation": "perturbations",
         "SpokenDigits": "spoken_digits",
     },
 )

@@ -99,7 +99,7 @@ def read_audio(
                 name,
                 f"{rate} Hz cannot be turned into {sample_rate} Hz exactly; resample it yourself",
             )
-        waveform = _resampler(rate, sample_rate)(waveform)
+        waveform = resampler(rate, sample_rate)(waveform)
     return waveform
 
 
@@ -167,7 +167,8 @@ def _open(path: Path, name: str) -> soundfile.SoundFile:
 
 
 @lru_cache(maxsize=16)
-def _resampler(rate: int, sample_rate: int) -> Resample:
+def resampler(rate: int, sample_rate: int) -> Resample:
+    """Returns what turns samples (S,) of one rate into those of another, S times their ratio, rounded up."""
     # The module keeps its filter: making it takes longer than using it.
     return Resample(rate, sample_rate)
 

@@ -44,14 +44,19 @@ class LengthBatches:
 
     Every item belongs to a fixed bucket of items of similar length, and every bucket has the batch size
     that its longest item allows; which items of a bucket meet, and when, follows the order of the epoch.
-    So the batches are a function of that order, and every epoch has as many.
+    So the batches are a function of that order, and every epoch has as many. With ``quadratic_seconds`` a
+    long item takes more of the budget than its length: d seconds count as ``d + d ** 2 / quadratic_seconds``.
 
     Args:
         order: The indices of the epoch; with several processes those of all are grouped.
         seconds: Length of every item.
         batch_seconds: Most seconds in a batch, padding counted; a longer item is a batch by itself.
         batch_size: Most items in a batch.
+        quadratic_seconds: Length of an item that counts twice; none does if None.
         buckets: Number of buckets.
+
+    Source:
+        The quadratic term is that of Lhotse's samplers (``quadratic_duration``).
     """
 
     def __init__(
@@ -61,9 +66,10 @@ class LengthBatches:
         *,
         batch_seconds: float,
         batch_size: int,
+        quadratic_seconds: float | None = None,
         buckets: int = 12,
     ) -> None:
-        self.order = order
+        self.order, self.seconds = order, seconds
         ranked = sorted(range(len(seconds)), key=lambda index: (seconds[index], index))
         parts = [
             ranked[len(ranked) * part // buckets : len(ranked) * (part + 1) // buckets]
@@ -71,7 +77,8 @@ class LengthBatches:
         ]
         self.bucket = {index: place for place, part in enumerate(parts) for index in part}
         longest = [max((seconds[index] for index in part), default=1.0) for part in parts]
-        self.sizes = [max(1, min(batch_size, int(batch_seconds / length))) for length in longest]
+        costs = [length + _quadratic(length, quadratic_seconds) for length in longest]
+        self.sizes = [max(1, min(batch_size, int(batch_seconds / cost))) for cost in costs]
         self.number = sum(
             -(-len(part) // size) for part, size in zip(parts, self.sizes, strict=True)
         )
@@ -89,3 +96,15 @@ class LengthBatches:
                 yield waiting[place]
                 waiting[place] = []
         yield from (batch for batch in waiting if batch)
+
+    def padding(self) -> float:
+        """Returns which share of the seconds of an epoch is padding, by the lengths that are known."""
+        whole = real = 0.0
+        for batch in self:
+            lengths = [self.seconds[index] for index in batch]
+            whole, real = whole + max(lengths) * len(batch), real + sum(lengths)
+        return 1 - real / whole if whole else 0.0
+
+
+def _quadratic(length: float, seconds: float | None) -> float:
+    return 0.0 if seconds is None else length**2 / seconds

@@ -100,8 +100,8 @@ class DigitStrings(SpeechData):
         test_strings: Test strings.
         digits: Least and largest number of digits of a string.
         string_seed: Of the validation and test strings.
-        **speech: As of every ``SpeechData``: batch_seconds, batch_size, on_invalid,
-            and of every ``DataModule``.
+        **speech: As of every ``SpeechData``: batch_seconds, batch_size, on_invalid, perturb,
+            quadratic_seconds, and of every ``DataModule``.
 
     Source:
         Jackson et al., Free Spoken Digit Dataset, https://github.com/Jakobovski/free-spoken-digit-dataset.

@@ -7,8 +7,9 @@ from typing import Any
 
 from headway.core.errors import InputError, UserError
 from headway.core.reading import parse_json, read_json, read_lines, read_table
+from headway.speech.data.lhotse import LhotseRows, is_lhotse
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".jsonl.gz")
 KALDI = "wav.scp"
 # What a column is called, and what it is: NeMo, Hugging Face, Common Voice and others.
 NAMES = {
@@ -43,8 +44,8 @@ def read_rows(path: Path) -> Rows:
     """Yields place (file and line) and contents of each row.
 
     JSON lines and a JSON list of objects, tables with a header and any delimiter, LJSpeech's ``metadata.csv``
-    (no header, cells split by ``|``, recordings in ``wavs``), and folders of Kaldi (``wav.scp``, ``text``,
-    perhaps ``segments`` and ``utt2spk``).
+    (no header, cells split by ``|``, recordings in ``wavs``), folders of Kaldi (``wav.scp``, ``text``,
+    perhaps ``segments`` and ``utt2spk``), and JSON lines of Lhotse: cuts, or supervisions beside recordings.
 
     Args:
         path: The file, or the folder of Kaldi.
@@ -54,17 +55,22 @@ def read_rows(path: Path) -> Rows:
     """
     if (path / KALDI).is_file():
         return _kaldi(path)
-    if path.suffix not in SUFFIXES:
+    if not is_table(path):
         raise UserError(
             f"{path} is no manifest; give one of {', '.join(SUFFIXES)}, or a folder with {KALDI}"
         )
-    if path.suffix in (".jsonl", ".json"):
+    if path.name.endswith((".jsonl", ".json", ".jsonl.gz")):
         return _json(path)
     lines = read_lines(path, "manifest")
     _, first = next(lines, (1, ""))
     if "|" in first and (path.parent / "wavs").is_dir() and not _is_header(first):
         return _ljspeech(path, chain([(1, first)], lines))
     return ((f"{path}:{number}", _filled(row)) for number, row in read_table(path, "manifest"))
+
+
+def is_table(path: Path) -> bool:
+    """Returns whether a file is a manifest by its name."""
+    return path.name.endswith(SUFFIXES)
 
 
 def _filled(row: Mapping[str, str]) -> dict[str, str]:
@@ -79,14 +85,20 @@ def _json(path: Path) -> Rows:
         content = read_json(path, "manifest", expected=list)
         yield from ((f"{path}, entry {place}", row) for place, row in enumerate(content))
         return
+    lhotse = LhotseRows(path)
     for number, line in read_lines(path, "manifest"):
         if not line.strip():
             continue
         where = f"{path}:{number}"
         try:
-            yield where, parse_json(line, where)
+            row = parse_json(line, where)
         except InputError as error:
             yield where, error
+            continue
+        if is_lhotse(row):
+            yield from ((where, one) for one in lhotse.rows(row, where))
+        else:
+            yield where, row
 
 
 def _is_header(line: str) -> bool:

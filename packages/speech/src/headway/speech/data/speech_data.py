@@ -1,7 +1,9 @@
 """What all data modules of recordings with texts share."""
 
+import logging
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from math import prod
 
 from torch import Tensor
 from torch.utils.data import Sampler
@@ -13,8 +15,11 @@ from headway.core.training.randomness import mix, restored_cpu, seed_cpu
 from headway.core.training.sampling import SharedBatches
 from headway.speech.batch import pad
 from headway.speech.data.batching import LengthBatches, evenly
+from headway.speech.data.perturbations import Perturbation
 from headway.speech.data.speech_set import SpeechSet
 from headway.speech.speech_model import SpeechModel
+
+log = logging.getLogger(__name__)
 
 
 class SpeechOptions(ItemOptions, total=False):
@@ -23,6 +28,8 @@ class SpeechOptions(ItemOptions, total=False):
     batch_seconds: float
     batch_size: int
     on_invalid: OnInvalid
+    perturb: Sequence[Perturbation]
+    quadratic_seconds: float | None
 
 
 class SpeechData(DataModule):
@@ -36,6 +43,10 @@ class SpeechData(DataModule):
         batch_size: Most recordings of a batch.
         on_invalid: What happens to rows and files that cannot be used; ``skip`` leaves them out and says
             which and how many.
+        perturb: What is done to the samples of training recordings, one after the other, such as
+            ``SpeedPerturbation`` and ``NoisePerturbation``.
+        quadratic_seconds: Recordings that are so long count twice in the budget, others by the square of
+            their length besides, as attention costs; by their length alone if None.
         **loader: As of every ``DataModule``: workers, seed, shuffle, eval_batch_size.
     """
 
@@ -45,13 +56,20 @@ class SpeechData(DataModule):
         batch_seconds: float = 60.0,
         batch_size: int = 32,
         on_invalid: OnInvalid = "raise",
+        perturb: Sequence[Perturbation] = (),
+        quadratic_seconds: float | None = None,
         **loader: Passed[ItemOptions],
     ) -> None:
         # Every batch is as full as its seconds allow; none is the smaller one.
         super().__init__(batch_size=batch_size, drop_last=False, **loader)
         if batch_seconds <= 0:
             raise UserError(f"batch_seconds is {batch_seconds}; it must be above 0")
-        self.batch_seconds = batch_seconds
+        if quadratic_seconds is not None and quadratic_seconds <= 0:
+            raise UserError(
+                f"quadratic_seconds is {quadratic_seconds}; it must be above 0, or null"
+            )
+        self.batch_seconds, self.quadratic_seconds = batch_seconds, quadratic_seconds
+        self.perturb = tuple(perturb)
         self.invalid = InvalidItems(on_invalid, "utterances")
         self._sets: dict[str, SpeechSet] | None = None
 
@@ -104,6 +122,7 @@ class SpeechData(DataModule):
             if not len(data):
                 raise UserError(f"the {split} split has no recordings that can be used")
             data.on_invalid = self.invalid.policy
+            data.perturb = self.perturb if split == "train" else ()
             setattr(self, f"{split}_set", data)
         self._sets = sets
         self.predict_set = self.test_set or self.val_set
@@ -112,9 +131,15 @@ class SpeechData(DataModule):
         """Groups the recordings by length."""
         data = self.train_set
         assert isinstance(data, SpeechSet)
+        longest = prod(perturbation.longest for perturbation in self.perturb)
         batches = LengthBatches(
-            order, data.seconds, batch_seconds=self.batch_seconds, batch_size=self.batch_size
+            order,
+            [longest * seconds for seconds in data.seconds],
+            batch_seconds=self.batch_seconds,
+            batch_size=self.batch_size,
+            quadratic_seconds=self.quadratic_seconds,
         )
+        log.info("%d training batches, %.1f %% padding", len(batches), 100 * batches.padding())
         rank, world = self._place()
         # Each device alone would have another number of batches.
         return batches if world == 1 else SharedBatches(batches, rank=rank, world=world)

@@ -55,9 +55,9 @@ class SpeechManifest(SpeechData):
     """Recordings with texts from manifests: ``audio, text``, perhaps ``start, duration, speaker, channel``.
 
     JSON lines, JSON, CSV and TSV with the columns of NeMo, Hugging Face and Common Voice, LJSpeech's
-    ``metadata.csv`` and folders of Kaldi are read (``read_manifest``). ``path`` is one of them, or a folder
-    with ``train``, ``val`` (or ``dev``) and ``test``. Without the latter two the splits are carved from
-    the training rows so that no text (or no speaker) is on both sides.
+    ``metadata.csv``, folders of Kaldi and cuts of Lhotse are read (``read_manifest``). ``path`` is one of
+    them, or a folder with ``train``, ``val`` (or ``dev``) and ``test``. Without the latter two the splits are
+    carved from the training rows so that no text (or no speaker) is on both sides.
 
     Args:
         path: A manifest, or a folder of them.
@@ -70,8 +70,8 @@ class SpeechManifest(SpeechData):
         need_text: Whether rows without a text are refused; models that learn from speech alone need none.
         columns: What columns of other names are: name in the file to ``audio``, ``text``, ``start``,
             ``duration``, ``speaker``, ``channel`` or ``ignore``.
-        **speech: As of every ``SpeechData``: batch_seconds, batch_size, on_invalid,
-            and of every ``DataModule``.
+        **speech: As of every ``SpeechData``: batch_seconds, batch_size, on_invalid, perturb,
+            quadratic_seconds, and of every ``DataModule``.
     """
 
     def __init__(

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import OnInvalid
 from headway.speech.batch import SpeechItem
+from headway.speech.data.perturbations import Perturbation
 from headway.speech.speech_model import SpeechModel, SpokenTextModel
 from headway.speech.tokenizers import text_tokens
 
@@ -47,6 +48,8 @@ class SpeechSet(Dataset[Any]):
 
     seconds: Sequence[float]
     on_invalid: OnInvalid = "raise"
+    perturb: Sequence[Perturbation] = ()
+    """What is done to the samples, one after the other."""
 
     @abstractmethod
     def recording(self, index: int, sample_rate: int) -> Recording:
@@ -69,6 +72,9 @@ class SpeechSet(Dataset[Any]):
             raise UserError("no model hears these recordings yet; call use(model) of their data")
         try:
             found = self.recording(index, self.sample_rate)
+            waveform = found.waveform
+            for perturbation in self.perturb:
+                waveform = perturbation(waveform, self.sample_rate)
             tokens = text_tokens(self.tokenizer, found.text, found.name) if self.tokenizer else []
         except InputError as error:
             if self.on_invalid == "raise":
@@ -76,7 +82,7 @@ class SpeechSet(Dataset[Any]):
             log.warning("skipped %s", error)
             return None
         return SpeechItem(
-            found.waveform,
+            waveform,
             torch.tensor(tokens, dtype=torch.int64),
             found.name,
             found.speaker,

@@ -25,25 +25,59 @@ def greedy(log_probs: Tensor, lengths: Tensor, *, blank: int) -> list[Reading]:
     """
     scores, best = log_probs.max(dim=-1)
     scores, best = scores.detach().float().cpu(), best.cpu()
-    return [
-        _collapse(best[item, :length], scores[item, :length], blank)
-        for item, length in enumerate(lengths.tolist())
-    ]
+    found = []
+    for item, length in enumerate(lengths.tolist()):
+        path = BestPath(blank)
+        path.add(best[item, :length], scores[item, :length])
+        found.append(path.reading())
+    return found
 
 
-def _collapse(best: Tensor, scores: Tensor, blank: int) -> Reading:
-    found, counts = torch.unique_consecutive(best, return_counts=True)
-    tokens: list[int] = []
-    frames: list[int] = []
-    ends: list[int] = []
-    log_probs: list[float] = []
-    for token, count, end in zip(
-        found.tolist(), counts.tolist(), counts.cumsum(0).tolist(), strict=True
-    ):
-        if token != blank:
-            tokens.append(token)
-            frames.append(end - count)
-            ends.append(end)
-            log_probs.append(float(scores[end - count : end].max()))
-    log_probs = log_probs if tokens else scores.tolist()
-    return Reading(tokens, frames, ends, log_probs, sum(log_probs))
+class BestPath:
+    """The best path as far as it is known: a token that goes on in what comes next is the same one.
+
+    Args:
+        blank: Token that stands for nothing.
+    """
+
+    def __init__(self, blank: int) -> None:
+        self.blank, self.last = blank, blank
+        self.tokens: list[int] = []
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        self.log_probs: list[float] = []
+        self.silence: list[float] = []
+        self.length = 0
+
+    def add(self, best: Tensor, scores: Tensor) -> None:
+        """Goes on.
+
+        Args:
+            best: The best token of each moment, (T,).
+            scores: Its log-probability, (T,).
+        """
+        found, counts = torch.unique_consecutive(best, return_counts=True)
+        start = 0
+        for token, count in zip(found.tolist(), counts.tolist(), strict=True):
+            part = scores[start : start + count]
+            start += count
+            self.length += count
+            if token == self.blank:
+                # Of use only as long as there is no token.
+                self.silence += [] if self.tokens else part.tolist()
+            elif token == self.last:
+                self.ends[-1] = self.length
+                self.log_probs[-1] = max(self.log_probs[-1], float(part.max()))
+            else:
+                self.tokens.append(token)
+                self.starts.append(self.length - count)
+                self.ends.append(self.length)
+                self.log_probs.append(float(part.max()))
+            self.last = token
+
+    def reading(self) -> Reading:
+        """Returns what was heard so far."""
+        log_probs = self.log_probs if self.tokens else self.silence
+        return Reading(
+            list(self.tokens), list(self.starts), list(self.ends), list(log_probs), sum(log_probs)
+        )

@@ -29,34 +29,44 @@ class Reading(NamedTuple):
 
 
 def hypothesis_of(
-    readings: Sequence[Reading], tokenizer: Tokenizer, *, seconds_per_token: float
+    readings: Sequence[Reading],
+    tokenizer: Tokenizer,
+    *,
+    begins: Sequence[int],
+    seconds_per_token: float,
 ) -> Hypothesis:
     """Returns what was heard in a recording.
 
     Args:
         readings: The best one in front; none where nothing was found.
         tokenizer: What the tokens mean.
-        seconds_per_token: Seconds between two tokens of the encoder.
+        begins: Stride of the encoder at which each of its tokens begins, and at which the last one ends.
+        seconds_per_token: Seconds of a stride.
     """
     if not readings:
         return Hypothesis(text="", confidence=0.0)
     best = readings[0]
     text = tokenizer.decode(best.tokens)
     mean = sum(best.log_probs) / max(1, len(best.log_probs))
+    # A jump of a transducer may lead beyond the end.
+    frames, ends = (
+        [begins[min(place, len(begins) - 1)] for place in places]
+        for places in (best.frames, best.ends)
+    )
     placed = len(best.frames) == len(best.tokens)
     return Hypothesis(
         text=text,
         confidence=math.exp(min(0.0, mean if best.log_probs else best.score)),
         segments=segment_of(
             text_pieces(tokenizer, best.tokens),
-            [seconds_per_token * frame for frame in best.frames],
-            [seconds_per_token * end for end in best.ends],
+            [seconds_per_token * frame for frame in frames],
+            [seconds_per_token * end for end in ends],
             [math.exp(value) for value in best.log_probs[: len(best.tokens)]],
         )
         if placed
         else (),
         tokens=list(best.tokens),
-        frames=list(best.frames),
+        frames=frames,
         alternatives=tuple(
             Alternative(tokenizer.decode(one.tokens), one.score) for one in readings
         ),

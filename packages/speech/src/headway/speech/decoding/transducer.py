@@ -65,7 +65,6 @@ class TransducerParts(NamedTuple):
     claim="rows look for their next tokens side by side, so the predictor runs once for a token of all",
     test="packages/speech/tests/decoding/test_transducer_search.py",
 )
-@torch.no_grad()
 def greedy_transducer(parts: TransducerParts, encoded: Tensor, lengths: Tensor) -> list[Reading]:
     """Writes the best entry at every step, for all rows together.
 
@@ -83,66 +82,107 @@ def greedy_transducer(parts: TransducerParts, encoded: Tensor, lengths: Tensor) 
     Source:
         Bataev et al. 2024, https://arxiv.org/abs/2406.06220 (label looping).
     """
-    rows, device = len(encoded), encoded.device
-    written, state = parts.predictor.start(rows, device)
-    moves = torch.tensor(tuple(parts.durations) or (0,), device=device)
-    frame = torch.zeros(rows, dtype=torch.int64, device=device)
-    begun = torch.zeros_like(frame)  # tokens that begin at the frame
-    texts: list[list[tuple[int, int, int, float]]] = [[] for _ in range(rows)]
-    sums = [0.0] * rows
-    while True:
-        wrote, entries, steps = [], [], []
-        looking = (frame < lengths).nonzero()[:, 0]
-        while len(looking):
-            here = frame[looking]
-            scores, lasting = parts.scores(encoded[looking, here], written[looking])
-            sure, best = scores.max(dim=1)
-            nothing = best == parts.blank
-            if lasting is None:
-                step = nothing.long()
-            else:
-                longest, place = lasting.max(dim=1)
-                sure, step = sure + longest, moves[place]
-                step = torch.where(nothing, step.clamp_min(1), step)
-            for row, value in zip(looking.tolist(), sure.tolist(), strict=True):
-                sums[row] += value
-            said = (~nothing).nonzero()[:, 0]
-            for place, row in zip(said.tolist(), looking[said].tolist(), strict=True):
-                begins, lasts = int(here[place]), max(1, int(step[place]))
-                ends = min(begins + lasts, int(lengths[row]))
-                texts[row].append(
-                    (int(best[place]), begins, ends, float(scores[place, best[place]]))
-                )
-            wrote.append(looking[said])
-            entries.append(best[said])
-            steps.append(step[said])
-            looking = looking[nothing]
-            frame[looking] += step[nothing]
-            begun[looking] = 0
-            looking = looking[frame[looking] < lengths[looking]]
-        who = torch.cat(wrote) if wrote else looking
-        if not len(who):
-            break
-        step = torch.cat(steps)
-        begun[who] = torch.where(step > 0, 0, begun[who] + 1)
-        # One frame does not give tokens without end.
-        full = begun[who] >= parts.most
-        frame[who] += torch.where(full, 1, step)
-        begun[who] = begun[who].masked_fill(full, 0)
-        written = written.clone()
-        vector, changed = parts.predictor.step(torch.cat(entries), tuple(x[who] for x in state))
-        written[who] = vector
-        state = tuple(x.index_copy(0, who, y) for x, y in zip(state, changed, strict=True))
-    return [
-        Reading(
-            [token for token, _, _, _ in text],
-            [start for _, start, _, _ in text],
-            [end for _, _, end, _ in text],
-            [sure for _, _, _, sure in text],
-            total,
+    steps = BestSteps(parts, len(encoded), encoded.device)
+    steps.add(encoded, lengths)
+    return steps.readings()
+
+
+class BestSteps:
+    """The best steps of a transducer as far as frames are known; what comes next goes on where they ended.
+
+    Args:
+        parts: Of the transducer.
+        rows: Recordings that are heard side by side.
+        device: Of the frames.
+    """
+
+    def __init__(self, parts: TransducerParts, rows: int, device: torch.device) -> None:
+        self.parts = parts
+        with torch.no_grad():
+            self.written, self.state = parts.predictor.start(rows, device)
+        self.moves = torch.tensor(tuple(parts.durations) or (0,), device=device)
+        # Frames of each row that are past, where the row stands, and tokens that begin there.
+        self.past = torch.zeros(rows, dtype=torch.int64, device=device)
+        self.frame, self.begun = torch.zeros_like(self.past), torch.zeros_like(self.past)
+        self.texts: list[list[tuple[int, int, int, float]]] = [[] for _ in range(rows)]
+        self.sums = [0.0] * rows
+
+    @torch.no_grad()
+    def add(self, encoded: Tensor, lengths: Tensor) -> None:
+        """Goes on through more frames.
+
+        Args:
+            encoded: Frames, (B, T, C).
+            lengths: Real frames of each row, (B,).
+        """
+        end = self.past + lengths
+        while True:
+            wrote, entries, steps = [], [], []
+            looking = (self.frame < end).nonzero()[:, 0]
+            while len(looking):
+                looking, who, best, step = self._look(encoded, looking)
+                wrote.append(who)
+                entries.append(best)
+                steps.append(step)
+                looking = looking[self.frame[looking] < end[looking]]
+            if not sum(map(len, wrote)):
+                break
+            self._write(torch.cat(wrote), torch.cat(entries), torch.cat(steps))
+        self.past = end
+
+    def _look(self, encoded: Tensor, looking: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Takes one step in some rows: those that found nothing, those that found a token, tokens, moves."""
+        here = self.frame[looking]
+        scores, lasting = self.parts.scores(
+            encoded[looking, here - self.past[looking]], self.written[looking]
         )
-        for text, total in zip(texts, sums, strict=True)
-    ]
+        sure, best = scores.max(dim=1)
+        nothing = best == self.parts.blank
+        if lasting is None:
+            step = nothing.long()
+        else:
+            longest, place = lasting.max(dim=1)
+            sure, step = sure + longest, self.moves[place]
+            step = torch.where(nothing, step.clamp_min(1), step)
+        for row, value in zip(looking.tolist(), sure.tolist(), strict=True):
+            self.sums[row] += value
+        said = (~nothing).nonzero()[:, 0]
+        for place, row in zip(said.tolist(), looking[said].tolist(), strict=True):
+            begins, token = int(here[place]), int(best[place])
+            ends = begins + max(1, int(step[place]))
+            self.texts[row].append((token, begins, ends, float(scores[place, token])))
+        on = looking[nothing]
+        self.frame[on] += step[nothing]
+        self.begun[on] = 0
+        return on, looking[said], best[said], step[said]
+
+    def _write(self, who: Tensor, entries: Tensor, step: Tensor) -> None:
+        """Tells the predictor the tokens that some rows found, and moves these on."""
+        self.begun[who] = torch.where(step > 0, 0, self.begun[who] + 1)
+        # One frame does not give tokens without end.
+        full = self.begun[who] >= self.parts.most
+        self.frame[who] += torch.where(full, 1, step)
+        self.begun[who] = self.begun[who].masked_fill(full, 0)
+        self.written = self.written.clone()
+        known = tuple(x[who] for x in self.state)
+        vector, changed = self.parts.predictor.step(entries, known)
+        self.written[who] = vector
+        self.state = tuple(
+            x.index_copy(0, who, y) for x, y in zip(self.state, changed, strict=True)
+        )
+
+    def readings(self) -> list[Reading]:
+        """Returns what each row has written; a token ends with the frames at the latest."""
+        return [
+            Reading(
+                [token for token, _, _, _ in text],
+                [start for _, start, _, _ in text],
+                [min(end, length) for _, _, end, _ in text],
+                [sure for _, _, _, sure in text],
+                total,
+            )
+            for text, total, length in zip(self.texts, self.sums, self.past.tolist(), strict=True)
+        ]
 
 
 @torch.no_grad()

@@ -7,6 +7,13 @@ from headway.speech.front_ends.kaldi import KaldiFbank
 from headway.speech.front_ends.log_mel import LogMel
 from headway.speech.front_ends.nemo import NeMoMel
 from headway.speech.front_ends.spec_augment import SpecAugment
+from headway.speech.front_ends.stacked import StackedFrames
+from headway.speech.front_ends.stacked_fbank import StackedFbank
+from headway.speech.front_ends.statistics import (
+    read_statistics,
+    with_statistics,
+    write_statistics,
+)
 from headway.speech.front_ends.waveform import Waveform
 from headway.speech.front_ends.whisper_mel import WhisperMel
 
@@ -18,7 +25,12 @@ __all__ = [
     "LogMel",
     "NeMoMel",
     "SpecAugment",
+    "StackedFbank",
+    "StackedFrames",
     "Waveform",
     "WhisperMel",
     "featured",
+    "read_statistics",
+    "with_statistics",
+    "write_statistics",
 ]

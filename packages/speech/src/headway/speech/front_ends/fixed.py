@@ -72,6 +72,11 @@ class FixedFbank(KaldiFbank):
         """Whether mean and deviation are known."""
         return self.known is not None or int(self.measured) > 0
 
+    @property
+    def reach(self) -> tuple[int, int] | None:
+        """None: what a recording is filled up with depends on its length."""
+        return None
+
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns ``steps`` for every recording of at least one window."""
         windows = super().output_lengths(lengths)

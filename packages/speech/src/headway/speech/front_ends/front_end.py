@@ -9,6 +9,7 @@ from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.module import Module
+from headway.speech.layers.overlapping import Overlapping
 
 
 class Features(NamedTuple):
@@ -38,6 +39,8 @@ class FrontEnd(Module):
 
     bands: int | None = None
     """Features of a step; None where steps are samples."""
+    hop: int
+    """Samples from one step to the next."""
 
     def __init__(self, *, sample_rate: int) -> None:
         super().__init__()
@@ -49,6 +52,30 @@ class FrontEnd(Module):
     @abstractmethod
     def rate(self) -> float:
         """Steps per second."""
+
+    @property
+    def reach(self) -> tuple[int, int] | None:
+        """Samples before and behind its first one that a step hears; None if it hears the whole recording."""
+        return None
+
+    def stream(self) -> Overlapping:
+        """Returns what computes the steps while the samples come: pieces (B, S) become steps (B, T, bands).
+
+        Raises:
+            UserError: If a step hears the whole recording.
+        """
+        reach = self.reach
+        if reach is None:
+            raise UserError(
+                f"{type(self).__name__} hears the whole recording before it gives a step; for speech that "
+                "still comes take KaldiFbank with normalise global or none, or NeMoMel with none"
+            )
+        return Overlapping(
+            lambda samples: self(samples).inputs,
+            stride=self.hop,
+            reach=reach,
+            count=lambda samples: int(self.output_lengths(torch.tensor(samples))),
+        )
 
     @abstractmethod
     def output_lengths(self, lengths: Tensor) -> Tensor:

@@ -83,6 +83,11 @@ class KaldiFbank(SpectralFrontEnd):
         """Samples of a window."""
         return self.width
 
+    @property
+    def reach(self) -> tuple[int, int] | None:
+        """A window from its first sample on, if no step is normalised by the whole recording."""
+        return None if self.normalise == "utterance" else (0, self.width - 1)
+
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns how many whole windows there are."""
         windows = torch.div(lengths - self.width, self.hop, rounding_mode="floor") + 1

@@ -85,6 +85,12 @@ class LogMel(SpectralFrontEnd):
         """Samples of a step."""
         return self.hop
 
+    @property
+    def reach(self) -> tuple[int, int] | None:
+        """A window around the hop, if no step is normalised by the whole recording."""
+        edge = (self.size - self.hop) // 2
+        return None if self.normalise == "utterance" else (edge, self.size - 1 - edge)
+
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns one step for each whole hop."""
         return torch.div(lengths, self.hop, rounding_mode="floor")

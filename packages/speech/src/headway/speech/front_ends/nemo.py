@@ -1,5 +1,7 @@
 """NeMo's log-mel features."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,8 @@ class NeMoMel(FrontEnd):
     """Log-mel features as NeMo computes them for its published models, without dither.
 
     Pre-emphasis, windows of 25 ms every 10 ms around each hop (zeros beyond the ends), Slaney's mel bands
-    of unit area, and each band of a recording normalised by its mean and deviation.
+    of unit area, and each band of a recording normalised by its mean and deviation (or not, as NeMo's
+    models that stream have it).
 
     Args:
         sample_rate: Samples per second.
@@ -25,6 +28,7 @@ class NeMoMel(FrontEnd):
         window: Samples of a window.
         hop: Samples between windows.
         preemphasis: Share of the sample before that is taken away; 0 for none.
+        normalise: ``"utterance"``, or ``"none"``.
 
     Raises:
         UserError: If the window is longer than the transform, or a mel band holds no frequency.
@@ -46,6 +50,7 @@ class NeMoMel(FrontEnd):
         window: int = 400,
         hop: int = 160,
         preemphasis: float = 0.97,
+        normalise: Literal["utterance", "none"] = "utterance",
     ) -> None:
         super().__init__(sample_rate=sample_rate)
         if not 1 <= hop <= window <= size:
@@ -54,7 +59,9 @@ class NeMoMel(FrontEnd):
             raise UserError(
                 f"mels {mels} lie in 1 to 1,024 and preemphasis {preemphasis} in 0 to 1"
             )
-        self.bands = mels
+        if normalise not in ("utterance", "none"):
+            raise UserError(f"normalise {normalise!r} is not one of utterance, none")
+        self.bands, self.normalise = mels, normalise
         self.size, self.window, self.hop, self.preemphasis = size, window, hop, preemphasis
         self.register_constants()
 
@@ -75,6 +82,15 @@ class NeMoMel(FrontEnd):
     def rate(self) -> float:
         """Frames per second."""
         return self.sample_rate / self.hop
+
+    @property
+    def reach(self) -> tuple[int, int] | None:
+        """A window around the hop and the sample before it, if bands are not normalised by recording."""
+        if self.normalise == "utterance":
+            return None
+        # The window lies in the middle of the transform, whose middle is the hop.
+        before = self.size // 2 - (self.size - self.window) // 2
+        return before + 1, self.window - 1 - before
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns one frame for each whole hop."""
@@ -109,6 +125,8 @@ class NeMoMel(FrontEnd):
         # The last window begins at the end.
         power = power[:, : waveforms.shape[1] // self.hop]
         x = zero_beyond((power @ self.banks.to(power) + LEAST_POWER).log(), steps)
+        if self.normalise == "none":
+            return Features(x, steps)
         count = steps[:, None, None]
         mean = x.sum(1, keepdim=True) / count
         spread = zero_beyond((x - mean).square(), steps).sum(1, keepdim=True)

@@ -26,7 +26,7 @@ class SpectralFrontEnd(FrontEnd):
             ``"none"``.
 
     Attributes:
-        frames: Frames that mean and deviation were measured on; 0 while they wait for it.
+        frames: Frames that mean and deviation were measured on, 1 where they were given; 0 while they wait.
 
     Raises:
         UserError: If an argument is outside its range.
@@ -63,6 +63,14 @@ class SpectralFrontEnd(FrontEnd):
             waveforms: (B, S), zeros behind the end. Output: (B, T, bands).
         """
 
+    def steps_of(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """Returns the same; override it where the end of a recording is heard.
+
+        Shape:
+            waveforms: (B, S), zeros behind the end. lengths: (B,). Output: (B, T, bands).
+        """
+        return self.features(waveforms)
+
     @property
     def complete(self) -> bool:
         """Whether mean and deviation are known, where they are needed."""
@@ -76,7 +84,7 @@ class SpectralFrontEnd(FrontEnd):
         """
         lengths = whole_lengths(waveforms, lengths)
         steps = self.checked_lengths(lengths)
-        x = self.features(zero_beyond(waveforms, lengths))
+        x = self.steps_of(zero_beyond(waveforms, lengths), lengths)
         if self.normalise == "global":
             x = (x - self.mean) / self.std
         x = zero_beyond(x, steps)
@@ -125,9 +133,33 @@ class SpectralFrontEnd(FrontEnd):
         if not count:
             raise UserError("there is no recording to measure mean and deviation on")
         mean = total / count
+        self._take(mean, (squares / count - mean.square()).clamp_min(0).sqrt(), count)
+
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Takes mean and deviation that were measured elsewhere.
+
+        Shape:
+            mean, std: (bands,).
+
+        Raises:
+            UserError: If this front end does not normalise by them, or they are of other bands.
+        """
+        if self.normalise != "global":
+            raise UserError(
+                f"statistics are for normalise 'global', and this front end has {self.normalise!r}"
+            )
+        if mean.shape != self.mean.shape or std.shape != self.std.shape:
+            raise UserError(
+                f"mean {tuple(mean.shape)} and deviation {tuple(std.shape)} are given for {self.bands} bands"
+            )
+        if not bool(mean.isfinite().all() and std.isfinite().all() and (std > 0).all()):
+            raise UserError("a mean is not finite, or a deviation is not above 0")
+        self._take(mean, std, 1)
+
+    def _take(self, mean: Tensor, std: Tensor, count: int) -> None:
         self.frames.fill_(count)
         self.mean.copy_(mean)
-        self.std.copy_((squares / count - mean.square()).clamp_min(0).sqrt().clamp_min(1e-3))
+        self.std.copy_(std.clamp_min(1e-3))
 
 
 def refuse_empty(banks: Tensor, size: int, sample_rate: int) -> None:

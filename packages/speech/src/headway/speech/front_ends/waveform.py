@@ -20,6 +20,8 @@ class Waveform(FrontEnd):
         The feature extractor of wav2vec 2.0, Baevski et al. 2020, https://arxiv.org/abs/2006.11477.
     """
 
+    hop = 1
+
     def __init__(
         self, *, sample_rate: int = 16000, normalise: Literal["utterance", "none"] = "utterance"
     ) -> None:
@@ -35,6 +37,11 @@ class Waveform(FrontEnd):
         """Samples per second."""
         return float(self.sample_rate)
 
+    @property
+    def reach(self) -> tuple[int, int] | None:
+        """A sample itself, if it is not normalised by the whole recording."""
+        return None if self.normalise == "utterance" else (0, 0)
+
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns the lengths."""
         return lengths
@@ -49,8 +56,14 @@ class Waveform(FrontEnd):
         return Features(normalised(inputs, lengths, eps=1e-7), lengths)
 
 
-def normalised(x: Tensor, lengths: Tensor, *, eps: float) -> Tensor:
+def normalised(x: Tensor, lengths: Tensor, *, eps: float, unbiased: bool = False) -> Tensor:
     """Returns items with mean 0 and deviation 1 in each band over their own steps, zeros behind.
+
+    Args:
+        x: The items.
+        lengths: Steps of each.
+        eps: Added to the variance.
+        unbiased: Whether the variance divides by one less than the steps.
 
     Shape:
         x: (B, T) or (B, T, bands), zeros behind the end. lengths: (B,). Output: as x.
@@ -58,5 +71,5 @@ def normalised(x: Tensor, lengths: Tensor, *, eps: float) -> Tensor:
     count = lengths.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype)
     mean = x.sum(dim=1, keepdim=True) / count
     centred = zero_beyond(x - mean, lengths)
-    variance = centred.square().sum(dim=1, keepdim=True) / count
+    variance = centred.square().sum(dim=1, keepdim=True) / (count - 1 if unbiased else count)
     return centred / (variance + eps).sqrt()

@@ -1,10 +1,12 @@
 """What only speech needs: stems that subsample in time, parts of recognisers, alignments, pitch."""
 
 from headway.speech.layers.convolutional_mlp import ConvolutionalMLP
+from headway.speech.layers.convolutional_position import ConvolutionalPosition
 from headway.speech.layers.integrate_and_fire import Fired, IntegrateAndFire, integrate_and_fire
 from headway.speech.layers.inter_ctc import InterCTC
 from headway.speech.layers.joint import JointNetwork
 from headway.speech.layers.predictors import Predictor, RecurrentPredictor, StatelessPredictor
+from headway.speech.layers.projected import ProjectedFeatures
 from headway.speech.layers.stem import SpeechStem
 from headway.speech.layers.striding import StridingSubsampling
 from headway.speech.layers.subsampling import ConvolutionSubsampling
@@ -14,11 +16,13 @@ from headway.speech.layers.waves import ReceptiveFields, WaveGenerator
 __all__ = [
     "ConvolutionSubsampling",
     "ConvolutionalMLP",
+    "ConvolutionalPosition",
     "Fired",
     "IntegrateAndFire",
     "InterCTC",
     "JointNetwork",
     "Predictor",
+    "ProjectedFeatures",
     "ReceptiveFields",
     "RecurrentPredictor",
     "SpeechStem",

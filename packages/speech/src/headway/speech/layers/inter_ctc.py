@@ -58,6 +58,10 @@ class InterCTC(Module):
                 f"blocks {list(self.blocks)} are read of an encoder of {len(said)} blocks; name earlier "
                 "ones, the last is read anyway"
             )
+        if any(said[place - 1].shape[1] != said[-1].shape[1] for place in self.blocks):
+            raise UserError(
+                f"blocks {list(self.blocks)} are read where tokens are merged later; name blocks behind that"
+            )
         found.extend(said[place - 1] for place in self.blocks)
 
     def mixed(self, last: Tensor, middle: Sequence[Tensor]) -> Tensor:

@@ -21,6 +21,11 @@ class SpeechStem(Module):
     stride: int
     """Steps of the input for a token."""
 
+    @property
+    def reach(self) -> tuple[int, int] | None:
+        """Steps of the input before and behind its first one that a token hears; None if it hears all."""
+        return None
+
     @abstractmethod
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns how many tokens items of these lengths give, (B,)."""

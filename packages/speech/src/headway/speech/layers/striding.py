@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.systems import system
+from headway.speech.layers.halving import HalvingConvolution, halving_reach
 from headway.speech.layers.padding import zero_beyond
 from headway.speech.layers.stem import SpeechStem
 
@@ -23,7 +24,8 @@ class StridingSubsampling(SpeechStem):
     """A 3x3 convolution of stride 2, then depthwise ones with one over channels behind each.
 
     Every convolution of stride 2 leaves half of the frames and bands, rounded up. What lies beyond an item
-    is set to zero before each, as if the item stood alone.
+    is set to zero before each, as if the item stood alone. A token hears ``stride - 1`` frames to either
+    side of its first one, or twice as many before it where the convolutions are causal.
 
     Args:
         dim: Channels of a token.
@@ -31,6 +33,7 @@ class StridingSubsampling(SpeechStem):
         channels: Channels of the convolutions.
         stride: Frames of a token, a power of 2.
         scale: Factor of the tokens.
+        causal: Whether a token hears no frame behind its first one.
         dropout: Probability of dropping a channel of a token in training.
 
     Shape:
@@ -51,6 +54,7 @@ class StridingSubsampling(SpeechStem):
         channels: int = 256,
         stride: int = 8,
         scale: float = 1.0,
+        causal: bool = False,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -60,10 +64,10 @@ class StridingSubsampling(SpeechStem):
         if stride < 2 or 1 << halvings != stride:
             raise UserError(f"stride is {stride}; it is a power of 2 from 2 on")
         self.features = self.bands = features
-        self.stride, self.scale = stride, scale
-        self.first = nn.Conv2d(1, channels, 3, stride=2, padding=1)
+        self.stride, self.scale, self.causal = stride, scale, causal
+        self.first = HalvingConvolution(1, channels, causal=causal)
         self.depthwise = nn.ModuleList(
-            nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels)
+            HalvingConvolution(channels, channels, groups=channels, causal=causal)
             for _ in range(halvings - 1)
         )
         self.pointwise = nn.ModuleList(
@@ -71,6 +75,11 @@ class StridingSubsampling(SpeechStem):
         )
         self.projection = nn.Linear(channels * -(-features // stride), dim)
         self.dropout = Dropout(dropout)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Frames before and behind its first one that a token hears."""
+        return halving_reach(1 + len(self.depthwise), causal=self.causal)
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns the lengths, halved and rounded up for each convolution of stride 2."""

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
+from headway.speech.layers.halving import HalvingConvolution, halving_reach
 from headway.speech.layers.padding import zero_beyond
 from headway.speech.layers.stem import SpeechStem
 
@@ -17,12 +18,14 @@ class ConvolutionSubsampling(SpeechStem):
     """Two 3x3 convolutions of stride 2 over time and frequency: one token for four frames.
 
     An item of T frames gives ``ceil(ceil(T / 2) / 2)`` tokens. What lies beyond an item is set to zero
-    before each convolution, as if the item stood alone.
+    before each convolution, as if the item stood alone. A token hears three frames to either side of its
+    first one, or six before it where the convolutions are causal.
 
     Args:
         dim: Channels of a token.
         features: Features of a frame, such as mel bands.
         channels: Channels of the convolutions.
+        causal: Whether a token hears no frame behind its first one.
         dropout: Probability of dropping a channel of a token in training.
 
     Shape:
@@ -33,17 +36,28 @@ class ConvolutionSubsampling(SpeechStem):
     """
 
     def __init__(
-        self, dim: int, *, features: int = 80, channels: int = 32, dropout: float = 0.0
+        self,
+        dim: int,
+        *,
+        features: int = 80,
+        channels: int = 32,
+        causal: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if features < 1 or channels < 1:
             raise UserError(f"features {features} and channels {channels} must be at least 1")
         self.features = self.bands = features
-        self.stride = 4
-        self.first = nn.Conv2d(1, channels, 3, stride=2, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        self.stride, self.causal = 4, causal
+        self.first = HalvingConvolution(1, channels, causal=causal)
+        self.second = HalvingConvolution(channels, channels, causal=causal)
         self.projection = nn.Linear(channels * _half(_half(features)), dim)
         self.dropout = Dropout(dropout)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Frames before and behind its first one that a token hears."""
+        return halving_reach(2, causal=self.causal)
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns ``ceil(ceil(T / 2) / 2)``."""

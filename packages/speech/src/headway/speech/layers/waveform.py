@@ -18,28 +18,31 @@ from headway.speech.layers.stem import SpeechStem
 
 
 class ItemNorm(nn.Module):
-    """Normalises each channel of an item over its own real positions (group norm of one channel each).
+    """Normalises an item over its own real positions (group norm): each channel by itself, or all as one.
 
     Args:
         channels: Channels.
         eps: Added to the variance.
+        together: Whether all channels share mean and variance.
 
     Shape:
         x: (B, channels, T). lengths: (B,). Output: the same as x.
     """
 
-    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+    def __init__(self, channels: int, *, eps: float = 1e-5, together: bool = False) -> None:
         super().__init__()
-        self.eps = eps
+        self.eps, self.together = eps, together
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Normalises over the real positions."""
         count = lengths[:, None, None].to(x.dtype)
-        mean = zero_beyond(x, lengths, axis=2).sum(dim=2, keepdim=True) / count
+        axes = (1, 2) if self.together else 2
+        count = count * x.shape[1] if self.together else count
+        mean = zero_beyond(x, lengths, axis=2).sum(dim=axes, keepdim=True) / count
         centred = zero_beyond(x - mean, lengths, axis=2)
-        variance = centred.square().sum(dim=2, keepdim=True) / count
+        variance = centred.square().sum(dim=axes, keepdim=True) / count
         normed = centred * (variance + self.eps).rsqrt()
         return normed * self.weight[:, None] + self.bias[:, None]
 
@@ -57,6 +60,7 @@ class WaveformStem(SpeechStem):
         bias: Whether the convolutions learn a bias.
         eps: Added to the variance by the norm before the projection.
         dropout: Probability of dropping a channel of a token in training.
+        normed: Whether a norm stands in front of the projection.
 
     Shape:
         inputs: (B, T). lengths: (B,). Output: (B, N, dim), and lengths.
@@ -76,6 +80,7 @@ class WaveformStem(SpeechStem):
         bias: bool = False,
         eps: float = 1e-5,
         dropout: float = 0.0,
+        normed: bool = True,
     ) -> None:
         super().__init__()
         if not len(channels) == len(kernels) == len(strides) > 0:
@@ -97,9 +102,19 @@ class WaveformStem(SpeechStem):
         else:
             norms = [ItemNorm(channels[0])]
         self.norms = nn.ModuleList(norms)
-        self.norm = LayerNorm(widths[-1], eps=eps)
+        self.norm = LayerNorm(widths[-1], eps=eps) if normed else None
         self.projection = nn.Linear(widths[-1], dim)
         self.dropout = Dropout(dropout)
+
+    @property
+    def reach(self) -> tuple[int, int] | None:
+        """Samples before and behind its first one that a token hears; with a norm over time, all of them."""
+        if self.kind == "group":
+            return None
+        field, step = 1, 1
+        for kernel, stride in zip(self.kernels, self.strides, strict=True):
+            field, step = field + (kernel - 1) * step, step * stride
+        return 0, field - 1
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns the lengths behind the convolutions."""
@@ -124,7 +139,9 @@ class WaveformStem(SpeechStem):
             elif place == 0:
                 x = self.norms[0](x, lengths)
             x = F.gelu(x)
-        return self.dropout(self.projection(self.norm(settled(x.transpose(1, 2))))), tokens
+        x = settled(x.transpose(1, 2))
+        x = x if self.norm is None else self.norm(x)
+        return self.dropout(self.projection(x)), tokens
 
     @staticmethod
     def _shorter(lengths: Tensor, kernel: int, stride: int) -> Tensor:

@@ -11,11 +11,17 @@ from headway.speech.models.ditar import DiTAR
 from headway.speech.models.fast_speech import FastSpeech
 from headway.speech.models.hifi_gan import HiFiGAN
 from headway.speech.models.hifi_sr import HiFiSR
+from headway.speech.models.moonshine import Moonshine
 from headway.speech.models.paraformer import Paraformer, ParallelDecoder
-from headway.speech.models.pretrained import pretrained, pretrained_encoder
+from headway.speech.models.pretrained import (
+    pretrained,
+    pretrained_classifier,
+    pretrained_encoder,
+)
 from headway.speech.models.tera import TERA
 from headway.speech.models.transducer import Transducer
 from headway.speech.models.variances import Variances
+from headway.speech.models.wav2vec2 import Wav2Vec2
 from headway.speech.models.whisper import Whisper, WhisperSearch
 from headway.speech.recogniser import Recogniser
 from headway.speech.synthesiser import Synthesiser
@@ -35,6 +41,7 @@ __all__ = [
     "HiFiGAN",
     "HiFiSR",
     "MixtureAligner",
+    "Moonshine",
     "Paraformer",
     "ParallelDecoder",
     "Recogniser",
@@ -43,10 +50,12 @@ __all__ = [
     "Transducer",
     "UniformAligner",
     "Variances",
+    "Wav2Vec2",
     "Whisper",
     "WhisperSearch",
     "list_models",
     "pretrained",
+    "pretrained_classifier",
     "pretrained_encoder",
 ]
 
@@ -60,10 +69,12 @@ def list_models() -> list[str]:
         "Conformer",
         "DiTAR",
         "FastSpeech",
+        "Moonshine",
         "HiFiGAN",
         "HiFiSR",
         "Paraformer",
         "TERA",
         "Transducer",
+        "Wav2Vec2",
         "Whisper",
     ]

@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks import PreNormBlock
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.dropout import Dropout
 from headway.core.embeddings import OverlappingPatchEmbedding
 from headway.core.errors import UserError
@@ -57,6 +58,7 @@ class AST(AudioClassifier):
         mixer: Builds the mixer, ``(dim, heads)``.
         feedforward: Builds the feed-forward, ``(dim)``.
         norm: Builds the norms, ``(dim)``.
+        block: Builds a block, ``(dim, heads, ...)``; one with adapters for fine-tuning.
         position: Builds the positions, ``(dim, grid, prefix)``; none if None.
         dropout: Probability of dropping a channel of a token in training.
         drop_path: Rate of stochastic depth of the last block.
@@ -86,6 +88,7 @@ class AST(AudioClassifier):
         mixer: MixerFactories = SelfAttention,
         feedforward: FeedForwardFactory = MLP,
         norm: Callable[[int], nn.Module] = partial(LayerNorm, eps=1e-12),  # noqa: B008
+        block: BlockFactory = PreNormBlock,
         position: Callable[[int, Sequence[int], int], nn.Module] | None = LearnedPosition,
         dropout: float = 0.0,
         drop_path: float = 0.0,
@@ -102,7 +105,14 @@ class AST(AudioClassifier):
         self.position = position(dim, grid, 2) if position is not None else None
         self.dropout = Dropout(dropout)
         self.encoder = Encoder(
-            dim, depth, heads, mixer=mixer, feedforward=feedforward, norm=norm, drop_path=drop_path
+            dim,
+            depth,
+            heads,
+            mixer=mixer,
+            feedforward=feedforward,
+            norm=norm,
+            block=block,
+            drop_path=drop_path,
         )
         self.head = ClassificationHead(
             dim, len(self.classes), pooling=FrontPooling, norm=norm, dropout=dropout

@@ -16,6 +16,7 @@ from headway.core.language import Tokenizer
 from headway.core.language.vocabulary import renumber
 from headway.speech.batch import SpeechBatch
 from headway.speech.decoding import (
+    BestPath,
     Reading,
     greedy,
     guides_of,
@@ -29,6 +30,7 @@ from headway.speech.hypothesis import Hypothesis
 from headway.speech.layers import InterCTC
 from headway.speech.models.earlier import arguments_with_parts
 from headway.speech.recogniser import Recogniser
+from headway.speech.recognition_stream import Writer
 from headway.speech.search import GREEDY, Search
 from headway.speech.tokenizers import TextTokenizer, Unit
 
@@ -124,11 +126,20 @@ class CTC(Recogniser):
             found = [[one] for one in greedy(*output, blank=self.blank)]
         heard = []
         rows = zip(found, output.log_probs, output.lengths.tolist(), strict=True)
-        for readings, log_probs, length in rows:
-            one = hypothesis_of(readings, self.tokenizer, seconds_per_token=self.seconds_per_token)
-            curves = self._curves(one.tokens, log_probs[:length]) if search.curves else {}
-            heard.append(replace(one, curves=curves))
+        for row, (readings, log_probs, length) in enumerate(rows):
+            begins = encoded.begins(row)
+            step = self.seconds_per_token
+            one = hypothesis_of(readings, self.tokenizer, begins=begins, seconds_per_token=step)
+            if search.curves:
+                lasting = torch.tensor(begins).diff()
+                curves = self._curves(one.tokens, log_probs[:length].cpu(), lasting)
+                one = replace(one, curves=curves)
+            heard.append(one)
         return heard
+
+    def writer(self) -> Writer:
+        """Returns the best path while it comes."""
+        return PathWriter(self.head, self.blank)
 
     def _searched(self, output: CTCOutput, search: Search) -> list[list[Reading]]:
         """Returns the likeliest texts of each item, each with all its alignments."""
@@ -144,10 +155,12 @@ class CTC(Recogniser):
             for log_probs, length in zip(output.log_probs, output.lengths.tolist(), strict=True)
         ]
 
-    def _curves(self, tokens: Sequence[int], log_probs: Tensor) -> dict[str, Tensor]:
-        """Returns the probabilities of the tokens heard first, and of the blank."""
+    def _curves(
+        self, tokens: Sequence[int], log_probs: Tensor, lasting: Tensor
+    ) -> dict[str, Tensor]:
+        """Returns the probabilities of the tokens heard first, and of the blank, at every stride."""
         shown = list(dict.fromkeys(tokens))[:SHOWN]
-        probabilities = log_probs.float().cpu().exp()
+        probabilities = log_probs.float().exp().repeat_interleave(lasting, 0)
         names = self.tokenizer.vocabulary
         return {names[token]: probabilities[:, token] for token in (*shown, self.blank)}
 
@@ -170,6 +183,28 @@ class CTC(Recogniser):
         self.head = TokenHead(self.encoder.dim, len(tokenizer), dropout=dropout.p)
         self.head.to(old.device, old.dtype)
         self.take_tokenizer(tokenizer)
+
+
+class PathWriter:
+    """Writes the best path.
+
+    Args:
+        head: Scores the entries at a token of the encoder.
+        blank: Token that stands for nothing.
+    """
+
+    def __init__(self, head: TokenHead, blank: int) -> None:
+        self.head, self.path = head, BestPath(blank)
+
+    def add(self, encoded: Tensor) -> None:
+        """Goes on with more tokens of the encoder, (1, N, C)."""
+        lengths = torch.tensor([encoded.shape[1]])
+        scores, best = ctc_output(self.head, Encoded(encoded, lengths)).log_probs[0].max(dim=-1)
+        self.path.add(best.cpu(), scores.float().cpu())
+
+    def reading(self) -> Reading:
+        """Returns what was heard so far."""
+        return self.path.reading()
 
 
 def ctc_output(head: TokenHead, encoded: Encoded) -> CTCOutput:

@@ -6,9 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from headway.core.cache import Cache
 from headway.core.errors import UserError
 from headway.core.heads import TokenHead
 from headway.core.language import DecoderLanguageModel, Tokenizer
@@ -23,7 +21,6 @@ from headway.speech.decoding import (
     Written,
     aligned,
     guides_of,
-    hypothesis_of,
     joint_search,
     needed_tokens,
 )
@@ -32,6 +29,7 @@ from headway.speech.front_ends import FrontEnd
 from headway.speech.hypothesis import Hypothesis
 from headway.speech.layers import InterCTC
 from headway.speech.models.ctc import CTCOutput, blank_of, ctc_loss, ctc_output
+from headway.speech.models.decoders import step_of, told_loss
 from headway.speech.recogniser import Recogniser
 from headway.speech.search import GREEDY, Search
 from headway.speech.tokenizers import TextTokenizer, Unit
@@ -130,7 +128,14 @@ class CTCAttention(Recogniser):
             each = [ctc_loss(output, batch, self.blank) for output in outputs]
             parts["intermediate_ctc"] = torch.stack(each).mean()
             both = self.intermediate.mixed(both, each)
-        parts["attention"] = self._attention_loss(encoded, batch)
+        parts["attention"] = told_loss(
+            self.decoder,
+            encoded,
+            batch,
+            start=self.start,
+            end=self.end,
+            label_smoothing=self.label_smoothing if self.training else 0.0,
+        )
         loss = self.ctc_weight * both + (1 - self.ctc_weight) * parts["attention"]
         return {"loss": loss, **parts}
 
@@ -140,22 +145,13 @@ class CTCAttention(Recogniser):
 
     def transcribe(self, encoded: Encoded, *, search: Search = GREEDY) -> list[Hypothesis]:
         """Returns the texts that decoder and CTC agree on."""
-        x, lengths = encoded
+        lengths = encoded.lengths
         log_probs = ctc_output(self.head, encoded).log_probs
         longest = min(int(lengths.max()) + 1, self.decoder.max_length)
-        cache = self.decoder.init_cache(len(x), longest + 1)
-
-        def step(last: Tensor, cache: Cache, rows: Tensor) -> Tensor:
-            rows = rows.to(x.device)
-            return self.decoder(
-                last[:, None].to(x.device),
-                cache=cache,
-                context=x[rows],
-                context_lengths=lengths[rows],
-            )[:, -1]
+        cache = self.decoder.init_cache(len(lengths), longest + 1)
 
         found = joint_search(
-            step,
+            step_of(self.decoder, encoded),
             cache,
             PrefixScores(log_probs, lengths, blank=self.blank) if self.ctc_weight else None,
             start=self.start,
@@ -170,10 +166,7 @@ class CTCAttention(Recogniser):
             [self._placed(text, log_probs[item, :length]) for text in texts]
             for item, (texts, length) in enumerate(zip(found, lengths.tolist(), strict=True))
         ]
-        step_seconds = self.seconds_per_token
-        return [
-            hypothesis_of(one, self.tokenizer, seconds_per_token=step_seconds) for one in readings
-        ]
+        return self.hypotheses(readings, encoded)
 
     def _placed(self, text: Written, log_probs: Tensor) -> Reading:
         """Returns a text with its places in time, by CTC; without them if it is too long for that."""
@@ -181,22 +174,6 @@ class CTCAttention(Recogniser):
             return Reading(text.tokens, (), (), text.log_probs, text.score)
         placed = aligned(log_probs, text.tokens, blank=self.blank, score=text.score)
         return placed._replace(log_probs=text.log_probs)
-
-    def _attention_loss(self, encoded: Encoded, batch: SpeechBatch) -> Tensor:
-        targets, real = batch.targets, batch.target_lengths[:, None]
-        places = torch.arange(targets.shape[1] + 1, device=targets.device)
-        written = F.pad(targets, (1, 0), value=self.start)
-        follows = F.pad(targets, (0, 1), value=self.end)
-        # Padding may be any number; what no text has is neither read nor learned.
-        written = written.masked_fill(places > real, self.start)
-        follows = follows.masked_fill(places == real, self.end).masked_fill(places > real, -100)
-        logits = self.decoder(written, context=encoded.encoded, context_lengths=encoded.lengths)
-        return F.cross_entropy(
-            logits.float().flatten(0, 1),
-            follows.flatten(),
-            ignore_index=-100,
-            label_smoothing=self.label_smoothing if self.training else 0.0,
-        )
 
     def set_vocabulary(self, vocabulary: Sequence[str]) -> None:
         """Takes another vocabulary: tokens known before keep what was learned about them."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.init import init_transformer_
@@ -18,7 +18,6 @@ from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
 from headway.core.positions import Rotary
 from headway.core.stacks import Encoder
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.speech.batch import SpeechBatch
 from headway.speech.front_ends import LogMel

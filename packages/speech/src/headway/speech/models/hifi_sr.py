@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.init import init_transformer_
@@ -15,7 +15,6 @@ from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
 from headway.core.positions import Rotary
 from headway.core.stacks import Encoder
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.speech.front_ends import LogMel
 from headway.speech.layers import ReceptiveFields, WaveGenerator

@@ -22,7 +22,7 @@ from headway.core.positions import RelativeSinusoidal
 from headway.core.stacks import Encoder
 from headway.core.systems import system
 from headway.speech.batch import SpeechBatch
-from headway.speech.decoding import Reading, hypothesis_of
+from headway.speech.decoding import Reading
 from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.front_ends import FrontEnd
 from headway.speech.hypothesis import Hypothesis
@@ -136,7 +136,7 @@ class Paraformer(Recogniser):
 
     def loss(self, batch: SpeechBatch, encoded: Encoded | None = None) -> dict[str, Tensor]:
         """Returns the cross-entropy of the tokens and the error in their number, and their sum."""
-        heard, lengths = self.encoded(batch, encoded)
+        heard, lengths, _ = self.encoded(batch, encoded)
         fired = self.counter(heard, lengths, batch.target_lengths)
         x, longest = fired.tokens, fired.tokens.shape[1]
         targets = batch.targets[:, :longest]
@@ -158,13 +158,11 @@ class Paraformer(Recogniser):
         """
         if search.beam > 1:
             raise UserError("this recogniser writes all tokens at once; leave beam at 1")
-        fired = self.counter(*encoded)
-        sure, best = self._scores(fired.tokens, fired.lengths, *encoded).log_softmax(-1).max(-1)
-        step = self.seconds_per_token
-        return [
-            hypothesis_of([one], self.tokenizer, seconds_per_token=step)
-            for one in _readings(fired, best, sure)
-        ]
+        heard, lengths, _ = encoded
+        fired = self.counter(heard, lengths)
+        scores = self._scores(fired.tokens, fired.lengths, heard, lengths)
+        sure, best = scores.log_softmax(-1).max(-1)
+        return self.hypotheses([[one] for one in _readings(fired, best, sure)], encoded)
 
     def _scores(self, x: Tensor, tokens: Tensor, encoded: Tensor, lengths: Tensor) -> Tensor:
         if not x.shape[1]:

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from headway.core.blocks.block import BlockFactory
 from headway.core.errors import UserError
 from headway.core.weights.pretrained import from_pretrained
+from headway.speech.audio_classifier import AudioClassifier
 from headway.speech.encoder import SpeechEncoder
 from headway.speech.models.earlier import take_notes
 from headway.speech.recogniser import Recogniser
@@ -31,6 +33,28 @@ def pretrained(source: str, *, new_vocabulary: Unit | None = None) -> Recogniser
     if new_vocabulary is not None:
         model.begin_vocabulary(new_vocabulary)
         model.load_report = model.load_report.after_changes(model)  # pyright: ignore
+    return model
+
+
+def pretrained_classifier(source: str, *, block: BlockFactory | None = None) -> AudioClassifier:
+    """Loads what tells classes of recordings, for fine-tuning; this is what recipes name.
+
+    It takes the classes of the data. What a block has beside the weights of the source, adapters or prompts,
+    is new, and learns whatever is frozen.
+
+    Args:
+        source: A run folder, a folder, a file of tensors, or a name on the hub.
+        block: Builds a block in the place of the model's, ``(dim, heads, ...)``, such as ``AdaptedBlock``.
+
+    Raises:
+        UserError: If the source tells no classes of recordings.
+    """
+    changes: dict[str, Any] = {} if block is None else {"block": block}
+    model = from_pretrained(source, **changes)
+    if not isinstance(model, AudioClassifier):
+        raise UserError(
+            f"{source} is a {type(model).__name__}, which tells no classes of recordings"
+        )
     return model
 
 

@@ -68,7 +68,7 @@ class TERA(SpeechModel):
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Encoded:
         """Returns what the head tells at each token of the encoder."""
-        encoded, tokens = self.encoder(inputs, lengths)
+        encoded, tokens, _ = self.encoder(inputs, lengths)
         return Encoded(self.head(encoded), tokens)
 
     def loss(self, batch: SpeechBatch) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
@@ -11,11 +12,12 @@ from headway.core.language.vocabulary import renumber
 from headway.core.systems import system
 from headway.speech.batch import SpeechBatch
 from headway.speech.decoding import (
+    BestSteps,
+    Reading,
     TransducerParts,
     beam_transducer,
     greedy_transducer,
     guides_of,
-    hypothesis_of,
 )
 from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.front_ends import FrontEnd
@@ -24,6 +26,7 @@ from headway.speech.layers import JointNetwork, Predictor, RecurrentPredictor
 from headway.speech.losses import per_token, transducer_loss
 from headway.speech.models.ctc import blank_of
 from headway.speech.recogniser import Recogniser
+from headway.speech.recognition_stream import Writer
 from headway.speech.search import GREEDY, Search
 from headway.speech.tokenizers import TextTokenizer, Unit
 
@@ -99,7 +102,7 @@ class Transducer(Recogniser):
 
     def loss(self, batch: SpeechBatch, encoded: Encoded | None = None) -> dict[str, Tensor]:
         """Returns the negative log-probability of a token of the texts, by all their alignments."""
-        heard, lengths = self.encoded(batch, encoded)
+        heard, lengths, _ = self.encoded(batch, encoded)
         nats = transducer_loss(
             self.joint,
             heard,
@@ -118,11 +121,19 @@ class Transducer(Recogniser):
         slowest = min(self.durations, default=0)
         return 1 + slowest * len(targets)
 
+    def parts(self) -> TransducerParts:
+        """Returns what writes."""
+        return TransducerParts(self.predictor, self.joint, self.blank, self.durations, self.most)
+
+    def writer(self) -> Writer:
+        """Returns the best steps while frames come."""
+        return StepsWriter(BestSteps(self.parts(), 1, self.device))
+
     def transcribe(self, encoded: Encoded, *, search: Search = GREEDY) -> list[Hypothesis]:
         """Returns the text of each item: by the best steps, or with all alignments of several texts."""
-        parts = TransducerParts(self.predictor, self.joint, self.blank, self.durations, self.most)
+        parts = self.parts()
         if search.beam == 1:
-            found = [[one] for one in greedy_transducer(parts, *encoded)]
+            found = [[one] for one in greedy_transducer(parts, encoded.encoded, encoded.lengths)]
         else:
             guides = guides_of(search, self.tokenizer)
             found = [
@@ -135,8 +146,7 @@ class Transducer(Recogniser):
                 )
                 for item, length in zip(encoded.encoded, encoded.lengths.tolist(), strict=True)
             ]
-        step = self.seconds_per_token
-        return [hypothesis_of(one, self.tokenizer, seconds_per_token=step) for one in found]
+        return self.hypotheses(found, encoded)
 
     def set_vocabulary(self, vocabulary: Sequence[str]) -> None:
         """Takes another vocabulary: tokens known before keep what was learned about them."""
@@ -156,3 +166,22 @@ class Transducer(Recogniser):
         renumber(self.joint.out, old, new)
         self.predictor.blank = self.blank
         self.take_tokenizer(new)
+
+
+class StepsWriter:
+    """Writes by the best steps.
+
+    Args:
+        steps: Of one recording.
+    """
+
+    def __init__(self, steps: BestSteps) -> None:
+        self.steps = steps
+
+    def add(self, encoded: Tensor) -> None:
+        """Goes on with more frames, (1, N, C)."""
+        self.steps.add(encoded, torch.tensor([encoded.shape[1]], device=encoded.device))
+
+    def reading(self) -> Reading:
+        """Returns what was written so far."""
+        return self.steps.readings()[0]

@@ -50,6 +50,7 @@ class AudioClassification(Task):
             raise UserError(f"label_smoothing is {label_smoothing}; it lies in 0..1")
         self.augment, self.label_smoothing = augment, label_smoothing
         self.scores, self.confusion = nn.ModuleDict(), nn.ModuleDict()
+        self._begun: tuple[str, ...] = ()
 
     @property
     def model(self) -> AudioClassifier:
@@ -65,8 +66,8 @@ class AudioClassification(Task):
             raise UserError("AudioClassification needs a data module of recordings with classes")
         data.use(self.model)
         if data.classes != self.model.classes:
-            if stage != "fit" and self.model.classes:
-                raise UserError(_differ(data.classes, self.model.classes))
+            # A run may begin with other classes; its checkpoint, read later, says which it learned.
+            self._begun = self.model.classes if stage != "fit" else ()
             self.model.set_classes(data.classes)
         if stage == "fit" and not self.model.front_end.complete:
             self.model.front_end.measure(data.recordings())
@@ -89,6 +90,7 @@ class AudioClassification(Task):
         known = tuple(checkpoint.get("classes", self.model.classes))
         if known != self.model.classes:
             raise UserError(_differ(self.model.classes, known))
+        self._begun = ()
         super().on_load_checkpoint(checkpoint)
 
     def training_step(self, batch: AudioBatch, index: int) -> Tensor:
@@ -97,7 +99,7 @@ class AudioClassification(Task):
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
         size = len(batch.labels)
         self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
-        return loss
+        return self.with_penalties(loss)
 
     def validation_step(self, batch: AudioBatch, index: int) -> None:
         """Adds a batch to the scores."""
@@ -113,11 +115,11 @@ class AudioClassification(Task):
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the confusion of the last validation."""
-        self._matrix("val").reset()
+        self._start("val")
 
     def on_test_epoch_start(self) -> None:
         """Forgets the confusion of the last test."""
-        self._matrix("test").reset()
+        self._start("test")
 
     def draw(self, split: str) -> None:
         """Draws the confusion matrix."""
@@ -140,6 +142,16 @@ class AudioClassification(Task):
         loss = F.cross_entropy(logits, batch.labels)
         self.log(f"{split}_loss", loss, prog_bar=True, batch_size=size)
         self.log(f"{split}_accuracy", metric, prog_bar=True, batch_size=size)
+
+    def _start(self, split: str) -> None:
+        """Forgets the last confusion.
+
+        Raises:
+            UserError: If nothing was learned about the classes of the data.
+        """
+        if self._begun:
+            raise UserError(_differ(self.model.classes, self._begun))
+        self._matrix(split).reset()
 
     def _matrix(self, split: str) -> Any:
         return self.confusion[split]

@@ -99,7 +99,7 @@ class SoundGeneration(SpeechTask):
                 loss = loss + self.matching_weight * matching(real, deceived)
                 losses["telling"] = losses.get("telling", 0) + told.detach()
         self.log_losses("train", {"loss": loss, **losses}, batch, on_step=False, on_epoch=True)
-        return loss
+        return self.with_penalties(loss)
 
     def validation_step(self, batch: SpeechBatch, index: int) -> None:
         """Adds a batch to the losses."""

@@ -42,7 +42,7 @@ class Synthesis(SpeechTask):
         """Returns the loss."""
         losses = self.model.loss(batch)
         self.log_losses("train", losses, batch, on_step=False, on_epoch=True)
-        return losses["loss"]
+        return self.with_penalties(losses["loss"])
 
     def validation_step(self, batch: SpeechBatch, index: int) -> None:
         """Adds a batch to the losses."""

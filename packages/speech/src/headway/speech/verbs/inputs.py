@@ -11,7 +11,7 @@ from headway.core.cli.counts import Counts, Policy
 from headway.core.errors import InputError, UserError
 from headway.speech.data.audio import EXTENSIONS, AudioError, read_audio
 from headway.speech.data.manifest import Utterance, read_manifest
-from headway.speech.data.manifest_rows import KALDI, SUFFIXES
+from headway.speech.data.manifest_rows import KALDI, is_table
 from headway.speech.models import AudioClassifier
 from headway.speech.speech_model import SpeechModel
 
@@ -35,7 +35,7 @@ def add_recordings(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="AUDIO",
-        help="recordings, folders (with subfolders), manifests (.jsonl, .csv)",
+        help="recordings, folders (with subfolders), manifests (.jsonl, .jsonl.gz, .csv)",
     )
     parser.add_argument(
         "--channel",
@@ -92,7 +92,7 @@ def find_items(
             audio = [file for file in files if file.suffix.lower() in EXTENSIONS]
             counts.ignored += len(files) - len(audio)
             items += [Item(str(file), Utterance(audio=file, text=None)) for file in audio]
-        elif path.suffix in SUFFIXES or path.is_dir():
+        elif is_table(path) or path.is_dir():
             with counts.parts(on_invalid) as invalid:
                 rows = read_manifest(path, invalid, need_text=False, columns=columns)
             items += [Item(str(row.audio), row) for row in rows]

@@ -1,6 +1,7 @@
 """Writes what is said in recordings."""
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -19,6 +20,7 @@ from headway.core.files import save_figure
 from headway.speech.batch import padded
 from headway.speech.data.batching import by_length
 from headway.speech.data.cutting import quiet_cuts
+from headway.speech.data.voice_activity import speech_spans
 from headway.speech.hypothesis import Hypothesis, joined
 from headway.speech.metrics import NORMALISERS, character_errors, normalise, word_errors
 from headway.speech.models import Recogniser
@@ -33,6 +35,14 @@ from headway.speech.verbs.inputs import (
 )
 from headway.speech.verbs.loading import load_recogniser
 from headway.speech.verbs.searching import add_search, wishes
+from headway.speech.verbs.streaming import (
+    FIGURES,
+    LIVE,
+    add_stream,
+    check_stream,
+    live,
+    streamed,
+)
 from headway.speech.verbs.written import Transcript, check_ending, check_number, write_transcripts
 
 # Seconds of a batch, and how many batches are read ahead to be sorted by length.
@@ -64,6 +74,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="cut longer recordings where it is quiet, and hear the parts side by side",
     )
     parser.add_argument(
+        "--speech-only",
+        action="store_true",
+        help="hear the stretches in which somebody speaks, as Silero's detector finds them, and no others",
+    )
+    parser.add_argument(
         "--normalise",
         choices=list(NORMALISERS),
         default="words",
@@ -71,35 +86,54 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "letters without marks; english: numbers and short forms in full, too)",
     )
     add_search(parser)
+    add_stream(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes one row per recording; returns 1 if none could be read."""
     check_positive(args, "batch_size", "batch_seconds")
     check_positive(args, "cut", most=10**6)
+    context = check_stream(args)
     job = Job(args, "transcribe with", items="recordings")
     ending = check_ending(job.path)
     columns = parse_columns(args.columns)
-    items = find_items(args.inputs, job.counts, args.on_invalid, columns=columns)
+    spoken = args.stream is not None and args.inputs == [LIVE]
+    items = [] if spoken else find_items(args.inputs, job.counts, args.on_invalid, columns=columns)
     if args.plot is not None and args.plot.exists() and not args.plot.is_dir():
         raise UserError(f"{args.plot} is a file; --plot takes a folder")
-    check_number(ending, len(items))
+    check_number(ending, 1 if spoken else len(items))
     model = load_recogniser(args.checkpoint, args.device)
     said: list[tuple[str, str]] = []
-    rows = transcripts(
-        model,
-        items,
-        batch_size=args.batch_size,
-        batch_seconds=args.batch_seconds,
-        on_invalid=args.on_invalid,
-        counts=job.counts,
-        plot=args.plot,
-        channel=args.channel,
-        search=model.search(**wishes(args)),
-        cut=args.cut,
-    )
+    wished = wishes(args)
+    reading: dict[str, Any] = {
+        "on_invalid": args.on_invalid,
+        "counts": job.counts,
+        "channel": args.channel,
+    }
+    if args.stream is not None:
+        if wished:
+            raise UserError(f"--stream writes the likeliest token; leave {next(iter(wished))} out")
+        how: dict[str, Any] = {"piece": args.stream, "context": context}
+        if spoken:
+            rows = live(model, sys.stdin.buffer, **how)
+            job.counts.done = 1
+        else:
+            rows = streamed(model, items, **how, **reading)
+    else:
+        rows = transcripts(
+            model,
+            items,
+            batch_size=args.batch_size,
+            batch_seconds=args.batch_seconds,
+            plot=args.plot,
+            search=model.search(**wished),
+            cut=args.cut,
+            speech_only=args.speech_only,
+            **reading,
+        )
+    figures = () if args.stream is None else FIGURES
     with job.file() as file:
-        write_transcripts(file, ending, compared(rows, said, args.normalise))
+        write_transcripts(file, ending, compared(rows, said, args.normalise), figures)
     errors = {"wer": word_errors(said), "cer": character_errors(said)} if said else {}
     lines = [one.line(name.upper()) for name, one in errors.items()]
     done = f"transcriptions written{job.place}"
@@ -146,6 +180,7 @@ def transcripts(
     channel: int | None = None,
     search: Search = GREEDY,
     cut: float | None = None,
+    speech_only: bool = False,
 ) -> Iterator[Transcript]:
     """Yields one row per recording and what was heard in it, in the order of the items.
 
@@ -161,6 +196,7 @@ def transcripts(
         channel: Which channel is heard, from 0, where a manifest does not say; all of them if None.
         search: How the text is looked for.
         cut: Seconds of a recording that are heard at once; as the model has it if None.
+        speech_only: Whether what no detector takes for speech is left out.
     """
     counts = counts or Counts("recordings")
     search = search if plot is None else replace(search, curves=True)
@@ -174,7 +210,8 @@ def transcripts(
                     counts.refuse(error, on_invalid)
                     advance(1)
             readable = [entry for entry in found if not isinstance(entry, InputError)]
-            answers = iter(_heard(model, readable, batch_size, batch_seconds, search, advance, cut))
+            parts = _parts(model, readable, cut, speech_only=speech_only)
+            answers = iter(_heard(model, parts, batch_size, batch_seconds, search, advance))
             for place, (item, waveform) in enumerate(zip(chosen, found, strict=True), start=start):
                 if isinstance(waveform, InputError):
                     if on_invalid == "keep":
@@ -197,25 +234,43 @@ def transcripts(
                 yield row, heard.later(item.row.start) if item.row.start else heard
 
 
+def _parts(
+    model: Recogniser, recordings: Sequence[Tensor], cut: float | None, *, speech_only: bool
+) -> list[list[tuple[int, Tensor]]]:
+    """Returns the parts of each recording that are heard at once, with the sample where each begins."""
+    most = model.longest if cut is None else min(cut, model.longest)
+    rate = model.front_end.sample_rate
+    found = []
+    for waveform in recordings:
+        spans = speech_spans(waveform, rate) if speech_only else [(0, len(waveform))]
+        cuts = [
+            (first + start, first + end)
+            for first, last in spans
+            for start, end in quiet_cuts(waveform[first:last], rate, most)
+        ]
+        found.append([(start, waveform[start:end]) for start, end in cuts])
+    return found
+
+
 @torch.inference_mode()
 def _heard(
     model: Recogniser,
-    recordings: Sequence[Tensor],
+    recordings: Sequence[Sequence[tuple[int, Tensor]]],
     batch_size: int,
     batch_seconds: float,
     search: Search,
     advance: Callable[[int], None],
-    cut: float | None,
 ) -> list[Hypothesis]:
-    """Returns what was heard in each recording; long ones are heard in parts."""
-    most = model.longest if cut is None else min(cut, model.longest)
+    """Returns what was heard in each recording, of whose parts those of all are read together."""
     rate = model.front_end.sample_rate
     parts = [
-        (place, start, waveform[start:end])
-        for place, waveform in enumerate(recordings)
-        for start, end in quiet_cuts(waveform, rate, most)
+        (place, start, samples)
+        for place, cuts in enumerate(recordings)
+        for start, samples in cuts
+        if model.tokens_of(len(samples)) > 0
     ]
     left = Counter(place for place, _, _ in parts)
+    advance(len(recordings) - len(left))
     heard: dict[int, Hypothesis] = {}
     lengths = [len(samples) / rate for _, _, samples in parts]
     for group in by_length(lengths, batch_size=batch_size, batch_seconds=batch_seconds):
@@ -230,7 +285,7 @@ def _heard(
     found: list[list[Hypothesis]] = [[] for _ in recordings]
     for number, (place, _, _) in enumerate(parts):
         found[place].append(heard[number])
-    return [joined(one) for one in found]
+    return [joined(one) if one else Hypothesis(text="", confidence=0.0) for one in found]
 
 
 @torch.inference_mode()

@@ -1,7 +1,7 @@
 """Files of transcripts: tables, JSON and subtitles."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,16 +42,19 @@ def check_number(ending: str, count: int) -> None:
         )
 
 
-def write_transcripts(file: IO[str], ending: str, rows: Iterable[Transcript]) -> None:
+def write_transcripts(
+    file: IO[str], ending: str, rows: Iterable[Transcript], figures: Sequence[str] = ()
+) -> None:
     """Writes transcripts as their file is called.
 
     Args:
         file: The file.
         ending: Of ``check_ending``.
         rows: The transcripts.
+        figures: Columns that they have besides.
     """
     if ending == ".csv":
-        write_csv(file, COLUMNS, (row for row, _ in rows))
+        write_csv(file, [*COLUMNS, *figures], (row for row, _ in rows))
         return
     if ending == ".jsonl":
         for row, _ in rows:

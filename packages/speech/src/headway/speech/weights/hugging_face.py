@@ -6,38 +6,36 @@ from typing import Any, ClassVar
 from torch import nn
 
 from headway.core.blocks import MacaronBlock
-from headway.core.errors import InputError, UserError
-from headway.core.feedforward import GELU, MLP
-from headway.core.language import NumberedTokens, Tokenizer
-from headway.core.language.subwords import numbered
+from headway.core.errors import UserError
+from headway.core.feedforward import MLP
 from headway.core.mixers import GatedConvolutionMixer, SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.positions import RelativeSinusoidal
-from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
-from headway.core.weights.noted_config import with_changes
-from headway.core.weights.table import Table, drop, join, pointwise, rename, under
-from headway.speech.front_ends import Waveform
-from headway.speech.layers import WaveformStem
+from headway.core.weights.table import Rule, Table, drop, join, pointwise, rename, under
 from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC
-from headway.speech.tokenizers import TextTokenizer
+from headway.speech.weights.processors import read_characters, read_waveform, written_ctc
+from headway.speech.weights.waveforms import (
+    HARMLESS,
+    PRETRAINING,
+    read_activation,
+    stem_rules,
+    waveform_stem,
+)
 
-ACTIVATIONS: dict[str, Any] = {"swish": nn.SiLU, "silu": nn.SiLU, "gelu": GELU, "relu": nn.ReLU}
 _BASE = "wav2vec2_conformer."
-_TABLE = Table(
-    under(
-        "encoder.",
-        _BASE,
-        rename("stem.convolutions.{n}.*", "feature_extractor.conv_layers.{n}.conv.*"),
-        rename("stem.norms.{n}.*", "feature_extractor.conv_layers.{n}.layer_norm.*"),
-        rename("stem.norm.*", "feature_projection.layer_norm.*"),
-        rename("stem.projection.*", "feature_projection.projection.*"),
-        rename("encoder.norm.*", "encoder.layer_norm.*"),
-    ),
-    under(
+
+
+def macaron_rules(base: str) -> list[Rule]:
+    """Returns the rules of the blocks, but for the norm behind the convolution.
+
+    Args:
+        base: In front of their names.
+    """
+    return under(
         "encoder.encoder.blocks.{n}.",
-        f"{_BASE}encoder.layers.{{n}}.",
+        f"{base}encoder.layers.{{n}}.",
         rename("feedforward_in.norm.*", "ffn1_layer_norm.*"),
         rename("feedforward_in.function.fc1.*", "ffn1.intermediate_dense.*"),
         rename("feedforward_in.function.fc2.*", "ffn1.output_dense.*"),
@@ -54,17 +52,26 @@ _TABLE = Table(
         # Convolutions over one frame are linear layers here.
         rename("convolution.function.expand.*", "conv_module.pointwise_conv1.*", form=pointwise(1)),
         rename("convolution.function.convolution.*", "conv_module.depthwise_conv.*"),
-        rename("convolution.function.norm.*", "conv_module.batch_norm.*"),
         rename(
             "convolution.function.projection.*", "conv_module.pointwise_conv2.*", form=pointwise(1)
         ),
         rename("norm.*", "final_layer_norm.*"),
+    )
+
+
+_TABLE = Table(
+    stem_rules(_BASE),
+    rename("encoder.encoder.norm.*", f"{_BASE}encoder.layer_norm.*"),
+    macaron_rules(_BASE),
+    under(
+        "encoder.encoder.blocks.{n}.convolution.",
+        f"{_BASE}encoder.layers.{{n}}.conv_module.",
+        rename("function.norm.*", "batch_norm.*"),
     ),
     rename("head.classifier.*", "lm_head.*"),
-    # In the files, but not in the computation: the mask of pre-training, its quantiser and projections, and
-    # a positional convolution that the Conformer inherited and never calls.
+    PRETRAINING,
+    # A positional convolution that the Conformer inherited and never calls, and the mask of pre-training.
     drop(f"{_BASE}masked_spec_embed", f"{_BASE}encoder.pos_conv_embed.*"),
-    drop("quantizer.*", "project_q.*", "project_hid.*"),
     prefix=_BASE,
 )
 
@@ -84,17 +91,10 @@ class HuggingFaceConformer:
         "use_weighted_layer_sum": False,
         "add_adapter": False,
     }
-    # Pre-training, the loss and other heads; sizes of parts that are not there.
+    # Sizes of parts that are not there.
     harmless = (
-        "activation_dropout", "adapter_kernel_size", "adapter_stride", "apply_spec_augment", "bos_token_id",
-        "classifier_proj_size", "codevector_dim", "contrastive_logits_temperature", "ctc_loss_reduction",
-        "ctc_zero_infinity", "diversity_loss_weight", "eos_token_id", "feat_quantizer_dropout", "layerdrop",
-        "mask_feature_length", "mask_feature_min_masks", "mask_feature_prob", "mask_time_length",
-        "mask_time_min_masks", "mask_time_prob", "max_source_positions", "num_adapter_layers",
-        "num_codevector_groups", "num_codevectors_per_group", "num_conv_pos_embedding_groups",
-        "num_conv_pos_embeddings", "num_feat_extract_layers", "num_negatives", "output_hidden_size",
-        "proj_codevector_dim", "rotary_embedding_base", "tdnn_dilation", "tdnn_dim", "tdnn_kernel",
-        "xvector_output_dim", "do_stable_layer_norm",
+        *HARMLESS, "do_stable_layer_norm", "max_source_positions", "num_conv_pos_embedding_groups",
+        "num_conv_pos_embeddings", "rotary_embedding_base",
     )  # fmt: skip
     # A checkpoint of pre-training has no head.
     may_miss = ("head.classifier.",)
@@ -109,21 +109,15 @@ class HuggingFaceConformer:
         config = checkpoint.config or {}
         return CTC(
             encoder=build_encoder(config),
-            tokenizer=_tokenizer(checkpoint),
-            front_end=_front_end(checkpoint),
+            tokenizer=read_characters(checkpoint),
+            front_end=read_waveform(checkpoint),
             dropout=config.get("final_dropout", 0.1),
         )
 
     def files(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, dict[str, Any]]:
         """Returns config.json and vocab.json of a model that writes other tokens."""
         assert isinstance(model, CTC)
-        tokenizer = model.tokenizer
-        values = {"vocab_size": (len(tokenizer), 32), "pad_token_id": (model.blank, 0)}
-        files = {"config.json": with_changes(checkpoint.config, values)}
-        if tokenizer.vocabulary != _tokenizer(checkpoint).vocabulary:
-            names = ("|" if token == " " else token for token in tokenizer.vocabulary)
-            files["vocab.json"] = {name: place for place, name in enumerate(names)}
-        return files
+        return written_ctc(checkpoint, model)
 
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names."""
@@ -144,30 +138,19 @@ def build_encoder(config: dict[str, Any]) -> Conformer:
         )
     if config.get("add_adapter"):
         raise UserError("a checkpoint with add_adapter is not supported; take one without")
-    name = config.get("hidden_act", "gelu")
-    if name not in ACTIVATIONS:
-        raise UserError(f"the activation {name!r} is not known; known: {', '.join(ACTIVATIONS)}")
+    activation = read_activation(config)
     hidden, attention = config.get("hidden_dropout", 0.1), config.get("attention_dropout", 0.1)
     convolution = partial(
         GatedConvolutionMixer,
         window=config.get("conv_depthwise_kernel_size", 31),
-        activation=ACTIVATIONS[name],
+        activation=activation,
         dropout=config.get("conformer_conv_dropout", 0.1),
     )
     return Conformer(
         dim=config["hidden_size"],
         depth=config["num_hidden_layers"],
         heads=config["num_attention_heads"],
-        stem=partial(
-            WaveformStem,
-            channels=tuple(config.get("conv_dim", (512,) * 7)),
-            kernels=tuple(config.get("conv_kernel", (10, 3, 3, 3, 3, 2, 2))),
-            strides=tuple(config.get("conv_stride", (5, 2, 2, 2, 2, 2, 2))),
-            norm=config.get("feat_extract_norm", "group"),
-            bias=config.get("conv_bias", False),
-            eps=config.get("layer_norm_eps", 1e-5),
-            dropout=config.get("feat_proj_dropout", 0.0),
-        ),
+        stem=waveform_stem(config),
         mixer=partial(
             SelfAttention,
             position=RelativeSinusoidal if position == "relative" else None,
@@ -177,50 +160,13 @@ def build_encoder(config: dict[str, Any]) -> Conformer:
         feedforward=partial(
             MLP,
             hidden_dim=config["intermediate_size"],
-            activation=ACTIVATIONS[name],
+            activation=activation,
             dropout=hidden,
         ),
         norm=partial(LayerNorm, eps=1e-5),
         block=partial(MacaronBlock, convolution=convolution),
         final_norm=True,
     )
-
-
-def _front_end(checkpoint: Checkpoint) -> Waveform:
-    """Returns what preprocessor_config.json asks for: samples, usually normalised."""
-    notes = _json(checkpoint, "preprocessor_config.json") or {}
-    return Waveform(
-        sample_rate=notes.get("sampling_rate", 16000),
-        normalise="utterance" if notes.get("do_normalize", True) else "none",
-    )
-
-
-def _tokenizer(checkpoint: Checkpoint) -> Tokenizer:
-    """Returns the characters of vocab.json, the word delimiter as a space; numbers where there is none."""
-    config = checkpoint.config or {}
-    size, blank = config.get("vocab_size", 32), config.get("pad_token_id", 0)
-    vocabulary = _json(checkpoint, "vocab.json")
-    if vocabulary is None:
-        names = [f"<{place}>" for place in range(size)]
-        return NumberedTokens(vocabulary=names, padding=None, start=None, end=None, blank=blank)
-    places = {place: token for token, place in vocabulary.items()}
-    most = max((place for place in places if isinstance(place, int)), default=-1)
-    if most >= size:
-        raise InputError(
-            f"vocab.json of {checkpoint.source}",
-            f"numbers a token {most}, and the model answers for {size}",
-        )
-    # A file may be shorter than the head; the rest stands for no text.
-    tokens = [" " if token == "|" else token for token in numbered(places, size)]
-    upper = any(len(token) == 1 and token.isupper() for token in tokens)
-    lower = any(len(token) == 1 and token.islower() for token in tokens)
-    case = "keep" if upper == lower else "upper" if upper else "lower"
-    return TextTokenizer(vocabulary=tokens, case=case, blank=blank)
-
-
-def _json(checkpoint: Checkpoint, name: str) -> dict[str, Any] | None:
-    file = checkpoint.folder / name
-    return read_json(file) if file.is_file() else None
 
 
 adapter = HuggingFaceConformer()

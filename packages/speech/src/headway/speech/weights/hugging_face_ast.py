@@ -6,19 +6,19 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from headway.core.blocks import PreNormBlock
 from headway.core.errors import UserError
-from headway.core.feedforward import GELU, MLP
+from headway.core.feedforward import MLP
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
-from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.noted_config import with_changes
 from headway.core.weights.table import Table, combine, join, rename, under
 from headway.speech.front_ends import FixedFbank
 from headway.speech.models.audio_spectrogram import AST
+from headway.speech.weights.processors import PROCESSOR, read_processor
+from headway.speech.weights.waveforms import read_activation
 
-ACTIVATIONS: dict[str, Any] = {"gelu": GELU, "relu": nn.ReLU, "silu": nn.SiLU}
-PROCESSOR = "preprocessor_config.json"
 _BASE = "audio_spectrogram_transformer."
 _TABLE = Table(
     under(
@@ -73,11 +73,6 @@ class HuggingFaceAST:
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
         """Builds the model that config.json describes."""
         config = checkpoint.config or {}
-        name = config.get("hidden_act", "gelu")
-        if name not in ACTIVATIONS:
-            raise UserError(
-                f"the activation {name!r} is not known; known: {', '.join(ACTIVATIONS)}"
-            )
         dropout = config.get("hidden_dropout_prob", 0.0)
         return AST(
             classes=_classes(checkpoint),
@@ -96,9 +91,10 @@ class HuggingFaceAST:
             feedforward=partial(
                 MLP,
                 hidden_dim=config.get("intermediate_size", 3072),
-                activation=ACTIVATIONS[name],
+                activation=read_activation(config),
                 dropout=dropout,
             ),
+            block=overrides.pop("block", PreNormBlock),
             norm=partial(LayerNorm, eps=config.get("layer_norm_eps", 1e-12)),
             dropout=dropout,
         )
@@ -134,8 +130,7 @@ def _classes(checkpoint: Checkpoint) -> tuple[str, ...]:
 def _front_end(checkpoint: Checkpoint) -> FixedFbank:
     config = checkpoint.config or {}
     bands, steps = config.get("num_mel_bins", 128), config.get("max_length", 1024)
-    file = checkpoint.folder / PROCESSOR
-    notes = read_json(file) if file.is_file() else {}
+    notes = read_processor(checkpoint)
     asked = notes.get("num_mel_bins", bands), notes.get("max_length", steps)
     if asked != (bands, steps):
         raise UserError(

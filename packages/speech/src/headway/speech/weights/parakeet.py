@@ -8,19 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import MacaronBlock
-from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.language import NumberedTokens, SubwordTokenizer, Tokenizer
 from headway.core.mixers import GatedConvolutionMixer, SelfAttention
 from headway.core.positions import RelativeSinusoidal
-from headway.core.reading import read_json, read_text
+from headway.core.reading import read_text
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.noted_config import NotedConfig
 from headway.core.weights.table import Rule, Table, combine, drop, join, pointwise, rename, under
 from headway.speech.front_ends import NeMoMel
 from headway.speech.layers import JointNetwork, RecurrentPredictor, StridingSubsampling
 from headway.speech.models import CTC, Conformer, Transducer
-from headway.speech.weights.hugging_face import ACTIVATIONS
+from headway.speech.weights.processors import read_processor
+from headway.speech.weights.waveforms import read_activation
 
 _ENCODER = (
     rename("encoder.stem.first.*", "encoder.subsampling.layers.0.*"),
@@ -106,7 +106,7 @@ class Parakeet:
             predictor=partial(RecurrentPredictor, depth=config.get("num_decoder_layers", 2)),
             predictor_dim=width,
             joint=partial(
-                JointNetwork, dim=width, activation=_activation(config.get("hidden_act", "relu"))
+                JointNetwork, dim=width, activation=read_activation(config, usual="relu")
             ),
             durations=tuple(durations),
             most=config.get("max_symbols_per_step", 10),
@@ -132,7 +132,7 @@ def build_encoder(config: dict[str, Any]) -> Conformer:
     """Returns the encoder that a configuration describes, a FastConformer."""
     dim, attention = config.get("hidden_size", 1024), config.get("attention_dropout", 0.1)
     bias, dropout = config.get("attention_bias", True), config.get("dropout", 0.1)
-    activation = _activation(config.get("hidden_act", "silu"))
+    activation = read_activation(config, usual="silu")
     return Conformer(
         dim=dim,
         depth=config.get("num_hidden_layers", 24),
@@ -170,12 +170,6 @@ def build_encoder(config: dict[str, Any]) -> Conformer:
     )
 
 
-def _activation(name: str) -> Any:
-    if name not in ACTIVATIONS:
-        raise UserError(f"the activation {name!r} is not known; known: {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name]
-
-
 def _heads(model: Transducer) -> list[Rule]:
     """Returns the rules of the scores: those of durations stand behind those of tokens."""
     count = len(model.durations)
@@ -192,8 +186,7 @@ def _heads(model: Transducer) -> list[Rule]:
 
 
 def _front_end(checkpoint: Checkpoint, mels: int) -> NeMoMel:
-    file = checkpoint.folder / "preprocessor_config.json"
-    notes = read_json(file) if file.is_file() else {}
+    notes = read_processor(checkpoint)
     return NeMoMel(
         sample_rate=notes.get("sampling_rate", 16000),
         mels=notes.get("feature_size", mels),

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
-from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.language.tokenizers import read_tokenizer, written_tokenizer
 from headway.core.weights.noted_config import with_changes
 from headway.core.weights.table import Rule, Table, combine, rename, under
 from headway.speech.front_ends import WhisperMel
 from headway.speech.models.whisper import Whisper
+from headway.speech.weights.processors import read_beside, read_processor
 
 # Of a published vocabulary: with more tokens, the model knows languages.
 ENGLISH = 51864
@@ -52,7 +52,7 @@ class HuggingFaceWhisper:
             UserError: If it asks for parts that are not here.
         """
         config, size = checkpoint.config or {}, _size(checkpoint)
-        told = {**config, **(_json(checkpoint, "generation_config.json") or {})}
+        told = {**config, **read_beside(checkpoint, "generation_config.json")}
         act = config.get("activation_function", "gelu")
         if act != "gelu":
             raise UserError(f"the activation {act!r} of this Whisper is not here; only gelu is")
@@ -169,7 +169,7 @@ def _front_end(checkpoint: Checkpoint) -> WhisperMel:
     Raises:
         UserError: If it is no spectrogram of Whisper.
     """
-    config, notes = checkpoint.config or {}, _json(checkpoint, "preprocessor_config.json") or {}
+    config, notes = checkpoint.config or {}, read_processor(checkpoint)
     usual = {"sampling_rate": 16000, "hop_length": 160, "n_fft": 400}
     for name, value in usual.items():
         if notes.get(name, value) != value:
@@ -202,11 +202,6 @@ def _same(config: dict[str, Any], one: str, other: str, usual: int) -> int:
 def _tokens(told: dict[str, Any], name: str, size: int) -> tuple[int, ...]:
     """Returns a list of tokens without those that the vocabulary lacks; -1 stands for none."""
     return tuple(token for token in told.get(name) or () if 0 <= token < size)
-
-
-def _json(checkpoint: Checkpoint, name: str) -> dict[str, Any] | None:
-    file = checkpoint.folder / name
-    return read_json(file) if file.is_file() else None
 
 
 adapter = HuggingFaceWhisper()

@@ -4,7 +4,7 @@ from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.blocks.residual import NormFactory
 from headway.core.cache import CacheGroup, RecurrentCache
 from headway.core.errors import UserError
@@ -14,7 +14,6 @@ from headway.core.mixers import LegendreMemory
 from headway.core.module import Module
 from headway.core.norms import MaskedBatchNorm
 from headway.core.stacks import Encoder
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.timeseries.layers import zero_unknown
 from headway.timeseries.layers.causal_convolution import (

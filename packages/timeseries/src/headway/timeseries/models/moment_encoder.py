@@ -6,13 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.stacks import Encoder
-from headway.core.stacks.stack import BlockFactory
 from headway.timeseries.layers import SeriesEmbedding, WindowNorm, interpolated
 from headway.timeseries.models.base import ForecastingModel
 

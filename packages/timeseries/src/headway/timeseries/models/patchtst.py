@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headway.core.blocks import PostNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
@@ -16,7 +16,6 @@ from headway.core.mixers import ScoreResidualAttention
 from headway.core.mixers.softmax.score_residual_attention import shared_scores
 from headway.core.norms import MaskedBatchNorm
 from headway.core.stacks import Encoder
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.timeseries.layers import WindowNorm
 from headway.timeseries.models.base import ForecastingModel, new_head

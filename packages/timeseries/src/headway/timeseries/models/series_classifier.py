@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.dropout import Dropout
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
@@ -17,7 +17,6 @@ from headway.core.module import Module
 from headway.core.norms import LayerNorm
 from headway.core.positions.sinusoidal import SinusoidalPosition
 from headway.core.stacks import Encoder
-from headway.core.stacks.stack import BlockFactory
 from headway.timeseries.layers import zero_unknown
 
 

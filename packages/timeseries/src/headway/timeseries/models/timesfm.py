@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.blocks.residual import NormFactory
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
@@ -17,7 +17,6 @@ from headway.core.module import Module
 from headway.core.norms import LayerNorm, RMSNorm
 from headway.core.ops.tracing import readable
 from headway.core.stacks import Encoder
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.timeseries.layers.scaled_query import ScaledQueryAttention
 from headway.timeseries.models.base import ForecastingModel

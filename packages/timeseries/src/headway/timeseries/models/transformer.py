@@ -5,12 +5,12 @@ from typing import Any
 from torch import nn
 
 from headway.core.blocks import PostNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories, MixerFactory
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories, MixerFactory
 from headway.core.feedforward import MLP
 from headway.core.mixers import CrossAttention, SelfAttention
 from headway.core.stacks import Encoder
 from headway.core.stacks.decoder import CausalSelfAttention
-from headway.core.stacks.stack import BlockFactory, Stack, mixer_for
+from headway.core.stacks.stack import Stack, mixer_for
 from headway.core.systems import system
 from headway.timeseries.layers import SeriesEmbedding
 from headway.timeseries.layers.torch_norm import TorchLayerNorm

@@ -90,7 +90,7 @@ class DetectAnomalies(Task):
         """Returns the loss."""
         loss, _ = known_mean(self._error(batch).square(), batch.get("mask"))
         self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True)
-        return loss
+        return self.with_penalties(loss)
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the scores of earlier weights."""

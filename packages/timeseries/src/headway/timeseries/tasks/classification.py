@@ -82,7 +82,7 @@ class ClassifySeries(Task):
         loss = self._loss(self._logits(batch), batch["label"], self.label_smoothing)
         size = len(batch["label"])
         self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
-        return loss
+        return self.with_penalties(loss)
 
     def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
         """Adds a batch to the scores."""

@@ -87,7 +87,7 @@ class Forecasting(Task):
         y = batch["y"] if mask is None else batch["y"].masked_fill(~mask, 0.0)
         loss, _ = known_mean(self.loss(self._forecast(batch), y, self.quantiles), mask)
         self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(y))
-        return loss
+        return self.with_penalties(loss)
 
     def on_validation_epoch_start(self) -> None:
         """Forgets what was missed with earlier weights."""

@@ -53,7 +53,7 @@ class GenerateSeries(Task):
         """Returns the loss at random steps."""
         loss = self._loss(batch["x"], None)
         self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True)
-        return loss
+        return self.with_penalties(loss)
 
     def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
         """Adds a batch to the loss, at steps that are the same in every epoch."""

@@ -68,7 +68,7 @@ class ImputeSeries(Task):
         error = torch.square(self._answer(batch) - batch["x"])
         loss, _ = known_mean(error, batch["hidden"])
         self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True)
-        return loss
+        return self.with_penalties(loss)
 
     def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
         """Adds a batch to the scores."""

@@ -6,14 +6,14 @@ from typing import Any
 from torch import Tensor
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactory
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactory
 from headway.core.blocks.residual import NormFactory
 from headway.core.cache import Cache
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.layout import Layout
 from headway.core.norms import LayerNorm
-from headway.core.stacks.stack import BlockFactory, Stack
+from headway.core.stacks.stack import Stack
 from headway.core.sublayer import Sublayer
 
 

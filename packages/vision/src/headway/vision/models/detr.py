@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from headway.core.answers import answer
 from headway.core.blocks import PostNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories, MixerFactory
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories, MixerFactory
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.init import init_transformer_
@@ -20,7 +20,6 @@ from headway.core.module import Module, undecayed_names
 from headway.core.norms import LayerNorm
 from headway.core.positions import NormalizedSinusoidalPosition
 from headway.core.stacks import Encoder, QueryDecoder
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.vision.layers import BoxHead
 

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories, MixerFactory
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories, MixerFactory
 from headway.core.embeddings import PatchEmbedding
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
@@ -17,7 +17,7 @@ from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.resample import PatchMerging
-from headway.core.stacks.stack import BlockFactory, depth_rates
+from headway.core.stacks.stack import depth_rates
 from headway.core.sublayer import Sublayer
 from headway.vision.layers import Stage
 from headway.vision.models.classifier import ImageClassifier, Images

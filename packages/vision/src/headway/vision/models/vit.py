@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.embeddings import PatchEmbedding
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
@@ -17,7 +17,6 @@ from headway.core.layout import Layout
 from headway.core.mixers import SelfAttention
 from headway.core.norms import LayerNorm
 from headway.core.stacks import Encoder
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.vision.layers import ImageTokens
 from headway.vision.models.classifier import ImageClassifier, Images, sides

@@ -115,7 +115,7 @@ class ImageClassification(Task):
         if self.distillation is not None:
             loss = self.distillation(images, logits if distilled is None else distilled, loss)
         self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True)
-        return loss
+        return self.with_penalties(loss)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         """Adds a batch to the scores."""

@@ -92,7 +92,7 @@ class ObjectDetection(Task):
                 on_epoch=True,
                 batch_size=len(batch.images),
             )
-        return losses.total
+        return self.with_penalties(losses.total)
 
     def validation_step(self, batch: DetectionBatch, index: int) -> None:
         """Adds a batch to the scores."""

@@ -103,21 +103,6 @@ class ConvolutionMixer(TokenMixer):
             prefix = mean_of_positions(mixed, real).expand(-1, layout.prefix, -1)
         return self.projection(to_tokens(mixed, prefix))
 
-    def _with_past(self, positions: Tensor, layout: Layout, cache: Cache) -> Tensor:
-        """Puts the remembered tokens in front and remembers the last ones of each row."""
-        if not isinstance(cache, RecurrentCache) or not self.causal:
-            raise UserError("step by step needs causal=True and the cache of init_cache()")
-        tokens = positions.shape[2]
-        joined = torch.cat([cache.state.to(positions.dtype), positions], dim=2)
-        steps = layout.lengths
-        if steps is None:
-            steps = torch.full_like(cache.lengths, tokens)
-        # The last window - 1 tokens of a row end where its real tokens end.
-        tail = steps[:, None] + torch.arange(self.window - 1, device=positions.device)
-        cache.state = joined.gather(2, tail[:, None].expand(-1, joined.shape[1], -1))
-        cache.lengths = cache.lengths + steps
-        return joined
-
     def init_cache(
         self,
         batch: int,

@@ -40,6 +40,11 @@ class ScoreResidualAttention(SelfAttention):
 
     supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid", "prefix"})
 
+    @property
+    def at_once(self) -> int | None:
+        """None: its cache holds the scores of one pass and no past."""
+        return None
+
     def mix(
         self,
         x: Tensor,
@@ -52,10 +57,11 @@ class ScoreResidualAttention(SelfAttention):
         """Attends."""
         if cache is None:
             return super().mix(x, layout, bias=bias, mask=mask, cache=None)
-        if self.causal or self.window is not None or self.position is not None:
+        limits = (self.window, self.chunks, self.position)
+        if self.causal or any(limit is not None for limit in limits):
             raise UserError(
-                "scores are handed on by attention without causal, window and position; leave these out, "
-                "or use SelfAttention"
+                "scores are handed on by attention without causal, window, chunks and position; leave these "
+                "out, or use SelfAttention"
             )
         if not isinstance(cache, ScoreCache):
             raise UserError(

@@ -214,6 +214,19 @@ class SelfAttention(TokenMixer):
         out = attend_to_cache(self, query, key, value, tokens, left, 0.0, {})
         return self.projection(out.transpose(1, 2).flatten(2))
 
+    @property
+    def at_once(self) -> int | None:
+        """Tokens of a chunk, or one where attention is causal; None if a token sees all of them."""
+        return super().at_once if self.chunks is None else self.chunks[0]
+
+    def set_chunks(self, chunks: int | tuple[int, int] | None) -> None:
+        """Takes other chunks from now on; nothing that is learned depends on them.
+
+        Raises:
+            UserError: As the constructor.
+        """
+        self.chunks = check_chunks(chunks, self.causal)
+
     def _reach(self) -> int | None:
         """How far back a token sees, in tokens; None is without limit."""
         left = None if self.window is None else self.window[0]

@@ -6,12 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from headway.core.blocks.block import FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers import FactorizedAttention
 from headway.core.stacks import Encoder
-from headway.core.stacks.stack import BlockFactory
 from headway.core.systems import system
 from headway.timeseries.fields.layers.kernel_block import KernelBlock, LatentMarch
 from headway.timeseries.fields.models.simulator import Simulator

@@ -57,7 +57,7 @@ class LearnOperator(Task):
         loss = relative_error(self._ask(batch), batch["y"], batch["valid"][..., None]).mean()
         size = len(batch["y"])
         self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
-        return loss
+        return self.with_penalties(loss)
 
     def validation_step(self, batch: dict[str, Any], index: int) -> None:
         """Adds a batch to the scores."""

@@ -70,7 +70,7 @@ class PredictFields(Task):
         loss = self._errors(self._rollout(batch), batch).mean()
         size = len(batch["frames"])
         self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
-        return loss
+        return self.with_penalties(loss)
 
     def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
         """Adds a batch to the scores."""
