@@ -56,6 +56,11 @@ class StackedFbank(KaldiFbank):
         """Samples of the shortest recording that gives a step."""
         return self.width + (self.stack - 1) * self.hop
 
+    @property
+    def reach(self) -> None:
+        """None: a recording is normalised by all of it; StackedFrames is for speech that still comes."""
+        return None
+
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns how many steps are full."""
         return super().output_lengths(lengths) // self.stack
