@@ -76,7 +76,7 @@ class TERA(SpeechModel):
         altered = batch.inputs
         for alteration in self.alterations:
             altered = alteration(altered, batch.lengths)
-        told, tokens = self(altered, batch.lengths)
+        told, tokens, _ = self(altered, batch.lengths)
         real = mask_of(tokens, told.shape[1])
         return {"loss": (told - self._stacked(batch, told.shape[1])).abs()[real].mean()}
 
