@@ -53,7 +53,7 @@ def test_each_use_has_a_cache_of_its_own() -> None:
 
 
 def error(seed: int, adapter) -> float:
-    """How far one block, used four times, stays from uses that differ, as a share of what there is to learn."""
+    """How far one block, used four times, stays from uses that differ, by the mean squared error."""
     torch.manual_seed(seed)
     teacher = ReusingEncoder(16, 4, 2).eval().requires_grad_(False)
     for use in teacher.blocks:
@@ -74,10 +74,7 @@ def error(seed: int, adapter) -> float:
         return float(F.mse_loss(student(x)[0], teacher(x)[0]))
 
 
-SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))]
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_adapters_let_uses_of_one_block_differ(seed: int) -> None:
+@pytest.mark.learns
+def test_adapters_let_uses_of_one_block_differ(seed: int, measured) -> None:
     plain, adapted = error(seed, None), error(seed, BottleneckAdapter)
-    assert adapted < 0.9 * plain
+    measured("error with adapters, as a share", adapted / plain, below=0.75)

@@ -1,5 +1,6 @@
 """Pictures for people: what was heard where in a recording."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,8 @@ from headway.speech.synthesiser import Synthesiser
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from headway.speech.explain import WrittenFrom
 
 
 def transcription_figure(
@@ -68,6 +71,31 @@ def transcription_figure(
     if said is not None:
         title += f"\nsaid: {_short(said, 100)}"
     figure.suptitle(title, size=10)
+    return figure
+
+
+def explanation_figure(found: "WrittenFrom", names: Sequence[str]) -> "Figure":
+    """Draws attention beside saliency: a row for each token, a column for each stretch of the recording.
+
+    Args:
+        found: Both.
+        names: What each token says.
+    """
+    count, stretches = found.attention.shape
+    figure = new_figure(
+        max(8.0, min(0.25 * stretches + 4, 18.0)), max(3.0, min(0.25 * count + 2, 14.0))
+    )
+    axes = figure.subplots(1, 2, sharey=True)
+    maps = (("attention, mean of all heads", found.attention), ("saliency", found.saliency))
+    for axis, (title, values) in zip(axes, maps, strict=True):
+        scaled = values / values.amax(dim=1, keepdim=True).clamp_min(1e-12)
+        extent = (0.0, stretches * found.seconds, count - 0.5, -0.5)
+        axis.imshow(
+            scaled.numpy(), aspect="auto", cmap="magma", extent=extent, interpolation="nearest"
+        )
+        axis.set(title=title, xlabel="seconds")
+    axes[0].set_yticks(range(count), [_short(name, 20) for name in names], fontsize=7)
+    figure.suptitle(f"each row by its largest value; correlation {found.agreement():.2f}", size=10)
     return figure
 
 

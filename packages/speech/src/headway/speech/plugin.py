@@ -28,6 +28,10 @@ domain = Domain(
             module="headway.speech.verbs.classify_audio",
             help="say to which class recordings belong",
         ),
+        "explain": Verb(
+            module="headway.speech.verbs.explain",
+            help="say where in recordings the words of a transcript come from",
+        ),
         "renew": Verb(
             module="headway.speech.verbs.renew",
             help="make recordings again: copies through a vocoder, or with the frequencies that they lack",
