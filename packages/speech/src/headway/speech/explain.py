@@ -1,7 +1,7 @@
 """What a decoder looks at while it writes, beside what its words rest on."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -171,7 +171,8 @@ def _prompt(model: Recogniser, encoded: Encoded) -> list[int]:
     if isinstance(model, Whisper):
         language = next(iter(model.languages(encoded)[0])) if model.marks.multilingual else None
         return list(model.marks.prompt(language=language, task="transcribe", timestamps=False))
-    return [model.start]  # pyright: ignore[reportAttributeAccessIssue]
+    framed: Any = model
+    return [framed.start]
 
 
 def _search(model: Recogniser):
