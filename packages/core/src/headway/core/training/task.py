@@ -14,6 +14,7 @@ from headway.core.changes import train_new_parameters
 from headway.core.errors import UserError, one_line
 from headway.core.finetune import FineTuning, hold_frozen_statistics
 from headway.core.penalties import take_penalty
+from headway.core.stacks import Stack
 from headway.core.training.averaging import WeightAverage
 from headway.core.training.data import DataModule
 from headway.core.training.finite import FiniteTraining
@@ -49,8 +50,9 @@ class Task(LightningModule):
         layer_decay: Ratio of the learning rates of neighbouring depths; 0.65 to 0.9 is usual.
         ema: Decay of the running average of the weights (0.999 to 0.9999), which is then what is
             validated, tested and exported; None for no average.
-        compile: Whether PyTorch compiles the model before training (one or two minutes): fewer passes over
-            memory in every step. It pays where the steps of a run take longer than that.
+        compile: Whether PyTorch compiles the model before training (one or two minutes), or the stacks of a
+            model that computes its own ``loss``: fewer passes over memory in every step. It pays where the
+            steps of a run take longer than that.
     """
 
     monitor: str = "val_loss"
@@ -162,7 +164,8 @@ class Task(LightningModule):
     def on_fit_start(self) -> None:
         """Compiles if asked to; says what is different with several devices and whether the data changed."""
         if self.compiles:
-            self.backbone.compile()
+            for part in compiled_parts(self.backbone):
+                part.compile()
         data = getattr(self.trainer, "datamodule", None)
         before, self._data = self._data, None
         if isinstance(data, DataModule) and self.trainer.is_global_zero:
@@ -222,3 +225,20 @@ class Task(LightningModule):
             else math.ceil(batches / self.trainer.accumulate_grad_batches)
         )
         return self.schedule_factory(optimizer, total_steps=total, steps_per_epoch=steps_per_epoch)
+
+
+def compiled_parts(model: nn.Module) -> list[nn.Module]:
+    """Returns what is compiled before training: the model, or its stacks.
+
+    A model that computes its own ``loss`` calls its parts and perhaps never itself, and what is compiled of
+    it as a whole would never run.
+    """
+    if not hasattr(model, "loss"):
+        return [model]
+    stacks = {name: part for name, part in model.named_modules() if isinstance(part, Stack)}
+    outer: list[nn.Module] = [
+        part
+        for name, part in stacks.items()
+        if not any(name != other and name.startswith(f"{other}.") for other in stacks)
+    ]
+    return outer or [model]
