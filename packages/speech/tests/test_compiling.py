@@ -1,6 +1,8 @@
-"""What is compiled of a model before training is what its loss calls."""
+"""What is compiled of a model before training is what its loss calls, in one graph where it can be."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -25,10 +27,28 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 def test_training_calls_what_is_compiled(name: str) -> None:
     model = MODELS[name](encoder=encoder(), front_end=front_end(), **PARTS)
-    parts = compiled_parts(model)
+    whole, *parts = compiled_parts(model)
+    assert whole is model
     assert model.encoder.encoder in parts
     called: set[nn.Module] = set()
     for part in parts:
         part.register_forward_pre_hook(lambda part, _: called.add(part))
     model.loss(spoken(2, torch.Generator().manual_seed(0)))
     assert called == set(parts)
+
+
+def test_a_model_that_is_called_as_a_whole_is_one_graph() -> None:
+    graphs = []
+
+    def backend(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    model = CTC(encoder=encoder(), front_end=front_end(), **PARTS).eval()
+    heard = spoken(2, torch.Generator().manual_seed(0))
+    wanted = model(heard.inputs, heard.lengths).log_probs
+    for part in compiled_parts(model):
+        part.compile(backend=backend)
+    found = model(heard.inputs, heard.lengths).log_probs
+    torch.testing.assert_close(found, wanted)
+    assert len(graphs) == 1

@@ -37,16 +37,12 @@ class WrittenFrom(NamedTuple):
 
     def agreements(self) -> Tensor:
         """Returns the correlation of both ways for each token, (U,); 0 where one is the same everywhere."""
-        both = [part - part.mean(1, keepdim=True) for part in (self.attention, self.saliency)]
-        a, b = (F.normalize(part, dim=1) for part in both)
-        return (a * b).sum(1)
+        return _correlation(self.attention, self.saliency)
 
     def agreement(self) -> float:
         """Returns the correlation over all tokens and stretches, each token's saliency scaled to sum to 1."""
         shares = self.saliency / self.saliency.sum(1, keepdim=True).clamp_min(1e-12)
-        return float(
-            torch.corrcoef(torch.stack([self.attention.flatten(), shares.flatten()]))[0, 1]
-        )
+        return float(_correlation(self.attention.flatten(), shares.flatten()))
 
 
 @system(
@@ -88,10 +84,7 @@ def written_from(
         Papi et al. 2025, https://arxiv.org/abs/2509.18010. Its saliency (SPES) hides regions of the
         spectrogram; these are whole stretches of time, and attention is not smoothed.
     """
-    if masks < 2 or stretch <= 0:
-        raise UserError(
-            f"masks are at least 2 and a stretch is above 0 s; got {masks} and {stretch}"
-        )
+    check_explainable(model, stretch=stretch, masks=masks)
     limit = min(model.longest, 30.0) if isinstance(model, Whisper) else model.longest
     seconds = len(waveform) / model.front_end.sample_rate
     if seconds > limit:
@@ -155,6 +148,26 @@ def compared(
     return WrittenFrom(torch.tensor(text), attention, saliency, seconds_each)
 
 
+def check_explainable(model: Recogniser, *, stretch: float, masks: int) -> None:
+    """Raises if no recording could be explained.
+
+    Raises:
+        UserError: If the model has no decoder that attends, or a number is out of range.
+    """
+    _decoder(model)
+    if masks < 2 or stretch <= 0:
+        raise UserError(
+            f"masks are at least 2 and a stretch is above 0 s; got {masks} and {stretch}"
+        )
+
+
+def _correlation(one: Tensor, other: Tensor) -> Tensor:
+    """Returns the correlation along the last axis; 0 where one is the same everywhere."""
+    both = (part - part.mean(-1, keepdim=True) for part in (one, other))
+    a, b = (F.normalize(part, dim=-1) for part in both)
+    return (a * b).sum(-1)
+
+
 def _decoder(model: Recogniser) -> DecoderLanguageModel:
     decoder = getattr(model, "decoder", None)
     if not isinstance(decoder, DecoderLanguageModel):
@@ -167,7 +180,6 @@ def _decoder(model: Recogniser) -> DecoderLanguageModel:
 
 def _prompt(model: Recogniser, encoded: Encoded) -> list[int]:
     """Returns what stands in front of a text."""
-    _decoder(model)
     if isinstance(model, Whisper):
         language = next(iter(model.languages(encoded)[0])) if model.marks.multilingual else None
         return list(model.marks.prompt(language=language, task="transcribe", timestamps=False))

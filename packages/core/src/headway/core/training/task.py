@@ -50,9 +50,8 @@ class Task(LightningModule):
         layer_decay: Ratio of the learning rates of neighbouring depths; 0.65 to 0.9 is usual.
         ema: Decay of the running average of the weights (0.999 to 0.9999), which is then what is
             validated, tested and exported; None for no average.
-        compile: Whether PyTorch compiles the model before training (one or two minutes), or the stacks of a
-            model that computes its own ``loss``: fewer passes over memory in every step. It pays where the
-            steps of a run take longer than that.
+        compile: Whether PyTorch compiles the model before training (one or two minutes): fewer passes over
+            memory in every step. It pays where the steps of a run take longer than that.
     """
 
     monitor: str = "val_loss"
@@ -228,17 +227,12 @@ class Task(LightningModule):
 
 
 def compiled_parts(model: nn.Module) -> list[nn.Module]:
-    """Returns what is compiled before training: the model, or its stacks.
+    """Returns what is compiled before training: the model, and its stacks.
 
-    A model that computes its own ``loss`` calls its parts and perhaps never itself, and what is compiled of
-    it as a whole would never run.
+    A model that computes its own loss may call its parts and never itself. Where it is called as a whole, the
+    compiler takes the stacks into its graph.
     """
-    if not hasattr(model, "loss"):
-        return [model]
-    stacks = {name: part for name, part in model.named_modules() if isinstance(part, Stack)}
-    outer: list[nn.Module] = [
-        part
-        for name, part in stacks.items()
-        if not any(name != other and name.startswith(f"{other}.") for other in stacks)
+    return [
+        model,
+        *(part for part in model.modules() if isinstance(part, Stack) and part is not model),
     ]
-    return outer or [model]

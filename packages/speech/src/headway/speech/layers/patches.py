@@ -1,6 +1,7 @@
 """Stretches of features: read into one vector, and written from one, noise taken off step by step."""
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +78,7 @@ class PatchWriter(Module):
         super().__init__()
         self.bands, self.size = bands, size
 
+    @abstractmethod
     def loss(self, told: Tensor, history: Tensor, patches: Tensor) -> Tensor:
         """Returns what training minimises.
 
@@ -88,15 +90,14 @@ class PatchWriter(Module):
         Shape:
             told: (M, dim). history: (M, before, bands). patches: (M, size, bands).
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def draw(self, told: Tensor, history: Tensor, noise: Tensor) -> Tensor:
         """Returns patches, made of noise.
 
         Shape:
             told: (M, dim). history: (M, before, bands). noise, output: (M, size, bands).
         """
-        raise NotImplementedError
 
 
 class LocalDiffusion(PatchWriter):

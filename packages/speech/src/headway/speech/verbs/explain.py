@@ -8,7 +8,7 @@ from headway.core.cli.job import Job
 from headway.core.cli.options import add_plot
 from headway.core.cli.progress import progress_bar
 from headway.core.errors import InputError, UserError
-from headway.speech.explain import names_of, written_from
+from headway.speech.explain import check_explainable, names_of, written_from
 from headway.speech.verbs.inputs import Item, find_items, read_item
 from headway.speech.verbs.loading import load_recogniser
 
@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     job = Job(args, "explain", items="recordings", extra=["plot"])
     items = find_items(args.inputs, job.counts, args.on_invalid)
     model = load_recogniser(args.checkpoint, args.device)
+    check_explainable(model, stretch=args.stretch, masks=args.masks)
     scores: list[float] = []
     job.table(COLUMNS, explained(model, items, args, job, scores))
     mean = f"; attention agrees with saliency by {sum(scores) / len(scores):.3f}" if scores else ""
@@ -50,18 +51,16 @@ def explained(
                 waveform = read_item(item, model)
                 if isinstance(waveform, InputError):
                     raise waveform
-                try:
-                    found = written_from(
-                        model, waveform, stretch=args.stretch, masks=args.masks, seed=args.seed
-                    )
-                except UserError as error:
-                    if isinstance(error, InputError):
-                        raise
-                    raise InputError(item.shown, str(error)) from error
-            except InputError as error:
-                job.counts.refuse(error, args.on_invalid)
+                found = written_from(
+                    model, waveform, stretch=args.stretch, masks=args.masks, seed=args.seed
+                )
+            except UserError as error:
+                # What is too long is this recording's fault and not that of the others.
+                known = isinstance(error, InputError)
+                refused = error if known else InputError(item.shown, str(error))
+                job.counts.refuse(refused, args.on_invalid)
                 if args.on_invalid == "keep":
-                    yield {"file": item.shown, "error": error.reason}
+                    yield {"file": item.shown, "error": refused.reason}
                 continue
             job.counts.done += 1
             names = names_of(model, found.tokens.tolist())
