@@ -48,11 +48,7 @@ def hypothesis_of(
     best = readings[0]
     text = tokenizer.decode(best.tokens)
     mean = sum(best.log_probs) / max(1, len(best.log_probs))
-    # A jump of a transducer may lead beyond the end.
-    frames, ends = (
-        [begins[min(place, len(begins) - 1)] for place in places]
-        for places in (best.frames, best.ends)
-    )
+    frames, ends = ([begins[place] for place in places] for places in (best.frames, best.ends))
     placed = len(best.frames) == len(best.tokens)
     return Hypothesis(
         text=text,
