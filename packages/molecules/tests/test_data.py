@@ -12,6 +12,7 @@ from headway.core.errors import InputError, UserError
 from headway.core.language import SPECIALS
 from headway.molecules.chemistry import canonical
 from headway.molecules.data import (
+    PropertyFile,
     Record,
     ScaffoldSplit,
     SmilesFile,
@@ -295,6 +296,8 @@ def test_molecules_in_a_row_each_have_their_start_and_end_and_other_neighbours(
     assert tokens.shape == (4, int(lengths.max()))
     with pytest.raises(UserError, match="in_a_row is 0"):
         SmilesFile(path="molecules.smi", in_a_row=0)
+    with pytest.raises(UserError, match="a PropertyFile stand alone"):
+        PropertyFile(path="molecules.csv", properties=["y"], in_a_row=2)
 
 
 def test_moses_is_found_without_importing_it_or_its_absence_is_said(monkeypatch) -> None:

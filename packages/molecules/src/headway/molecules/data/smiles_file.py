@@ -101,6 +101,7 @@ class SmilesOptions(LoaderOptions, total=False):
     max_length: int
     randomize: bool
     check: bool
+    in_a_row: int
     on_invalid: OnInvalid
 
 
@@ -161,6 +162,11 @@ class SmilesFile(DataModule):
             raise UserError(f"limit is {limit}; at least 2 molecules are needed")
         if not 1 <= in_a_row <= 64:
             raise UserError(f"in_a_row is {in_a_row}; 1 to 64 molecules stand in a row")
+        if in_a_row > 1 and type(self).dataset is not SmilesFile.dataset:
+            raise UserError(
+                f"in_a_row is {in_a_row}; molecules of a {type(self).__name__} stand alone, for they are told "
+                "what belongs to each: leave it out"
+            )
         self.in_a_row = in_a_row
         self.path, self.column, self.id_column = path, column, id_column
         self.split = split if split is not None else RandomSplit()
