@@ -18,6 +18,7 @@ from headway.speech.models.pretrained import (
     pretrained_classifier,
     pretrained_encoder,
 )
+from headway.speech.models.small_e import SmallE
 from headway.speech.models.speech_classifier import SpeechClassifier
 from headway.speech.models.tera import TERA
 from headway.speech.models.transducer import Transducer
@@ -46,6 +47,7 @@ __all__ = [
     "Paraformer",
     "ParallelDecoder",
     "Recogniser",
+    "SmallE",
     "SpeechClassifier",
     "SpeechEncoder",
     "Synthesiser",
@@ -75,6 +77,7 @@ def list_models() -> list[str]:
         "HiFiGAN",
         "HiFiSR",
         "Paraformer",
+        "SmallE",
         "SpeechClassifier",
         "TERA",
         "Transducer",
