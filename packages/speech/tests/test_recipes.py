@@ -82,6 +82,7 @@ def test_no_recipe_is_forgotten_here() -> None:
         "paraformer",
         "petl_ast_digits",
         "rnnt",
+        "small_e",
         "streaming_digits",
         "tdt",
         "tera",
@@ -523,3 +524,20 @@ def test_a_voice_of_patches_trains_and_speaks(tmp_path: Path, make_manifest: Mak
     assert "leave speed, pitch and energy" in capsys.readouterr().err
     assert main(["align", "-m", str(run), str(manifest), "-o", str(tmp_path / "w.csv")]) == 2
     assert "align with FastSpeech" in capsys.readouterr().err
+
+
+def test_a_voice_of_words_trains_and_speaks(tmp_path: Path, make_manifest: Make, capsys) -> None:
+    manifest = make_manifest(texts=("ei b | dʒ", "b | ei , dʒ", "dʒ | ei b", "b dʒ | ei"))
+    small = ["--model.backbone.dim", "16", "--model.backbone.depth", "1"]
+    small += ["--model.backbone.text_depth", "1", "--model.backbone.codes.words", "8"]
+    small += ["--model.backbone.longest", "3", "--data.val", "2", "--data.test", "0"]
+    run = fit(tmp_path, "small_e", "--data.path", str(manifest), *small)
+    assert (run / "pictures" / "val_synthesis.png").read_bytes().startswith(b"\x89PNG")
+    out = tmp_path / "one.wav"
+    words = ["speak", "-m", str(run), "dʒ ei | b", "-o", str(out), "--steps", "2"]
+    assert main(words) == 0
+    assert soundfile.info(out).frames in (200, 400, 600)
+    # The words of speech are those of the run, not measured anew.
+    assert main(["fit", "--resume", str(run), "--trainer.max_steps", "3"]) == 0
+    assert main([*words, "--overwrite", "--speed", "2"]) == 2
+    assert "leave speed, pitch and energy" in capsys.readouterr().err

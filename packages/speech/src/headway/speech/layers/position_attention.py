@@ -1,6 +1,5 @@
 """Attention that finds out where in a text it is, and reads what stands there."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import ClassVar, cast
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.blocks import PreNormBlock
+from headway.core.blocks.block import FeedForwardFactory, MixerFactory
 from headway.core.cache import Cache, CacheGroup, CrossCache
 from headway.core.errors import UserError
 from headway.core.feedforward import SwiGLU
@@ -18,8 +18,6 @@ from headway.core.mixers.base import TokenMixer
 from headway.core.mixers.softmax.scores import attend, key_padding
 from headway.core.norms import LayerNorm, RMSNorm
 from headway.core.positions.sinusoidal import sinusoids
-from headway.core.stacks.stack import Stack
-from headway.core.sublayer import Sublayer
 
 GATED_LINEAR = partial(
     LinearAttention,
@@ -32,7 +30,6 @@ GATED_LINEAR = partial(
     out_bias=False,
 )
 """Gated linear attention as published, with values as wide as keys."""
-NETWORK = partial(PreNormBlock, mixer=GATED_LINEAR, feedforward=SwiGLU)
 
 
 class PositionAwareAttention(TokenMixer):
@@ -46,7 +43,8 @@ class PositionAwareAttention(TokenMixer):
         dim: Channels of a token.
         heads: Heads of the network; both attentions have one.
         context_dim: Channels of a token of the text; ``dim`` if None.
-        network: Builds the network, ``(dim, heads)``.
+        mixer: Builds the causal mixer of the network, ``(dim, heads)``.
+        feedforward: Builds its feed-forward, ``(dim)``.
 
     Shape:
         x: (B, N, dim). context: (B, M, context_dim). Output: (B, N, dim).
@@ -67,7 +65,8 @@ class PositionAwareAttention(TokenMixer):
         heads: int,
         *,
         context_dim: int | None = None,
-        network: Callable[[int, int], Sublayer] = NETWORK,
+        mixer: MixerFactory = GATED_LINEAR,
+        feedforward: FeedForwardFactory = SwiGLU,
     ) -> None:
         super().__init__()
         if dim % 2:
@@ -78,7 +77,7 @@ class PositionAwareAttention(TokenMixer):
         self.query_norm, self.key_norm, self.value_norm = (
             LayerNorm(dim, eps=1e-5) for _ in range(3)
         )
-        self.network = network(dim, heads)
+        self.network = PreNormBlock(dim, heads, mixer=mixer, feedforward=feedforward)
 
     def mix(
         self,
@@ -125,10 +124,9 @@ class PositionAwareAttention(TokenMixer):
     ) -> CacheGroup:
         """Returns what keeps the projected text and the state of the network."""
         place = device or self.q.weight.device
-        network = cast(Stack, self.network)
         return CacheGroup(
             {
                 "memory": CrossCache(batch, place),
-                "network": network.init_cache(batch, max_length, dtype, device),
+                "network": self.network.init_cache(batch, max_length, dtype, device),
             }
         )
