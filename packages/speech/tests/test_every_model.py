@@ -40,6 +40,7 @@ from headway.speech.models import (
     TERA,
     Conformer,
     CTCAttention,
+    DATransformer,
     DiTAR,
     FastSpeech,
     HiFiGAN,
@@ -238,6 +239,15 @@ CASES = {
             encoder=conformer(),
             decoder=partial(ParallelDecoder, depth=1, heads=2),
             tokenizer=LETTERS,
+            front_end=PLAIN(),
+        ),
+        **SOUND,
+    ),
+    "DATransformer": Case(
+        make=lambda: DATransformer(
+            encoder=conformer(),
+            decoder=partial(ParallelDecoder, depth=1, heads=2),
+            tokenizer=spoken_text().extended("abc"),
             front_end=PLAIN(),
         ),
         **SOUND,

@@ -72,6 +72,7 @@ def test_no_recipe_is_forgotten_here() -> None:
         "conformer",
         "conformer_digits",
         "ctc_attention",
+        "da_digits",
         "ditar",
         "fast_speech",
         "fast_speech_phonemes",
@@ -122,6 +123,24 @@ def test_the_digits_train_and_their_run_transcribes(
     [among] = [row for row in rows if row["file"] == file]
     assert alone["text"] == among["text"]
     assert alone["confidence"] == pytest.approx(float(among["confidence"]), abs=1e-5)
+
+
+def test_a_graph_of_digits_trains_and_its_run_transcribes(
+    tmp_path: Path, digits: Path, capsys
+) -> None:
+    run = str(fit(tmp_path, "da_digits", "--data.path", str(digits), *NARROW, *FEW))
+    assert main(["test", "-m", run]) == 0
+    out, files = tmp_path / "t.csv", [str(digits / f"{n}_ann_0.wav") for n in range(4)]
+    words = ["transcribe", "-m", run, *files, "-o", str(out)]
+    assert main(words) == 0
+    rows = list(csv.DictReader(out.open()))
+    assert len(rows) == 4
+    vocabulary = set(pretrained(run).tokenizer.vocabulary)
+    assert vocabulary > {"<pad>", "<start>", "<end>", "eight"}
+    assert all(set(row["text"].split()) <= vocabulary for row in rows)
+    capsys.readouterr()
+    assert main([*words, "--overwrite", "--beam", "3"]) == 2
+    assert "leave beam at 1" in capsys.readouterr().err
 
 
 def test_streaming_digits_train_and_their_run_streams(

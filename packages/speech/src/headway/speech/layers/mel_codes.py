@@ -23,8 +23,8 @@ BATCH = 4096
 class MelCodes(Module):
     """Says a few steps of mel features as one word of each of several vocabularies, from coarse to fine.
 
-    The vocabularies are measured on recordings before training, as the statistics of a front end are, and stay;
-    the weights hold them.
+    The vocabularies are measured on recordings before training, as the statistics of a front end are, and
+    stay; the weights hold them.
 
     Args:
         bands: Features of a step.

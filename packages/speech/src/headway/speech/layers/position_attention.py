@@ -53,7 +53,8 @@ class PositionAwareAttention(TokenMixer):
         UserError: If ``dim`` is odd.
 
     Source:
-        Lemerle et al. 2024 (Small-E), https://arxiv.org/abs/2406.04467, as its code has it (its rotation of queries and keys is left out, as in that of 2410.23320).
+        Lemerle et al. 2024 (Small-E), https://arxiv.org/abs/2406.04467, as its code has it, without
+        the rotation of queries and keys, which that of https://arxiv.org/abs/2410.23320 leaves out, too.
     """
 
     supports: ClassVar[frozenset[str]] = frozenset({"lengths", "valid"})
@@ -104,8 +105,8 @@ class PositionAwareAttention(TokenMixer):
     def _memory(self, context: Tensor | None, cache: Cache | None) -> tuple[Tensor, Tensor]:
         """Returns keys and values of the text, each (B, 1, M, dim)."""
         kept = cast(CrossCache | None, cache)
-        known = kept is not None and kept.stale is None
-        if known and kept.keys is not None and kept.values is not None:
+        if kept is not None and kept.stale is None and kept.keys is not None:
+            assert kept.values is not None
             return kept.keys, kept.values
         if context is None:
             raise UserError("PositionAwareAttention needs context=, the text that it reads")

@@ -7,6 +7,7 @@ from headway.speech.models.audio_spectrogram import AST
 from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC, CTCOutput
 from headway.speech.models.ctc_attention import CTCAttention
+from headway.speech.models.da_transformer import DATransformer
 from headway.speech.models.ditar import DiTAR
 from headway.speech.models.fast_speech import FastSpeech
 from headway.speech.models.hifi_gan import HiFiGAN
@@ -37,6 +38,7 @@ __all__ = [
     "CTCAttention",
     "CTCOutput",
     "Conformer",
+    "DATransformer",
     "DiTAR",
     "Encoded",
     "FastSpeech",
@@ -71,6 +73,7 @@ def list_models() -> list[str]:
         "CTC",
         "CTCAttention",
         "Conformer",
+        "DATransformer",
         "DiTAR",
         "FastSpeech",
         "Moonshine",

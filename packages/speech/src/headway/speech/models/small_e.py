@@ -26,7 +26,7 @@ from headway.core.systems import system
 from headway.speech.batch import SpeechBatch
 from headway.speech.front_ends import LogMel
 from headway.speech.layers.mel_codes import MelCodes, delayed, undelayed
-from headway.speech.layers.padding import mask_of, zero_beyond
+from headway.speech.layers.padding import zero_beyond
 from headway.speech.layers.position_attention import GATED_LINEAR, PositionAwareAttention
 from headway.speech.models.fast_speech import framed, spoken_text
 from headway.speech.synthesiser import AS_LEARNED, Manner, Spoken, Synthesiser
@@ -50,7 +50,7 @@ class Coded(NamedTuple):
     id=433,
     name="Small-E",
     paper="https://arxiv.org/abs/2406.04467",
-    claim="attention that sees where in the text it is repeats and skips less than one that sees what stands there",
+    claim="attention that sees where in a text it is repeats and skips less than one that sees what is there",
     test="packages/speech/tests/models/test_small_e.py",
 )
 class SmallE(Synthesiser):
@@ -59,7 +59,8 @@ class SmallE(Synthesiser):
     Causal blocks of linear attention hear the speech so far, one attention finds where in the text it is and
     reads on there, and further blocks say the next words: one of each vocabulary, each level a step after
     the one before. The first level is drawn, the others are the likeliest. The paper's words are those of a
-    codec; here they are of mel features (``MelCodes``). It knows no durations: manners of speaking are refused.
+    codec; here they are of mel features (``MelCodes``). It knows no durations: manners of speaking are
+    refused.
 
     Args:
         codes: Builds the vocabularies, ``(bands)``.
@@ -249,7 +250,10 @@ class SmallE(Synthesiser):
         place = self.device
         parts = {"listener": self.listener, "reader": self.reader, "writer": self.writer}
         return CacheGroup(
-            {name: part.init_cache(batch, self.longest, device=place) for name, part in parts.items()}
+            {
+                name: part.init_cache(batch, self.longest, device=place)
+                for name, part in parts.items()
+            }
         )
 
     def align(self, waveforms: Tensor, samples: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
