@@ -21,6 +21,7 @@ from headway.speech.models.pretrained import (
 )
 from headway.speech.models.small_e import SmallE
 from headway.speech.models.speech_classifier import SpeechClassifier
+from headway.speech.models.speechformer import Speechformer
 from headway.speech.models.tera import TERA
 from headway.speech.models.transducer import Transducer
 from headway.speech.models.variances import Variances
@@ -52,6 +53,7 @@ __all__ = [
     "SmallE",
     "SpeechClassifier",
     "SpeechEncoder",
+    "Speechformer",
     "Synthesiser",
     "Transducer",
     "UniformAligner",
@@ -82,6 +84,7 @@ def list_models() -> list[str]:
         "Paraformer",
         "SmallE",
         "SpeechClassifier",
+        "Speechformer",
         "TERA",
         "Transducer",
         "Wav2Vec2",

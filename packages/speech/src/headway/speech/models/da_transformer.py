@@ -129,7 +129,7 @@ class DATransformer(Recogniser):
             encoded: What ``encode`` returned.
             shown: Token that each vertex is shown, (B, V); -1 of those that are shown none.
         """
-        heard, steps, _ = encoded
+        heard, steps, *_ = encoded
         lengths = self.vertices(steps)
         width = max(2, math.ceil(heard.shape[1] * self.scale - ROUNDING))
         place = torch.arange(width, device=heard.device)[:, None]
