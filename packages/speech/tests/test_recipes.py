@@ -21,7 +21,7 @@ from headway.core.language import SPECIALS, DecoderLanguageModel, SymbolTokenize
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.speech.data.audio import read_audio
 from headway.speech.front_ends import KaldiFbank
-from headway.speech.models import pretrained
+from headway.speech.models import DASpeech, pretrained
 
 Make = Callable[..., Path]
 QUICK = ["--trainer.max_steps", "2", "--model.schedule", "null", "--trainer.accelerator", "cpu"]
@@ -73,6 +73,7 @@ def test_no_recipe_is_forgotten_here() -> None:
         "conformer_digits",
         "ctc_attention",
         "da_digits",
+        "daspeech_digits",
         "ditar",
         "fast_speech",
         "fast_speech_phonemes",
@@ -124,6 +125,25 @@ def test_the_digits_train_and_their_run_transcribes(
     [among] = [row for row in rows if row["file"] == file]
     assert alone["text"] == among["text"]
     assert alone["confidence"] == pytest.approx(float(among["confidence"]), abs=1e-5)
+
+
+def test_digits_are_heard_and_said_in_turn(tmp_path: Path, digits: Path, capsys) -> None:
+    small = ["--model.backbone.voice.dim", "8", "--model.backbone.voice_dim", "8", *NARROW, *FEW]
+    words = ["--data.path", str(digits), "--data.answered_by"]
+    run = str(fit(tmp_path, "daspeech_digits", *words, "ann", *small))
+    file, out = digits / "7_ann_0.wav", tmp_path / "t.csv"
+    assert main(["transcribe", "-m", run, str(file), "-o", str(out)]) == 0
+    model = pretrained(run).eval()
+    assert isinstance(model, DASpeech)
+    sound = read_audio(file, sample_rate=8000)
+    spoken = model.answer(sound[None])
+    assert spoken.features.shape == (1, int(spoken.lengths[0]), 64)
+    assert spoken.durations is not None
+    assert int(spoken.durations.sum()) == int(spoken.lengths[0])
+    capsys.readouterr()
+    wrong = ["fit", "-c", "speech/daspeech_digits", *QUICK, *words, "nobody", *small]
+    assert main(wrong) == 2
+    assert "answered_by is 'nobody'" in capsys.readouterr().err
 
 
 def test_a_graph_of_digits_trains_and_its_run_transcribes(

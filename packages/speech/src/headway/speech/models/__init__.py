@@ -8,6 +8,7 @@ from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC, CTCOutput
 from headway.speech.models.ctc_attention import CTCAttention
 from headway.speech.models.da_transformer import DATransformer
+from headway.speech.models.daspeech import DASpeech
 from headway.speech.models.ditar import DiTAR
 from headway.speech.models.fast_speech import FastSpeech
 from headway.speech.models.hifi_gan import HiFiGAN
@@ -39,6 +40,7 @@ __all__ = [
     "CTCAttention",
     "CTCOutput",
     "Conformer",
+    "DASpeech",
     "DATransformer",
     "DiTAR",
     "Encoded",
@@ -75,6 +77,7 @@ def list_models() -> list[str]:
         "CTC",
         "CTCAttention",
         "Conformer",
+        "DASpeech",
         "DATransformer",
         "DiTAR",
         "FastSpeech",
