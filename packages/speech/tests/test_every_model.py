@@ -33,6 +33,7 @@ from headway.speech.layers import (
     WaveformStem,
     WaveGenerator,
 )
+from headway.speech.layers.mel_codes import MelCodes
 from headway.speech.layers.patches import LocalDiffusion, PatchReader
 from headway.speech.models import (
     AST,
@@ -40,6 +41,8 @@ from headway.speech.models import (
     TERA,
     Conformer,
     CTCAttention,
+    DASpeech,
+    DATransformer,
     DiTAR,
     FastSpeech,
     HiFiGAN,
@@ -47,6 +50,7 @@ from headway.speech.models import (
     Moonshine,
     Paraformer,
     ParallelDecoder,
+    SmallE,
     SpeechClassifier,
     Speechformer,
     Transducer,
@@ -159,6 +163,26 @@ def said(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return numbers, tokens - fewer, torch.randn(batch, 4, 4, 10, generator=generator), 4 - fewer % 3
 
 
+def words() -> SmallE:
+    return SmallE(
+        codes=partial(MelCodes, frames=2, words=5, levels=2),
+        dim=16,
+        depth=1,
+        text_depth=1,
+        heads=2,
+        tokenizer=spoken_text().extended("abc"),
+        front_end=LogMel(sample_rate=8000, mels=10, size=256, hop=80, normalise="none"),
+    )
+
+
+def worded(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(tokens)
+    numbers = torch.randint(3, 6, (batch, tokens), generator=generator)
+    fewer = torch.arange(batch)
+    rows = torch.randint(5, (batch, 8, 2), generator=generator)
+    return numbers, tokens - fewer, rows, 6 - fewer % 3
+
+
 def ast() -> AST:
     front_end = FixedFbank(mels=10, steps=40)
     return AST(classes=("a", "b"), front_end=front_end, dim=16, depth=1, heads=2, patch=6, stride=4)
@@ -227,7 +251,34 @@ CASES = {
         ),
         **SOUND,
     ),
+    "DASpeech": Case(
+        make=lambda: DASpeech(
+            encoder=conformer(),
+            decoder=partial(ParallelDecoder, depth=1, heads=2),
+            tokenizer=spoken_text().extended("abc"),
+            front_end=KaldiFbank(sample_rate=8000, mels=10, normalise="none"),
+            voice=partial(
+                FastSpeech,
+                dim=8,
+                depth=1,
+                decoder_depth=1,
+                front_end=LogMel(sample_rate=8000, mels=10, size=256, hop=80, normalise="none"),
+            ),
+            voice_dim=8,
+        ),
+        **SOUND,
+    ),
+    "DATransformer": Case(
+        make=lambda: DATransformer(
+            encoder=conformer(),
+            decoder=partial(ParallelDecoder, depth=1, heads=2),
+            tokenizer=spoken_text().extended("abc"),
+            front_end=PLAIN(),
+        ),
+        **SOUND,
+    ),
     "DiTAR": Case(make=patches, inputs=said, sizes=(9, 5, 12), least=3),
+    "SmallE": Case(make=words, inputs=worded, sizes=(9, 5, 12), least=3),
     "FastSpeech": Case(make=voice, inputs=texts, sizes=(9, 5, 12), least=3),
     "HiFiGAN": Case(make=vocoder, inputs=features, sizes=(9, 5, 30), least=4),
     "HiFiSR": Case(make=wider, inputs=features, sizes=(9, 5, 30), least=4),

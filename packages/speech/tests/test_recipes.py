@@ -21,7 +21,7 @@ from headway.core.language import SPECIALS, DecoderLanguageModel, SymbolTokenize
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.speech.data.audio import read_audio
 from headway.speech.front_ends import KaldiFbank
-from headway.speech.models import pretrained
+from headway.speech.models import DASpeech, pretrained
 
 Make = Callable[..., Path]
 QUICK = ["--trainer.max_steps", "2", "--model.schedule", "null", "--trainer.accelerator", "cpu"]
@@ -72,6 +72,8 @@ def test_no_recipe_is_forgotten_here() -> None:
         "conformer",
         "conformer_digits",
         "ctc_attention",
+        "da_digits",
+        "daspeech_digits",
         "ditar",
         "fast_speech",
         "fast_speech_phonemes",
@@ -82,6 +84,7 @@ def test_no_recipe_is_forgotten_here() -> None:
         "paraformer",
         "petl_ast_digits",
         "rnnt",
+        "small_e",
         "speechformer_digits",
         "streaming_digits",
         "tdt",
@@ -122,6 +125,43 @@ def test_the_digits_train_and_their_run_transcribes(
     [among] = [row for row in rows if row["file"] == file]
     assert alone["text"] == among["text"]
     assert alone["confidence"] == pytest.approx(float(among["confidence"]), abs=1e-5)
+
+
+def test_digits_are_heard_and_said_in_turn(tmp_path: Path, digits: Path, capsys) -> None:
+    small = ["--model.backbone.voice.dim", "8", "--model.backbone.voice_dim", "8", *NARROW, *FEW]
+    words = ["--data.path", str(digits), "--data.answered_by"]
+    run = str(fit(tmp_path, "daspeech_digits", *words, "ann", *small))
+    file, out = digits / "7_ann_0.wav", tmp_path / "t.csv"
+    assert main(["transcribe", "-m", run, str(file), "-o", str(out)]) == 0
+    model = pretrained(run).eval()
+    assert isinstance(model, DASpeech)
+    sound = read_audio(file, sample_rate=8000)
+    spoken = model.answer(sound[None])
+    assert spoken.features.shape == (1, int(spoken.lengths[0]), 64)
+    assert spoken.durations is not None
+    assert int(spoken.durations.sum()) == int(spoken.lengths[0])
+    capsys.readouterr()
+    wrong = ["fit", "-c", "speech/daspeech_digits", *QUICK, *words, "nobody", *small]
+    assert main(wrong) == 2
+    assert "answered_by is 'nobody'" in capsys.readouterr().err
+
+
+def test_a_graph_of_digits_trains_and_its_run_transcribes(
+    tmp_path: Path, digits: Path, capsys
+) -> None:
+    run = str(fit(tmp_path, "da_digits", "--data.path", str(digits), *NARROW, *FEW))
+    assert main(["test", "-m", run]) == 0
+    out, files = tmp_path / "t.csv", [str(digits / f"{n}_ann_0.wav") for n in range(4)]
+    words = ["transcribe", "-m", run, *files, "-o", str(out)]
+    assert main(words) == 0
+    rows = list(csv.DictReader(out.open()))
+    assert len(rows) == 4
+    vocabulary = set(pretrained(run).tokenizer.vocabulary)
+    assert vocabulary > {"<pad>", "<start>", "<end>", "eight"}
+    assert all(set(row["text"].split()) <= vocabulary for row in rows)
+    capsys.readouterr()
+    assert main([*words, "--overwrite", "--beam", "3"]) == 2
+    assert "leave beam at 1" in capsys.readouterr().err
 
 
 def test_streaming_digits_train_and_their_run_streams(
@@ -541,3 +581,20 @@ def test_a_voice_of_patches_trains_and_speaks(tmp_path: Path, make_manifest: Mak
     assert "leave speed, pitch and energy" in capsys.readouterr().err
     assert main(["align", "-m", str(run), str(manifest), "-o", str(tmp_path / "w.csv")]) == 2
     assert "align with FastSpeech" in capsys.readouterr().err
+
+
+def test_a_voice_of_words_trains_and_speaks(tmp_path: Path, make_manifest: Make, capsys) -> None:
+    manifest = make_manifest(texts=("ei b | dʒ", "b | ei , dʒ", "dʒ | ei b", "b dʒ | ei"))
+    small = ["--model.backbone.dim", "16", "--model.backbone.depth", "1"]
+    small += ["--model.backbone.text_depth", "1", "--model.backbone.codes.words", "8"]
+    small += ["--model.backbone.longest", "3", "--data.val", "2", "--data.test", "0"]
+    run = fit(tmp_path, "small_e", "--data.path", str(manifest), *small)
+    assert (run / "pictures" / "val_synthesis.png").read_bytes().startswith(b"\x89PNG")
+    out = tmp_path / "one.wav"
+    words = ["speak", "-m", str(run), "dʒ ei | b", "-o", str(out), "--steps", "2"]
+    assert main(words) == 0
+    assert soundfile.info(out).frames in (200, 400, 600)
+    # The words of speech are those of the run, not measured anew.
+    assert main(["fit", "--resume", str(run), "--trainer.max_steps", "3"]) == 0
+    assert main([*words, "--overwrite", "--speed", "2"]) == 2
+    assert "leave speed, pitch and energy" in capsys.readouterr().err

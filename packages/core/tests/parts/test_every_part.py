@@ -123,6 +123,17 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
         sequence,
     ),
     "RandomFeatures": (partial(m.LinearAttention, feature_map=m.RandomFeatures), sequence),
+    "ScaledFeatures": (
+        partial(
+            m.LinearAttention,
+            causal=True,
+            feature_map=m.ScaledFeatures,
+            decay=m.LearnedDecay,
+            norm=RMSNorm,
+            gate=torch.nn.SiLU,
+        ),
+        sequence,
+    ),
     "ReLUFeatures": (partial(m.LinearAttention, feature_map=m.ReLUFeatures), sequence),
     "NeighbourhoodAttention": (partial(m.NeighbourhoodAttention, window=(3,)), sequence),
     "NeighbourhoodAttention-picture": (partial(m.NeighbourhoodAttention, window=3), picture),

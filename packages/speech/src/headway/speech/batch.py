@@ -19,6 +19,7 @@ class SpeechItem(NamedTuple):
         name: The recording, for people.
         speaker: Who speaks; empty where nobody says.
         language: What is spoken, such as ``en``; empty where nobody says.
+        answer: Samples of what is said in turn, (S',); None where nothing is.
     """
 
     waveform: Tensor
@@ -26,6 +27,7 @@ class SpeechItem(NamedTuple):
     name: str = ""
     speaker: str = ""
     language: str = ""
+    answer: Tensor | None = None
 
 
 class SpeechBatch(NamedTuple):
@@ -39,6 +41,8 @@ class SpeechBatch(NamedTuple):
         names: The recordings, for people.
         speakers: Who speaks; empty where nobody says.
         languages: What is spoken; empty where nobody says.
+        answers: Samples of what is said in turn (B, S'); None where an item has none.
+        answer_lengths: (B,).
     """
 
     inputs: Tensor
@@ -48,6 +52,8 @@ class SpeechBatch(NamedTuple):
     names: tuple[str, ...] = ()
     speakers: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
+    answers: Tensor | None = None
+    answer_lengths: Tensor | None = None
 
 
 def pad(items: Sequence[SpeechItem | None]) -> SpeechBatch:
@@ -65,7 +71,13 @@ def pad(items: Sequence[SpeechItem | None]) -> SpeechBatch:
         tuple(item.name for item in whole),
         tuple(item.speaker for item in whole),
         tuple(item.language for item in whole),
+        *_answers(whole),
     )
+
+
+def _answers(items: Sequence[SpeechItem]) -> tuple[Tensor | None, Tensor | None]:
+    answers = [item.answer for item in items if item.answer is not None]
+    return padded(answers) if len(answers) == len(items) else (None, None)
 
 
 def padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """What every model of speech is."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -26,6 +26,19 @@ class SpeechModel(Module):
         super().__init__()
         # What follows from a default is written down, too.
         self.front_end = self.init_args["front_end"] = front_end
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that is measured on recordings before training is known."""
+        return self.front_end.complete
+
+    def measure(self, recordings: Iterable[Tensor]) -> None:
+        """Measures on training recordings what is not learned.
+
+        Args:
+            recordings: Samples at the rate of the front end, each (S,).
+        """
+        self.front_end.measure(recordings)
 
     @property
     def device(self) -> torch.device:

@@ -13,6 +13,7 @@ from headway.core.mixers.kernelized.feature_maps import (
     GeneralizedRandomFeatures,
     RandomFeatures,
     ReLUFeatures,
+    ScaledFeatures,
 )
 from headway.core.mixers.kernelized.gated_linear import GatedLinearAttention
 from headway.core.mixers.kernelized.linear_attention import LinearAttention
@@ -72,6 +73,7 @@ __all__ = [
     "ProbSparseCrossAttention",
     "RandomFeatures",
     "ReLUFeatures",
+    "ScaledFeatures",
     "ScoreResidualAttention",
     "SelectiveScan",
     "SelfAttention",

@@ -2,7 +2,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch.nn import Identity, LayerNorm
+from torch.nn import Identity, LayerNorm, SiLU
 
 from headway.core.errors import UserError
 from headway.core.layout import Layout
@@ -14,8 +14,11 @@ from headway.core.mixers import (
     LinearAttention,
     RandomFeatures,
     ReLUFeatures,
+    ScaledFeatures,
     SelfAttention,
 )
+from headway.core.norms import RMSNorm
+from headway.core.ops import linear_attention
 from headway.core.positions import ALiBi, Rotary
 
 
@@ -37,6 +40,12 @@ KINDS = {
     "generalized": {"feature_map": partial(GeneralizedRandomFeatures, features=11)},
     "retention": {"decay": FixedDecay, "norm": LayerNorm},
     "gated": {"decay": LearnedDecay, "norm": LayerNorm},
+    "gated-linear": {
+        "feature_map": ScaledFeatures,
+        "decay": LearnedDecay,
+        "norm": RMSNorm,
+        "gate": SiLU,
+    },
     "gated-per-head": {"decay": partial(LearnedDecay, per_head=True, temperature=1.0)},
 }
 
@@ -172,3 +181,52 @@ def test_the_temperature_of_a_gate_divides_its_logarithm(temperature: float) -> 
 def test_a_decay_needs_causal() -> None:
     with pytest.raises(UserError, match="needs causal=True"):
         LinearAttention(8, 2, decay=FixedDecay)
+
+
+def gated_linear_step_by_step(mixer: LinearAttention, x: torch.Tensor) -> torch.Tensor:
+    """Returns gated linear attention as the paper writes it: S = diag(a) S + k v, o = norm(q S) gated."""
+    assert isinstance(mixer.decay, LearnedDecay)
+    assert mixer.norm is not None
+    assert mixer.gate is not None
+    heads, width = mixer.heads, mixer.head_dim
+    q, k, v = (y.unflatten(-1, (heads, width)) for y in mixer.qkv(x).chunk(3, dim=-1))
+    left = torch.sigmoid(mixer.decay.up(mixer.decay.down(x))) ** (1 / mixer.decay.temperature)
+    left = left.unflatten(-1, (heads, width))
+    state = x.new_zeros(len(x), heads, width, width)
+    found = []
+    for place in range(x.shape[1]):
+        state = left[:, place, :, :, None] * state
+        state = state + k[:, place, :, :, None] * v[:, place, :, None]
+        found.append((q[:, place, :, None] @ state)[:, :, 0] * width**-0.5)
+    read = mixer.norm(torch.stack(found, 1)).flatten(2)
+    gate = mixer.gate(x)
+    return mixer.projection(read * gate * torch.sigmoid(gate))
+
+
+@pytest.mark.parametrize("backend", ["reference", "chunked"])
+def test_gated_linear_attention_is_its_recurrence_at_once_and_by_chunks(backend: str) -> None:
+    torch.manual_seed(11)
+    mixer = LinearAttention(12, 2, causal=True, **KINDS["gated-linear"]).double()  # pyright: ignore
+    x = torch.randn(2, 37, 12).double().requires_grad_()
+    wanted = gated_linear_step_by_step(mixer, x)
+    torch.testing.assert_close(mixer(x), wanted)
+    q, k, v = (y.unflatten(-1, (2, 6)).transpose(1, 2) for y in mixer.qkv(x).chunk(3, dim=-1))
+    assert mixer.decay is not None
+    assert mixer.norm is not None
+    assert mixer.gate is not None
+    options = {"causal": True, "normalize": False, "backend": backend}
+    found, _ = linear_attention(q * 6**-0.5, k, v, log_decay=mixer.decay(x), **options)
+    read = mixer.norm(found).transpose(1, 2).flatten(2)
+    found = mixer.projection(read * torch.nn.functional.silu(mixer.gate(x)))
+    torch.testing.assert_close(found, wanted)
+    for one, other in zip(
+        torch.autograd.grad(found.sin().sum(), [x, *mixer.parameters()]),
+        torch.autograd.grad(wanted.sin().sum(), [x, *mixer.parameters()]),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_features_that_may_be_negative_need_a_norm() -> None:
+    with pytest.raises(UserError, match="give norm"):
+        LinearAttention(8, 2, causal=True, feature_map=ScaledFeatures)

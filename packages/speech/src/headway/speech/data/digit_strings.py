@@ -31,12 +31,19 @@ class DigitStringSet(SpeechSet):
         digits: Least and largest number of digits; every number occurs as often.
         seed: Makes the strings a function of seed and index; with None they are drawn from torch's
             generator, anew in every epoch.
+        answered_by: Speaker who says every string in turn; nobody if None.
     """
 
     def __init__(
-        self, speakers: Speakers, strings: int, digits: tuple[int, int], seed: int | None
+        self,
+        speakers: Speakers,
+        strings: int,
+        digits: tuple[int, int],
+        seed: int | None,
+        answered_by: str | None = None,
     ) -> None:
         self.speakers, self.digits, self.seed = speakers, digits, seed
+        self.answered_by = answered_by
         files = [file for digit in speakers.values() for part in digit.values() for file in part]
         mean = sum(map(seconds_of, files)) / len(files) + sum(GAP) / 2
         self.seconds = [self._count(index) * mean + sum(EDGE) / 2 for index in range(strings)]
@@ -71,14 +78,22 @@ class DigitStringSet(SpeechSet):
         name = names[draw(len(names))]
         speaker = self.speakers[name]
         spoken = sorted(speaker)
-        parts, words = [silence(EDGE)], []
+        parts, said = [silence(EDGE)], []
         for place in range(self._count(index)):
             digit = spoken[draw(len(spoken))]
             file = speaker[digit][draw(len(speaker[digit]))]
             parts += [silence(GAP)] * (place > 0) + [self._read(file, sample_rate)]
-            words.append(NAMES[digit])
+            said.append(digit)
         parts.append(silence(EDGE))
-        return Recording(torch.cat(parts), " ".join(words), f"string {index}", name)
+        text = " ".join(NAMES[digit] for digit in said)
+        answer = None
+        if self.answered_by is not None:
+            own, pieces = self.speakers[self.answered_by], [silence(EDGE)]
+            for digit in said:
+                file = own[digit][draw(len(own[digit]))]
+                pieces += [self._read(file, sample_rate), silence(GAP)]
+            answer = torch.cat(pieces)
+        return Recording(torch.cat(parts), text, f"string {index}", name, answer=answer)
 
     def _read(self, file: Path, sample_rate: int) -> Tensor:
         if (file, sample_rate) not in self._samples:
@@ -100,6 +115,7 @@ class DigitStrings(SpeechData):
         test_strings: Test strings.
         digits: Least and largest number of digits of a string.
         string_seed: Of the validation and test strings.
+        answered_by: Speaker who says every string in turn, for models that answer in speech; nobody if None.
         **speech: As of every ``SpeechData``: batch_seconds, batch_size, on_invalid, perturb,
             quadratic_seconds, and of every ``DataModule``.
 
@@ -117,6 +133,7 @@ class DigitStrings(SpeechData):
         test_strings: int = 300,
         digits: tuple[int, int] = (3, 7),
         string_seed: int = 0,
+        answered_by: str | None = None,
         **speech: Passed[SpeechOptions],
     ) -> None:
         super().__init__(**speech)
@@ -130,7 +147,7 @@ class DigitStrings(SpeechData):
         self.path, self.held_out = path, tuple(held_out)
         self.sizes = {"train": strings, "val": val_strings, "test": test_strings}
         self.digits = digits
-        self.string_seed = string_seed
+        self.string_seed, self.answered_by = string_seed, answered_by
 
     def load(self) -> dict[str, SpeechSet]:
         """Sorts the recordings into the splits."""
@@ -138,12 +155,25 @@ class DigitStrings(SpeechData):
         for split, recordings in digit_splits(self.path, self.held_out).items():
             for digit, speaker, file in recordings:
                 splits[split].setdefault(speaker, defaultdict(list))[digit].append(file)
+        self._check_answers(splits)
         return {
             split: DigitStringSet(
                 speakers,
                 self.sizes[split],
                 self.digits,
                 None if split == "train" else mix(self.string_seed, split),
+                self.answered_by,
             )
             for split, speakers in splits.items()
         }
+
+    def _check_answers(self, splits: dict[str, Speakers]) -> None:
+        """Raises if the speaker who answers lacks a digit in a split."""
+        name = self.answered_by
+        for split, speakers in splits.items():
+            digits = {digit for speaker in speakers.values() for digit in speaker}
+            if name is not None and not digits <= speakers.get(name, {}).keys():
+                raise UserError(
+                    f"answered_by is {name!r}, of whom {self.path} lacks digits for the {split} split; there "
+                    f"are {', '.join(sorted(speakers))}"
+                )

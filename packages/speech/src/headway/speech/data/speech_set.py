@@ -28,6 +28,7 @@ class Recording(NamedTuple):
         name: The recording, for people.
         speaker: Who speaks; empty where nobody says.
         language: What is spoken; empty where nobody says.
+        answer: Samples of what is said in turn; None where nothing is.
     """
 
     waveform: Tensor
@@ -35,6 +36,7 @@ class Recording(NamedTuple):
     name: str = ""
     speaker: str = ""
     language: str = ""
+    answer: Tensor | None = None
 
 
 class SpeechSet(Dataset[Any]):
@@ -85,4 +87,5 @@ class SpeechSet(Dataset[Any]):
             found.name,
             found.speaker,
             found.language,
+            found.answer,
         )

@@ -7,6 +7,8 @@ from headway.speech.models.audio_spectrogram import AST
 from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC, CTCOutput
 from headway.speech.models.ctc_attention import CTCAttention
+from headway.speech.models.da_transformer import DATransformer
+from headway.speech.models.daspeech import DASpeech
 from headway.speech.models.ditar import DiTAR
 from headway.speech.models.fast_speech import FastSpeech
 from headway.speech.models.hifi_gan import HiFiGAN
@@ -18,6 +20,7 @@ from headway.speech.models.pretrained import (
     pretrained_classifier,
     pretrained_encoder,
 )
+from headway.speech.models.small_e import SmallE
 from headway.speech.models.speech_classifier import SpeechClassifier
 from headway.speech.models.speechformer import Speechformer
 from headway.speech.models.tera import TERA
@@ -37,6 +40,8 @@ __all__ = [
     "CTCAttention",
     "CTCOutput",
     "Conformer",
+    "DASpeech",
+    "DATransformer",
     "DiTAR",
     "Encoded",
     "FastSpeech",
@@ -47,6 +52,7 @@ __all__ = [
     "Paraformer",
     "ParallelDecoder",
     "Recogniser",
+    "SmallE",
     "SpeechClassifier",
     "SpeechEncoder",
     "Speechformer",
@@ -71,12 +77,15 @@ def list_models() -> list[str]:
         "CTC",
         "CTCAttention",
         "Conformer",
+        "DASpeech",
+        "DATransformer",
         "DiTAR",
         "FastSpeech",
         "Moonshine",
         "HiFiGAN",
         "HiFiSR",
         "Paraformer",
+        "SmallE",
         "SpeechClassifier",
         "Speechformer",
         "TERA",

@@ -154,10 +154,24 @@ class FastSpeech(Synthesiser):
 
     def loss(self, batch: SpeechBatch) -> dict[str, Tensor]:
         """Returns the error of the mel features, with those of alignment, durations, pitch and energy."""
-        with torch.no_grad():
-            mels, steps = self.front_end(batch.inputs, batch.lengths)
         tokens, lengths = framed(self.tokenizer, batch.targets, batch.target_lengths)
-        read = self._read(tokens, lengths)
+        return self.taught(self.embedding(tokens), tokens, lengths, batch.inputs, batch.lengths)
+
+    def taught(
+        self, vectors: Tensor, tokens: Tensor, lengths: Tensor, waveforms: Tensor, samples: Tensor
+    ) -> dict[str, Tensor]:
+        """Returns the losses of texts that are given as vectors.
+
+        Args:
+            vectors: What is read of each token, (B, U, dim).
+            tokens: The tokens, by which speech is aligned, start and end among them.
+            lengths: Tokens of each.
+            waveforms: Samples of the texts, spoken.
+            samples: Samples of each.
+        """
+        with torch.no_grad():
+            mels, steps = self.front_end(waveforms, samples)
+        read = self._through(self.encoder, vectors, lengths)
         durations, found = self.aligner(self.embedding(tokens), lengths, mels, steps)
         losses = {"alignment": found}
         real = mask_of(lengths, tokens.shape[1])
@@ -165,7 +179,7 @@ class FastSpeech(Synthesiser):
         guessed = self.durations(read.detach(), lengths)
         losses["duration"] = (guessed - told).square()[real].mean()
         if self.variances is not None:
-            wanted = self.variances.measure(batch.inputs, mels, steps, durations, self.mel)
+            wanted = self.variances.measure(waveforms, mels, steps, durations, self.mel)
             read, errors = self.variances(read, lengths, wanted)
             losses |= errors
         written = self._write(read, durations, mels.shape[1])
@@ -175,10 +189,14 @@ class FastSpeech(Synthesiser):
 
     def speak(self, tokens: Tensor, lengths: Tensor, *, manner: Manner = AS_LEARNED) -> Spoken:
         """Returns the features of texts."""
+        tokens, lengths = framed(self.tokenizer, tokens, lengths)
+        return self.say(self.embedding(tokens), lengths, manner=manner)
+
+    def say(self, vectors: Tensor, lengths: Tensor, *, manner: Manner = AS_LEARNED) -> Spoken:
+        """Returns the features of texts that are given as vectors, (B, U, dim), start and end among them."""
         if self.variances is None and (manner.pitch or manner.energy):
             raise UserError("this synthesiser predicts neither pitch nor energy; leave both at 0")
-        tokens, lengths = framed(self.tokenizer, tokens, lengths)
-        read = self._read(tokens, lengths)
+        read = self._through(self.encoder, vectors, lengths)
         guessed = (self.durations(read, lengths).exp() - 1) / manner.speed
         # Every token is heard.
         durations = guessed.round().clamp_min(1).long()

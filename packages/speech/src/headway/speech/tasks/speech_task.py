@@ -37,8 +37,8 @@ class SpeechTask(Task):
         assert isinstance(model, SpeechModel)
         if isinstance(model, SpokenTextModel):
             grow(model, data)
-        if stage == "fit" and not model.front_end.complete:
-            model.front_end.measure(data.recordings(model.front_end.sample_rate))
+        if stage == "fit" and not model.complete:
+            model.measure(data.recordings(model.front_end.sample_rate))
         data.use(model)
 
     def encode_data(self) -> None:

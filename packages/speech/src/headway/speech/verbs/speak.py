@@ -112,8 +112,8 @@ def load_synthesiser(source: str, device: str | None = None) -> Synthesiser:
     """
     hint = "which does not speak; train one with headway fit -c speech/fast_speech"
     model, _ = load_model(source, device, Synthesiser, hint)
-    if not model.front_end.complete:
-        raise UserError(f"{source} was never trained: its front end has measured no recording")
+    if not model.complete:
+        raise UserError(f"{source} was never trained: it has measured no recording")
     return model
 
 

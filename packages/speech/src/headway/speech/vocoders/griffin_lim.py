@@ -57,6 +57,10 @@ def griffin_lim(
     """
     size, hop = front_end.size, front_end.hop
     banks, window = front_end.banks.to(features), front_end.window.to(features)
+    wanted = features.shape[0] * hop
+    if (short := size // 2 // hop + 1 - len(features)) > 0:
+        # The search looks half a window beyond both ends.
+        features = torch.cat((features, features[-1:].expand(short, -1)))
     amplitudes = linear_amplitudes(front_end.amplitudes(features), banks).T
     samples = features.shape[0] * hop
     # One more frame than steps: frames of torch.stft are centred on the multiples of the hop.
@@ -77,4 +81,4 @@ def griffin_lim(
         before = again
         phases = ahead / ahead.abs().clamp_min(1e-9)
     # A step is centred half a hop later than a frame of torch.stft.
-    return F.pad(sound(amplitudes * phases), (hop // 2, 0))[:samples]
+    return F.pad(sound(amplitudes * phases), (hop // 2, 0))[:wanted]

@@ -1,6 +1,7 @@
 """Feature maps of linear attention: what makes the product of a query and a key a weight."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +13,15 @@ from headway.core.systems import system
 
 
 class FeatureMap(Module):
-    """Turns queries and keys, ``(..., head_dim)``, into features that are not negative.
+    """Turns queries and keys, ``(..., head_dim)``, into features.
 
     Attributes:
         width: Features of a token and head.
+        signed: Whether features may be negative; there is then no sum of weights to divide by.
     """
 
     width: int
+    signed: ClassVar[bool] = False
 
 
 class EluPlusOne(FeatureMap):
@@ -60,6 +63,27 @@ class ReLUFeatures(FeatureMap):
     def forward(self, x: Tensor) -> Tensor:
         """Returns the features."""
         return F.relu(x)
+
+
+class ScaledFeatures(FeatureMap):
+    """Queries and keys themselves: their product is the score of attention, ``q . k / sqrt(head_dim)``.
+
+    Args:
+        head_dim: Width of a head.
+
+    Source:
+        Yang et al. 2023, https://arxiv.org/abs/2312.06635, section 4.4.
+    """
+
+    signed: ClassVar[bool] = True
+
+    def __init__(self, head_dim: int) -> None:
+        super().__init__()
+        self.width = head_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the features."""
+        return x * self.width**-0.25
 
 
 @system(

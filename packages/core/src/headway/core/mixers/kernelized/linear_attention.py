@@ -39,6 +39,7 @@ class LinearAttention(TokenMixer):
             number per head, or one per feature. Needs ``causal``.
         norm: Builds a norm of each head's output, ``(head_dim)``, in the place of the division by the sum
             of the weights, as retention and gated linear attention have it.
+        gate: Builds the activation of a gate that each token puts on what it has read; none if None.
         position: Builds what rotates queries and keys before the feature map, ``(heads, head_dim)``.
         qkv_bias: Whether queries, keys and values have a learned bias.
         out_bias: Whether the output projection has one.
@@ -47,10 +48,12 @@ class LinearAttention(TokenMixer):
         x: (B, N, dim). Output: the same.
 
     Raises:
-        UserError: If the heads do not divide ``dim``, or a decay is given without ``causal``.
+        UserError: If the heads do not divide ``dim``, a decay is given without ``causal``, or features may
+            be negative and there is no norm.
 
     Source:
-        Katharopoulos et al. 2020, https://arxiv.org/abs/2006.16236.
+        Katharopoulos et al. 2020, https://arxiv.org/abs/2006.16236; decay and gate: Yang et al. 2023,
+        https://arxiv.org/abs/2312.06635, section 4.4.
     """
 
     supports: ClassVar[frozenset[str]] = frozenset(
@@ -67,6 +70,7 @@ class LinearAttention(TokenMixer):
         feature_map: Callable[[int], FeatureMap] = EluPlusOne,
         decay: Callable[[int, int, int], nn.Module] | None = None,
         norm: Callable[[int], nn.Module] | None = None,
+        gate: Callable[[], nn.Module] | None = None,
         position: Callable[[int, int], Position] | None = None,
         qkv_bias: bool = True,
         out_bias: bool = True,
@@ -79,9 +83,16 @@ class LinearAttention(TokenMixer):
         self.feature_map = feature_map(self.head_dim)
         if decay is not None and not causal:
             raise UserError("a decay needs causal=True: it goes by how long ago a token was")
+        if self.feature_map.signed and norm is None:
+            raise UserError(
+                f"{type(self.feature_map).__name__} may be negative: their sum is nothing to divide by; "
+                "give norm (RMSNorm)"
+            )
         width = self.feature_map.width
         self.decay = decay(dim, heads, width) if decay is not None else None
         self.norm = norm(self.head_dim) if norm is not None else None
+        self.gate = nn.Linear(dim, inner, bias=qkv_bias) if gate is not None else None
+        self.gate_activation = gate() if gate is not None else None
         self.position = position(heads, self.head_dim) if position is not None else None
         check_rotation(self, self.position)
         self.projection = nn.Linear(inner, dim, bias=out_bias)
@@ -125,7 +136,10 @@ class LinearAttention(TokenMixer):
             assert isinstance(cache, RecurrentCache)
             cache.state = state
             cache.lengths = cache.lengths + (tokens if real is None else real.sum(dim=1))
-        return self.projection(out.transpose(1, 2).flatten(2))
+        out = out.transpose(1, 2).flatten(2)
+        if self.gate is not None and self.gate_activation is not None:
+            out = out * self.gate_activation(self.gate(x))
+        return self.projection(out)
 
     def init_cache(
         self,
