@@ -8,6 +8,7 @@ domain = Domain(
     adapters=(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",
+        "headway.vision.weights.hugging_face_rt_detr:adapter",
     ),
     models=("headway.vision.models:list_models",),
     requires=("lightning", "torchvision", "PIL", "sklearn", "scipy", "pycocotools"),

@@ -16,7 +16,7 @@ from headway.core.weights.preprocessing import reading_note
 from headway.vision.data.box_transforms import DetectionPreprocessing
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.models.detections import found_objects
-from headway.vision.models.detr import DETR
+from headway.vision.models.detector import ObjectDetector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class Detector:
         device: Where the model is.
     """
 
-    model: DETR
+    model: ObjectDetector
     preprocessing: DetectionPreprocessing
     classes: tuple[str, ...]
     category_ids: tuple[int | str, ...]
@@ -95,7 +95,9 @@ def load_detector(source: str, device: str | None = None) -> Detector:
     Raises:
         UserError: If the model is no detector, or has other classes than its preprocessing.json.
     """
-    model, place = load_model(source, device, DETR, "which finds no objects; use headway predict")
+    model, place = load_model(
+        source, device, ObjectDetector, "which finds no objects; use headway predict"
+    )
     cfg = {**model.pretrained_cfg, **read_preprocessing(source)}
     with reading_note("what it says about pictures", source):
         _check_names(cfg)
@@ -146,7 +148,7 @@ def as_classifier(
     model: nn.Module, preprocessing: Mapping[str, Any], device: str | None = None
 ) -> Classifier:
     """Puts a model and the content of its ``preprocessing.json`` together."""
-    if isinstance(model, DETR):
+    if isinstance(model, ObjectDetector):
         raise UserError(
             "the model finds objects in pictures and has no class for a whole one; use headway detect"
         )

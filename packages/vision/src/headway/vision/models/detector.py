@@ -1,0 +1,154 @@
+"""What every detector is to those who train it and ask it."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from headway.core.answers import answer
+from headway.core.errors import UserError
+from headway.core.module import Module, undecayed_names
+
+Pairs = tuple[tuple[Tensor, Tensor], ...]
+
+
+@answer
+class Detections(NamedTuple):
+    """What a detector returns that names one class of a query, or that there is no object.
+
+    Args:
+        logits: Of each query and class; the last column means that there is no object, (B, Q, K + 1).
+        boxes: Centre x, centre y, width and height as shares of the picture, (B, Q, 4) in 0..1.
+        aux: In training, logits and boxes of each decoder block before the last one.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    aux: Pairs = ()
+
+
+class Denoised(NamedTuple):
+    """What became of queries that were objects with noise.
+
+    Args:
+        rows: Which pictures of the batch these are.
+        blocks: Logits and boxes of every decoder block.
+        objects: Of each picture the numbers of its queries that shall find an object, group by group.
+        groups: How many times each object is there.
+    """
+
+    rows: list[int]
+    blocks: Pairs
+    objects: list[Tensor]
+    groups: int
+
+
+@answer
+class SigmoidDetections(NamedTuple):
+    """What a detector returns that scores each class by itself.
+
+    Args:
+        logits: Of each query and class, (B, Q, K); a sigmoid makes them probabilities.
+        boxes: Centre x, centre y, width and height as shares of the picture, (B, Q, 4) in 0..1.
+        aux: In training, logits and boxes of the encoder and of each decoder block before the last one.
+        denoised: In training with objects, what became of those with noise, pictures of one size together.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    aux: Pairs = ()
+    denoised: tuple[Denoised, ...] = ()
+
+
+class ObjectDetector(Module):
+    """Finds objects in pictures: ``model(images, sizes)`` answers for a number of queries.
+
+    Args:
+        num_classes: Classes of objects.
+        name: Of the architecture.
+
+    Raises:
+        UserError: If there is no class.
+
+    Attributes:
+        independent: Whether each class is scored by itself (``SigmoidDetections``), or one of them and of
+            no object is named (``Detections``).
+        pretrained_cfg: What a user needs besides the weights: names of classes, mean and deviation.
+    """
+
+    independent: ClassVar[bool] = False
+
+    def __init__(self, *, num_classes: int, name: str) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise UserError(f"num_classes must be at least 1, got {num_classes}")
+        self.num_classes = num_classes
+        self.pretrained_cfg: dict[str, Any] = {"architecture": name, "num_classes": num_classes}
+
+    @abstractmethod
+    def forward(
+        self, images: Tensor, sizes: Tensor | Sequence[Sequence[int]] | None = None
+    ) -> Detections | SigmoidDetections:
+        """Returns logits and boxes of every query.
+
+        Args:
+            images: Pictures, padded on the right and at the bottom.
+            sizes: Height and width of each in pixels; all as large as the batch if None.
+
+        Shape:
+            images: (B, channels, H, W). sizes: (B, 2).
+        """
+
+    def taught(
+        self,
+        images: Tensor,
+        sizes: Tensor | Sequence[Sequence[int]] | None,
+        boxes: Sequence[Tensor],
+        labels: Sequence[Tensor],
+    ) -> Detections | SigmoidDetections:
+        """Returns what it answers in training, where some may look at the objects.
+
+        Args:
+            images: As of a call.
+            sizes: As of a call.
+            boxes: Of the objects of each picture, (N, 4), centre and size in 0..1.
+            labels: Their classes, (N,).
+        """
+        return self(images, sizes)
+
+    @abstractmethod
+    def new_classifier(self, num_classes: int) -> None:
+        """Replaces all that knows the classes by new layers."""
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replaces the layers of the logits by new ones; boxes are found as before."""
+        self.new_classifier(num_classes)
+        self.num_classes = self.init_args["num_classes"] = num_classes
+        # The names of the old classes say nothing about the new ones.
+        dropped = ("label_names", "category_ids")
+        kept = {k: v for k, v in self.pretrained_cfg.items() if k not in dropped}
+        self.pretrained_cfg = {**kept, "num_classes": num_classes}
+
+    def no_weight_decay(self) -> set[str]:
+        """Returns the names of parameters that weight decay leaves alone."""
+        return undecayed_names(self)
+
+    def layer_depth(self, name: str) -> int:
+        """Returns 0 for the backbone and 1 for the rest: ``layer_decay`` is the ratio of their rates."""
+        return 0 if name.startswith("backbone.") else 1
+
+
+def maps_of(backbone: nn.Module) -> list[dict[str, Any]]:
+    """Returns what a backbone says of its maps: channels, reduction and module name.
+
+    Raises:
+        UserError: If it is no backbone.
+    """
+    info = getattr(backbone, "feature_info", None)
+    if not info:
+        raise UserError(
+            f"{type(backbone).__name__} is no backbone: it has no feature_info; use ResNet, ResNetD, "
+            "TimmFeatures, or Features of a ViT or Swin"
+        )
+    return list(info)
