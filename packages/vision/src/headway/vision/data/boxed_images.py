@@ -12,6 +12,7 @@ from torch import Tensor
 
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
+from headway.vision.data.box_format import inside
 from headway.vision.data.deep import bits_of, spread
 from headway.vision.data.reading import (
     ImageError,
@@ -21,9 +22,6 @@ from headway.vision.data.reading import (
     read_image,
 )
 from headway.vision.data.sources import file_ends, read_file
-
-# Annotation programs count pixels from 0 or from 1.
-TOLERANCE = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +103,13 @@ class Annotation:
         label: Name of the class.
         box: Left, top, right, bottom in pixels.
         crowd: Whether the box holds many objects, or one that is too difficult to be asked for.
+        where: What it is called in its file, such as ``annotation 7``; its place if empty.
     """
 
     label: str
     box: tuple[float, float, float, float]
     crowd: bool = False
+    where: str = ""
 
 
 def boxed_image(
@@ -139,7 +139,7 @@ def boxed_image(
         if reason is None:
             kept.append(annotation)
         else:
-            invalid.add(InputError(f"{name}, box {place}", reason))
+            invalid.add(InputError(f"{name}, {annotation.where or f'box {place}'}", reason))
     limit = torch.tensor([size[1], size[0]] * 2, dtype=torch.float32)
     boxes = torch.tensor([a.box for a in kept], dtype=torch.float32).view(-1, 4)
     return BoxedImage(
@@ -161,13 +161,7 @@ def _wrong(annotation: Annotation, size: tuple[int, int], classes: Sequence[str]
     # Written so that NaN fails, too.
     if not (right > left and bottom > top):
         return f"({shown}) has no area; left, top, right, bottom must rise"
-    inside = (
-        left >= -TOLERANCE
-        and top >= -TOLERANCE
-        and right <= size[1] + TOLERANCE
-        and bottom <= size[0] + TOLERANCE
-    )
-    if not inside:
+    if not inside(annotation.box, size):
         return f"({shown}) lies outside its picture of {size[1]}x{size[0]} pixels"
     return None
 
