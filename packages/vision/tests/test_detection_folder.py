@@ -1,5 +1,6 @@
 """Folders of pictures with boxes as they lie there, in every format."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from headway.core.cli.main import main
 from headway.core.errors import UserError
 from headway.core.training import AdamW
 from headway.vision.data import BoxAugmentation, COCODetection, DetectionFolder
@@ -380,3 +382,103 @@ def test_pictures_that_may_be_several_and_labels_of_none(tmp_path: Path) -> None
     write(tmp_path, "yolo/classes.txt", "a")
     with pytest.raises(UserError, match=r"none of 1 pictures has a text file.*labels/a.txt"):
         _ = DetectionFolder(path=str(tmp_path / "yolo"), format="yolo").parts
+
+
+def check(path: Path, *words: str) -> int:
+    return main(["data", "check", str(path), *words])
+
+
+def test_data_check_says_what_the_data_are_like(tmp_path: Path, capsys) -> None:
+    for kind, path in in_all_formats(tmp_path).items():
+        plot = tmp_path / f"{kind}.png"
+        assert check(path, "--plot", str(plot)) == 0
+        said = capsys.readouterr().out
+        assert f"{path}: {kind}, pictures of 64x48 pixels" in said
+        assert "nothing that training refuses" in said
+        assert [line.split()[:3] for line in said.splitlines() if line.startswith("red")] == [
+            ["red", {"coco": "90", "voc": "3", "yolo": "2"}[kind], "6"]
+        ]
+        with Image.open(plot) as drawn:
+            assert min(drawn.size) > 500
+    assert check(tmp_path / "coco", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["usable"]
+    assert facts["splits"] == [
+        {"split": "train", "pictures": 6, "without_boxes": 0, "boxes": 18, "crowd": 0, "most_in_one": 3}
+    ]  # fmt: skip
+    row = facts["classes"][2]
+    widths = [right - left for _, objects in map(scene, range(6)) for n, left, _, right, _ in objects if n == "red"]  # fmt: skip
+    assert row["median_width"] == sorted(widths)[2]
+    assert (row["class"], row["id"], row["train"], row["small"]) == ("red", 90, 6, 6)
+
+
+def test_data_check_finds_what_is_wrong(tmp_path: Path, capsys) -> None:
+    folder = in_all_formats(tmp_path)["coco"]
+    file = folder / "annotations" / "boxes.json"
+    content = json.loads(file.read_text())
+    entries = content["annotations"]
+    entries[0]["bbox"] = [50, 40, 30, 5]
+    entries[1]["bbox"][2] = 0
+    entries[2]["category_id"] = 7
+    del entries[3]["bbox"]
+    entries.append({**entries[6], "id": 900})
+    file.write_text(json.dumps(content))
+    images = folder / "images"
+    (images / "extra.png").write_bytes((images / "000.png").read_bytes())
+    (images / "004.png").write_bytes((images / "003.png").read_bytes())
+    # Whole at both ends, broken between them: training would stop there in the middle of an epoch.
+    broken = bytearray((images / "005.png").read_bytes())
+    broken[len(broken) // 2 : len(broken) // 2 + 64] = b"\0" * 64
+    (images / "005.png").write_bytes(broken)
+    table = tmp_path / "findings.csv"
+    assert check(folder, "-o", str(table)) == 1
+    said = capsys.readouterr().out
+    assert "training refuses 5 of these" in said
+    rows = {row["kind"]: row for row in csv.DictReader(table.open())}
+    expected = {
+        "unreadable picture": "005.png",
+        "outside": "000.png, annotation 501",
+        "no area": "000.png, annotation 502",
+        "unknown class": "000.png, annotation 503",
+        "broken annotation": "001.png, annotation 504",
+        "same box twice": "002.png",
+        "same picture twice": "004.png",
+        "without annotation": "extra.png",
+    }
+    assert {
+        kind: row["name"].endswith(expected[kind]) for kind, row in rows.items()
+    } == dict.fromkeys(expected, True)
+    assert all(row["name"] in said for row in rows.values())
+    assert check(folder, "-o", str(table)) == 2  # it stands there
+    assert check(tmp_path / "none") == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_data_check_finds_pictures_of_two_splits_and_classes_that_nothing_teaches(
+    tmp_path: Path, capsys
+) -> None:
+    image, objects = scene(0)
+    for split in ("train", "val"):
+        write(tmp_path, f"set/{split}/a.png", image)
+        chosen = objects if split == "val" else objects[:1]
+        write(tmp_path, f"set/{split}/boxes.json", as_coco({"a.png": chosen}))
+    assert check(tmp_path / "set") == 0
+    said = capsys.readouterr().out
+    assert "same picture in two splits: 1" in said
+    assert "(val and train)" in said
+    assert "blue has no box in train: it will not be found" in said
+
+
+def test_a_validation_whose_boxes_are_all_refused_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image, objects = scene(0)
+    for split in ("train", "val"):
+        write(tmp_path, f"{split}/a.png", image)
+        text = json.dumps(as_coco({"a.png": objects}))
+        text = text if split == "train" else text.replace('"name": "', '"name": "a ')
+        write(tmp_path, f"{split}/boxes.json", text)
+    with pytest.raises(UserError, match="its class 'a red' is none of blue, green, red"):
+        _ = DetectionFolder(path=str(tmp_path)).parts
+    _ = DetectionFolder(path=str(tmp_path), on_invalid="skip").parts
+    assert "val has no box that can be used: it gets no scores" in caplog.text

@@ -15,6 +15,10 @@ domain = Domain(
         "predict": Verb(
             module="headway.vision.verbs.predict", help="predict the classes of pictures"
         ),
+        "data": Verb(
+            module="headway.vision.verbs.data",
+            help="check pictures with boxes: classes, sizes, what is wrong",
+        ),
         "detect": Verb(
             module="headway.vision.verbs.detect",
             help="find objects in pictures and draw their boxes",

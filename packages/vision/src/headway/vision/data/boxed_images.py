@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -22,6 +22,25 @@ from headway.vision.data.reading import (
     read_image,
 )
 from headway.vision.data.sources import file_ends, read_file
+
+Fault = Literal["unknown class", "no area", "outside"]
+
+
+class BoxError(InputError):
+    """A box that cannot be used.
+
+    Args:
+        name: Its file and what it is called there.
+        reason: What is wrong with it.
+        fault: The same as one of few.
+    """
+
+    def __init__(self, name: str, reason: str, fault: Fault) -> None:
+        super().__init__(name, reason)
+        self.fault: Fault = fault
+
+    def __reduce__(self) -> tuple[type["BoxError"], tuple[str, str, Fault]]:  # pyright: ignore
+        return type(self), (self.name, self.reason, self.fault)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +154,11 @@ def boxed_image(
     """
     kept = []
     for place, annotation in enumerate(annotations, start=1):
-        reason = _wrong(annotation, size, classes)
-        if reason is None:
+        wrong = _wrong(annotation, size, classes)
+        if wrong is None:
             kept.append(annotation)
         else:
-            invalid.add(InputError(f"{name}, {annotation.where or f'box {place}'}", reason))
+            invalid.add(BoxError(f"{name}, {annotation.where or f'box {place}'}", *wrong))
     limit = torch.tensor([size[1], size[0]] * 2, dtype=torch.float32)
     boxes = torch.tensor([a.box for a in kept], dtype=torch.float32).view(-1, 4)
     return BoxedImage(
@@ -152,17 +171,19 @@ def boxed_image(
     )
 
 
-def _wrong(annotation: Annotation, size: tuple[int, int], classes: Sequence[str]) -> str | None:
+def _wrong(
+    annotation: Annotation, size: tuple[int, int], classes: Sequence[str]
+) -> tuple[str, Fault] | None:
     """Returns what is wrong with an object, or None."""
     left, top, right, bottom = annotation.box
     shown = ", ".join(f"{value:g}" for value in annotation.box)
     if annotation.label not in classes:
-        return f"its class {annotation.label!r} is none of {', '.join(classes)}"
+        return f"its class {annotation.label!r} is none of {', '.join(classes)}", "unknown class"
     # Written so that NaN fails, too.
     if not (right > left and bottom > top):
-        return f"({shown}) has no area; left, top, right, bottom must rise"
+        return f"({shown}) has no area; left, top, right, bottom must rise", "no area"
     if not inside(annotation.box, size):
-        return f"({shown}) lies outside its picture of {size[1]}x{size[0]} pixels"
+        return f"({shown}) lies outside its picture of {size[1]}x{size[0]} pixels", "outside"
     return None
 
 
@@ -191,5 +212,6 @@ def check_images(
         else:
             pictures.append(picture)
     if not pictures:
-        raise UserError(f"{where} names no picture that can be read")
+        why = f"; the last is {invalid.errors[-1]}" if invalid.errors else ""
+        raise UserError(f"{where} names no picture that can be read{why}")
     return BoxedImages(pictures=tuple(pictures), classes=tuple(classes), ids=tuple(ids))

@@ -1,5 +1,6 @@
 """Data modules of pictures with boxes."""
 
+import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from headway.vision.data.boxed_images import BoxedImage, BoxedImages
 from headway.vision.data.coco import BoxFormat, read_coco
 from headway.vision.data.detection_batch import Item, Target, collate
 from headway.vision.data.voc import is_flat, read_voc
+
+log = logging.getLogger(__name__)
 
 
 class BoxedImageDataset(Dataset[Item]):
@@ -155,6 +158,11 @@ class DetectionData(DataModule):
                 raise UserError("train has no box to learn from; give annotations with boxes")
             total = sum(len(part) + _boxes(part.pictures) for part in found.values())
             self.invalid.log(total + len(self.invalid.errors))
+            for split, part in found.items():
+                if not _boxes(part.pictures):
+                    log.warning(
+                        "%s has no box that can be used: it gets no scores of detection", split
+                    )
             if self.limit is not None:
                 found = {split: part.first(self.limit) for split, part in found.items()}
             self._parts = found
