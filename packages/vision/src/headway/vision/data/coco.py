@@ -70,7 +70,7 @@ def read_coco(
     """
     content = read_coco_file(annotations)
     objects = _objects(content, annotations, invalid)
-    named = _categories(content, annotations, objects)
+    named = coco_categories(content, annotations)
     ids = sorted(named, key=lambda number: (isinstance(number, str), number))
     known = list(classes) if classes is not None else [named[number] for number in ids]
     by_name = {named[number]: number for number in ids}
@@ -249,10 +249,12 @@ def coco_id(value: Any, where: str) -> int | str:
     return number
 
 
-def _categories(
-    content: dict[str, Any], where: Path, objects: dict[int | str, list[dict[str, Any]]]
-) -> dict[int | str, str]:
-    """Returns the names of the categories by id."""
+def coco_categories(content: dict[str, Any], where: str | Path) -> dict[int | str, str]:
+    """Returns the names of the categories of a file by id; of those of one name, the one with objects.
+
+    Raises:
+        UserError: If there are none, or two of one id, or two of one name that both have objects.
+    """
     named: dict[int | str, str] = {}
     for place, entry in enumerate(coco_entries(content, "categories", where), start=1):
         number, name = coco_id(entry.get("id"), f"{where}, category {place}"), entry.get("name")
@@ -264,16 +266,16 @@ def _categories(
     if not named:
         raise UserError(f"{where} has no categories")
     if len(set(named.values())) < len(named):
-        _drop_unused_twins(named, where, objects)
+        _drop_unused_twins(named, where, coco_entries(content, "annotations", where))
     return named
 
 
 def _drop_unused_twins(
-    named: dict[int | str, str], where: Path, objects: dict[int | str, list[dict[str, Any]]]
+    named: dict[int | str, str], where: str | Path, entries: Sequence[dict[str, Any]]
 ) -> None:
     """Leaves out categories without objects whose name another one has, as export programs write them."""
     used = set()
-    for entry in (entry for entries in objects.values() for entry in entries):
+    for entry in entries:
         with suppress(UserError):
             used.add(coco_id(entry.get("category_id"), "it"))
     for name in {name for name in named.values() if list(named.values()).count(name) > 1}:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,11 @@ from headway.core.files import atomic_write
 from headway.vision.data.detection_batch import fill_up
 from headway.vision.data.reading import ImageError
 from headway.vision.drawing import draw_boxes
-from headway.vision.verbs.image_ids import read_image_ids
+from headway.vision.verbs.ground_truth import Truth, read_ground_truth
 from headway.vision.verbs.inputs import Item, add_input_options, find_items, free_name, read_item
 from headway.vision.verbs.loading import Detector, load_detector
+
+log = logging.getLogger(__name__)
 
 COLUMNS: tuple[str, ...] = (
     "file", "picture", "label", "score", "left", "top", "right", "bottom", "error",
@@ -40,8 +43,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--annotations",
         metavar="FILE",
-        help="ground truth in COCO's format; its image ids, by file_name, are those of the answers; a "
-        "picture is turned as its height and width there say",
+        help="ground truth in COCO's format: its ids of images, by file_name, and of categories, by name, "
+        "are those of the answers; a picture is turned as its height and width there say",
     )
     parser.add_argument(
         "--threshold", type=float, default=0.5, help="least score of an object, in 0..1 (0.5)"
@@ -55,9 +58,15 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--threshold {args.threshold:g} is outside [0, 1]")
     job = Job(args, "detect with", items="pictures", out="folder")
     items, job.counts.ignored = find_items(args.inputs)
-    truths = read_image_ids(args.annotations, items) if args.annotations else {}
     detector = load_detector(args.checkpoint, args.device)
-    tables = _Tables(detector.classes, detector.category_ids)
+    classes, ids = detector.classes, detector.category_ids
+    truths = {}
+    if args.annotations:
+        truth = read_ground_truth(args.annotations, items, classes, ids)
+        truths, ids = truth.pictures, truth.category_ids
+        if truth.unknown:
+            log.warning("%s has no category %s", args.annotations, ", ".join(truth.unknown))
+    tables = _Tables(classes, ids)
     taken: set[str] = set()
     answers = detect(
         detector,
@@ -70,7 +79,6 @@ def run(args: argparse.Namespace) -> int:
     )
     with job.folder() as folder:
         for item, answer in answers:
-            number = truths[item].number if truths else len(tables.images) + 1
             if isinstance(answer, ImageError):
                 tables.rows.append({"file": item.shown, "error": answer.reason})
                 continue
@@ -80,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
             )
             with atomic_write(folder / name) as file:
                 drawn.save(file, format="PNG")
-            tables.add(item.shown, name, answer, number)
+            tables.add(item.shown, name, answer, truths.get(item))
         tables.save(folder)
     objects = len(tables.annotations)
     return job.end(
@@ -164,10 +172,12 @@ class _Tables:
         self.images: list[dict[str, Any]] = []
         self.annotations: list[dict[str, Any]] = []
 
-    def add(self, shown: str, picture: str, answer: Answer, number: int | str) -> None:
-        """Adds the objects of a picture; ``number`` is its ``image_id``."""
+    def add(self, shown: str, picture: str, answer: Answer, truth: Truth | None) -> None:
+        """Adds the objects of a picture, which has the id and the name that a ground truth gives it."""
+        number = len(self.images) + 1 if truth is None else truth.number
         size = {"width": answer.image.width, "height": answer.image.height}
-        self.images.append({"id": number, "file_name": shown, **size})
+        name = shown if truth is None else truth.file_name
+        self.images.append({"id": number, "file_name": name, **size})
         columns = (answer.found[name].tolist() for name in ("scores", "labels", "boxes"))
         for score, label, (left, top, right, bottom) in zip(*columns, strict=True):
             sides = {"left": left, "top": top, "right": right, "bottom": bottom}
