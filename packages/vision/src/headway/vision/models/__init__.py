@@ -1,7 +1,8 @@
 """Vision models, under timm's names."""
 
 from headway.vision.models.cait import CaiT
-from headway.vision.models.detr import DETR, Detections
+from headway.vision.models.detections import Detections
+from headway.vision.models.detr import DETR
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
 from headway.vision.models.poolformer import PoolFormer

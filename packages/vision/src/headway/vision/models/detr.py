@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headway.core.answers import answer
 from headway.core.blocks import PostNormBlock
 from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories, MixerFactory
 from headway.core.errors import UserError
@@ -16,27 +15,14 @@ from headway.core.feedforward import MLP
 from headway.core.init import init_transformer_
 from headway.core.layout import Layout
 from headway.core.mixers import PositionedCrossAttention, PositionedSelfAttention
-from headway.core.module import Module, undecayed_names
+from headway.core.module import undecayed_names
 from headway.core.norms import LayerNorm
 from headway.core.positions import NormalizedSinusoidalPosition
 from headway.core.stacks import Encoder, QueryDecoder
 from headway.core.systems import system
 from headway.vision.layers import BoxHead
-
-
-@answer
-class Detections(NamedTuple):
-    """What a detector returns.
-
-    Args:
-        logits: Of each query and class; the last column means that there is no object, (B, Q, K + 1).
-        boxes: Centre x, centre y, width and height as shares of the picture, (B, Q, 4) in 0..1.
-        aux: In training, logits and boxes of each decoder block before the last one.
-    """
-
-    logits: Tensor
-    boxes: Tensor
-    aux: tuple[tuple[Tensor, Tensor], ...] = ()
+from headway.vision.models.detections import Detections
+from headway.vision.models.detector import ObjectDetector
 
 
 @system(
@@ -47,7 +33,7 @@ class Detections(NamedTuple):
     "transformers' with copied weights",
     test="packages/vision/tests/models/test_detr.py",
 )
-class DETR(Module):
+class DETR(ObjectDetector):
     """A backbone, an encoder over its last map, and a decoder of learned object queries.
 
     Pictures of a batch may differ in size: each goes through the backbone by itself, and the tokens that

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torchvision.ops import box_convert, generalized_box_iou, generalized_box_iou_loss
 
 from headway.core.errors import UserError
-from headway.vision.models.detr import Detections
+from headway.vision.models.detections import Detections
 
 Match = tuple[Tensor, Tensor]
 
