@@ -16,7 +16,6 @@ from headway.core.cli.counts import Counts, Policy
 from headway.core.cli.job import Job, write_csv
 from headway.core.cli.options import check_positive
 from headway.core.cli.progress import with_progress
-from headway.core.errors import UserError
 from headway.core.files import atomic_write
 from headway.vision.data.detection_batch import fill_up
 from headway.vision.data.reading import ImageError
@@ -24,6 +23,7 @@ from headway.vision.drawing import draw_boxes
 from headway.vision.verbs.ground_truth import Truth, read_ground_truth
 from headway.vision.verbs.inputs import Item, add_input_options, find_items, free_name, read_item
 from headway.vision.verbs.loading import Detector, load_detector
+from headway.vision.verbs.search import Search, add_search_options, search_of
 
 log = logging.getLogger(__name__)
 
@@ -46,20 +46,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="ground truth in COCO's format: its ids of images, by file_name, and of categories, by name, "
         "are those of the answers; a picture is turned as its height and width there say",
     )
-    parser.add_argument(
-        "--threshold", type=float, default=0.5, help="least score of an object, in 0..1 (0.5)"
-    )
+    add_search_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the pictures and tables; returns 1 if no picture could be read."""
     check_positive(args, "batch_size")
-    if not 0 <= args.threshold <= 1:
-        raise UserError(f"--threshold {args.threshold:g} is outside [0, 1]")
     job = Job(args, "detect with", items="pictures", out="folder")
     items, job.counts.ignored = find_items(args.inputs)
     detector = load_detector(args.checkpoint, args.device)
     classes, ids = detector.classes, detector.category_ids
+    search = search_of(args, classes)
     truths = {}
     if args.annotations:
         truth = read_ground_truth(args.annotations, items, classes, ids)
@@ -72,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         detector,
         items,
         batch_size=args.batch_size,
-        threshold=args.threshold,
+        search=search,
         on_invalid=args.on_invalid,
         counts=job.counts,
         sizes={item: truth.size for item, truth in truths.items()},
@@ -83,9 +80,7 @@ def run(args: argparse.Namespace) -> int:
                 tables.rows.append({"file": item.shown, "error": answer.reason})
                 continue
             name = free_name(item.name, taken)
-            drawn = draw_boxes(
-                answer.image, answer.found, detector.classes, threshold=args.threshold
-            )
+            drawn = draw_boxes(answer.image, answer.found, detector.classes)
             with atomic_write(folder / name) as file:
                 drawn.save(file, format="PNG")
             tables.add(item.shown, name, answer, truths.get(item))
@@ -116,7 +111,7 @@ def detect(
     items: Sequence[Item],
     *,
     batch_size: int = 4,
-    threshold: float = 0.5,
+    search: Search | None = None,
     on_invalid: Policy = "raise",
     counts: Counts | None = None,
     sizes: Mapping[Item, tuple[int, int] | None] | None = None,
@@ -127,21 +122,22 @@ def detect(
         detector: The model.
         items: The pictures.
         batch_size: Pictures of a batch.
-        threshold: Least score of an object.
+        search: How pictures are looked at, and what is answered; as a whole, with scores from 0.5 on if
+            None.
         on_invalid: ``raise`` stops at a picture that cannot be read, ``skip`` leaves it out, ``keep`` yields
             its error.
         counts: Is told what became of each picture.
         sizes: Height and width that a ground truth gives a picture: it is read as in training, upright or
             as it is stored, whichever has them.
     """
-    counts = counts or Counts("pictures")
+    counts, search = counts or Counts("pictures"), search or Search()
     sizes, bits = sizes or {}, detector.preprocessing.bits
     starts = range(0, len(items), batch_size)
     for start in with_progress(starts, "detecting"):
         batch = items[start : start + batch_size]
         images = [read_item(item, size=sizes.get(item), bits=bits) for item in batch]
         whole = [image for image in images if not isinstance(image, ImageError)]
-        answers = iter(_answers(detector, whole, threshold) if whole else ())
+        answers = iter(_answers(detector, whole, search, batch_size) if whole else ())
         for item, image in zip(batch, images, strict=True):
             if isinstance(image, ImageError):
                 counts.refuse(image, on_invalid)
@@ -153,14 +149,20 @@ def detect(
 
 
 def _answers(
-    detector: Detector, images: Sequence[Image.Image], threshold: float
+    detector: Detector, images: Sequence[Image.Image], search: Search, batch_size: int
 ) -> Iterator[Answer]:
-    filled, sizes = fill_up([detector.preprocessing.tensor(image) for image in images])
-    original = torch.tensor([(image.height, image.width) for image in images])
-    for image, found in zip(images, detector.found(filled, sizes, original), strict=True):
-        order = found["scores"].argsort(descending=True)
-        order = order[found["scores"][order] >= threshold]
-        yield Answer(image, {name: value[order] for name, value in found.items()})
+    views = [search.views(image) for image in images]
+    flat = [view.image for of_image in views for view in of_image]
+    found: list[dict[str, Tensor]] = []
+    for start in range(0, len(flat), batch_size):
+        part = flat[start : start + batch_size]
+        filled, sizes = fill_up([detector.preprocessing.tensor(image) for image in part])
+        original = torch.tensor([(image.height, image.width) for image in part])
+        found += detector.found(filled, sizes, original)
+    start = 0
+    for image, of_image in zip(images, views, strict=True):
+        yield Answer(image, search.chosen(of_image, found[start : start + len(of_image)]))
+        start += len(of_image)
 
 
 class _Tables:
