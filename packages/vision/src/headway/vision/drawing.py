@@ -19,7 +19,7 @@ def draw_boxes(
     Args:
         image: The picture.
         found: ``labels`` and ``boxes`` (left, top, right, bottom in its pixels); ``scores`` where a model
-            found them.
+            found them, ``tracks`` where they have numbers.
         classes: Names of the classes.
         threshold: Least score of what is drawn.
     """
@@ -34,6 +34,8 @@ def draw_boxes(
     for place in range(len(found["boxes"])) if scores is None else scores.argsort().tolist():
         label = int(found["labels"][place])
         text = name_of(label, classes)
+        if "tracks" in found:
+            text += f" #{int(found['tracks'][place])}"
         if scores is not None:
             if scores[place] < threshold:
                 continue

@@ -3,6 +3,8 @@
 import argparse
 import json
 import logging
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from headway.core.files import atomic_write
 from headway.vision.data.detection_batch import fill_up
 from headway.vision.data.reading import ImageError
 from headway.vision.drawing import draw_boxes
+from headway.vision.tracking import Tracker
 from headway.vision.verbs.ground_truth import Truth, read_ground_truth
 from headway.vision.verbs.inputs import Item, add_input_options, find_items, free_name, read_item
 from headway.vision.verbs.loading import Detector, load_detector
@@ -28,7 +31,7 @@ from headway.vision.verbs.search import Search, add_search_options, search_of
 log = logging.getLogger(__name__)
 
 COLUMNS: tuple[str, ...] = (
-    "file", "picture", "label", "score", "left", "top", "right", "bottom", "error",
+    "file", "picture", "label", "score", "left", "top", "right", "bottom", "track", "error",
 )  # fmt: skip
 
 
@@ -47,6 +50,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "are those of the answers; a picture is turned as its height and width there say",
     )
     add_search_options(parser)
+    parser.add_argument(
+        "--track",
+        action="store_true",
+        help="the pictures of a folder are frames, by the numbers in their names: objects keep a number",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     check_positive(args, "batch_size")
     job = Job(args, "detect with", items="pictures", out="folder")
     items, job.counts.ignored = find_items(args.inputs)
+    if args.track:
+        items.sort(key=_frame)
     detector = load_detector(args.checkpoint, args.device)
     classes, ids = detector.classes, detector.category_ids
     search = search_of(args, classes)
@@ -65,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
             log.warning("%s has no category %s", args.annotations, ", ".join(truth.unknown))
     tables = _Tables(classes, ids)
     taken: set[str] = set()
+    # Each folder is a sequence of its own.
+    trackers: dict[Path, Tracker] = defaultdict(Tracker)
     answers = detect(
         detector,
         items,
@@ -79,6 +91,9 @@ def run(args: argparse.Namespace) -> int:
             if isinstance(answer, ImageError):
                 tables.rows.append({"file": item.shown, "error": answer.reason})
                 continue
+            if args.track:
+                tracks = trackers[Path(item.shown).parent].follow(answer.found)
+                answer = Answer(answer.image, {**answer.found, "tracks": tracks})
             name = free_name(item.name, taken)
             drawn = draw_boxes(answer.image, answer.found, detector.classes)
             with atomic_write(folder / name) as file:
@@ -99,7 +114,8 @@ class Answer:
 
     Args:
         image: The picture.
-        found: ``scores``, ``labels`` and ``boxes`` in its pixels, the surest first.
+        found: ``scores``, ``labels`` and ``boxes`` in its pixels, the surest first; ``tracks`` where objects
+            are followed.
     """
 
     image: Image.Image
@@ -148,6 +164,14 @@ def detect(
                 yield item, next(answers)
 
 
+def _frame(item: Item) -> list[tuple[int, str]]:
+    """Returns what sorts frames: numbers in their names by value, ``frame_9`` before ``frame_10``."""
+    return [
+        (int(part), "") if part.isascii() and part.isdigit() else (-1, part)
+        for part in re.split(r"([0-9]+)", item.shown)
+    ]
+
+
 def _answers(
     detector: Detector, images: Sequence[Image.Image], search: Search, batch_size: int
 ) -> Iterator[Answer]:
@@ -181,7 +205,11 @@ class _Tables:
         name = shown if truth is None else truth.file_name
         self.images.append({"id": number, "file_name": name, **size})
         columns = (answer.found[name].tolist() for name in ("scores", "labels", "boxes"))
-        for score, label, (left, top, right, bottom) in zip(*columns, strict=True):
+        tracks = answer.found.get("tracks")
+        for place, (score, label, (left, top, right, bottom)) in enumerate(
+            zip(*columns, strict=True)
+        ):
+            track = None if tracks is None else int(tracks[place])
             sides = {"left": left, "top": top, "right": right, "bottom": bottom}
             self.rows.append(
                 {
@@ -190,6 +218,7 @@ class _Tables:
                     "label": self.classes[label],
                     "score": f"{score:.6f}",
                     **{side: f"{value:.2f}" for side, value in sides.items()},
+                    "track": track,
                 }
             )
             width, height = right - left, bottom - top
@@ -202,6 +231,7 @@ class _Tables:
                     "area": round(width * height, 2),
                     "iscrowd": 0,
                     "score": round(score, 6),
+                    **({} if track is None else {"track_id": track}),
                 }
             )
 
