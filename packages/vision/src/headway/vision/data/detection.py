@@ -18,6 +18,7 @@ from headway.vision.data.box_transforms import BoxAugmentation, DetectionPreproc
 from headway.vision.data.boxed_images import BoxedImage, BoxedImages
 from headway.vision.data.coco import BoxFormat, read_coco
 from headway.vision.data.detection_batch import Item, Target, collate
+from headway.vision.data.reading import ImageError
 from headway.vision.data.voc import is_flat, read_voc
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,12 @@ class BoxedImageDataset(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         picture = self.pictures.pictures[index]
-        image = picture.read(bits=self.preprocessing.bits)
+        try:
+            image = picture.read(bits=self.preprocessing.bits)
+        except ImageError as error:
+            # Before training only the ends of files were read, unless these left doubt.
+            reason = f"{error.reason}; headway data check finds all such pictures, remove them"
+            raise ImageError(error.name, reason) from None
         boxes, labels, crowd = picture.boxes, picture.labels, picture.crowd
         shortest = None
         if self.augment is not None:
