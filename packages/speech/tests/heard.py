@@ -8,6 +8,7 @@ from torch import Tensor
 
 from headway.core.blocks import MacaronBlock
 from headway.core.mixers import GatedConvolutionMixer
+from headway.core.penalties import take_penalty
 from headway.speech.batch import SpeechBatch
 from headway.speech.front_ends import KaldiFbank
 from headway.speech.layers import ConvolutionSubsampling
@@ -81,7 +82,8 @@ def train(
     for _ in range(steps):
         losses = model.loss(batch(items, generator))
         optimizer.zero_grad()
-        losses["loss"].backward()
+        penalty = take_penalty(model)
+        (losses["loss"] if penalty is None else losses["loss"] + penalty).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

@@ -26,6 +26,7 @@ from headway.speech.front_ends import FixedFbank, KaldiFbank, LogMel, Waveform, 
 from headway.speech.layers import (
     ConvolutionalPosition,
     ConvolutionSubsampling,
+    GatedStem,
     InterCTC,
     JointNetwork,
     StridingSubsampling,
@@ -47,6 +48,7 @@ from headway.speech.models import (
     Paraformer,
     ParallelDecoder,
     SpeechClassifier,
+    Speechformer,
     Transducer,
     Wav2Vec2,
     Whisper,
@@ -79,6 +81,11 @@ def streaming() -> Conformer:
         block=partial(MacaronBlock, convolution=convolution),
         contexts=[(2, 1), (1, 4)],
     )
+
+
+def speechformer() -> Speechformer:
+    stem = partial(GatedStem, features=10, channels=6)
+    return Speechformer(dim=16, depth=1, lower_depth=2, heads=2, stem=stem)
 
 
 def features(batch: int, frames: int) -> tuple[Tensor, Tensor]:
@@ -228,6 +235,9 @@ CASES = {
     "Conformer": Case(make=conformer, **SOUND),
     "CTC": Case(
         make=lambda: CTC(encoder=conformer(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND
+    ),
+    "Speechformer": Case(
+        make=lambda: CTC(encoder=speechformer(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND
     ),
     "CTC-streaming": Case(
         make=lambda: CTC(encoder=streaming(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND

@@ -82,6 +82,7 @@ def test_no_recipe_is_forgotten_here() -> None:
         "paraformer",
         "petl_ast_digits",
         "rnnt",
+        "speechformer_digits",
         "streaming_digits",
         "tdt",
         "tera",
@@ -170,6 +171,23 @@ def test_streaming_digits_train_and_their_run_streams(
     }.items():
         assert main(["transcribe", "-m", run, file, *words]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_digits_train_over_every_frame_and_their_run_transcribes(
+    tmp_path: Path, digits: Path, capsys
+) -> None:
+    narrow = [f"--model.backbone.encoder.{name}" for name in ("dim", "depth", "lower_depth")]
+    narrow = [word for pair in zip(narrow, ("16", "1", "1"), strict=True) for word in pair]
+    warm = ["--model.backbone.encoder.compression.warmup", "1"]
+    run = str(
+        fit(tmp_path, "speechformer_digits", "--data.path", str(digits), *narrow, *warm, *FEW)
+    )
+    out = tmp_path / "heard.csv"
+    assert main(["transcribe", "-m", run, str(digits / "7_ann_0.wav"), "-o", str(out)]) == 0
+    assert len(list(csv.DictReader(out.open()))) == 1
+    encoder = pretrained(run).encoder
+    assert encoder.compression.head.classifier.out_features == 11
+    assert int(encoder.compression.passes) == 2
 
 
 def test_what_hears_whole_recordings_says_so_before_it_streams(

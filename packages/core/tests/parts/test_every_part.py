@@ -89,6 +89,7 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     "AutoCorrelation": (m.AutoCorrelation, sequence),
     "AutoCorrelationCross": (m.AutoCorrelationCross, sequence),
     "ClassAttention": (m.ClassAttention, sequence),
+    "ConvAttention": (partial(m.ConvAttention, stride=2, window=4), sequence),
     "ConvolutionMixer": (partial(m.ConvolutionMixer, axes=1, window=3, causal=True), sequence),
     "ConvolutionMixer-picture": (partial(m.ConvolutionMixer, window=3), picture),
     "CrossAttention": (m.CrossAttention, sequence),

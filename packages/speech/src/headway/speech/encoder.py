@@ -7,7 +7,9 @@ from torch import Tensor
 
 from headway.core.answers import answer
 from headway.core.errors import UserError
+from headway.core.language import Tokenizer
 from headway.core.module import Module
+from headway.speech.batch import SpeechBatch
 from headway.speech.layers.chunks import ChunkStream, Context
 
 
@@ -19,11 +21,14 @@ class Encoded(NamedTuple):
         encoded: Tokens, (B, T', C).
         lengths: Real tokens of each item, (B,).
         sizes: How many strides of the encoder each token stands for, (B, T'); one each if None.
+        guesses: What an encoder that merges by what it hears took for said at each stride: scores of the
+            tokens of texts, (B, T, V). None for the others.
     """
 
     encoded: Tensor
     lengths: Tensor
     sizes: Tensor | None = None
+    guesses: Tensor | None = None
 
     def begins(self, row: int) -> list[int]:
         """Returns the stride at which each token of an item begins, and the one at which the last ends."""
@@ -57,6 +62,17 @@ class SpeechEncoder(Module):
         """Returns how many tokens items of these lengths give at least, (B,).
 
         That is how many they give, but where similar tokens are merged.
+        """
+
+    def take_tokenizer(self, tokenizer: Tokenizer) -> None:
+        """Is told what the texts of its recogniser are cut into; most encoders need not know."""
+
+    def learn(self, encoded: Encoded, batch: SpeechBatch) -> None:
+        """Is told what was said in a training batch; most encoders learn through the recogniser alone.
+
+        Args:
+            encoded: What it returned.
+            batch: What it was given, and the texts.
         """
 
     @abstractmethod

@@ -48,6 +48,7 @@ class Recogniser(SpokenTextModel):
         front_end = KaldiFbank(mels=encoder.bands or 80) if front_end is None else front_end
         super().__init__(tokenizer=tokenizer, front_end=front_end)
         self.encoder = encoder
+        encoder.take_tokenizer(tokenizer)
         self.set_front_end(front_end)
 
     @property
@@ -73,8 +74,22 @@ class Recogniser(SpokenTextModel):
         """
 
     def encoded(self, batch: SpeechBatch, encoded: Encoded | None = None) -> Encoded:
-        """Returns what ``encode`` returns of a batch, where it is not given."""
-        return self.encode(batch.inputs, batch.lengths) if encoded is None else encoded
+        """Returns what ``encode`` returns of a batch, where it is not given.
+
+        In training the encoder is told what was said.
+        """
+        if encoded is not None:
+            return encoded
+        found = self.encode(batch.inputs, batch.lengths)
+        if self.training:
+            self.encoder.learn(found, batch)
+        return found
+
+    def take_tokenizer(self, tokenizer: Tokenizer) -> None:
+        """Cuts texts by another tokenizer from now on, and tells the encoder."""
+        super().take_tokenizer(tokenizer)
+        if hasattr(self, "encoder"):
+            self.encoder.take_tokenizer(tokenizer)
 
     @abstractmethod
     def transcribe(self, encoded: Encoded, *, search: Search = GREEDY) -> list[Hypothesis]:

@@ -23,6 +23,7 @@ from headway.core.mixers.recurrent.legendre_memory import LegendreMemory
 from headway.core.mixers.recurrent.selective_scan import SelectiveScan
 from headway.core.mixers.softmax.additive_attention import AdditiveAttention
 from headway.core.mixers.softmax.class_attention import ClassAttention
+from headway.core.mixers.softmax.conv_attention import ConvAttention
 from headway.core.mixers.softmax.cross_attention import CrossAttention
 from headway.core.mixers.softmax.gated_bias_attention import GatedBiasAttention
 from headway.core.mixers.softmax.graph_attention import GraphAttention
@@ -42,6 +43,7 @@ __all__ = [
     "AutoCorrelation",
     "AutoCorrelationCross",
     "ClassAttention",
+    "ConvAttention",
     "ConvolutionMixer",
     "CrossAttention",
     "DeformableAttention",

@@ -2,6 +2,8 @@
 
 from headway.speech.layers.convolutional_mlp import ConvolutionalMLP
 from headway.speech.layers.convolutional_position import ConvolutionalPosition
+from headway.speech.layers.ctc_compression import CTCCompression
+from headway.speech.layers.gated_stem import GatedStem
 from headway.speech.layers.integrate_and_fire import Fired, IntegrateAndFire, integrate_and_fire
 from headway.speech.layers.inter_ctc import InterCTC
 from headway.speech.layers.joint import JointNetwork
@@ -14,10 +16,12 @@ from headway.speech.layers.waveform import WaveformStem
 from headway.speech.layers.waves import ReceptiveFields, WaveGenerator
 
 __all__ = [
+    "CTCCompression",
     "ConvolutionSubsampling",
     "ConvolutionalMLP",
     "ConvolutionalPosition",
     "Fired",
+    "GatedStem",
     "IntegrateAndFire",
     "InterCTC",
     "JointNetwork",

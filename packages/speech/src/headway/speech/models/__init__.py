@@ -19,6 +19,7 @@ from headway.speech.models.pretrained import (
     pretrained_encoder,
 )
 from headway.speech.models.speech_classifier import SpeechClassifier
+from headway.speech.models.speechformer import Speechformer
 from headway.speech.models.tera import TERA
 from headway.speech.models.transducer import Transducer
 from headway.speech.models.variances import Variances
@@ -48,6 +49,7 @@ __all__ = [
     "Recogniser",
     "SpeechClassifier",
     "SpeechEncoder",
+    "Speechformer",
     "Synthesiser",
     "Transducer",
     "UniformAligner",
@@ -76,6 +78,7 @@ def list_models() -> list[str]:
         "HiFiSR",
         "Paraformer",
         "SpeechClassifier",
+        "Speechformer",
         "TERA",
         "Transducer",
         "Wav2Vec2",

@@ -101,12 +101,11 @@ class CTC(Recogniser):
 
     def loss(self, batch: SpeechBatch, encoded: Encoded | None = None) -> dict[str, Tensor]:
         """Returns the negative log-likelihood of the texts by all their alignments."""
-        if encoded is not None:
-            return {"loss": ctc_loss(self._scores(encoded), batch, self.blank)}
-        if self.intermediate is None or not self.training:
-            return {"loss": ctc_loss(self(batch.inputs, batch.lengths), batch, self.blank)}
+        if encoded is not None or self.intermediate is None or not self.training:
+            output = self._scores(self.encoded(batch, encoded))
+            return {"loss": ctc_loss(output, batch, self.blank)}
         with self.intermediate.listening(self.encoder) as middle:
-            output = self(batch.inputs, batch.lengths)
+            output = self._scores(self.encoded(batch))
         last = ctc_loss(output, batch, self.blank)
         outputs = [self._scores(Encoded(x, output.lengths)) for x in middle]
         each = [ctc_loss(one, batch, self.blank) for one in outputs]

@@ -118,9 +118,8 @@ class CTCAttention(Recogniser):
         middle: list[Tensor] = []
         if encoded is None and self.intermediate is not None and self.training:
             with self.intermediate.listening(self.encoder) as middle:
-                encoded = self.encode(batch.inputs, batch.lengths)
-        elif encoded is None:
-            encoded = self.encode(batch.inputs, batch.lengths)
+                encoded = self.encoded(batch)
+        encoded = self.encoded(batch, encoded)
         parts = {"ctc": ctc_loss(ctc_output(self.head, encoded), batch, self.blank)}
         both = parts["ctc"]
         if self.intermediate is not None and middle:

@@ -53,7 +53,7 @@ def step_of(decoder: DecoderLanguageModel, encoded: Encoded) -> Step:
         decoder: Writes.
         encoded: What was heard in each recording.
     """
-    x, lengths, _ = encoded
+    x, lengths, *_ = encoded
 
     def step(last: Tensor, cache: Cache, rows: Tensor) -> Tensor:
         rows = rows.to(x.device)

@@ -136,7 +136,7 @@ class Paraformer(Recogniser):
 
     def loss(self, batch: SpeechBatch, encoded: Encoded | None = None) -> dict[str, Tensor]:
         """Returns the cross-entropy of the tokens and the error in their number, and their sum."""
-        heard, lengths, _ = self.encoded(batch, encoded)
+        heard, lengths, *_ = self.encoded(batch, encoded)
         fired = self.counter(heard, lengths, batch.target_lengths)
         x, longest = fired.tokens, fired.tokens.shape[1]
         targets = batch.targets[:, :longest]
@@ -158,7 +158,7 @@ class Paraformer(Recogniser):
         """
         if search.beam > 1:
             raise UserError("this recogniser writes all tokens at once; leave beam at 1")
-        heard, lengths, _ = encoded
+        heard, lengths, *_ = encoded
         fired = self.counter(heard, lengths)
         scores = self._scores(fired.tokens, fired.lengths, heard, lengths)
         sure, best = scores.log_softmax(-1).max(-1)

@@ -65,7 +65,7 @@ class SpeechClassifier(AudioClassifier):
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Returns the logits."""
         if self.weights is None:
-            x, tokens, _ = self.encoder(inputs, lengths)
+            x, tokens, *_ = self.encoder(inputs, lengths)
         else:
             assert isinstance(self.encoder, Wav2Vec2)
             layers, tokens = self.encoder.layers(inputs, lengths)

@@ -68,7 +68,7 @@ class TERA(SpeechModel):
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Encoded:
         """Returns what the head tells at each token of the encoder."""
-        encoded, tokens, _ = self.encoder(inputs, lengths)
+        encoded, tokens, *_ = self.encoder(inputs, lengths)
         return Encoded(self.head(encoded), tokens)
 
     def loss(self, batch: SpeechBatch) -> dict[str, Tensor]:
@@ -76,7 +76,7 @@ class TERA(SpeechModel):
         altered = batch.inputs
         for alteration in self.alterations:
             altered = alteration(altered, batch.lengths)
-        told, tokens, _ = self(altered, batch.lengths)
+        told, tokens, *_ = self(altered, batch.lengths)
         real = mask_of(tokens, told.shape[1])
         return {"loss": (told - self._stacked(batch, told.shape[1])).abs()[real].mean()}
 

@@ -102,7 +102,7 @@ class Transducer(Recogniser):
 
     def loss(self, batch: SpeechBatch, encoded: Encoded | None = None) -> dict[str, Tensor]:
         """Returns the negative log-probability of a token of the texts, by all their alignments."""
-        heard, lengths, _ = self.encoded(batch, encoded)
+        heard, lengths, *_ = self.encoded(batch, encoded)
         nats = transducer_loss(
             self.joint,
             heard,
