@@ -4,7 +4,7 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="vision",
-    help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin and PoolFormer; detection with DETR.",
+    help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin and PoolFormer; detection with DETR and RT-DETR.",
     adapters=(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",
@@ -15,6 +15,10 @@ domain = Domain(
     verbs={
         "predict": Verb(
             module="headway.vision.verbs.predict", help="predict the classes of pictures"
+        ),
+        "data": Verb(
+            module="headway.vision.verbs.data",
+            help="check pictures with boxes: classes, sizes, what is wrong",
         ),
         "detect": Verb(
             module="headway.vision.verbs.detect",

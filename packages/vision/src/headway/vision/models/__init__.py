@@ -1,7 +1,7 @@
 """Vision models, under timm's names."""
 
 from headway.vision.models.cait import CaiT
-from headway.vision.models.detector import Detections, ObjectDetector, SigmoidDetections
+from headway.vision.models.detections import Detections, SigmoidDetections
 from headway.vision.models.detr import DETR
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
@@ -21,7 +21,6 @@ __all__ = [
     "DistilledLogits",
     "DistilledViT",
     "Features",
-    "ObjectDetector",
     "PoolFormer",
     "Pyramid",
     "SigmoidDetections",

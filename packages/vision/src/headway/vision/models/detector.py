@@ -2,67 +2,17 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from headway.core.answers import answer
 from headway.core.errors import UserError
 from headway.core.module import Module, undecayed_names
-
-Pairs = tuple[tuple[Tensor, Tensor], ...]
-
-
-@answer
-class Detections(NamedTuple):
-    """What a detector returns that names one class of a query, or that there is no object.
-
-    Args:
-        logits: Of each query and class; the last column means that there is no object, (B, Q, K + 1).
-        boxes: Centre x, centre y, width and height as shares of the picture, (B, Q, 4) in 0..1.
-        aux: In training, logits and boxes of each decoder block before the last one.
-    """
-
-    logits: Tensor
-    boxes: Tensor
-    aux: Pairs = ()
-
-
-class Denoised(NamedTuple):
-    """What became of queries that were objects with noise.
-
-    Args:
-        rows: Which pictures of the batch these are.
-        blocks: Logits and boxes of every decoder block.
-        objects: Of each picture the numbers of its queries that shall find an object, group by group.
-        groups: How many times each object is there.
-    """
-
-    rows: list[int]
-    blocks: Pairs
-    objects: list[Tensor]
-    groups: int
-
-
-@answer
-class SigmoidDetections(NamedTuple):
-    """What a detector returns that scores each class by itself.
-
-    Args:
-        logits: Of each query and class, (B, Q, K); a sigmoid makes them probabilities.
-        boxes: Centre x, centre y, width and height as shares of the picture, (B, Q, 4) in 0..1.
-        aux: In training, logits and boxes of the encoder and of each decoder block before the last one.
-        denoised: In training with objects, what became of those with noise, pictures of one size together.
-    """
-
-    logits: Tensor
-    boxes: Tensor
-    aux: Pairs = ()
-    denoised: tuple[Denoised, ...] = ()
+from headway.vision.models.detections import Detections, SigmoidDetections
 
 
 class ObjectDetector(Module):
-    """Finds objects in pictures: ``model(images, sizes)`` answers for a number of queries.
+    """Answers for objects in pictures; verbs, exporters and recipes ask for it alone.
 
     Args:
         num_classes: Classes of objects.
@@ -74,7 +24,8 @@ class ObjectDetector(Module):
     Attributes:
         independent: Whether each class is scored by itself (``SigmoidDetections``), or one of them and of
             no object is named (``Detections``).
-        pretrained_cfg: What a user needs besides the weights: names of classes, mean and deviation.
+        pretrained_cfg: How it wants its pictures: mean, std, shortest, longest; and what is known of its
+            classes: label_names, category_ids.
     """
 
     independent: ClassVar[bool] = False
@@ -116,6 +67,10 @@ class ObjectDetector(Module):
             labels: Their classes, (N,).
         """
         return self(images, sizes)
+
+    @abstractmethod
+    def get_classifier(self) -> tuple[nn.Module, ...]:
+        """Returns the layers that compute logits and boxes."""
 
     @abstractmethod
     def new_classifier(self, num_classes: int) -> None:

@@ -20,7 +20,8 @@ from headway.core.positions import NormalizedSinusoidalPosition
 from headway.core.stacks import Encoder, QueryDecoder
 from headway.core.systems import system
 from headway.vision.layers import BoxHead
-from headway.vision.models.detector import Detections, ObjectDetector, maps_of
+from headway.vision.models.detections import Detections
+from headway.vision.models.detector import ObjectDetector, maps_of
 from headway.vision.models.sizes import same_size
 
 

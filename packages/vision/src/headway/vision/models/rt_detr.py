@@ -20,13 +20,8 @@ from headway.core.stacks import QueryDecoder, Stack
 from headway.core.systems import system
 from headway.vision.layers import BoxHead, ConvNorm, HybridEncoder
 from headway.vision.models.denoising import ContrastiveDenoising, logit
-from headway.vision.models.detector import (
-    Denoised,
-    ObjectDetector,
-    Pairs,
-    SigmoidDetections,
-    maps_of,
-)
+from headway.vision.models.detections import Denoised, Pairs, SigmoidDetections
+from headway.vision.models.detector import ObjectDetector, maps_of
 from headway.vision.models.query_selection import QuerySelection
 from headway.vision.models.sizes import same_size
 
@@ -148,11 +143,11 @@ class RTDETR(ObjectDetector):
         sizes: Tensor | Sequence[Sequence[int]] | None,
         objects: tuple[Sequence[Tensor], Sequence[Tensor]] | None,
     ) -> SigmoidDetections:
+        if sizes is None:
+            # Nobody counts the pictures: a graph that is exported leaves their number open.
+            return self._found(images, None, objects)
         groups = same_size(images, sizes)
-        found = []
-        for rows, part in groups:
-            own = objects and tuple([every[row] for row in rows] for every in objects)
-            found.append(self._found(part, rows, own))
+        found = [self._found(part, rows, objects) for rows, part in groups]
         if len(found) == 1:
             return found[0]
         order = torch.tensor([row for rows, _ in groups for row in rows]).argsort()
@@ -165,15 +160,20 @@ class RTDETR(ObjectDetector):
         )
 
     def _found(
-        self, images: Tensor, rows: list[int], objects: tuple[list[Tensor], ...] | None
+        self,
+        images: Tensor,
+        rows: list[int] | None,
+        objects: tuple[Sequence[Tensor], Sequence[Tensor]] | None,
     ) -> SigmoidDetections:
-        """Returns what is found in pictures of one size."""
+        """Returns what is found in pictures of one size: these rows of the batch, or all."""
         memory, levels = self.encode(images)
         first = self.selection(memory, levels)
         tokens, starts = first.tokens.detach(), first.boxes.detach()
         noisy = None
         if self.training and self.denoising is not None and objects is not None:
-            noisy = self.denoising(*objects, self.queries)
+            rows = list(range(len(objects[0]))) if rows is None else rows
+            own = [[every[row] for row in rows] for every in objects]
+            noisy = self.denoising(own[0], own[1], self.queries)
         if noisy is not None:
             tokens = torch.cat([noisy.tokens.to(tokens), tokens], dim=1)
             starts = torch.cat([noisy.boxes.to(starts), starts], dim=1)
@@ -182,7 +182,7 @@ class RTDETR(ObjectDetector):
         if not self.training:
             return SigmoidDetections(*found[-1])
         denoised = ()
-        if noisy is not None:
+        if noisy is not None and rows is not None:
             known = noisy.tokens.shape[1]
             apart = tuple((a[:, :known], b[:, :known]) for a, b in found)
             denoised = (Denoised(rows, apart, noisy.objects, noisy.groups),)

@@ -12,7 +12,7 @@ from torchvision.ops import generalized_box_iou, generalized_box_iou_loss
 
 from headway.core.errors import UserError
 from headway.vision.models.boxes import corners
-from headway.vision.models.detector import Detections, SigmoidDetections
+from headway.vision.models.detections import Detections, SigmoidDetections
 
 Match = tuple[Tensor, Tensor]
 

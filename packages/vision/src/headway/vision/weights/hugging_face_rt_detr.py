@@ -10,10 +10,12 @@ from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import DeformableAttention, PositionedSelfAttention
 from headway.core.norms import LayerNorm
+from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.table import Rule, Table, drop, join, rename, under
 from headway.vision.layers import HybridEncoder
 from headway.vision.models.denoising import ContrastiveDenoising
+from headway.vision.models.pretrained_cfg import MEAN_STD
 from headway.vision.models.rt_detr import RTDETR
 from headway.vision.weights.hugging_face import ACTIVATIONS
 
@@ -215,8 +217,7 @@ class HuggingFaceRTDETR:
             norm=partial(LayerNorm, eps=eps),
             denoising=denoising,
         )
-        # Samples are shares of the largest value, nothing more.
-        model.pretrained_cfg.update(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+        model.pretrained_cfg.update(_pictures(checkpoint))
         if len(names) == classes:
             model.pretrained_cfg["label_names"] = [names[str(place)] for place in range(classes)]
         return model
@@ -224,6 +225,24 @@ class HuggingFaceRTDETR:
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names."""
         return _TABLE
+
+
+def _pictures(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Returns what a picture goes through: a square, and shares of the largest value, nothing more."""
+    file = checkpoint.folder / "preprocessor_config.json"
+    told = read_json(file) if file.is_file() else {}
+    size = told.get("size") or {}
+    side = size.get("height", 640) if isinstance(size, dict) else 640
+    if isinstance(size, dict) and size.get("width", side) != side:
+        raise UserError(
+            f"{file} makes pictures of {side}x{size['width']}; only squares are made here"
+        )
+    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    if told.get("do_normalize", False):
+        usual = MEAN_STD["imagenet"]
+        mean, std = told.get("image_mean", usual[0]), told.get("image_std", usual[1])
+    found = {"shortest": int(side), "longest": max(int(side), 1333), "stretch": True}
+    return {**found, "mean": tuple(mean), "std": tuple(std)}
 
 
 def _get(config: dict[str, Any], name: str, default: Any) -> Any:
