@@ -6,7 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from headway.core.weights import save_pretrained
+from headway.vision.layers import ResNet
+from headway.vision.models import DETR
 
 Make = Callable[..., Path]
 
@@ -110,6 +115,28 @@ def make_voc(tmp_path: Path) -> Make:
         return root
 
     return make
+
+
+@pytest.fixture
+def tiny_detr(tmp_path: Path) -> Path:
+    """A folder with a small DETR of random weights that answers for red and blue."""
+    torch.manual_seed(0)
+    model = DETR(
+        num_classes=2,
+        backbone=ResNet(depths=[1, 1], widths=[8, 12], bottleneck=False, stem=8),
+        dim=16,
+        heads=2,
+        queries=5,
+        encoder_depth=1,
+        decoder_depth=2,
+    )
+    save_pretrained(model, tmp_path / "tiny_detr")
+    notes = {
+        "task": "detection", "classes": ["red", "blue"], "category_ids": [7, 90], "shortest": 32,
+        "longest": 48, "mean": [0.5] * 3, "std": [0.5] * 3,
+    }  # fmt: skip
+    (tmp_path / "tiny_detr" / "preprocessing.json").write_text(json.dumps(notes))
+    return tmp_path / "tiny_detr"
 
 
 @pytest.fixture

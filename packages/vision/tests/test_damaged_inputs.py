@@ -14,7 +14,7 @@ from PIL import Image
 from headway.core.embeddings import PatchEmbedding
 from headway.core.testing.damage import damaged, damaged_json, refusals
 from headway.core.weights import from_pretrained
-from headway.vision.data import COCODetection, ImageFolder, VOCDetection
+from headway.vision.data import COCODetection, DetectionFolder, ImageFolder, VOCDetection
 from headway.vision.models import ViT
 from headway.vision.verbs.loading import as_classifier
 
@@ -59,6 +59,21 @@ def test_damaged_voc(make_voc: Make) -> None:
     files = [root / "Annotations/000.xml"] * 3 + [root / "ImageSets/Main/train.txt"]
     said = damaged_folder(
         files, lambda policy: take(VOCDetection(path=str(root), on_invalid=policy, **SIZES))
+    )
+    assert len(said) > TIMES // 6
+
+
+def test_damaged_yolo(make_coco: Make, tmp_path: Path) -> None:
+    root = tmp_path / "yolo"
+    for kind in ("images", "labels"):
+        (root / kind).mkdir(parents=True)
+    for number, file in enumerate(sorted(make_coco().glob("*.png"))):
+        (root / "images" / file.name).write_bytes(file.read_bytes())
+        (root / "labels" / f"{number}.txt").write_text("0 0.5 0.4 0.25 0.2\n1 0.3 0.3 0.1 0.125\n")
+    (root / "data.yaml").write_text("train: images\nval: images\nnames: {0: red, 1: blue}\n")
+    files = [root / "labels/0.txt"] * 2 + [root / "data.yaml"] * 2 + [root / "images/0.png"]
+    said = damaged_folder(
+        files, lambda policy: take(DetectionFolder(path=str(root), on_invalid=policy, **SIZES))
     )
     assert len(said) > TIMES // 6
 

@@ -79,6 +79,7 @@ WRONG = {
     "no area": ("<ymax>", "<ymax>-", r"001.xml, box 1: .* has no area"),
     "no number": ("<xmin>", "<xmin>x", "001.xml: is not in Pascal VOC's format"),
     "no box": ("<bndbox>", "<box>", "001.xml: is not XML"),
+    "another format": ("<annotation>", "<annotations>", "001.xml: is not XML"),
     "no name": ("<name>", "<names>", "001.xml: is not XML"),
 }
 
@@ -134,7 +135,7 @@ def test_folders_and_files_that_are_not_in_the_format(make_voc: Make, tmp_path: 
     with pytest.raises(UserError, match="is not JSON"):
         COCODetection(train=str(file)).setup()
     file.write_text('{"images": []}')
-    with pytest.raises(UserError, match=r"not in COCO's format.*'categories'"):
+    with pytest.raises(UserError, match=r"not in COCO's format.*'annotations' is missing"):
         COCODetection(train=str(file)).setup()
 
 
@@ -149,8 +150,11 @@ def test_coco_boxes_are_checked_too(make_coco: Make) -> None:
     data.setup()
     reasons = [str(error) for error in data.invalid.errors]
     assert "boxes of image_id 1, which is no picture" in reasons[0]
-    assert "1.png, box 1: (60, 0, 90, 10) lies outside its picture of 64x48 pixels" in reasons[1]
-    assert "1.png, box 2: its class 'id 8' is none of red, blue" in reasons[2]
+    assert (
+        "1.png, annotation 2: (60, 0, 90, 10) lies outside its picture of 64x48 pixels"
+        in reasons[1]
+    )
+    assert "1.png, annotation 3: its class 'id 8' is none of red, blue" in reasons[2]
     assert len(data.train_set[1][1].labels) == 0
 
 

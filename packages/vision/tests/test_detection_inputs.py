@@ -152,7 +152,10 @@ def change(root: Path, **values: Any) -> COCODetection:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"categories": [{"id": 7, "name": "a"}, {"id": 8, "name": "a"}]}, "two categories .* 'a'"),
+        (
+            {"categories": [{"id": 7, "name": "a"}, {"id": 90, "name": "a"}]},
+            r"two categories .* 'a' .*ids 7 and 90",
+        ),
         ({"categories": [{"id": 7, "name": None}]}, "is no text"),
         ({"categories": []}, "no categories"),
         ({"categories": 3}, "'categories' is no list of mappings"),
@@ -174,6 +177,10 @@ def change(root: Path, **values: Any) -> COCODetection:
             "large",
         ),
         ({"annotations": [{"image_id": 100, "category_id": {}, "bbox": [0, 0, 1, 3]}]}, "the id"),
+        (
+            {"annotations": [{"id": 17, "image_id": 100, "bbox": [0, 0, 1, 3]}]},
+            r"boxes.json, 0.png, annotation 17: it has no category_id",
+        ),
         ({"annotations": []}, "train has no box"),
     ],
 )
@@ -220,7 +227,7 @@ def test_nan_in_an_annotation_costs_that_annotation_alone(make_coco: Make) -> No
     )
     said = [str(error) for error in data.invalid.errors]
     assert len(said) == 3
-    assert any("0.png, box 1" in line and "nan" in line for line in said)
+    assert any("0.png, annotation 0" in line and "nan" in line for line in said)
 
 
 def test_bits_of_a_camera_are_stored_and_dark_pictures_stay_dark(tmp_path: Path) -> None:

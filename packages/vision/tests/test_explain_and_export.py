@@ -22,6 +22,7 @@ from headway.vision.layers import ImageTokens
 from headway.vision.models import DistilledViT, ViT
 from headway.vision.relevance import patch_relevance
 from headway.vision.verbs import export as export_verb
+from headway.vision.verbs.graphs import Graph
 
 Make = Callable[..., Path]
 NOTES = {"classes": ["cat", "dog", "fox"], "input_size": [3, 32, 32], "crop_pct": 1.0}
@@ -174,9 +175,9 @@ def test_an_export_computes_what_the_model_does_for_any_batch(
 def test_an_export_that_differs_is_an_error_and_leaves_nothing(
     model: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    def wrong(net: nn.Module, size, notes, path: Path, opset: int):
+    def wrong(graph: Graph, path: Path, opset: int):
         path.write_bytes(b"x")
-        return lambda images: net(images) + 1
+        return lambda images: (graph.module(images) + 1,)
 
     monkeypatch.setitem(export_verb.WRITERS, ".pt2", wrong)
     out = tmp_path / "out" / "model.pt2"

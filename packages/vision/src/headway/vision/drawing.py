@@ -8,13 +8,18 @@ from torch import Tensor
 
 
 def draw_boxes(
-    image: Image.Image, found: Mapping[str, Tensor], classes: Sequence[str], *, threshold: float
+    image: Image.Image,
+    found: Mapping[str, Tensor],
+    classes: Sequence[str],
+    *,
+    threshold: float = 0.0,
 ) -> Image.Image:
-    """Returns a copy of a picture with the boxes, classes and scores of what was found.
+    """Returns a copy of a picture with the boxes, classes and scores of what was found, or is true.
 
     Args:
         image: The picture.
-        found: ``scores``, ``labels`` and ``boxes`` (left, top, right, bottom in its pixels).
+        found: ``labels`` and ``boxes`` (left, top, right, bottom in its pixels); ``scores`` where a model
+            found them, ``tracks`` where they have numbers.
         classes: Names of the classes.
         threshold: Least score of what is drawn.
     """
@@ -25,14 +30,19 @@ def draw_boxes(
     font = ImageFont.load_default(letters)
     line = max(1, side // 320)
     # The surest last, so that nothing covers them.
-    for place in found["scores"].argsort().tolist():
-        score, label = found["scores"][place].item(), int(found["labels"][place])
-        if score < threshold:
-            continue
+    scores = found.get("scores")
+    for place in range(len(found["boxes"])) if scores is None else scores.argsort().tolist():
+        label = int(found["labels"][place])
+        text = name_of(label, classes)
+        if "tracks" in found:
+            text += f" #{int(found['tracks'][place])}"
+        if scores is not None:
+            if scores[place] < threshold:
+                continue
+            text += f" {scores[place].item():.2f}"
         left, top, right, bottom = found["boxes"][place].tolist()
         colour = colour_of(label, len(classes))
         draw.rectangle((left, top, max(left, right), max(top, bottom)), outline=colour, width=line)
-        text = f"{name_of(label, classes)} {score:.2f}"
         above = max(0.0, top - letters - 2)
         draw.rectangle(draw.textbbox((left + 1, above), text, font=font), fill=colour)
         draw.text((left + 1, above), text, fill="white", font=font)

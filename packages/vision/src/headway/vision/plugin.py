@@ -4,16 +4,21 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="vision",
-    help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin and PoolFormer; detection with DETR.",
+    help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, PoolFormer; detection with DETR, RT-DETR.",
     adapters=(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",
+        "headway.vision.weights.hugging_face_rt_detr:adapter",
     ),
     models=("headway.vision.models:list_models",),
     requires=("lightning", "torchvision", "PIL", "sklearn", "scipy", "pycocotools"),
     verbs={
         "predict": Verb(
             module="headway.vision.verbs.predict", help="predict the classes of pictures"
+        ),
+        "data": Verb(
+            module="headway.vision.verbs.data",
+            help="check pictures with boxes: classes, sizes, what is wrong",
         ),
         "detect": Verb(
             module="headway.vision.verbs.detect",

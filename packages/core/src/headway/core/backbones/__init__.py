@@ -2,6 +2,7 @@
 
 from headway.core.backbones.frozen_batch_norm import FrozenBatchNorm
 from headway.core.backbones.resnet import ResNet
+from headway.core.backbones.resnet_d import ResNetD
 from headway.core.backbones.spatial_softmax import SpatialSoftmax
 
-__all__ = ["FrozenBatchNorm", "ResNet", "SpatialSoftmax"]
+__all__ = ["FrozenBatchNorm", "ResNet", "ResNetD", "SpatialSoftmax"]

@@ -62,14 +62,16 @@ class ResNet(Module):
             raise UserError(f"out_indices names {wrong or 'no stage'} of {len(depths)} stages")
         self.channels, self.widths = channels, tuple(widths)
         self.out_indices = sorted(index % len(depths) for index in out_indices)
-        self.conv1 = nn.Conv2d(channels, stem, 7, 2, 3, bias=False)
+        self.conv1 = self.first(channels, stem, norm)
         self.bn1 = norm(stem)
         make = Bottleneck if bottleneck else BasicBlock
         inner = stem
         for stage, (depth, width) in enumerate(zip(depths, widths, strict=True)):
             blocks = []
             for place in range(depth):
-                blocks.append(make(inner, width, 2 if stage and place == 0 else 1, norm))
+                stride = 2 if stage and place == 0 else 1
+                passed = self.shortcut(inner, width, stride, norm, place)
+                blocks.append(make(inner, width, stride, norm, passed))
                 inner = width
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
         for module in self.modules():
@@ -79,6 +81,18 @@ class ResNet(Module):
         parts = [self.conv1, self.bn1] if frozen else []
         for part in (*parts, *(self.stage(place) for place in range(frozen - 1))):
             part.requires_grad_(False)
+
+    def first(self, channels: int, stem: int, norm: NormFactory) -> nn.Module:
+        """Returns the first convolution, which a norm and a rectifier follow."""
+        return nn.Conv2d(channels, stem, 7, 2, 3, bias=False)
+
+    def shortcut(
+        self, channels: int, out: int, stride: int, norm: NormFactory, place: int
+    ) -> nn.Module | None:
+        """Returns what makes the shapes of both branches of a block equal, or None where they are."""
+        if stride == 1 and channels == out:
+            return None
+        return nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), norm(out))
 
     def stage(self, place: int) -> nn.Module:
         """Returns a stage, counted from 0."""
@@ -111,15 +125,23 @@ class BasicBlock(nn.Module):
         out: Output channels.
         stride: By how much the map shrinks.
         norm: Builds the norms.
+        shortcut: What the input goes through on its way around; nothing if None.
     """
 
-    def __init__(self, channels: int, out: int, stride: int, norm: NormFactory) -> None:
+    def __init__(
+        self,
+        channels: int,
+        out: int,
+        stride: int,
+        norm: NormFactory,
+        shortcut: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
         self.bn1 = norm(out)
         self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
         self.bn2 = norm(out)
-        self.downsample = shortcut(channels, out, stride, norm)
+        self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """Adds the shortcut."""
@@ -135,9 +157,17 @@ class Bottleneck(nn.Module):
         out: Output channels.
         stride: By how much the map shrinks.
         norm: Builds the norms.
+        shortcut: What the input goes through on its way around; nothing if None.
     """
 
-    def __init__(self, channels: int, out: int, stride: int, norm: NormFactory) -> None:
+    def __init__(
+        self,
+        channels: int,
+        out: int,
+        stride: int,
+        norm: NormFactory,
+        shortcut: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         inner = out // 4
         self.conv1 = nn.Conv2d(channels, inner, 1, bias=False)
@@ -146,17 +176,10 @@ class Bottleneck(nn.Module):
         self.bn2 = norm(inner)
         self.conv3 = nn.Conv2d(inner, out, 1, bias=False)
         self.bn3 = norm(out)
-        self.downsample = shortcut(channels, out, stride, norm)
+        self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """Adds the shortcut."""
         out = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
         out = self.bn3(self.conv3(out))
         return F.relu(out + (self.downsample(x) if self.downsample is not None else x))
-
-
-def shortcut(channels: int, out: int, stride: int, norm: NormFactory) -> nn.Module | None:
-    """Returns what makes the shapes of both branches equal, or None where they are."""
-    if stride == 1 and channels == out:
-        return None
-    return nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), norm(out))

@@ -11,10 +11,13 @@ from headway.core.layout import Layout
 from headway.core.module import Module
 
 
-def sinusoids(positions: Tensor, dim: int, theta: float = 10000.0) -> Tensor:
+def sinusoids(
+    positions: Tensor, dim: int, theta: float = 10000.0, *, interleaved: bool = True
+) -> Tensor:
     """Returns sines (even channels) and cosines (odd channels) of positions at geometric wavelengths.
 
-    With several axes each axis has its own share of the channels, in order.
+    With several axes each axis has its own share of the channels, in order. Where they are not interleaved
+    all sines of an axis stand in front of its cosines.
 
     Shape:
         positions: (..., axes). Output: (..., dim).
@@ -25,7 +28,8 @@ def sinusoids(positions: Tensor, dim: int, theta: float = 10000.0) -> Tensor:
     width = dim // positions.shape[-1]
     exponents = torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width
     angles = positions.float()[..., None] * theta**-exponents
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-3)
+    waves = torch.stack([angles.sin(), angles.cos()], dim=-1 if interleaved else -2)
+    return waves.flatten(-3)
 
 
 class SinusoidalPosition(Module):
@@ -36,16 +40,23 @@ class SinusoidalPosition(Module):
         grid: (length,) of a sequence or (H, W) of a picture; only the number of axes matters.
         prefix: Leading tokens without a position; they get zeros.
         theta: Base of the wavelengths.
+        interleaved: Whether sines and cosines take turns; the sines of an axis come first otherwise.
     """
 
     def __init__(
-        self, dim: int, grid: Sequence[int] = (1,), prefix: int = 0, *, theta: float = 10000.0
+        self,
+        dim: int,
+        grid: Sequence[int] = (1,),
+        prefix: int = 0,
+        *,
+        theta: float = 10000.0,
+        interleaved: bool = True,
     ) -> None:
         super().__init__()
         self.axes = len(grid)
         if dim % (2 * self.axes):
             raise UserError(f"dim {dim} must be a multiple of {2 * self.axes} for {self.axes} axes")
-        self.dim, self.prefix, self.theta = dim, prefix, theta
+        self.dim, self.prefix, self.theta, self.interleaved = dim, prefix, theta, interleaved
 
     def forward(self, layout: Layout, tokens: int) -> Tensor:
         """Returns the embedding to add to the tokens of a layout.
@@ -59,7 +70,7 @@ class SinusoidalPosition(Module):
                 f"SinusoidalPosition for {self.axes} axes got positions with {positions.shape[-1]} "
                 "coordinates; give grid as many sizes"
             )
-        embedding = sinusoids(positions, self.dim, self.theta)
+        embedding = sinusoids(positions, self.dim, self.theta, interleaved=self.interleaved)
         if layout.prefix:
             index = torch.arange(tokens, device=embedding.device)
             embedding = embedding.masked_fill((index < layout.prefix)[:, None], 0.0)

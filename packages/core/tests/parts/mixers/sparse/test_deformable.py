@@ -85,6 +85,22 @@ def test_tokens_of_several_maps_read_around_their_own_centres() -> None:
     torch.testing.assert_close(ours(x, Layout(levels=LEVELS)), wanted, atol=1e-5, rtol=1e-5)
 
 
+def test_a_query_with_a_box_steps_in_shares_of_it() -> None:
+    ours = mixer()
+    x, context = normal(2, 5, 32), normal(2, TOKENS, 32)
+    boxes = torch.rand(2, 5, 4, generator=torch.Generator().manual_seed(0))  # x, y, width, height
+    wanted, _ = published(ours)(
+        hidden_states=x,
+        encoder_hidden_states=context,
+        reference_points=boxes[:, :, None].expand(-1, -1, 2, -1),
+        spatial_shapes=torch.tensor(LEVELS),
+        spatial_shapes_list=list(LEVELS),
+    )
+    places = boxes[..., [1, 0, 3, 2]]
+    found = ours(x, Layout(positions=places), context=context, context_layout=Layout(levels=LEVELS))
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
 def test_at_first_each_head_looks_into_a_direction_of_its_own_with_equal_weights() -> None:
     made = DeformableAttention(32, 4, levels=1, points=2)
     with torch.no_grad():

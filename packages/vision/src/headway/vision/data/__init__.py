@@ -12,6 +12,7 @@ from headway.vision.data.trivial_augment import BatchTrivialAugment
 if TYPE_CHECKING:
     from headway.vision.data.cifar10 import CIFAR10
     from headway.vision.data.detection import COCODetection, VOCDetection
+    from headway.vision.data.detection_folder import DetectionFolder
     from headway.vision.data.digits import Digits
     from headway.vision.data.fashion_mnist import FashionMNIST
     from headway.vision.data.image_folder import ImageFolder
@@ -23,6 +24,7 @@ __all__ = [
     "BoxAugmentation",
     "COCODetection",
     "Cutout",
+    "DetectionFolder",
     "DetectionPreprocessing",
     "Digits",
     "FashionMNIST",
@@ -41,6 +43,7 @@ __getattr__ = lazily(
         "CIFAR10": "cifar10",
         "COCODetection": "detection",
         "VOCDetection": "detection",
+        "DetectionFolder": "detection_folder",
         "Digits": "digits",
         "FashionMNIST": "fashion_mnist",
         "ImageFolder": "image_folder",

@@ -22,6 +22,7 @@ class DetectionPreprocessing:
     Args:
         shortest: Length of the shorter side in pixels.
         longest: The longer side is at most as long; the shorter one is then shorter.
+        stretch: Whether a picture becomes a square of ``shortest``, whatever its proportions (RT-DETR).
         mean: Mean of each channel, subtracted from values in 0..1.
         std: Standard deviation of each channel.
         bits: Least bits that values of over 8 bits are scaled from (``read_image``): 8, 10, 12, 14 or 16.
@@ -32,6 +33,7 @@ class DetectionPreprocessing:
 
     shortest: int = 800
     longest: int = 1333
+    stretch: bool = False
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     bits: int = 8
@@ -65,6 +67,8 @@ class DetectionPreprocessing:
     def size(self, height: int, width: int, shortest: int | None = None) -> tuple[int, int]:
         """Returns height and width of a picture after the resize."""
         wanted = shortest if shortest is not None else self.shortest
+        if self.stretch:
+            return wanted, wanted
         scale = min(wanted / min(height, width), self.longest / max(height, width))
         return max(1, round(height * scale)), max(1, round(width * scale))
 

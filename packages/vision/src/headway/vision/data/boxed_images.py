@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
+from headway.vision.data.box_format import inside
 from headway.vision.data.deep import bits_of, spread
 from headway.vision.data.reading import (
     ImageError,
@@ -22,8 +23,24 @@ from headway.vision.data.reading import (
 )
 from headway.vision.data.sources import file_ends, read_file
 
-# Annotation programs count pixels from 0 or from 1.
-TOLERANCE = 1.0
+Fault = Literal["unknown class", "no area", "outside"]
+
+
+class BoxError(InputError):
+    """A box that cannot be used.
+
+    Args:
+        name: Its file and what it is called there.
+        reason: What is wrong with it.
+        fault: The same as one of few.
+    """
+
+    def __init__(self, name: str, reason: str, fault: Fault) -> None:
+        super().__init__(name, reason)
+        self.fault: Fault = fault
+
+    def __reduce__(self) -> tuple[type["BoxError"], tuple[str, str, Fault]]:  # pyright: ignore
+        return type(self), (self.name, self.reason, self.fault)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +122,13 @@ class Annotation:
         label: Name of the class.
         box: Left, top, right, bottom in pixels.
         crowd: Whether the box holds many objects, or one that is too difficult to be asked for.
+        where: What it is called in its file, such as ``annotation 7``; its place if empty.
     """
 
     label: str
     box: tuple[float, float, float, float]
     crowd: bool = False
+    where: str = ""
 
 
 def boxed_image(
@@ -135,11 +154,11 @@ def boxed_image(
     """
     kept = []
     for place, annotation in enumerate(annotations, start=1):
-        reason = _wrong(annotation, size, classes)
-        if reason is None:
+        wrong = _wrong(annotation, size, classes)
+        if wrong is None:
             kept.append(annotation)
         else:
-            invalid.add(InputError(f"{name}, box {place}", reason))
+            invalid.add(BoxError(f"{name}, {annotation.where or f'box {place}'}", *wrong))
     limit = torch.tensor([size[1], size[0]] * 2, dtype=torch.float32)
     boxes = torch.tensor([a.box for a in kept], dtype=torch.float32).view(-1, 4)
     return BoxedImage(
@@ -152,23 +171,19 @@ def boxed_image(
     )
 
 
-def _wrong(annotation: Annotation, size: tuple[int, int], classes: Sequence[str]) -> str | None:
+def _wrong(
+    annotation: Annotation, size: tuple[int, int], classes: Sequence[str]
+) -> tuple[str, Fault] | None:
     """Returns what is wrong with an object, or None."""
     left, top, right, bottom = annotation.box
     shown = ", ".join(f"{value:g}" for value in annotation.box)
     if annotation.label not in classes:
-        return f"its class {annotation.label!r} is none of {', '.join(classes)}"
+        return f"its class {annotation.label!r} is none of {', '.join(classes)}", "unknown class"
     # Written so that NaN fails, too.
     if not (right > left and bottom > top):
-        return f"({shown}) has no area; left, top, right, bottom must rise"
-    inside = (
-        left >= -TOLERANCE
-        and top >= -TOLERANCE
-        and right <= size[1] + TOLERANCE
-        and bottom <= size[0] + TOLERANCE
-    )
-    if not inside:
-        return f"({shown}) lies outside its picture of {size[1]}x{size[0]} pixels"
+        return f"({shown}) has no area; left, top, right, bottom must rise", "no area"
+    if not inside(annotation.box, size):
+        return f"({shown}) lies outside its picture of {size[1]}x{size[0]} pixels", "outside"
     return None
 
 
@@ -197,5 +212,6 @@ def check_images(
         else:
             pictures.append(picture)
     if not pictures:
-        raise UserError(f"{where} names no picture that can be read")
+        why = f"; the last is {invalid.errors[-1]}" if invalid.errors else ""
+        raise UserError(f"{where} names no picture that can be read{why}")
     return BoxedImages(pictures=tuple(pictures), classes=tuple(classes), ids=tuple(ids))

@@ -14,6 +14,7 @@ from headway.vision.data.boxed_images import (
     boxed_image,
     check_images,
 )
+from headway.vision.data.picture_index import PictureIndex, files_below
 from headway.vision.data.reading import EXTENSIONS, ImageError, image_sizes
 
 
@@ -27,8 +28,8 @@ def read_voc(
     that of the picture.
 
     Args:
-        path: The folder with ``Annotations``, ``JPEGImages`` and ``ImageSets``. The first two may be left
-            out: then annotations and pictures lie in the folder itself.
+        path: The folder with ``Annotations``, ``JPEGImages`` and ``ImageSets``. Without the first,
+            annotations are all .xml files below the folder; pictures lie anywhere below it.
         split: Such as ``train``; None reads every annotation.
         invalid: Takes what is wrong with boxes and pictures.
         classes: Names of the classes in the order of the labels; by default those of the split, sorted.
@@ -41,14 +42,45 @@ def read_voc(
     """
     folder = path / "Annotations" if (path / "Annotations").is_dir() else path
     if split is None:
-        where, files = folder, sorted(folder.glob("*.xml"))
-        if not files:
-            raise UserError(
-                f"{path} is no folder in Pascal VOC's format: it has neither ImageSets/Main nor .xml files"
-            )
+        where, files = folder, annotation_files(path)
     else:
         where = listing_of(path, split)
         files = [folder / f"{line.split()[0]}.xml" for _, line in read_lines(where) if line.strip()]
+    return read_voc_files(path, files, where, invalid, classes)
+
+
+def annotation_files(path: Path) -> list[Path]:
+    """Returns all annotations of a folder, in order.
+
+    Raises:
+        UserError: If there are none.
+    """
+    folder = path / "Annotations" if (path / "Annotations").is_dir() else path
+    files = [folder / file for file in files_below(folder, ".xml")]
+    if not files:
+        raise UserError(
+            f"{path} is no folder in Pascal VOC's format: it has neither ImageSets/Main nor .xml files"
+        )
+    return files
+
+
+def read_voc_files(
+    path: Path,
+    files: Sequence[Path],
+    where: Path,
+    invalid: InvalidItems,
+    classes: Sequence[str] | None = None,
+) -> BoxedImages:
+    """Reads some annotations of a folder.
+
+    Args:
+        path: The folder of the data set.
+        files: The annotations.
+        where: What names them, for messages.
+        invalid: Takes what is wrong with boxes and pictures.
+        classes: As for ``read_voc``.
+    """
+    index = PictureIndex(path)
     roots: dict[Path, ElementTree.Element] = {}
     for file in files:
         try:
@@ -61,8 +93,8 @@ def read_voc(
 
     def read() -> Iterator[BoxedImage]:
         for number, (file, root) in enumerate(roots.items()):
-            picture = _picture(path, file.stem, root)
             try:
+                picture = _picture(index, file, root)
                 size = _size(root) or image_sizes(picture)[1]
                 objects = [_annotation(entry) for entry in root.findall("object")]
             except ImageError as error:
@@ -112,9 +144,12 @@ def _root(file: Path) -> ElementTree.Element:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise InputError(str(file), "declares a document type; annotations have none")
     try:
-        return ElementTree.fromstring(text)
+        root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
         raise InputError(str(file), f"is not XML ({error})") from None
+    if root.tag != "annotation":
+        raise InputError(str(file), f"is no annotation of Pascal VOC: it holds <{root.tag:.40}>")
+    return root
 
 
 def _size(root: ElementTree.Element) -> tuple[int, int] | None:
@@ -125,17 +160,21 @@ def _size(root: ElementTree.Element) -> tuple[int, int] | None:
     return size if min(size) > 0 else None
 
 
-def _picture(path: Path, name: str, root: ElementTree.Element) -> Path:
-    """Returns the picture of an annotation: that of the same name, else the one it names."""
-    folder = path / "JPEGImages" if (path / "JPEGImages").is_dir() else path
+def _picture(index: PictureIndex, file: Path, root: ElementTree.Element) -> Path:
+    """Returns the picture of an annotation: of the same name, else of the one it names, anywhere."""
+    folder = index.root / "JPEGImages"
     for extension in EXTENSIONS:
         for ending in (extension, extension.upper()):
-            found = folder / f"{name}{ending}"
-            if found.is_file():
-                return found
+            for place in (folder, file.parent):
+                found = place / f"{file.stem}{ending}"
+                if found.is_file():
+                    return found
     # Only a name: a path of the machine where it was written says nothing here.
-    named = (root.findtext("filename") or f"{name}.jpg").strip().replace("\\", "/")
-    return folder / Path(named).name
+    named = (root.findtext("filename") or f"{file.stem}.jpg").strip().replace("\\", "/")
+    name = Path(named).name
+    if folder.is_dir():
+        return folder / name
+    return index.find(file.stem, file) or index.find(name, file) or index.root / name
 
 
 def _annotation(entry: ElementTree.Element) -> Annotation:

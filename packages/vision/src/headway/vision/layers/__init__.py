@@ -1,8 +1,12 @@
 """What only vision needs."""
 
-from headway.core.backbones import FrozenBatchNorm, ResNet
+from headway.core.backbones import FrozenBatchNorm, ResNet, ResNetD
 from headway.vision.layers.box_head import BoxHead
+from headway.vision.layers.conv_norm import ConvNorm
+from headway.vision.layers.fusing import fused
+from headway.vision.layers.hybrid_encoder import HybridEncoder
 from headway.vision.layers.image_tokens import ImageTokens
+from headway.vision.layers.rep_block import CSPBlock, RepBlock
 from headway.vision.layers.residual_stem import ResidualStem
 from headway.vision.layers.stage import Stage
 from headway.vision.layers.stem import ConvolutionStem
@@ -10,11 +14,17 @@ from headway.vision.layers.timm_features import TimmFeatures
 
 __all__ = [
     "BoxHead",
+    "CSPBlock",
+    "ConvNorm",
     "ConvolutionStem",
     "FrozenBatchNorm",
+    "HybridEncoder",
     "ImageTokens",
+    "RepBlock",
     "ResNet",
+    "ResNetD",
     "ResidualStem",
     "Stage",
     "TimmFeatures",
+    "fused",
 ]

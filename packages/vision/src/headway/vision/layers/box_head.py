@@ -23,7 +23,11 @@ class BoxHead(Module):
         super().__init__()
         self.layers = nn.ModuleList([nn.Linear(dim, out) for out in (dim, dim, 4)])
 
+    def logits(self, x: Tensor) -> Tensor:
+        """Returns the boxes before the sigmoid, to which those of another block may be added."""
+        first, second, last = self.layers
+        return last(F.relu(second(F.relu(first(x)))))
+
     def forward(self, x: Tensor) -> Tensor:
         """Computes the boxes."""
-        first, second, last = self.layers
-        return last(F.relu(second(F.relu(first(x))))).sigmoid()
+        return self.logits(x).sigmoid()

@@ -1,18 +1,21 @@
 """Vision models, under timm's names."""
 
 from headway.vision.models.cait import CaiT
-from headway.vision.models.detr import DETR, Detections
+from headway.vision.models.detections import Detections, SigmoidDetections
+from headway.vision.models.detr import DETR
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
 from headway.vision.models.poolformer import PoolFormer
 from headway.vision.models.pretrained import pretrained, pretrained_detector
 from headway.vision.models.pyramid import Pyramid
+from headway.vision.models.rt_detr import RTDETR
 from headway.vision.models.swin import Swin
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledLogits, DistilledViT
 
 __all__ = [
     "DETR",
+    "RTDETR",
     "CaiT",
     "Detections",
     "DistilledLogits",
@@ -20,6 +23,7 @@ __all__ = [
     "Features",
     "PoolFormer",
     "Pyramid",
+    "SigmoidDetections",
     "Swin",
     "ViT",
     "create_model",

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headway.core.answers import answer
 from headway.core.blocks import PostNormBlock
 from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories, MixerFactory
 from headway.core.errors import UserError
@@ -16,27 +15,14 @@ from headway.core.feedforward import MLP
 from headway.core.init import init_transformer_
 from headway.core.layout import Layout
 from headway.core.mixers import PositionedCrossAttention, PositionedSelfAttention
-from headway.core.module import Module, undecayed_names
 from headway.core.norms import LayerNorm
 from headway.core.positions import NormalizedSinusoidalPosition
 from headway.core.stacks import Encoder, QueryDecoder
 from headway.core.systems import system
 from headway.vision.layers import BoxHead
-
-
-@answer
-class Detections(NamedTuple):
-    """What a detector returns.
-
-    Args:
-        logits: Of each query and class; the last column means that there is no object, (B, Q, K + 1).
-        boxes: Centre x, centre y, width and height as shares of the picture, (B, Q, 4) in 0..1.
-        aux: In training, logits and boxes of each decoder block before the last one.
-    """
-
-    logits: Tensor
-    boxes: Tensor
-    aux: tuple[tuple[Tensor, Tensor], ...] = ()
+from headway.vision.models.detections import Detections
+from headway.vision.models.detector import ObjectDetector, maps_of
+from headway.vision.models.sizes import same_size
 
 
 @system(
@@ -47,7 +33,7 @@ class Detections(NamedTuple):
     "transformers' with copied weights",
     test="packages/vision/tests/models/test_detr.py",
 )
-class DETR(Module):
+class DETR(ObjectDetector):
     """A backbone, an encoder over its last map, and a decoder of learned object queries.
 
     Pictures of a batch may differ in size: each goes through the backbone by itself, and the tokens that
@@ -99,19 +85,11 @@ class DETR(Module):
         block: BlockFactory = PostNormBlock,
         position: Callable[[int], nn.Module] = NormalizedSinusoidalPosition,
     ) -> None:
-        super().__init__()
-        for name, value in (("num_classes", num_classes), ("queries", queries)):
-            if value < 1:
-                raise UserError(f"{name} must be at least 1, got {value}")
-        info = getattr(backbone, "feature_info", None)
-        if not info:
-            raise UserError(
-                f"{type(backbone).__name__} is no backbone: it has no feature_info; use ResNet, "
-                "TimmFeatures, or Features of a ViT or Swin"
-            )
-        self.num_classes = num_classes
+        super().__init__(num_classes=num_classes, name="detr")
+        if queries < 1:
+            raise UserError(f"queries must be at least 1, got {queries}")
         self.backbone = backbone
-        self.projection = nn.Conv2d(info[-1]["num_chs"], dim, 1)
+        self.projection = nn.Conv2d(maps_of(backbone)[-1]["num_chs"], dim, 1)
         self.position = position(dim)
         self.queries = nn.Parameter(torch.randn(queries, dim))
         parts: dict[str, Any] = {
@@ -126,7 +104,6 @@ class DETR(Module):
         init_transformer_(self.decoder)
         self.class_head = nn.Linear(dim, num_classes + 1)
         self.box_head = BoxHead(dim)
-        self.pretrained_cfg: dict[str, Any] = {"architecture": "detr", "num_classes": num_classes}
 
     def encode(
         self, images: Tensor, sizes: Tensor | Sequence[Sequence[int]] | None = None
@@ -161,23 +138,13 @@ class DETR(Module):
         """Returns the last map of every picture, filled up with zeros, and where it is real."""
         if sizes is None:
             return self.backbone(images)[-1], None
-        pairs = [(int(height), int(width)) for height, width in sizes]
-        for height, width in pairs:
-            if not (0 < height <= images.shape[-2] and 0 < width <= images.shape[-1]):
-                raise UserError(
-                    f"a picture of {height}x{width} does not lie in a batch of "
-                    f"{images.shape[-2]}x{images.shape[-1]}"
-                )
         found: dict[int, Tensor] = {}
-        for size in dict.fromkeys(pairs):
-            members = [place for place, pair in enumerate(pairs) if pair == size]
-            group = images if len(members) == len(pairs) else images[members]
-            maps = self.backbone(group[:, :, : size[0], : size[1]])[-1]
-            found.update(zip(members, maps, strict=True))
+        for members, group in same_size(images, sizes):
+            found.update(zip(members, self.backbone(group)[-1], strict=True))
         rows = max(one.shape[1] for one in found.values())
         columns = max(one.shape[2] for one in found.values())
-        filled, valid = [], torch.zeros(len(pairs), rows, columns, dtype=torch.bool)
-        for place in range(len(pairs)):
+        filled, valid = [], torch.zeros(len(found), rows, columns, dtype=torch.bool)
+        for place in range(len(found)):
             height, width = found[place].shape[1:]
             filled.append(F.pad(found[place], (0, columns - width, 0, rows - height)))
             valid[place, :height, :width] = True
@@ -189,25 +156,11 @@ class DETR(Module):
         """Returns the layers that compute logits and boxes."""
         return self.class_head, self.box_head
 
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replaces the layer of the logits by a new one; boxes are found as before."""
+    def new_classifier(self, num_classes: int) -> None:
+        """Replaces the layer of the logits by a new one."""
         old = self.class_head
         self.class_head = nn.Linear(old.in_features, num_classes + 1).to(old.weight)
-        self.num_classes = num_classes
-        self.init_args["num_classes"] = num_classes
-        # The names of the old classes say nothing about the new ones.
-        dropped = ("label_names", "category_ids")
-        kept = {k: v for k, v in self.pretrained_cfg.items() if k not in dropped}
-        self.pretrained_cfg = {**kept, "num_classes": num_classes}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Chooses whether blocks are recomputed in the backward pass to save memory."""
         self.encoder.checkpointing = self.decoder.checkpointing = enable
-
-    def no_weight_decay(self) -> set[str]:
-        """Returns the names of parameters that weight decay leaves alone."""
-        return undecayed_names(self)
-
-    def layer_depth(self, name: str) -> int:
-        """Returns 0 for the backbone and 1 for the rest: ``layer_decay`` is the ratio of their rates."""
-        return 0 if name.startswith("backbone.") else 1

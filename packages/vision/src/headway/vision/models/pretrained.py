@@ -8,7 +8,7 @@ from torch import nn
 from headway.core.errors import UserError
 from headway.core.weights.pretrained import from_pretrained
 from headway.vision.models.classifier import ImageClassifier
-from headway.vision.models.detr import DETR
+from headway.vision.models.detector import ObjectDetector
 
 
 def pretrained(
@@ -45,7 +45,7 @@ def pretrained(
     return model
 
 
-def pretrained_detector(source: str, *, num_classes: int | None = None) -> DETR:
+def pretrained_detector(source: str, *, num_classes: int | None = None) -> ObjectDetector:
     """Loads a detector for fine-tuning; this is what recipes name.
 
     Args:
@@ -54,7 +54,7 @@ def pretrained_detector(source: str, *, num_classes: int | None = None) -> DETR:
     """
     wishes: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     model = from_pretrained(source, **wishes)
-    if not isinstance(model, DETR):
+    if not isinstance(model, ObjectDetector):
         raise UserError(f"{source} is a {type(model).__name__}, not a detector")
     return model
 

@@ -5,5 +5,15 @@ from headway.vision.tasks.detection import ObjectDetection
 from headway.vision.tasks.detection_loss import DetectionLoss
 from headway.vision.tasks.distillation import Distillation
 from headway.vision.tasks.mixing import Mixing
+from headway.vision.tasks.set_loss import SetLoss
+from headway.vision.tasks.varifocal_loss import VarifocalLoss
 
-__all__ = ["DetectionLoss", "Distillation", "ImageClassification", "Mixing", "ObjectDetection"]
+__all__ = [
+    "DetectionLoss",
+    "Distillation",
+    "ImageClassification",
+    "Mixing",
+    "ObjectDetection",
+    "SetLoss",
+    "VarifocalLoss",
+]

@@ -13,7 +13,10 @@ from headway.core.training import Passed, Task, TrainingOptions
 from headway.vision.data.detection_batch import DetectionBatch
 from headway.vision.drawing import draw_boxes, sheet
 from headway.vision.models.detections import found_objects, to_corners
+from headway.vision.models.detector import ObjectDetector
 from headway.vision.tasks.detection_loss import DetectionLoss
+from headway.vision.tasks.set_loss import SetLoss
+from headway.vision.tasks.varifocal_loss import VarifocalLoss
 
 # What COCO's evaluation gives that is logged.
 SCORES = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "mar_100")
@@ -21,7 +24,7 @@ SHOWN = 4
 
 
 class ObjectDetection(Task):
-    """Trains ``backbone(images, sizes) -> Detections``.
+    """Trains a detector.
 
     It logs ``train_loss`` with its parts and, for ``val`` and ``test``, ``loss`` and the scores of COCO:
     ``map``, ``map_50``, ``map_75``, those of small, medium and large objects, and ``mar_100``. The run's
@@ -30,10 +33,8 @@ class ObjectDetection(Task):
 
     Args:
         backbone: A detector.
-        class_weight: Weight of the classes in the loss and in the matching.
-        box_weight: Weight of the distance of boxes.
-        overlap_weight: Weight of the generalised IoU.
-        no_object: Weight of the class for no object among the others.
+        loss: ``DetectionLoss`` for a detector that names one class of a query, ``VarifocalLoss`` for one that
+            scores each by itself; that of the detector if None.
         **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
@@ -43,31 +44,30 @@ class ObjectDetection(Task):
     def __init__(
         self,
         *,
-        backbone: nn.Module,
-        class_weight: float = 1.0,
-        box_weight: float = 5.0,
-        overlap_weight: float = 2.0,
-        no_object: float = 0.1,
+        backbone: ObjectDetector,
+        loss: SetLoss | None = None,
         **training: Passed[TrainingOptions],
     ) -> None:
         super().__init__(backbone=backbone, **training)
-        self.loss = DetectionLoss(
-            class_weight=class_weight,
-            box_weight=box_weight,
-            overlap_weight=overlap_weight,
-            no_object=no_object,
-        )
+        usual = VarifocalLoss if backbone.independent else DetectionLoss
+        self.loss = usual() if loss is None else loss
         self.monitor = "val_map"
         self.monitor_mode = "max"
         self.scores = nn.ModuleDict()
         self.shown: list[tuple[int, Mapping[str, Tensor]]] = []
 
+    @property
+    def model(self) -> ObjectDetector:
+        """The detector."""
+        assert isinstance(self.backbone, ObjectDetector)
+        return self.backbone
+
     def setup(self, stage: str) -> None:
         """Compares the classes of data and model, and makes the metrics."""
         super().setup(stage)
-        known = getattr(self.backbone, "num_classes", None)
+        known = self.model.num_classes
         data = getattr(getattr(self.trainer, "datamodule", None), "num_classes", None)
-        if known is not None and data is not None and known != data:
+        if data is not None and known != data:
             raise UserError(
                 f"the data have {data} classes and the model answers for {known}; "
                 f"set the model's num_classes to {data}"
@@ -82,7 +82,8 @@ class ObjectDetection(Task):
         # A crowd is no object that a query could learn.
         boxes = [target.boxes[~target.crowd] for target in batch.targets]
         labels = [target.labels[~target.crowd] for target in batch.targets]
-        losses = self.loss(self.backbone(batch.images, batch.sizes), boxes, labels)
+        answer = self.model.taught(batch.images, batch.sizes, boxes, labels)
+        losses = self.loss(answer, boxes, labels)
         for name, value in zip(losses._fields, losses, strict=True):
             self.log(
                 "train_loss" if name == "total" else f"train_{name}",

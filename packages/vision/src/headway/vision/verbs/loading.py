@@ -16,7 +16,7 @@ from headway.core.weights.preprocessing import reading_note
 from headway.vision.data.box_transforms import DetectionPreprocessing
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.models.detections import found_objects
-from headway.vision.models.detr import DETR
+from headway.vision.models.detector import ObjectDetector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class Detector:
         device: Where the model is.
     """
 
-    model: DETR
+    model: ObjectDetector
     preprocessing: DetectionPreprocessing
     classes: tuple[str, ...]
     category_ids: tuple[int | str, ...]
@@ -83,10 +83,17 @@ class Detector:
         Shape:
             images: (B, C, H, W). sizes: (B, 2), of the pictures in it. original: (B, 2), on the disk.
         """
-        output = self.model(images.to(self.device), sizes)
-        return found_objects(
-            output._replace(logits=output.logits.cpu(), boxes=output.boxes.cpu()), original
-        )
+        found = found_objects(self.model(images.to(self.device), sizes), original)
+        return [{name: value.cpu() for name, value in one.items()} for one in found]
+
+
+def load_answering(source: str, device: str | None = None) -> Classifier | Detector:
+    """Loads a run folder, a checkpoint, a directory or a hub id, as what its model answers."""
+    model: nn.Module = from_pretrained(source)
+    if isinstance(model, ObjectDetector):
+        return _as_detector(model.eval(), choose_device(device), source)
+    with reading_note("what it says about pictures", source):
+        return as_classifier(model, read_preprocessing(source), device)
 
 
 def load_detector(source: str, device: str | None = None) -> Detector:
@@ -95,7 +102,11 @@ def load_detector(source: str, device: str | None = None) -> Detector:
     Raises:
         UserError: If the model is no detector, or has other classes than its preprocessing.json.
     """
-    model, place = load_model(source, device, DETR, "which finds no objects; use headway predict")
+    otherwise = "which finds no objects; use headway predict"
+    return _as_detector(*load_model(source, device, ObjectDetector, otherwise), source)
+
+
+def _as_detector(model: ObjectDetector, place: torch.device, source: str) -> Detector:
     cfg = {**model.pretrained_cfg, **read_preprocessing(source)}
     with reading_note("what it says about pictures", source):
         _check_names(cfg)
@@ -112,7 +123,7 @@ def load_detector(source: str, device: str | None = None) -> Detector:
             f"preprocessing.json of {source} has {len(ids)} category_ids for {len(names)} classes"
         )
     return Detector(
-        model=model,
+        model=model.to(place),
         preprocessing=preprocessing,
         classes=tuple(str(name) for name in names),
         category_ids=tuple(ids),
@@ -146,7 +157,7 @@ def as_classifier(
     model: nn.Module, preprocessing: Mapping[str, Any], device: str | None = None
 ) -> Classifier:
     """Puts a model and the content of its ``preprocessing.json`` together."""
-    if isinstance(model, DETR):
+    if isinstance(model, ObjectDetector):
         raise UserError(
             "the model finds objects in pictures and has no class for a whole one; use headway detect"
         )

@@ -27,7 +27,8 @@ class DeformableAttention(TokenMixer):
     """Weighted sum of values at a few positions of several maps, chosen and weighted by the query.
 
     The positions are steps away from the query's own position: ``layout.positions``, rows and columns from 0
-    to 1 (no grid beside them), or the centres of the tokens of its grid or levels. The maps are the
+    to 1 (no grid beside them), or the centres of the tokens of its grid or levels. A query with a box (row
+    and column of its centre, height and width) steps in shares of it instead of tokens. The maps are the
     context, or the tokens themselves without one. Queries read their tokens plus ``layout.embedding``,
     values the tokens alone; there are no keys. Padding of the memory counts as zeros.
 
@@ -111,8 +112,14 @@ class DeformableAttention(TokenMixer):
         tap(self, "weights", weights)
         # Positions in float32: half precision tells apart fewer of them than a map has tokens.
         steps = self.offsets(query).float().unflatten(2, (*shape, 2))
-        sizes = torch.tensor([side[::-1] for side in sides], dtype=torch.float32, device=x.device)
-        locations = _positions(layout, x.device)[:, :, None, None, None] + steps / sizes[:, None]
+        at = _positions(layout, x.device)[:, :, None, None, None]
+        if at.shape[-1] == 4:
+            # As far as half the box with the last point, at first.
+            steps = steps / self.points * at[..., 2:] * 0.5
+        else:
+            sizes = [side[::-1] for side in sides]
+            steps = steps / torch.tensor(sizes, dtype=torch.float32, device=x.device)[:, None]
+        locations = at[..., :2] + steps
         tap(self, "locations", locations)
         dtype = torch.promote_types(value.dtype, locations.dtype)
         out = deformable_attention(
@@ -129,15 +136,15 @@ def _grids(layout: Layout) -> tuple[tuple[int, ...], ...]:
 
 
 def _positions(layout: Layout, device: torch.device) -> Tensor:
-    """Where the queries are, (x, y) from 0 to 1; (B or 1, N, 2)."""
+    """Where the queries are, (x, y) or (x, y, width, height) from 0 to 1; (B or 1, N, 2 or 4)."""
     grids = _grids(layout)
     if (layout.positions is None) != bool(grids) or any(len(grid) != 2 for grid in grids):
         raise UserError(
-            "DeformableAttention needs the positions of its queries: positions (B or 1, N, 2) from 0 to 1 "
-            "or a grid (or levels) of rows and columns in their Layout, not both"
+            "DeformableAttention needs the positions of its queries: positions (B or 1, N, 2 or 4) from 0 to "
+            "1 or a grid (or levels) of rows and columns in their Layout, not both"
         )
     if layout.positions is not None:
-        return layout.positions.float().flip(-1)
+        return layout.positions.float().unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
     parts = []
     for grid in grids:
         positions = Layout(grid=grid).token_positions(grid[0] * grid[1], device)
