@@ -38,6 +38,7 @@ from headway.speech.models import (
     AST,
     CTC,
     TERA,
+    ASiT,
     Conformer,
     CTCAttention,
     DiTAR,
@@ -232,6 +233,10 @@ CASES = {
     "HiFiGAN": Case(make=vocoder, inputs=features, sizes=(9, 5, 30), least=4),
     "HiFiSR": Case(make=wider, inputs=features, sizes=(9, 5, 30), least=4),
     "AST": Case(make=ast, inputs=lambda batch, _: features(batch, 40)[:1]),
+    "ASiT": Case(
+        make=lambda: ASiT(classifier=ast(), answers=8, local_answers=8, hidden=8),
+        inputs=lambda batch, _: features(batch, 40)[:1],
+    ),
     "Conformer": Case(make=conformer, **SOUND),
     "CTC": Case(
         make=lambda: CTC(encoder=conformer(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND

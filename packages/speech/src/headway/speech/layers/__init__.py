@@ -9,6 +9,7 @@ from headway.speech.layers.inter_ctc import InterCTC
 from headway.speech.layers.joint import JointNetwork
 from headway.speech.layers.predictors import Predictor, RecurrentPredictor, StatelessPredictor
 from headway.speech.layers.projected import ProjectedFeatures
+from headway.speech.layers.self_distillation import Prototypes, SelfDistillation
 from headway.speech.layers.stem import SpeechStem
 from headway.speech.layers.striding import StridingSubsampling
 from headway.speech.layers.subsampling import ConvolutionSubsampling
@@ -27,8 +28,10 @@ __all__ = [
     "JointNetwork",
     "Predictor",
     "ProjectedFeatures",
+    "Prototypes",
     "ReceptiveFields",
     "RecurrentPredictor",
+    "SelfDistillation",
     "SpeechStem",
     "StatelessPredictor",
     "StridingSubsampling",

@@ -3,6 +3,7 @@
 from headway.speech.audio_classifier import AudioClassifier
 from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.models.aligners import Aligner, MixtureAligner, UniformAligner
+from headway.speech.models.asit import ASiT
 from headway.speech.models.audio_spectrogram import AST
 from headway.speech.models.conformer import Conformer
 from headway.speech.models.ctc import CTC, CTCOutput
@@ -32,6 +33,7 @@ __all__ = [
     "AST",
     "CTC",
     "TERA",
+    "ASiT",
     "Aligner",
     "AudioClassifier",
     "CTCAttention",
@@ -68,6 +70,7 @@ def list_models() -> list[str]:
     """Returns the names that ``headway ls models`` shows."""
     return [
         "AST",
+        "ASiT",
         "CTC",
         "CTCAttention",
         "Conformer",
