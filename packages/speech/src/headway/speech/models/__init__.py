@@ -6,6 +6,7 @@ from headway.speech.models.aligners import Aligner, MixtureAligner, UniformAlign
 from headway.speech.models.asit import ASiT
 from headway.speech.models.audio_spectrogram import AST
 from headway.speech.models.conformer import Conformer
+from headway.speech.models.conformer_voice import ConformerVoice
 from headway.speech.models.ctc import CTC, CTCOutput
 from headway.speech.models.ctc_attention import CTCAttention
 from headway.speech.models.ditar import DiTAR
@@ -39,6 +40,7 @@ __all__ = [
     "CTCAttention",
     "CTCOutput",
     "Conformer",
+    "ConformerVoice",
     "DiTAR",
     "Encoded",
     "FastSpeech",
@@ -74,6 +76,7 @@ def list_models() -> list[str]:
         "CTC",
         "CTCAttention",
         "Conformer",
+        "ConformerVoice",
         "DiTAR",
         "FastSpeech",
         "Moonshine",
