@@ -271,6 +271,32 @@ def test_random_notations_are_the_same_molecule_and_new_in_every_epoch(tmp_path:
     assert len({Chem.CanonSmiles(smiles) for smiles in drawn}) == 1
 
 
+def test_molecules_in_a_row_each_have_their_start_and_end_and_other_neighbours(
+    tmp_path: Path,
+) -> None:
+    rows = ["C" * n + "O" for n in range(1, 21)]
+    data = ready(write(tmp_path, rows), val=5, in_a_row=3, batch_size=4)
+    single = {tuple(data.tokenizer.encode(one.smiles)) for one in data.splits["train"]}
+    behind = set()
+    torch.manual_seed(0)
+    for turn in range(4):
+        for place, record in enumerate(data.splits["train"]):
+            row = data.train_set[place].tolist()
+            ends = [at + 1 for at, token in enumerate(row) if token == data.tokenizer.end]
+            parts = [tuple(row[a:b]) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+            assert len(parts) == 3
+            assert parts[0] == tuple(data.tokenizer.encode(record.smiles))
+            assert set(parts) <= single
+            behind.add((turn, *parts[1:]))
+    assert len(behind) > 50
+    held = [data.val_set[place].tolist() for place in range(len(data.val_set))]
+    assert held == [data.tokenizer.encode(one.smiles) for one in data.splits["val"]]
+    tokens, lengths = next(iter(data.train_dataloader()))
+    assert tokens.shape == (4, int(lengths.max()))
+    with pytest.raises(UserError, match="in_a_row is 0"):
+        SmilesFile(path="molecules.smi", in_a_row=0)
+
+
 def test_moses_is_found_without_importing_it_or_its_absence_is_said(monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install --no-deps molsets"):

@@ -12,11 +12,16 @@ from torch import Tensor
 from headway.core.errors import UserError
 from headway.core.training.sampling import EpochOrder, SharedBatches
 from headway.speech.data import (
+    AudioFolder,
     DigitStrings,
+    FilterPerturbation,
+    GainPerturbation,
     NoisePerturbation,
+    Perturbation,
     SpeechManifest,
     SpeedPerturbation,
 )
+from headway.speech.data.audio_data import AudioSet
 from headway.speech.data.batching import LengthBatches
 from headway.speech.front_ends import KaldiFbank
 from headway.speech.layers import ConvolutionSubsampling
@@ -83,6 +88,72 @@ def test_noise_has_the_power_that_was_drawn(tmp_path: Path) -> None:
         NoisePerturbation(path=str(tmp_path / "n" / "notes.txt"))
     with pytest.raises(UserError, match="least and a largest"):
         NoisePerturbation(path=str(tmp_path / "n"), decibels=(9.0, 3.0))
+
+
+def test_a_gain_lies_between_its_limits_and_changes_nothing_else() -> None:
+    speech = torch.from_numpy(tone(0.5, 8000, 300)).float()
+    torch.manual_seed(0)
+    gain = GainPerturbation(decibels=(-12, 6))
+    found = [gain(speech, 8000) for _ in range(50)]
+    levels = [float(20 * (one.std() / speech.std()).log10()) for one in found]
+    assert -12 <= min(levels) < -9
+    assert 3 < max(levels) <= 6
+    for one in found:
+        torch.testing.assert_close(one / one.std(), speech / speech.std())
+    with pytest.raises(UserError, match="at most 60"):
+        GainPerturbation(decibels=(3, -3))
+
+
+def test_a_filter_is_a_line_in_decibels_between_frequencies() -> None:
+    torch.manual_seed(0)
+    noise = torch.randn(4001)  # odd
+    filtered = FilterPerturbation(decibels=(-6, 6), bands=(3, 6))
+    seen = []
+    for _ in range(30):
+        found = filtered(noise, 8000)
+        assert found.shape == noise.shape
+        ratio = torch.fft.rfft(found.double()) / torch.fft.rfft(noise.double())
+        assert ratio.imag.abs().max() < 1e-4  # no frequency moves in time
+        curve = 20 * ratio.real.log10()
+        assert curve.abs().max() <= 6.001
+        bends = (curve[2:] - 2 * curve[1:-1] + curve[:-2]).abs() > 1e-3
+        assert bends.sum() <= 10  # at each of five frequencies inside two neighbours at most
+        seen.append(float(curve.max() - curve.min()))
+    assert max(seen) > 6
+    assert float(FilterPerturbation(decibels=(0, 0))(noise, 8000).sub(noise).abs().max()) < 1e-5
+    with pytest.raises(UserError, match="of 1 to 100"):
+        FilterPerturbation(bands=(0, 3))
+
+
+def test_recordings_with_classes_are_perturbed_in_training_alone(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for place in range(6):
+            file = tmp_path / name / f"{place}.wav"
+            soundfile.write(file, tone(0.2 + 0.01 * place, 8000, 300), 8000)
+    perturb = [SpeedPerturbation(factors=(0.5,)), GainPerturbation(decibels=(6, 6))]
+
+    def items(perturb: list[Perturbation]) -> tuple[list[Tensor], list[Tensor]]:
+        data = AudioFolder(path=str(tmp_path), val=2, test=2, perturb=perturb)
+        data.setup()
+        found = []
+        for part in (data.train_set, data.val_set):
+            assert isinstance(part, AudioSet)
+            part.use(8000)
+            twice = [[part[place] for place in range(len(part))] for _ in range(2)]
+            for one, again in zip(*twice, strict=True):
+                assert one is not None
+                assert again is not None
+                torch.testing.assert_close(one.waveform, again.waveform, rtol=0, atol=0)
+            found.append([one.waveform for one in twice[0] if one is not None])
+        return found[0], found[1]
+
+    (plain, held), (altered, kept) = items([]), items(perturb)
+    for one, other in zip(plain, altered, strict=True):
+        assert len(other) == 2 * len(one)
+        assert other.std() / one.std() == pytest.approx(10 ** (6 / 20), rel=0.02)
+    for one, other in zip(held, kept, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 def listener(letters: str = "ab ") -> CTC:

@@ -24,6 +24,7 @@ from headway.core.training.optimizers import OptimizerFactory
 from headway.core.training.resume import check_progress, close_epoch
 from headway.core.training.run_folder import RunFolder
 from headway.core.training.schedules import ScheduleFactory
+from headway.core.training.vocabulary import take_vocabulary, write_vocabulary
 from headway.core.training.warnings import warn_of_batch_norm, warn_of_other_data
 
 Strategy = FineTuning
@@ -104,6 +105,9 @@ class Task(LightningModule):
         data = getattr(self._trainer, "datamodule", None)
         return data.preprocessing() if isinstance(data, DataModule) else {}
 
+    def encode_data(self) -> None:
+        """Lets the data module cut texts by the vocabulary of the model, which a checkpoint has changed."""
+
     @property
     def pictures(self) -> Path | None:
         """The run's folder of pictures; None where nothing is drawn: other processes, trial runs."""
@@ -176,14 +180,17 @@ class Task(LightningModule):
             warn_of_batch_norm(self.backbone)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the average and what the data look like; ``state_dict`` holds the trained weights."""
+        """Adds vocabulary, average and what the data look like; ``state_dict`` holds the trained weights."""
+        write_vocabulary(self.backbone, checkpoint)
         if self._data is not None:
             checkpoint["data"] = self._data
         if self.average is not None:
             checkpoint["average"] = self.average.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the average, and closes an epoch that the checkpoint was written at the end of."""
+        """Takes vocabulary and average, and closes an epoch that the checkpoint was written at the end of."""
+        if take_vocabulary(self.backbone, checkpoint):
+            self.encode_data()
         self._data = checkpoint.get("data")
         if self.ema_decay is not None and "average" in checkpoint:
             self.average = WeightAverage(self, self.ema_decay)

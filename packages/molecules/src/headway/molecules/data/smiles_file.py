@@ -53,6 +53,25 @@ class Molecules(Dataset[Tensor]):
         return torch.tensor(self.tokenizer.encode(smiles))
 
 
+class InARow(Dataset[Tensor]):
+    """Items one behind another, the first in its turn and those behind it drawn.
+
+    Args:
+        items: Token numbers, each with its start and end.
+        count: How many stand in a row.
+    """
+
+    def __init__(self, items: Molecules, count: int) -> None:
+        self.items, self.count = items, count
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Tensor:
+        others = torch.randint(len(self.items), (self.count - 1,)).tolist()
+        return torch.cat([self.items[place] for place in (index, *others)])
+
+
 class Usable(NamedTuple):
     """A molecule that can be learned from.
 
@@ -108,6 +127,8 @@ class SmilesFile(DataModule):
         max_length: Most tokens of a molecule, start and end included; longer ones are invalid.
         randomize: Whether training sees a new notation of each molecule in every epoch.
         check: Whether RDKit must be able to read every molecule (about 10,000 a second).
+        in_a_row: Molecules of a training row, one behind another, the others drawn. A model that has read
+            two writes a second one well behind a first, which pair-tuning asks of it.
         on_invalid: What happens to rows that are no molecule. ``skip`` leaves them out and says which
             and how many.
         **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
@@ -131,12 +152,16 @@ class SmilesFile(DataModule):
         max_length: int = 128,
         randomize: bool = False,
         check: bool = True,
+        in_a_row: int = 1,
         on_invalid: OnInvalid = "raise",
         **loader: Passed[LoaderOptions],
     ) -> None:
         super().__init__(batch_size=batch_size, **loader)
         if limit is not None and limit < 2:
             raise UserError(f"limit is {limit}; at least 2 molecules are needed")
+        if not 1 <= in_a_row <= 64:
+            raise UserError(f"in_a_row is {in_a_row}; 1 to 64 molecules stand in a row")
+        self.in_a_row = in_a_row
         self.path, self.column, self.id_column = path, column, id_column
         self.split = split if split is not None else RandomSplit()
         self.val, self.test, self.split_seed, self.limit = val, test, split_seed, limit
@@ -163,7 +188,10 @@ class SmilesFile(DataModule):
         for split, records in self.splits.items():
             if records:
                 randomize = self.randomize and split == "train"
-                setattr(self, f"{split}_set", self.dataset(records, randomize=randomize))
+                data = self.dataset(records, randomize=randomize)
+                if self.in_a_row > 1 and split == "train":
+                    data = InARow(data, self.in_a_row)
+                setattr(self, f"{split}_set", data)
         self.predict_set = self.test_set or self.val_set
 
     def dataset(self, records: Sequence[Record], *, randomize: bool) -> Dataset[Any]:

@@ -13,7 +13,7 @@ from headway.molecules.data import LabelledSmiles
 from headway.molecules.metrics import measure
 from headway.molecules.models import RegressionTransformer
 from headway.molecules.properties import PROPERTIES
-from headway.molecules.tasks.growing import grow_vocabulary, labelled_data
+from headway.molecules.tasks.growing import encode, grow_vocabulary, labelled_data
 from headway.molecules.tasks.hidden import hidden_loss, log_squares, masked
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -92,6 +92,10 @@ class AlternatingModeling(Task):
         data = labelled_data(self, self.model.properties)
         if data is not None:
             grow_vocabulary(self.model, data)
+
+    def encode_data(self) -> None:
+        """Cuts the molecules by the vocabulary of the model."""
+        encode(self, self.model)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Returns the loss of the task whose turn it is."""

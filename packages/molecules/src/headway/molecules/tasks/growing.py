@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 
+from headway.core.errors import UserError
 from headway.core.language import LanguageModel
 from headway.core.training import Task
 from headway.molecules.data import LabelledSmiles, SmilesFile
@@ -33,6 +34,24 @@ def grow_vocabulary(
     if new:
         log.info("the vocabulary grows by %d tokens: %s", len(new), " ".join(new))
         model.set_vocabulary((*vocabulary, *new))
+    data.use(model.tokenizer)
+
+
+def encode(task: Task, model: LanguageModel | PropertyPredictor | RegressionTransformer) -> None:
+    """Lets the data of a task be cut by the vocabulary of a model, which a checkpoint has changed.
+
+    Raises:
+        UserError: If the data have tokens that it lacks.
+    """
+    data = getattr(task.trainer, "datamodule", None)
+    if not isinstance(data, SmilesFile):
+        return
+    if lacking := model.tokenizer.lacking(data.tokens):
+        shown = " ".join(lacking[:20])
+        raise UserError(
+            f"the checkpoint knows {len(model.tokenizer)} tokens, but not {len(lacking)} of these data: "
+            f"{shown}; begin a new run with the weights of the old one (--model.backbone.source RUN)"
+        )
     data.use(model.tokenizer)
 
 

@@ -10,7 +10,7 @@ from headway.core.training import Passed, Task, TrainingOptions
 from headway.molecules.data import SmilesFile
 from headway.molecules.figures import save_grid
 from headway.molecules.metrics import Quality, measure
-from headway.molecules.tasks.growing import grow
+from headway.molecules.tasks.growing import encode, grow
 
 SHOWN = 20
 
@@ -59,6 +59,10 @@ class LanguageModeling(Task):
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, SmilesFile):
             grow(self.model, data)
+
+    def encode_data(self) -> None:
+        """Cuts the molecules by the vocabulary of the model."""
+        encode(self, self.model)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Returns the loss per token."""

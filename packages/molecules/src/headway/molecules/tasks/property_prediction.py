@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from headway.core.errors import UserError
 from headway.core.files import save_figure
 from headway.core.training import Passed, Task, TrainingOptions
 from headway.molecules.data import PropertyFile, PropertyGraphs
 from headway.molecules.metrics import PropertyScores
 from headway.molecules.models import GraphPredictor, Predictor, PropertyPredictor
 from headway.molecules.property_figures import properties_figure
-from headway.molecules.tasks.growing import grow
+from headway.molecules.tasks.growing import encode, grow
 
 
 class PropertyPrediction(Task):
@@ -62,6 +63,34 @@ class PropertyPrediction(Task):
                 self.model.set_statistics(*data.statistics())
         for split in ("val", "test"):
             self.scores[split] = PropertyScores(self.model.properties)
+
+    def encode_data(self) -> None:
+        """Cuts the molecules by the vocabulary of the model."""
+        if isinstance(self.model, PropertyPredictor):
+            encode(self, self.model)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the properties."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["properties"] = dict(self.model.properties)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of other properties.
+
+        Raises:
+            UserError: If they are not those of the data.
+        """
+        known = checkpoint.get("properties", self.model.properties)
+        if known != self.model.properties:
+            had, given = (
+                ", ".join(f"{name} ({kind})" for name, kind in one.items())
+                for one in (known, self.model.properties)
+            )
+            raise UserError(
+                f"the checkpoint predicts {had}, these data have {given}; name its own properties "
+                "(--data.properties), or begin a new run"
+            )
+        super().on_load_checkpoint(checkpoint)
 
     def training_step(self, batch: tuple[Tensor, ...], index: int) -> Tensor:
         """Returns the loss."""

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from headway.speech.data.audio_folder import AudioFolder
     from headway.speech.data.digit_strings import DigitStrings
     from headway.speech.data.perturbations import (
+        FilterPerturbation,
+        GainPerturbation,
         NoisePerturbation,
         Perturbation,
         SpeedPerturbation,
@@ -20,6 +22,8 @@ __all__ = [
     "AudioData",
     "AudioFolder",
     "DigitStrings",
+    "FilterPerturbation",
+    "GainPerturbation",
     "NoisePerturbation",
     "Perturbation",
     "SpeechManifest",
@@ -34,6 +38,8 @@ __getattr__ = lazily(
         "AudioData": "audio_data",
         "AudioFolder": "audio_folder",
         "DigitStrings": "digit_strings",
+        "FilterPerturbation": "perturbations",
+        "GainPerturbation": "perturbations",
         "NoisePerturbation": "perturbations",
         "Perturbation": "perturbations",
         "SpeechManifest": "speech_manifest",

@@ -16,6 +16,7 @@ from headway.speech.audio_batch import AudioItem, gather
 from headway.speech.audio_classifier import AudioClassifier
 from headway.speech.data.audio import read_audio, seconds_of
 from headway.speech.data.batching import evenly
+from headway.speech.data.perturbations import Perturbation, perturbed
 
 log = logging.getLogger(__name__)
 KEPT = 10_000_000  # samples of a set that stay in memory, 40 MB
@@ -34,10 +35,16 @@ class AudioSet(Dataset[AudioItem | None]):
     Args:
         sounds: Which ones.
         on_invalid: ``skip`` gives None for a recording that breaks in spite of the check at the start.
+        perturb: What is done to the samples, one after the other.
     """
 
-    def __init__(self, sounds: Sequence[Sound], on_invalid: OnInvalid = "raise") -> None:
-        self.sounds, self.on_invalid = list(sounds), on_invalid
+    def __init__(
+        self,
+        sounds: Sequence[Sound],
+        on_invalid: OnInvalid = "raise",
+        perturb: Sequence[Perturbation] = (),
+    ) -> None:
+        self.sounds, self.on_invalid, self.perturb = list(sounds), on_invalid, tuple(perturb)
         self.sample_rate: int | None = None
         self._kept: dict[int, Tensor] = {}
         self._left = KEPT
@@ -51,7 +58,7 @@ class AudioSet(Dataset[AudioItem | None]):
             self.sample_rate, self._kept, self._left = sample_rate, {}, KEPT
 
     def waveform(self, index: int) -> Tensor:
-        """Returns the samples of a recording.
+        """Returns the samples of a recording as they were recorded.
 
         Raises:
             UserError: If no model hears it yet.
@@ -69,12 +76,15 @@ class AudioSet(Dataset[AudioItem | None]):
     def __getitem__(self, index: int) -> AudioItem | None:
         sound = self.sounds[index]
         try:
-            return AudioItem(self.waveform(index), sound.label, str(sound.file))
+            waveform = self.waveform(index)
         except InputError as error:
             if self.on_invalid == "raise":
                 raise
             log.warning("skipped %s", error)
             return None
+        assert self.sample_rate is not None
+        waveform = perturbed(waveform, self.sample_rate, self.perturb)
+        return AudioItem(waveform, sound.label, str(sound.file))
 
 
 class AudioData(DataModule):
@@ -84,6 +94,8 @@ class AudioData(DataModule):
         batch_size: Recordings of a batch.
         on_invalid: What happens to files that are no recording or broken; ``skip`` leaves them out and says
             which and how many.
+        perturb: What is done to the samples of training recordings, one after the other, such as
+            ``SpeedPerturbation`` and ``NoisePerturbation``.
         **loader: As of every ``DataModule``: workers, seed, shuffle, drop_last, eval_batch_size.
     """
 
@@ -94,10 +106,12 @@ class AudioData(DataModule):
         *,
         batch_size: int = 32,
         on_invalid: OnInvalid = "raise",
+        perturb: Sequence[Perturbation] = (),
         **loader: Passed[LoaderOptions],
     ) -> None:
         super().__init__(batch_size=batch_size, **loader)
         self.invalid = InvalidItems(on_invalid, "recordings")
+        self.perturb = tuple(perturb)
 
     @abstractmethod
     def load(self) -> Mapping[str, Sequence[Sound]]:
@@ -113,7 +127,8 @@ class AudioData(DataModule):
             usable = [sound for sound in sounds if self._is_usable(sound)]
             if not usable:
                 raise UserError(f"the {split} split has no recordings that can be used")
-            setattr(self, f"{split}_set", AudioSet(usable, self.invalid.policy))
+            perturb = self.perturb if split == "train" else ()
+            setattr(self, f"{split}_set", AudioSet(usable, self.invalid.policy, perturb))
         self.predict_set = self.test_set or self.val_set
         self.invalid.log(total)
 

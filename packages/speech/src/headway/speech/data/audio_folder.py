@@ -11,6 +11,7 @@ from headway.core.training.invalid import OnInvalid
 from headway.core.training.splits import part_size
 from headway.speech.data.audio import EXTENSIONS
 from headway.speech.data.audio_data import AudioData, Sound
+from headway.speech.data.perturbations import Perturbation
 
 SPLITS = ("train", "val", "test")
 
@@ -20,6 +21,7 @@ class AudioOptions(LoaderOptions, total=False):
 
     batch_size: int
     on_invalid: OnInvalid
+    perturb: Sequence[Perturbation]
 
 
 class AudioFolder(AudioData):
@@ -33,7 +35,7 @@ class AudioFolder(AudioData):
         val: Share or number of the training recordings that validate, if there is no ``val`` folder.
         test: Share or number of those that test, if there is no ``test`` folder; 0 makes no test split.
         split_seed: Of these splits.
-        **audio: As of every ``AudioData``: batch_size, on_invalid, and of every ``DataModule``.
+        **audio: As of every ``AudioData``: batch_size, on_invalid, perturb, and of every ``DataModule``.
     """
 
     def __init__(

@@ -34,6 +34,13 @@ class Perturbation(ABC):
         """
 
 
+def perturbed(waveform: Tensor, sample_rate: int, by: Sequence[Perturbation]) -> Tensor:
+    """Returns samples that were altered by one perturbation after the other."""
+    for perturbation in by:
+        waveform = perturbation(waveform, sample_rate)
+    return waveform
+
+
 class SpeedPerturbation(Perturbation):
     """Plays a recording faster or slower: time and pitch change together, as with a tape.
 
@@ -68,6 +75,62 @@ class SpeedPerturbation(Perturbation):
             return waveform
         # As if it had been recorded at another rate; the ratio alone counts.
         return resampler(hundredths // step, FINEST // step)(waveform)
+
+
+class GainPerturbation(Perturbation):
+    """Makes a recording louder or softer, as another distance to the microphone does.
+
+    Args:
+        decibels: Least and largest gain, between which one is drawn for each recording.
+
+    Raises:
+        UserError: If they are no range of at most 60 decibels.
+    """
+
+    def __init__(self, *, decibels: tuple[float, float] = (-12.0, 12.0)) -> None:
+        self.decibels = _decibels(decibels)
+
+    def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
+        """Multiplies."""
+        return waveform * _amplitude(_between(self.decibels, torch.rand(())))
+
+
+class FilterPerturbation(Perturbation):
+    """Filters a recording as another microphone, room or throat does.
+
+    A gain is drawn for each of some frequencies, the lowest and the highest among them and the others drawn,
+    too; between them gains in decibels lie on straight lines.
+
+    Args:
+        decibels: Least and largest gain.
+        bands: Least and largest number of stretches between frequencies.
+
+    Raises:
+        UserError: If decibels are no range of at most 60, or bands none of 1 to 100.
+
+    Source:
+        Nam et al. 2022, https://arxiv.org/abs/2110.03282 (FilterAugment, linear), there on mel bands.
+    """
+
+    def __init__(
+        self, *, decibels: tuple[float, float] = (-6.0, 6.0), bands: tuple[int, int] = (3, 6)
+    ) -> None:
+        self.decibels = _decibels(decibels)
+        if not 1 <= bands[0] <= bands[1] <= 100:
+            raise UserError(f"bands {tuple(bands)} are a least and a largest number of 1 to 100")
+        self.bands = (bands[0], bands[1])
+
+    def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
+        """Multiplies the spectrum."""
+        count = int(torch.randint(self.bands[0], self.bands[1] + 1, ()))
+        edges = torch.cat([torch.zeros(1), torch.rand(count - 1).sort().values, torch.ones(1)])
+        gains = _between(self.decibels, torch.rand(count + 1))
+        spectrum = torch.fft.rfft(waveform)
+        at = torch.linspace(0, 1, len(spectrum))
+        behind = torch.searchsorted(edges, at).clamp(1, count)
+        share = (at - edges[behind - 1]) / (edges[behind] - edges[behind - 1]).clamp_min(1e-9)
+        curve = torch.lerp(gains[behind - 1], gains[behind], share.clamp(0, 1))
+        return torch.fft.irfft(spectrum * _amplitude(curve), n=len(waveform))
 
 
 class NoisePerturbation(Perturbation):
@@ -105,7 +168,7 @@ class NoisePerturbation(Perturbation):
         # All draws come first: how many there are does not depend on what is drawn.
         wanted = float(torch.rand(()))
         file = self.files[int(torch.randint(len(self.files), ()))]
-        place, level = float(torch.rand(())), float(torch.rand(()))
+        place, level = float(torch.rand(())), torch.rand(())
         if wanted >= self.share:
             return waveform
         noise = self._read(file, sample_rate)
@@ -115,11 +178,26 @@ class NoisePerturbation(Perturbation):
         power, speech = noise.square().mean(), waveform.square().mean()
         if not bool(power > 0):
             return waveform
-        least, largest = self.decibels
-        ratio = 10 ** ((least + level * (largest - least)) / 10)
+        ratio = _amplitude(_between(self.decibels, level)) ** 2
         return waveform + noise * (speech / (ratio * power)).sqrt()
 
     def _read(self, file: Path, sample_rate: int) -> Tensor:
         if (file, sample_rate) not in self._kept:
             self._kept[file, sample_rate] = read_audio(file, sample_rate=sample_rate)
         return self._kept[file, sample_rate]
+
+
+def _decibels(given: tuple[float, float]) -> tuple[float, float]:
+    """Returns a range of gains, checked."""
+    least, largest = given
+    if not -60 <= least <= largest <= 60:
+        raise UserError(f"decibels {tuple(given)} are a least and a largest gain of at most 60")
+    return least, largest
+
+
+def _between(limits: tuple[float, float], share: Tensor) -> Tensor:
+    return limits[0] + share * (limits[1] - limits[0])
+
+
+def _amplitude(decibels: Tensor) -> Tensor:
+    return 10 ** (decibels / 20)

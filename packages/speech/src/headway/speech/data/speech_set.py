@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import OnInvalid
 from headway.speech.batch import SpeechItem
-from headway.speech.data.perturbations import Perturbation
+from headway.speech.data.perturbations import Perturbation, perturbed
 from headway.speech.speech_model import SpeechModel, SpokenTextModel
 from headway.speech.tokenizers import text_tokens
 
@@ -72,9 +72,7 @@ class SpeechSet(Dataset[Any]):
             raise UserError("no model hears these recordings yet; call use(model) of their data")
         try:
             found = self.recording(index, self.sample_rate)
-            waveform = found.waveform
-            for perturbation in self.perturb:
-                waveform = perturbation(waveform, self.sample_rate)
+            waveform = perturbed(found.waveform, self.sample_rate, self.perturb)
             tokens = text_tokens(self.tokenizer, found.text, found.name) if self.tokenizer else []
         except InputError as error:
             if self.on_invalid == "raise":

@@ -18,7 +18,7 @@ class SpokenDigits(AudioData):
         path: Folder of recordings.
         held_out: Speakers that are in the test part alone.
         digits: Which digits there are.
-        **audio: As of every ``AudioData``: batch_size, on_invalid, and of every ``DataModule``.
+        **audio: As of every ``AudioData``: batch_size, on_invalid, perturb, and of every ``DataModule``.
 
     Raises:
         UserError: If a speaker is held out who is not there, or digits are none, or some twice.

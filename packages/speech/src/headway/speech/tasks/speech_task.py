@@ -1,7 +1,6 @@
 """The base of tasks whose data are recordings with texts."""
 
 import logging
-from typing import Any
 
 from torch import Tensor
 
@@ -19,7 +18,7 @@ class SpeechTask(Task):
     """Brings a model and its data together.
 
     Before training the vocabulary of the model grows by what the training texts hold, and its front end
-    measures what it needs on training recordings. Checkpoints hold the vocabulary.
+    measures what it needs on training recordings.
 
     Args:
         backbone: A model of speech and text.
@@ -42,23 +41,11 @@ class SpeechTask(Task):
             model.front_end.measure(data.recordings(model.front_end.sample_rate))
         data.use(model)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the vocabulary."""
-        super().on_save_checkpoint(checkpoint)
-        if isinstance(self.backbone, SpokenTextModel):
-            checkpoint["vocabulary"] = list(self.backbone.tokenizer.vocabulary)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the vocabulary of the checkpoint, whatever the texts of these data hold."""
-        model = self.backbone
-        if isinstance(model, SpokenTextModel) and "vocabulary" in checkpoint:
-            vocabulary = tuple(checkpoint["vocabulary"])
-            data = getattr(self._trainer, "datamodule", None)
-            if vocabulary != model.tokenizer.vocabulary:
-                model.set_vocabulary(vocabulary)
-                if isinstance(data, SpeechData):
-                    data.use(model)
-        super().on_load_checkpoint(checkpoint)
+    def encode_data(self) -> None:
+        """Lets the data cut their texts by the vocabulary of the model."""
+        data = getattr(self._trainer, "datamodule", None)
+        if isinstance(data, SpeechData):
+            data.use(self.model)
 
     @property
     def model(self) -> SpeechModel:
