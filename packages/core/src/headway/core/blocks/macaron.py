@@ -62,7 +62,7 @@ class MacaronBlock(Sublayer):
         et al. 2020, https://arxiv.org/abs/2005.08100, eq. 1.
     """
 
-    half: ClassVar[type[Residual]] = HalfStep
+    half_step: ClassVar[type[Residual]] = HalfStep
     residual: ClassVar[type[Residual]] = PreNorm
 
     def __init__(
@@ -80,7 +80,7 @@ class MacaronBlock(Sublayer):
         super().__init__()
 
         def half() -> Residual:
-            return self.half(
+            return self.half_step(
                 dim, feedforward(dim), norm=norm, layer_scale=layer_scale, drop_path=drop_path
             )
 
@@ -147,5 +147,5 @@ class MacaronBlock(Sublayer):
 class PostNormMacaronBlock(MacaronBlock):
     """The same with a norm behind each sum, as in ESPnet's FastSpeech 2."""
 
-    half: ClassVar[type[Residual]] = HalfStepPostNorm
+    half_step: ClassVar[type[Residual]] = HalfStepPostNorm
     residual: ClassVar[type[Residual]] = PostNorm

@@ -12,6 +12,7 @@ from headway.core.errors import UserError
 from headway.core.init import init_transformer_
 from headway.core.systems import system
 from headway.speech.audio_batch import AudioBatch
+from headway.speech.batch import SpeechBatch
 from headway.speech.front_ends.group_masking import GroupMasking, Masking
 from headway.speech.layers.self_distillation import Prototypes, SelfDistillation
 from headway.speech.models.audio_spectrogram import AST
@@ -135,7 +136,7 @@ class ASiT(SpeechModel):
             for mine, new in pairs:
                 mine.lerp_(new, 1 - self.momentum)
 
-    def loss(self, batch: AudioBatch) -> dict[str, Tensor]:
+    def loss(self, batch: SpeechBatch | AudioBatch) -> dict[str, Tensor]:
         """Returns the loss, and its parts."""
         views = torch.cat([self._shifted(batch.inputs) for _ in range(2)])
         hidden, altered = self._altered(views)
