@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from headway.core.blocks import MacaronBlock, PreNormBlock
+from headway.core.blocks import MacaronBlock, PostNormMacaronBlock, PreNormBlock
 from headway.core.language import DecoderLanguageModel
 from headway.core.mixers import (
     GatedBiasAttention,
@@ -20,6 +20,7 @@ from headway.core.mixers import (
 )
 from headway.core.ops.neighbourhood import native
 from headway.core.positions import BucketedBias, Rotary
+from headway.core.stacks import Encoder
 from headway.core.testing.models import Case, check_copies, check_graph
 from headway.speech import models
 from headway.speech.front_ends import FixedFbank, KaldiFbank, LogMel, Waveform, WhisperMel
@@ -39,7 +40,9 @@ from headway.speech.models import (
     AST,
     CTC,
     TERA,
+    ASiT,
     Conformer,
+    ConformerVoice,
     CTCAttention,
     DASpeech,
     DATransformer,
@@ -120,12 +123,23 @@ def voice() -> FastSpeech:
     )
 
 
+def published_voice() -> ConformerVoice:
+    stack = partial(Encoder, depth=1, heads=2, block=PostNormMacaronBlock, final_norm=False)
+    front_end = LogMel(sample_rate=8000, mels=10, size=256, hop=80, normalise="none")
+    return ConformerVoice(dim=16, encoder=stack, decoder=stack, front_end=front_end)
+
+
 def texts(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor, int]:
     generator = torch.Generator().manual_seed(tokens)
     numbers = torch.randint(3, 6, (batch, tokens), generator=generator)
     lengths = tokens - torch.arange(batch)
     durations = torch.randint(1, 4, (batch, tokens), generator=generator)
     return numbers, lengths, durations * (torch.arange(tokens) < lengths[:, None]), 3 * tokens
+
+
+def voiced(batch: int, tokens: int) -> tuple[Tensor, Tensor, Tensor, int]:
+    numbers, *others = texts(batch, tokens)
+    return numbers % 3, *others
 
 
 def vocoder() -> HiFiGAN:
@@ -279,10 +293,15 @@ CASES = {
     ),
     "DiTAR": Case(make=patches, inputs=said, sizes=(9, 5, 12), least=3),
     "SmallE": Case(make=words, inputs=worded, sizes=(9, 5, 12), least=3),
+    "ConformerVoice": Case(make=published_voice, inputs=voiced, sizes=(9, 5, 12), least=3),
     "FastSpeech": Case(make=voice, inputs=texts, sizes=(9, 5, 12), least=3),
     "HiFiGAN": Case(make=vocoder, inputs=features, sizes=(9, 5, 30), least=4),
     "HiFiSR": Case(make=wider, inputs=features, sizes=(9, 5, 30), least=4),
     "AST": Case(make=ast, inputs=lambda batch, _: features(batch, 40)[:1]),
+    "ASiT": Case(
+        make=lambda: ASiT(classifier=ast(), answers=8, local_answers=8, hidden=8),
+        inputs=lambda batch, _: features(batch, 40)[:1],
+    ),
     "Conformer": Case(make=conformer, **SOUND),
     "CTC": Case(
         make=lambda: CTC(encoder=conformer(), tokenizer=LETTERS, front_end=PLAIN()), **SOUND

@@ -68,6 +68,7 @@ def finetune(tmp_path: Path, source: Path, manifest: Path, *words: str) -> Path:
 
 def test_no_recipe_is_forgotten_here() -> None:
     assert RECIPES == [
+        "asit_digits",
         "ast_digits",
         "conformer",
         "conformer_digits",
@@ -489,6 +490,25 @@ def test_an_encoder_learns_from_speech_alone_and_starts_a_recogniser(
     first, then = from_pretrained(run), pretrained(str(tuned))
     assert type(first.encoder).__name__ == type(then.encoder).__name__ == "Conformer"
     assert first.encoder.init_args["dim"] == then.encoder.dim == 16
+
+
+def test_a_classifier_learns_without_classes_and_then_with_them(
+    tmp_path: Path, digits: Path
+) -> None:
+    few = ["--data.path", str(digits)]
+    model = "--model.backbone"
+    small = [
+        f"{model}.classifier.dim",
+        "16",
+        f"{model}.classifier.depth",
+        "1",
+        f"{model}.hidden",
+        "8",
+    ]
+    run = str(fit(tmp_path, "asit_digits", *few, *small))
+    whole = [f"{model}.block", "null", "--model.finetune", "headway.core.finetune.Full"]
+    found = fit(tmp_path, "petl_ast_digits", *few, f"{model}.source", run, *whole)
+    assert from_pretrained(str(found)).classes == ("five", "six", "seven", "eight", "nine")
 
 
 def test_a_voice_of_phonemes_reads_them_between_spaces(tmp_path: Path, make_manifest: Make) -> None:

@@ -30,6 +30,7 @@ ROUND_TRIPS = {
     "Hugging Face ESM-2": "core/tests/weights/test_encoders.py",
     "Hugging Face GPT-2": "core/tests/weights/test_language_models.py",
     "Hugging Face GPT-NeoX": "core/tests/weights/test_language_models.py",
+    "Hugging Face FastSpeech2Conformer": "speech/tests/models/test_conformer_voice.py",
     "Hugging Face HiFi-GAN": "speech/tests/models/test_hifi_gan.py",
     "Hugging Face Llama": "core/tests/weights/test_language_models.py",
     "Hugging Face Mistral": "core/tests/weights/test_language_models.py",

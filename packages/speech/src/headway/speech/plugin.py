@@ -8,6 +8,7 @@ domain = Domain(
     adapters=(
         "headway.speech.weights.hugging_face:adapter",
         "headway.speech.weights.hugging_face_ast:adapter",
+        "headway.speech.weights.fast_speech_conformer:adapter",
         "headway.speech.weights.hifi_gan:adapter",
         "headway.speech.weights.whisper:adapter",
         "headway.speech.weights.whisper_ctranslate2:adapter",

@@ -8,7 +8,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from headway.core.errors import UserError
+from headway.core.language import Tokenizer
 from headway.speech.front_ends import LogMel
+from headway.speech.sound_model import Vocoder
 from headway.speech.speech_model import SpokenTextModel
 
 
@@ -57,10 +59,21 @@ class Synthesiser(SpokenTextModel):
     """Speaks texts: tasks and verbs ask for this and not for how it is done.
 
     ``loss`` takes recordings as samples.
+
+    Args:
+        tokenizer: What the tokens of the texts mean.
+        front_end: Mel features.
+        vocoder: What makes sound of its features where it brings one along.
     """
 
     aligns: bool = True
     """Whether it knows which steps belong to which token."""
+
+    def __init__(
+        self, *, tokenizer: Tokenizer, front_end: LogMel, vocoder: Vocoder | None = None
+    ) -> None:
+        super().__init__(tokenizer=tokenizer, front_end=front_end)
+        self.vocoder = vocoder
 
     @property
     def mel(self) -> LogMel:

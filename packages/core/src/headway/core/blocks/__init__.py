@@ -18,7 +18,7 @@ from headway.core.blocks.conditioned import ConditionedBlock, ConditionedBranch
 from headway.core.blocks.drop_path import DropPath
 from headway.core.blocks.dynamic_depth import DynamicDepthBlock
 from headway.core.blocks.layer_scale import LayerScale
-from headway.core.blocks.macaron import HalfStep, MacaronBlock
+from headway.core.blocks.macaron import HalfStep, MacaronBlock, PostNormMacaronBlock
 from headway.core.blocks.parallel import ParallelBlock
 from headway.core.blocks.residual import (
     PostNorm,
@@ -46,6 +46,7 @@ __all__ = [
     "ParallelBlock",
     "PostNorm",
     "PostNormBlock",
+    "PostNormMacaronBlock",
     "PreNorm",
     "PreNormBlock",
     "PromptedBlock",

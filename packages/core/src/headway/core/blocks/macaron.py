@@ -1,12 +1,12 @@
 """A mixer between two half steps of the feed-forward."""
 
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
 
 from headway.core.blocks.block import FeedForwardFactory, MixerFactory
-from headway.core.blocks.residual import NormFactory, PreNorm
+from headway.core.blocks.residual import NormFactory, PostNorm, PreNorm, Residual
 from headway.core.cache import Cache, CacheGroup
 from headway.core.feedforward import MLP
 from headway.core.layout import Layout
@@ -23,6 +23,14 @@ class HalfStep(PreNorm):
     def add(self, x: Tensor, branch: Tensor) -> Tensor:
         """Returns the stream with half of the branch added."""
         return x + 0.5 * self.scaled(branch)
+
+
+class HalfStepPostNorm(PostNorm):
+    """``norm(x + f(x) / 2)``."""
+
+    def add(self, x: Tensor, branch: Tensor) -> Tensor:
+        """Returns the norm of the stream with half of the branch added."""
+        return self.norm(x + 0.5 * self.scaled(branch))
 
 
 @system(
@@ -54,6 +62,9 @@ class MacaronBlock(Sublayer):
         et al. 2020, https://arxiv.org/abs/2005.08100, eq. 1.
     """
 
+    half_step: ClassVar[type[Residual]] = HalfStep
+    residual: ClassVar[type[Residual]] = PreNorm
+
     def __init__(
         self,
         dim: int,
@@ -68,13 +79,13 @@ class MacaronBlock(Sublayer):
     ) -> None:
         super().__init__()
 
-        def half() -> HalfStep:
-            return HalfStep(
+        def half() -> Residual:
+            return self.half_step(
                 dim, feedforward(dim), norm=norm, layer_scale=layer_scale, drop_path=drop_path
             )
 
-        def whole(function: MixerFactory) -> PreNorm:
-            return PreNorm(
+        def whole(function: MixerFactory) -> Residual:
+            return self.residual(
                 dim, function(dim, heads), norm=norm, layer_scale=layer_scale, drop_path=drop_path
             )
 
@@ -131,3 +142,10 @@ class MacaronBlock(Sublayer):
                 if part is not None
             }
         )
+
+
+class PostNormMacaronBlock(MacaronBlock):
+    """The same with a norm behind each sum, as in ESPnet's FastSpeech 2."""
+
+    half_step: ClassVar[type[Residual]] = HalfStepPostNorm
+    residual: ClassVar[type[Residual]] = PostNorm

@@ -61,14 +61,14 @@ class InARow(Dataset[Tensor]):
         count: How many stand in a row.
     """
 
-    def __init__(self, items: Molecules, count: int) -> None:
+    def __init__(self, items: Dataset[Tensor], count: int) -> None:
         self.items, self.count = items, count
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.items)  # pyright: ignore[reportArgumentType]
 
     def __getitem__(self, index: int) -> Tensor:
-        others = torch.randint(len(self.items), (self.count - 1,)).tolist()
+        others = torch.randint(len(self), (self.count - 1,)).tolist()
         return torch.cat([self.items[place] for place in (index, *others)])
 
 
@@ -164,8 +164,8 @@ class SmilesFile(DataModule):
             raise UserError(f"in_a_row is {in_a_row}; 1 to 64 molecules stand in a row")
         if in_a_row > 1 and type(self).dataset is not SmilesFile.dataset:
             raise UserError(
-                f"in_a_row is {in_a_row}; molecules of a {type(self).__name__} stand alone, for they are told "
-                "what belongs to each: leave it out"
+                f"in_a_row is {in_a_row}; molecules of a {type(self).__name__} stand alone, for they "
+                "are told what belongs to each: leave it out"
             )
         self.in_a_row = in_a_row
         self.path, self.column, self.id_column = path, column, id_column

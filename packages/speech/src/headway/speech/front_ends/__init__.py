@@ -3,6 +3,7 @@
 from headway.speech.front_ends.featured import featured
 from headway.speech.front_ends.fixed import FixedFbank
 from headway.speech.front_ends.front_end import Features, FrontEnd
+from headway.speech.front_ends.group_masking import GroupMasking, Masking
 from headway.speech.front_ends.kaldi import KaldiFbank
 from headway.speech.front_ends.log_mel import LogMel
 from headway.speech.front_ends.nemo import NeMoMel
@@ -21,8 +22,10 @@ __all__ = [
     "Features",
     "FixedFbank",
     "FrontEnd",
+    "GroupMasking",
     "KaldiFbank",
     "LogMel",
+    "Masking",
     "NeMoMel",
     "SpecAugment",
     "StackedFbank",

@@ -7,8 +7,10 @@ from headway.speech.layers.gated_stem import GatedStem
 from headway.speech.layers.integrate_and_fire import Fired, IntegrateAndFire, integrate_and_fire
 from headway.speech.layers.inter_ctc import InterCTC
 from headway.speech.layers.joint import JointNetwork
+from headway.speech.layers.postnet import Postnet
 from headway.speech.layers.predictors import Predictor, RecurrentPredictor, StatelessPredictor
 from headway.speech.layers.projected import ProjectedFeatures
+from headway.speech.layers.self_distillation import Prototypes, SelfDistillation
 from headway.speech.layers.stem import SpeechStem
 from headway.speech.layers.striding import StridingSubsampling
 from headway.speech.layers.subsampling import ConvolutionSubsampling
@@ -25,10 +27,13 @@ __all__ = [
     "IntegrateAndFire",
     "InterCTC",
     "JointNetwork",
+    "Postnet",
     "Predictor",
     "ProjectedFeatures",
+    "Prototypes",
     "ReceptiveFields",
     "RecurrentPredictor",
+    "SelfDistillation",
     "SpeechStem",
     "StatelessPredictor",
     "StridingSubsampling",

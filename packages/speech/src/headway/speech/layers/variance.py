@@ -1,21 +1,29 @@
 """What a synthesiser predicts of each token: its duration, its pitch, its energy."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from headway.core.dropout import Dropout
+from headway.core.errors import UserError
 from headway.core.module import Module
 from headway.core.norms import LayerNorm
 from headway.speech.layers.padding import zero_beyond
 
 
 class VariancePredictor(Module):
-    """Two convolutions over the tokens, each with ReLU, norm and dropout, and a number for each token.
+    """Convolutions over the tokens, each with ReLU, norm and dropout, and a number for each token.
 
     Args:
         dim: Channels of a token.
         hidden_dim: Channels between; ``dim`` if None.
         kernel: Tokens that a convolution sees, odd.
         dropout: Probability of dropping a channel in training.
+        depth: Convolutions.
+        norm: Builds the norms, ``(hidden_dim)``.
+
+    Raises:
+        UserError: If there is no convolution, or its kernel is even.
 
     Shape:
         x: (B, U, dim). lengths: (B,). Output: (B, U).
@@ -25,14 +33,24 @@ class VariancePredictor(Module):
     """
 
     def __init__(
-        self, dim: int, *, hidden_dim: int | None = None, kernel: int = 3, dropout: float = 0.5
+        self,
+        dim: int,
+        *,
+        hidden_dim: int | None = None,
+        kernel: int = 3,
+        dropout: float = 0.5,
+        depth: int = 2,
+        norm: Callable[[int], nn.Module] = LayerNorm,
     ) -> None:
         super().__init__()
+        if depth < 1 or kernel < 1 or kernel % 2 == 0:
+            raise UserError(f"depth {depth} must be at least 1, and kernel {kernel} odd")
         hidden = hidden_dim or dim
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(width, hidden, kernel, padding=kernel // 2) for width in (dim, hidden)
+            nn.Conv1d(width, hidden, kernel, padding=kernel // 2)
+            for width in (dim, *[hidden] * (depth - 1))
         )
-        self.norms = nn.ModuleList(LayerNorm(hidden) for _ in range(2))
+        self.norms = nn.ModuleList(norm(hidden) for _ in range(depth))
         self.dropout = Dropout(dropout)
         self.head = nn.Linear(hidden, 1)
 

@@ -3,8 +3,10 @@
 from headway.speech.audio_classifier import AudioClassifier
 from headway.speech.encoder import Encoded, SpeechEncoder
 from headway.speech.models.aligners import Aligner, MixtureAligner, UniformAligner
+from headway.speech.models.asit import ASiT
 from headway.speech.models.audio_spectrogram import AST
 from headway.speech.models.conformer import Conformer
+from headway.speech.models.conformer_voice import ConformerVoice
 from headway.speech.models.ctc import CTC, CTCOutput
 from headway.speech.models.ctc_attention import CTCAttention
 from headway.speech.models.da_transformer import DATransformer
@@ -35,11 +37,13 @@ __all__ = [
     "AST",
     "CTC",
     "TERA",
+    "ASiT",
     "Aligner",
     "AudioClassifier",
     "CTCAttention",
     "CTCOutput",
     "Conformer",
+    "ConformerVoice",
     "DASpeech",
     "DATransformer",
     "DiTAR",
@@ -74,11 +78,13 @@ def list_models() -> list[str]:
     """Returns the names that ``headway ls models`` shows."""
     return [
         "AST",
+        "ASiT",
         "CTC",
         "CTCAttention",
         "Conformer",
         "DASpeech",
         "DATransformer",
+        "ConformerVoice",
         "DiTAR",
         "FastSpeech",
         "Moonshine",

@@ -125,6 +125,17 @@ class AST(AudioClassifier):
         Raises:
             UserError: If the inputs are no such spectrograms.
         """
+        return self.head(*self.tokens(inputs))
+
+    def tokens(self, inputs: Tensor) -> tuple[Tensor, Layout]:
+        """Returns what the encoder makes of the tokens of class and distillation and of the patches behind.
+
+        Raises:
+            UserError: If the inputs are no such spectrograms.
+
+        Shape:
+            inputs: (B, T, bands). Output: (B, 2 + patches, dim) and the layout.
+        """
         if inputs.ndim != 3 or inputs.shape[2] != self.bands:
             raise UserError(
                 f"spectrograms must be (B, T, {self.bands}), got {tuple(inputs.shape)}; make them with "
@@ -135,8 +146,7 @@ class AST(AudioClassifier):
         x = torch.cat([self.front.expand(x.shape[0], -1, -1), x], dim=1)
         if self.position is not None:
             x = x + self.position(layout, x.shape[1])
-        x, layout = self.encoder(self.dropout(x), layout)
-        return self.head(x, layout)
+        return self.encoder(self.dropout(x), layout)
 
     def set_classes(self, classes: Sequence[str]) -> None:
         """Takes other classes, and begins a classifier for them."""

@@ -39,8 +39,8 @@ def pretrained(source: str, *, new_vocabulary: Unit | None = None) -> Recogniser
 def pretrained_classifier(source: str, *, block: BlockFactory | None = None) -> AudioClassifier:
     """Loads what tells classes of recordings, for fine-tuning; this is what recipes name.
 
-    It takes the classes of the data. What a block has beside the weights of the source, adapters or prompts,
-    is new, and learns whatever is frozen.
+    Of an ``ASiT`` that is the student. It takes the classes of the data. What a block has beside the weights
+    of the source, adapters or prompts, is new, and learns whatever is frozen.
 
     Args:
         source: A run folder, a folder, a file of tensors, or a name on the hub.
@@ -50,7 +50,8 @@ def pretrained_classifier(source: str, *, block: BlockFactory | None = None) -> 
         UserError: If the source tells no classes of recordings.
     """
     changes: dict[str, Any] = {} if block is None else {"block": block}
-    model = from_pretrained(source, **changes)
+    model: Any = from_pretrained(source, **changes)
+    model = getattr(model, "classifier", model)
     if not isinstance(model, AudioClassifier):
         raise UserError(
             f"{source} is a {type(model).__name__}, which tells no classes of recordings"

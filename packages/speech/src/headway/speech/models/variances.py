@@ -1,10 +1,11 @@
 """Pitch and energy of each token: FastSpeech 2's variance adaptor."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from headway.core.errors import UserError
 from headway.core.module import Module
 from headway.speech.front_ends import LogMel
 from headway.speech.layers.alignment import token_means
@@ -14,6 +15,7 @@ from headway.speech.layers.variance import VariancePredictor
 from headway.speech.synthesiser import Manner
 
 NAMES = ("pitch", "energy")
+PredictorFactory = Callable[[int], VariancePredictor]
 
 
 class Variances(Module):
@@ -24,7 +26,10 @@ class Variances(Module):
 
     Args:
         dim: Channels of a token.
-        predictor: Builds a predictor, ``(dim)``.
+        predictor: Builds a predictor, ``(dim)``; that of pitch and that of energy, if they are two.
+
+    Raises:
+        UserError: If they are neither one nor two.
 
     Source:
         Ren et al. 2020 (FastSpeech 2), https://arxiv.org/abs/2006.04558, section 2.3, by tokens as its
@@ -32,10 +37,19 @@ class Variances(Module):
     """
 
     def __init__(
-        self, dim: int, *, predictor: Callable[[int], VariancePredictor] = VariancePredictor
+        self,
+        dim: int,
+        *,
+        predictor: Sequence[PredictorFactory] | PredictorFactory = VariancePredictor,
     ) -> None:
         super().__init__()
-        self.predictors = nn.ModuleDict({name: predictor(dim) for name in NAMES})
+        each = predictor if isinstance(predictor, Sequence) else [predictor] * len(NAMES)
+        if len(each) != len(NAMES):
+            raise UserError(
+                f"got {len(each)} predictors; give one for all, or one for each of {NAMES}"
+            )
+        made = zip(NAMES, each, strict=True)
+        self.predictors = nn.ModuleDict({name: make(dim) for name, make in made})
         self.embeddings = nn.ModuleDict({name: nn.Linear(1, dim) for name in NAMES})
 
     @torch.no_grad()

@@ -1,6 +1,7 @@
 """Lightning modules: recognition, synthesis, classes of recordings, and learning from speech alone."""
 
 from headway.speech.tasks.audio_classification import AudioClassification
+from headway.speech.tasks.audio_pretraining import AudioPretraining
 from headway.speech.tasks.pretraining import SpeechPretraining
 from headway.speech.tasks.sound_generation import SoundGeneration
 from headway.speech.tasks.synthesis import Synthesis
@@ -8,6 +9,7 @@ from headway.speech.tasks.transcription import Transcription
 
 __all__ = [
     "AudioClassification",
+    "AudioPretraining",
     "SoundGeneration",
     "SpeechPretraining",
     "Synthesis",

@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vocoder",
         metavar="SOURCE",
-        help="a run or folder of a vocoder with the same mel bands (none: Griffin-Lim)",
+        help="a run or folder of a vocoder with the same mel bands (that of the voice, or Griffin-Lim)",
     )
     parser.add_argument(
         "--steps", type=int, default=60, help="of Griffin-Lim, which looks for phases (60)"
@@ -69,7 +69,10 @@ def run(args: argparse.Namespace) -> int:
     for file in files:
         refuse_to_overwrite(file, overwrite=args.overwrite)
     model = load_synthesiser(args.checkpoint, args.device)
-    vocoder = None if args.vocoder is None else load_vocoder(args.vocoder, model, args.device)
+    # Some published voices bring one along.
+    vocoder = model.vocoder
+    if args.vocoder is not None:
+        vocoder = load_vocoder(args.vocoder, model, args.device)
     rows = encoded(model, given, job.counts, args.on_invalid)
     sounds = speak(
         model, rows, manner=manner, batch_size=args.batch_size, steps=args.steps, vocoder=vocoder
