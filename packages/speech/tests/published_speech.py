@@ -64,14 +64,14 @@ def check_alone(model: Any, inputs: Tensor, lengths: Tensor) -> None:
     inputs = inputs.double()
     mask = torch.arange(inputs.shape[1]) < lengths[:, None]
     mask = mask if inputs.ndim == 2 else mask[..., None]
-    found, tokens, _ = model.encode(inputs.masked_fill(~mask, float("nan")), lengths)
+    found, tokens, *_ = model.encode(inputs.masked_fill(~mask, float("nan")), lengths)
     seeds = [torch.randn(int(n), found.shape[2], dtype=found.dtype) for n in tokens]
     model.zero_grad()
     sum((found[i, : len(seed)] * seed).sum() for i, seed in enumerate(seeds)).backward()  # pyright: ignore
     together = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
     for item, seed in enumerate(seeds):
-        alone, [count], _ = model.encode(inputs[item : item + 1, : int(lengths[item])])
+        alone, [count], *_ = model.encode(inputs[item : item + 1, : int(lengths[item])])
         assert count == tokens[item] == alone.shape[1]
         torch.testing.assert_close(found[item, : len(seed)], alone[0], atol=1e-5, rtol=1e-5)
         (alone[0] * seed).sum().backward()

@@ -216,7 +216,7 @@ def test_an_item_alone_is_the_item_in_a_batch_and_rows_stream_side_by_side() -> 
     features = torch.randn(3, 120, 20)
     hidden = torch.arange(120) >= lengths[:, None]
     x = features.masked_fill(hidden[..., None], torch.nan).requires_grad_()
-    out, tokens, _ = encoder(x, lengths)
+    out, tokens, *_ = encoder(x, lengths)
     for row, (length, count) in enumerate(zip(lengths, tokens, strict=True)):
         alone = encoder(features[row : row + 1, :length]).encoded
         torch.testing.assert_close(out[row, :count], alone[0], atol=1e-5, rtol=0)
@@ -237,7 +237,7 @@ def test_gradients_of_a_batch_are_those_of_its_items() -> None:
     features, lengths = torch.randn(3, 200, 20).double(), torch.tensor([90, 33, 200])
     weights = torch.randn(25, 16).double()
     parameters = list(encoder.parameters())
-    out, tokens, _ = encoder(features, lengths)
+    out, tokens, *_ = encoder(features, lengths)
     rows = zip(out, features, lengths, tokens, strict=True)
     together, alone = torch.zeros(()), torch.zeros(())
     for found, item, length, count in rows:

@@ -103,7 +103,7 @@ def test_the_loss_is_that_of_each_item_alone_for_a_token(durations) -> None:
     found = model.loss(batch)["loss"]
     losses = []
     for row in range(3):
-        encoded, lengths, _ = model.encode(batch.inputs[row : row + 1, : batch.lengths[row]])
+        encoded, lengths, *_ = model.encode(batch.inputs[row : row + 1, : batch.lengths[row]])
         size = int(batch.target_lengths[row])
         targets = batch.targets[row : row + 1, :size]
         alone = transducer_loss(
