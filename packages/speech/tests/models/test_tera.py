@@ -89,7 +89,7 @@ def test_each_token_answers_for_its_steps_and_padding_counts_nothing() -> None:
     loss = model.loss(SpeechBatch(noisy, lengths, *texts))["loss"]
     total, count = torch.zeros(()), 0
     for item, length in enumerate(lengths.tolist()):
-        told, [tokens], _ = model(x[item : item + 1, :length])
+        told, [tokens], *_ = model(x[item : item + 1, :length])
         for token in range(int(tokens)):
             wanted = torch.zeros(4, 20)
             real = x[item, 4 * token : min(4 * token + 4, length)]

@@ -7,6 +7,7 @@ from headway.core.errors import UserError
 from headway.core.weights.pretrained import from_pretrained
 from headway.speech.audio_classifier import AudioClassifier
 from headway.speech.encoder import SpeechEncoder
+from headway.speech.models.asit import ASiT
 from headway.speech.models.earlier import take_notes
 from headway.speech.recogniser import Recogniser
 from headway.speech.tokenizers import Unit
@@ -51,7 +52,8 @@ def pretrained_classifier(source: str, *, block: BlockFactory | None = None) -> 
     """
     changes: dict[str, Any] = {} if block is None else {"block": block}
     model: Any = from_pretrained(source, **changes)
-    model = getattr(model, "classifier", model)
+    if isinstance(model, ASiT):
+        model = model.classifier
     if not isinstance(model, AudioClassifier):
         raise UserError(
             f"{source} is a {type(model).__name__}, which tells no classes of recordings"
