@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import transformers
@@ -27,19 +28,22 @@ OBJECTS = 3
 def contestants() -> tuple[RTDETR, nn.Module]:
     """Returns both models with the same weights, those of a model that has learned nothing."""
     torch.manual_seed(0)
+    # What their base class takes is none of the arguments that type checkers see.
+    stages: dict[str, Any] = {"out_features": ["stage2", "stage3", "stage4"]}
+    heads: dict[str, Any] = {"num_labels": 80}
     backbone = transformers.RTDetrResNetConfig(
         layer_type="basic",
         depths=[2, 2, 2, 2],
         hidden_sizes=[64, 128, 256, 512],
         embedding_size=64,
-        out_features=["stage2", "stage3", "stage4"],
+        **stages,
     )
     config = transformers.RTDetrConfig(
         backbone_config=backbone,
         encoder_in_channels=[128, 256, 512],
         decoder_layers=3,
         hidden_expansion=0.5,
-        num_labels=80,
+        **heads,
     )
     theirs = transformers.RTDetrForObjectDetection(config)
     for module in theirs.modules():
