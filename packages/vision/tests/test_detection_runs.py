@@ -12,7 +12,6 @@ import transformers
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from torch import nn
 from torchmetrics.detection import MeanAveragePrecision
 
 from headway.core.cli.main import main
@@ -20,6 +19,7 @@ from headway.core.training import AdamW
 from headway.core.weights import from_pretrained
 from headway.vision.data import VOCDetection
 from headway.vision.models import DETR, Detections
+from headway.vision.models.detector import ObjectDetector
 from headway.vision.tasks import ObjectDetection
 from headway.vision.verbs.loading import load_detector
 
@@ -182,13 +182,12 @@ def test_classes_of_data_and_model_are_compared(
     assert main(["detect", "-m", str(tmp_path / "nothing"), "x.png", "-o", "y"]) == 2
 
 
-class Nearly(nn.Module):
+class Nearly(ObjectDetector):
     """A detector that knows the boxes, gives them a little wrong, and adds some that are none."""
 
     def __init__(self, data: VOCDetection) -> None:
-        super().__init__()
+        super().__init__(num_classes=2, name="nearly")
         random = torch.Generator().manual_seed(0)
-        self.num_classes = 2
         self.answers = []
         for batch in data.val_dataloader():
             logits = torch.randn(len(batch.targets), 4, 3, generator=random)
@@ -200,7 +199,7 @@ class Nearly(nn.Module):
             self.answers.append(Detections(logits, boxes.clamp(0.01, 0.99)))
         self.left = list(self.answers)
 
-    def forward(self, images: torch.Tensor, sizes: torch.Tensor) -> Detections:
+    def forward(self, images: torch.Tensor, sizes: object = None) -> Detections:
         return self.left.pop(0)
 
 

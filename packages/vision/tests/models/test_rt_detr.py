@@ -32,7 +32,8 @@ KINDS = {
 
 def theirs_of(kind: str = "v1", layer: str = "basic", **options: Any) -> nn.Module:
     torch.manual_seed(0)
-    widths = [16, 24, 32, 48]
+    # A first stage that is wider than the stem has a shortcut with bottlenecks, too.
+    widths = [16 if layer == "basic" else 20, 24, 32, 48]
     backbone = transformers.RTDetrResNetConfig(
         layer_type=layer, embedding_size=16, hidden_sizes=widths, depths=[1, 2, 1, 1],
         out_features=["stage2", "stage3", "stage4"],
