@@ -8,6 +8,7 @@ from headway.speech.audio_batch import AudioBatch
 from headway.speech.data.audio_data import AudioData
 from headway.speech.front_ends import featured
 from headway.speech.models.asit import ASiT
+from headway.speech.tasks.log_losses import log_losses
 
 
 class AudioPretraining(Task):
@@ -64,7 +65,5 @@ class AudioPretraining(Task):
 
     def _losses(self, batch: AudioBatch, split: str, **options: bool) -> dict:
         losses = self.model.loss(featured(self.model.front_end, batch))
-        for name, value in losses.items():
-            shown = f"{split}_loss" if name == "loss" else f"{split}_{name}_loss"
-            self.log(shown, value, prog_bar=name == "loss", batch_size=len(batch.labels), **options)
+        log_losses(self, split, losses, len(batch.labels), **options)
         return losses

@@ -10,6 +10,7 @@ from headway.speech.batch import SpeechBatch
 from headway.speech.data.speech_data import SpeechData
 from headway.speech.front_ends import SpecAugment, featured
 from headway.speech.speech_model import SpeechModel, SpokenTextModel
+from headway.speech.tasks.log_losses import log_losses
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +67,7 @@ class SpeechTask(Task):
         self, split: str, losses: dict[str, Tensor], batch: SpeechBatch, **options: bool
     ) -> None:
         """Logs what a loss is made of: ``loss`` and, by name, its parts."""
-        for name, value in losses.items():
-            shown = f"{split}_loss" if name == "loss" else f"{split}_{name}_loss"
-            size = len(batch.lengths)
-            self.log(shown, value, batch_size=size, prog_bar=name == "loss", **options)
+        log_losses(self, split, losses, len(batch.lengths), **options)
 
 
 def grow(model: SpokenTextModel, data: SpeechData) -> None:

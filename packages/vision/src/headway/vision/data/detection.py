@@ -20,6 +20,7 @@ from headway.vision.data.coco import BoxFormat, read_coco
 from headway.vision.data.detection_batch import Item, Target, collate
 from headway.vision.data.reading import ImageError
 from headway.vision.data.voc import is_flat, read_voc
+from headway.vision.models.boxes import centred
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +73,7 @@ class BoxedImageDataset(Dataset[Item]):
 
 def as_shares(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Turns left, top, right, bottom in pixels into centre, width and height as shares of the picture."""
-    corners = boxes / torch.tensor([size[1], size[0]] * 2, dtype=boxes.dtype)
-    start, end = corners[:, :2], corners[:, 2:]
-    return torch.cat([(start + end) / 2, end - start], dim=1)
+    return centred(boxes / torch.tensor([size[1], size[0]] * 2, dtype=boxes.dtype))
 
 
 class DetectionOptions(LoaderOptions, total=False):

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from headway.core.backbones import FrozenBatchNorm
@@ -27,16 +28,17 @@ def fused(model: Model) -> Model:
     """
     found = copy.deepcopy(model).eval()
     for module in list(found.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, RepBlock) and isinstance(child.wide.norm, nn.BatchNorm2d):
-                setattr(module, name, nn.Sequential(child.one_convolution(), child.activation))
-    for module in list(found.modules()):
         children = list(module.named_children())
         for (_, first), (name, norm) in pairwise(children):
             conv = _last(first)
             if conv is not None and isinstance(norm, Norm) and _fits(conv, norm):
                 _take_in(conv, norm)
                 setattr(module, name, nn.Identity())
+    for module in list(found.modules()):
+        for name, child in list(module.named_children()):
+            # Its convolutions have a bias once they have taken in a norm.
+            if isinstance(child, RepBlock) and child.wide.conv.bias is not None:
+                setattr(module, name, nn.Sequential(_joined(child), child.activation))
     return found
 
 
@@ -63,3 +65,13 @@ def _take_in(conv: nn.Conv2d, norm: Norm) -> None:
         norm.weight,
         norm.bias,
     )
+
+
+def _joined(block: RepBlock) -> nn.Conv2d:
+    """Returns the one convolution that both of a block are, which have taken in their norms."""
+    wide, narrow = block.wide.conv, block.narrow.conv
+    assert wide.bias is not None
+    assert narrow.bias is not None
+    wide.weight += F.pad(narrow.weight, (1, 1, 1, 1))
+    wide.bias += narrow.bias
+    return wide

@@ -1,9 +1,6 @@
 """Blocks of convolutions that become one convolution each when they have learned."""
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from headway.core.errors import UserError
 from headway.core.module import Module
@@ -40,25 +37,6 @@ class RepBlock(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Adds both."""
         return self.activation(self.wide(x) + self.narrow(x))
-
-    @torch.no_grad()
-    def one_convolution(self) -> nn.Conv2d:
-        """Returns the convolution that both are together in evaluation.
-
-        Raises:
-            UserError: If a norm is no batch norm, whose numbers are fixed in evaluation.
-        """
-        parts = []
-        for part in (self.wide, self.narrow):
-            if not isinstance(part.norm, nn.BatchNorm2d):
-                raise UserError(f"{type(part.norm).__name__} cannot become part of a convolution")
-            parts.append(_folded(part.conv, part.norm))
-        wide, narrow = parts
-        assert wide.bias is not None
-        assert narrow.bias is not None
-        wide.weight.add_(F.pad(narrow.weight, (1, 1, 1, 1)))
-        wide.bias.add_(narrow.bias)
-        return wide
 
 
 class CSPBlock(Module):
@@ -106,8 +84,3 @@ class CSPBlock(Module):
         """Adds both branches."""
         x = self.blocks(self.first(x)) + self.second(x)
         return self.third(x) if self.third is not None else x
-
-
-@torch.no_grad()
-def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    return fuse_conv_bn_eval(conv.eval(), norm.eval())
