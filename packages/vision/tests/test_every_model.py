@@ -12,6 +12,7 @@ from headway.vision import models
 from headway.vision.models import (
     DETR,
     RTDETR,
+    DeformableDETR,
     DistilledViT,
     Features,
     Pyramid,
@@ -45,6 +46,19 @@ def detr() -> DETR:
     return DETR(num_classes=3, backbone=backbone, **sizes)
 
 
+def deformable_detr(**options: bool) -> DeformableDETR:
+    sizes = {
+        "dim": 16,
+        "heads": 2,
+        "queries": 4,
+        "levels": 2,
+        "encoder_depth": 1,
+        "decoder_depth": 2,
+    }
+    backbone = Features(swin(), [0, 1])
+    return DeformableDETR(num_classes=3, backbone=backbone, **sizes, **options)
+
+
 def rt_detr() -> RTDETR:
     sizes = {"dim": 16, "heads": 2, "queries": 4, "depth": 2}
     return RTDETR(num_classes=3, backbone=Features(swin(), [0, 1]), **sizes)
@@ -63,6 +77,7 @@ CASES = {
     },
     "Features": Case(make=lambda: Features(swin()), inputs=pictures),
     "DETR": Case(make=detr, inputs=pictures),
+    "DeformableDETR": Case(make=deformable_detr, inputs=pictures),
     # Of candidates that are nearly as good, half precision chooses others.
     "RTDETR": Case(make=rt_detr, inputs=pictures, narrow=False),
 }

@@ -89,6 +89,7 @@ class NormalizedSinusoidalPosition(Module):
         prefix: Leading tokens; there must be none.
         theta: Base of the wavelengths.
         scale: What the last row and column are mapped to.
+        centred: Whether a row counts from its middle, half a row before its end (Deformable DETR).
 
     Source:
         Carion et al. 2020 (DETR), https://arxiv.org/abs/2005.12872, appendix A.4, and its code.
@@ -102,6 +103,7 @@ class NormalizedSinusoidalPosition(Module):
         *,
         theta: float = 10000.0,
         scale: float = 2 * math.pi,
+        centred: bool = False,
     ) -> None:
         super().__init__()
         if len(grid) != 2 or prefix:
@@ -109,6 +111,7 @@ class NormalizedSinusoidalPosition(Module):
         if dim % 4:
             raise UserError(f"dim {dim} must be a multiple of 4 for 2 axes")
         self.dim, self.theta, self.scale = dim, theta, scale
+        self.before = 0.5 if centred else 0.0
 
     def forward(self, layout: Layout, tokens: int) -> Tensor:
         """Returns the embedding of the tokens of a layout with a grid.
@@ -123,6 +126,6 @@ class NormalizedSinusoidalPosition(Module):
         real = real.unflatten(1, layout.grid)
         rows, columns = real.cumsum(1), real.cumsum(2)
         # Padding in full rows or columns has no last position: it stays finite, and nobody reads it.
-        rows = rows / (rows[:, -1:] + 1e-6) * self.scale
-        columns = columns / (columns[:, :, -1:] + 1e-6) * self.scale
+        rows = (rows - self.before) / (rows[:, -1:] + 1e-6) * self.scale
+        columns = (columns - self.before) / (columns[:, :, -1:] + 1e-6) * self.scale
         return sinusoids(torch.stack([rows, columns], dim=-1).flatten(1, 2), self.dim, self.theta)

@@ -6,6 +6,7 @@ from headway.vision.layers.conv_norm import ConvNorm
 from headway.vision.layers.fusing import fused
 from headway.vision.layers.hybrid_encoder import HybridEncoder
 from headway.vision.layers.image_tokens import ImageTokens
+from headway.vision.layers.map_projections import MapProjections
 from headway.vision.layers.rep_block import CSPBlock, RepBlock
 from headway.vision.layers.residual_stem import ResidualStem
 from headway.vision.layers.stage import Stage
@@ -20,6 +21,7 @@ __all__ = [
     "FrozenBatchNorm",
     "HybridEncoder",
     "ImageTokens",
+    "MapProjections",
     "RepBlock",
     "ResNet",
     "ResNetD",

@@ -1,6 +1,7 @@
 """Vision models, under timm's names."""
 
 from headway.vision.models.cait import CaiT
+from headway.vision.models.deformable_detr import DeformableDETR
 from headway.vision.models.detections import Detections, SigmoidDetections
 from headway.vision.models.detr import DETR
 from headway.vision.models.factory import create_model, list_models
@@ -17,6 +18,7 @@ __all__ = [
     "DETR",
     "RTDETR",
     "CaiT",
+    "DeformableDETR",
     "Detections",
     "DistilledLogits",
     "DistilledViT",

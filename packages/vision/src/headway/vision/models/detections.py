@@ -70,6 +70,20 @@ class Denoised(NamedTuple):
     groups: int
 
 
+class Proposals(NamedTuple):
+    """What tokens say of objects before there are queries.
+
+    Args:
+        rows: Which pictures of the batch these are.
+        logits: Of each class, (B, N, K); the first one says that there is an object of any class.
+        boxes: Centre x, centre y, width and height as shares of the picture, (B, N, 4).
+    """
+
+    rows: list[int]
+    logits: Tensor
+    boxes: Tensor
+
+
 @answer
 class SigmoidDetections(NamedTuple):
     """What a detector returns that scores each class by itself.
@@ -79,12 +93,14 @@ class SigmoidDetections(NamedTuple):
         boxes: Centre x, centre y, width and height as shares of the picture, (B, Q, 4) in 0..1.
         aux: In training, logits and boxes of the encoder and of each decoder block before the last one.
         denoised: In training with objects, what became of those with noise, pictures of one size together.
+        proposals: In training, where objects are proposed without a class, what every token proposes.
     """
 
     logits: Tensor
     boxes: Tensor
     aux: Pairs = ()
     denoised: tuple[Denoised, ...] = ()
+    proposals: tuple[Proposals, ...] = ()
 
     def probabilities(self) -> Tensor:
         """Returns how likely each class is for each query, (B, Q, K)."""

@@ -22,13 +22,12 @@ class ObjectDetector(Module):
         UserError: If there is no class.
 
     Attributes:
-        independent: Whether each class is scored by itself (``SigmoidDetections``), or one of them and of
-            no object is named (``Detections``).
+        loss: The name of what it is trained with where nothing else is said, of ``tasks.LOSSES``.
         pretrained_cfg: How it wants its pictures: mean, std, shortest, longest; and what is known of its
             classes: label_names, category_ids.
     """
 
-    independent: ClassVar[bool] = False
+    loss: ClassVar[str] = "cross_entropy"
 
     def __init__(self, *, num_classes: int, name: str) -> None:
         super().__init__()

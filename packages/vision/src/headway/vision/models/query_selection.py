@@ -67,6 +67,20 @@ class QuerySelection(Module):
         Raises:
             UserError: If there are fewer tokens than queries.
         """
+        found = self.candidates(memory, levels)
+        best = found.logits.max(-1).values.topk(self.queries, dim=1).indices[..., None]
+        return Selected(*(one.gather(1, best.expand(-1, -1, one.shape[-1])) for one in found))
+
+    def candidates(self, memory: Tensor, levels: Sequence[tuple[int, int]]) -> Selected:
+        """Returns what every token says.
+
+        Args:
+            memory: As of a call.
+            levels: As of a call.
+
+        Raises:
+            UserError: If there are fewer tokens than queries.
+        """
         if isinstance(memory.shape[1], int) and memory.shape[1] < self.queries:
             raise UserError(
                 f"maps {list(levels)} have {memory.shape[1]} tokens for {self.queries} queries; give larger "
@@ -76,10 +90,7 @@ class QuerySelection(Module):
         tokens = self.norm(self.projection(memory * valid.to(memory.dtype)))
         logits = self.class_head(tokens)
         boxes = self.box_head.logits(tokens).float() + anchors
-        best = logits.max(-1).values.topk(self.queries, dim=1).indices[..., None]
-        return Selected(
-            *(one.gather(1, best.expand(-1, -1, one.shape[-1])) for one in (tokens, boxes, logits))
-        )
+        return Selected(tokens, boxes, logits)
 
 
 def expected_boxes(

@@ -1,6 +1,5 @@
 """The real-time detection transformer."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -19,11 +18,12 @@ from headway.core.norms import LayerNorm
 from headway.core.stacks import QueryDecoder, Stack
 from headway.core.systems import system
 from headway.vision.layers import BoxHead, ConvNorm, HybridEncoder
+from headway.vision.models.by_size import by_size
+from headway.vision.models.class_prior import unlikely_
 from headway.vision.models.denoising import ContrastiveDenoising, logit
 from headway.vision.models.detections import Denoised, Pairs, SigmoidDetections
 from headway.vision.models.detector import ObjectDetector, maps_of
 from headway.vision.models.query_selection import QuerySelection
-from headway.vision.models.sizes import same_size
 
 
 @system(
@@ -65,7 +65,7 @@ class RTDETR(ObjectDetector):
         Zhao et al. 2023, https://arxiv.org/abs/2304.08069.
     """
 
-    independent: ClassVar[bool] = True
+    loss: ClassVar[str] = "varifocal"
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class RTDETR(ObjectDetector):
         self.box_heads = nn.ModuleList([BoxHead(dim) for _ in range(depth)])
         # Every class is unlikely at first, and no block moves a box.
         for head in (self.selection.class_head, *self.class_heads):
-            _unlikely(head, num_classes)
+            unlikely_(head, 1 / (num_classes + 1))
         for head in self.box_heads:
             for parameter in head.layers[-1].parameters():  # pyright: ignore
                 nn.init.zeros_(parameter)
@@ -143,21 +143,7 @@ class RTDETR(ObjectDetector):
         sizes: Tensor | Sequence[Sequence[int]] | None,
         objects: tuple[Sequence[Tensor], Sequence[Tensor]] | None,
     ) -> SigmoidDetections:
-        if sizes is None:
-            # Nobody counts the pictures: a graph that is exported leaves their number open.
-            return self._found(images, None, objects)
-        groups = same_size(images, sizes)
-        found = [self._found(part, rows, objects) for rows, part in groups]
-        if len(found) == 1:
-            return found[0]
-        order = torch.tensor([row for rows, _ in groups for row in rows]).argsort()
-        logits, places = _together([(one.logits, one.boxes) for one in found], order)
-        aux = tuple(
-            _together(pairs, order) for pairs in zip(*(one.aux for one in found), strict=True)
-        )
-        return SigmoidDetections(
-            logits, places, aux, tuple(part for one in found for part in one.denoised)
-        )
+        return by_size(images, sizes, lambda part, rows: self._found(part, rows, objects))
 
     def _found(
         self,
@@ -237,7 +223,7 @@ class RTDETR(ObjectDetector):
             [nn.Linear(dim, num_classes).to(weight) for _ in self.class_heads]
         )
         for head in (self.selection.class_head, *self.class_heads):
-            _unlikely(head, num_classes)
+            unlikely_(head, 1 / (num_classes + 1))
         make = self.init_args["denoising"]
         self.denoising = None if make is None else make(num_classes, dim).to(weight)
 
@@ -247,16 +233,3 @@ class RTDETR(ObjectDetector):
         stack = getattr(self.encoder, "encoder", None)
         if isinstance(stack, Stack):
             stack.checkpointing = enable
-
-
-def _unlikely(head: nn.Module, classes: int) -> None:
-    """Begins with each class as likely as one of them and none."""
-    assert isinstance(head, nn.Linear)
-    nn.init.xavier_uniform_(head.weight)
-    nn.init.constant_(head.bias, -math.log(classes))
-
-
-def _together(parts: Sequence[tuple[Tensor, Tensor]], order: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns logits and boxes of all groups in the order of the batch."""
-    logits, boxes = (torch.cat(one) for one in zip(*parts, strict=True))
-    return logits[order.to(logits.device)], boxes[order.to(boxes.device)]

@@ -1,6 +1,6 @@
 """Object detection."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,12 +15,19 @@ from headway.vision.drawing import draw_boxes, sheet
 from headway.vision.models.detections import found_objects, to_corners
 from headway.vision.models.detector import ObjectDetector
 from headway.vision.tasks.detection_loss import DetectionLoss
-from headway.vision.tasks.set_loss import SetLoss
+from headway.vision.tasks.focal_loss import FocalLoss
+from headway.vision.tasks.set_loss import SetLoss, object_number
 from headway.vision.tasks.varifocal_loss import VarifocalLoss
 
 # What COCO's evaluation gives that is logged.
 SCORES = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "mar_100")
 SHOWN = 4
+# What detectors are trained with, under the names that they give.
+LOSSES: dict[str, Callable[[], SetLoss]] = {
+    "cross_entropy": DetectionLoss,
+    "focal": FocalLoss,
+    "varifocal": VarifocalLoss,
+}
 
 
 class ObjectDetection(Task):
@@ -29,12 +36,13 @@ class ObjectDetection(Task):
     It logs ``train_loss`` with its parts and, for ``val`` and ``test``, ``loss`` and the scores of COCO:
     ``map``, ``map_50``, ``map_75``, those of small, medium and large objects, and ``mar_100``. The run's
     ``pictures`` folder gets some pictures of the last validation with what was found. ``layer_decay`` is the
-    ratio of the learning rate of the detector's backbone to that of the rest.
+    ratio of the learning rate of the detector's backbone to that of the rest. Losses are divided by the
+    objects of a batch, of all batches where gradients are accumulated, and of all ranks.
 
     Args:
         backbone: A detector.
-        loss: ``DetectionLoss`` for a detector that names one class of a query, ``VarifocalLoss`` for one that
-            scores each by itself; that of the detector if None.
+        loss: ``DetectionLoss`` for a detector that names one class of a query, ``FocalLoss`` or
+            ``VarifocalLoss`` for one that scores each by itself; that of the detector if None.
         **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
@@ -49,11 +57,11 @@ class ObjectDetection(Task):
         **training: Passed[TrainingOptions],
     ) -> None:
         super().__init__(backbone=backbone, **training)
-        usual = VarifocalLoss if backbone.independent else DetectionLoss
-        self.loss = usual() if loss is None else loss
+        self.loss = LOSSES[backbone.loss]() if loss is None else loss
         self.monitor = "val_map"
         self.monitor_mode = "max"
         self.scores = nn.ModuleDict()
+        self.accumulated: list[float] = []
         self.shown: list[tuple[int, Mapping[str, Tensor]]] = []
 
     @property
@@ -93,7 +101,24 @@ class ObjectDetection(Task):
                 on_epoch=True,
                 batch_size=len(batch.images),
             )
-        return self.with_penalties(losses.total)
+        loss = self.with_penalties(losses.total)
+        if self.trainer.accumulate_grad_batches == 1:
+            return loss
+        # Each object counts the same, in whichever of the accumulated batches it is.
+        number = object_number(labels)
+        self.accumulated.append(number)
+        return loss * max(1.0, number)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Divides what was accumulated by the objects of all batches."""
+        super().on_before_optimizer_step(optimizer)
+        if self.accumulated:
+            # Lightning divided by how many batches it accumulates.
+            scale = self.trainer.accumulate_grad_batches / max(1.0, sum(self.accumulated))
+            for parameter in self.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(scale)
+            self.accumulated.clear()
 
     def validation_step(self, batch: DetectionBatch, index: int) -> None:
         """Adds a batch to the scores."""

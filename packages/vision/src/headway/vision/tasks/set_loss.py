@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 from torchvision.ops import generalized_box_iou, generalized_box_iou_loss
 
@@ -111,7 +111,7 @@ class SetLoss(nn.Module, ABC):
         Shape:
             boxes: per picture (N, 4), centre and size in 0..1. labels: per picture (N,).
         """
-        number = max(1, sum(len(one) for one in labels))
+        number = max(1.0, object_number(labels))
         last, *others = [
             self._of_block(logits, found, boxes, labels, number)
             for logits, found in ((output.logits, output.boxes), *output.aux)
@@ -129,6 +129,12 @@ class SetLoss(nn.Module, ABC):
             for logits, found in one.blocks:
                 parts = self._of_block(logits, found, own[0], own[1], number * one.groups, matches)
                 total = total + self._sum(parts)
+        for one in output.proposals if isinstance(output, SigmoidDetections) else ():
+            own = [boxes[row] for row in one.rows]
+            # Whatever an object is: its label is the first.
+            any_class = [torch.zeros_like(labels[row]) for row in one.rows]
+            parts = self._of_block(one.logits, one.boxes, own, any_class, number)
+            total = total + self._sum(parts)
         return DetectionLosses(total, *last)
 
     def _sum(self, parts: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -143,7 +149,7 @@ class SetLoss(nn.Module, ABC):
         found: Tensor,
         boxes: Sequence[Tensor],
         labels: Sequence[Tensor],
-        number: int,
+        number: float,
         matches: list[Match] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         # Half precision would overflow in areas and logarithms.
@@ -184,3 +190,18 @@ class SetLoss(nn.Module, ABC):
             rows, columns = linear_sum_assignment(cost.numpy())
             matches.append((torch.from_numpy(rows).long(), torch.from_numpy(columns).long()))
         return matches
+
+
+def object_number(labels: Sequence[Tensor]) -> float:
+    """Returns how many objects a batch has, on average over all ranks.
+
+    Args:
+        labels: Of each picture, (N,).
+    """
+    number = float(sum(len(one) for one in labels))
+    if torch.is_grad_enabled() and distributed.is_available() and distributed.is_initialized():
+        device = labels[0].device if labels else torch.device("cpu")
+        shared = torch.tensor(number, device=device)
+        distributed.all_reduce(shared)
+        number = shared.item() / distributed.get_world_size()
+    return number

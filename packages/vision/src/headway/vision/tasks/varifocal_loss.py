@@ -6,16 +6,15 @@ from torch.nn import functional as F
 
 from headway.core.errors import UserError
 from headway.vision.models.boxes import corners
-from headway.vision.tasks.set_loss import Matched, SetLoss
-
-# Of the cost of a class in a match, as in the focal loss.
-BALANCE, SHARPNESS = 0.25, 2.0
+from headway.vision.tasks.focal_loss import FocalLoss
+from headway.vision.tasks.set_loss import Matched
 
 
-class VarifocalLoss(SetLoss):
+class VarifocalLoss(FocalLoss):
     """The score of a matched class shall be how well the box overlaps; all others shall be 0.
 
-    What is wrongly sure counts more: negatives are weighted by a power of their own score.
+    What is wrongly sure counts more: negatives are weighted by a power of their own score. A class costs in a
+    match what it costs with ``FocalLoss``.
 
     Args:
         class_weight: Weight of the classes.
@@ -49,13 +48,6 @@ class VarifocalLoss(SetLoss):
         if negative < 0 or power < 0:
             raise UserError(f"negative {negative} and power {power} must not be negative")
         self.negative, self.power = negative, power
-
-    def cost_of_classes(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Returns the focal loss of the class as that of the object, less that as one of no object."""
-        score = logits.sigmoid()[:, labels]
-        there = BALANCE * (1 - score) ** SHARPNESS * -(score + 1e-8).log()
-        absent = (1 - BALANCE) * score**SHARPNESS * -(1 - score + 1e-8).log()
-        return there - absent
 
     def loss_of_classes(self, logits: Tensor, matched: Matched, number: float) -> Tensor:
         """Returns the varifocal loss for an object."""

@@ -1,20 +1,16 @@
 """Reading DETR checkpoints of Hugging Face transformers, 4.x and 5.x."""
 
-import re
 from functools import partial
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
-from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import PositionedCrossAttention, PositionedSelfAttention
-from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.table import Rule, Table, drop, join, rename, under
-from headway.vision.layers import ResNet
 from headway.vision.models.detr import DETR
-from headway.vision.models.pretrained_cfg import MEAN_STD
+from headway.vision.weights.detr_parts import BACKBONE, describe, refuse, resnet
 from headway.vision.weights.hugging_face import ACTIVATIONS
 
 
@@ -36,29 +32,10 @@ def _block(side: str) -> list[Rule]:
     )
 
 
-_MODELS = [
-    f"model.backbone.{inner}model.{last}"
-    for inner in ("conv_encoder.", "")
-    for last in ("", "_backbone.")
-]
 # Both generations of names; the backbone has those of timm or of their own ResNet.
 _TABLE = Table(
     drop("*num_batches_tracked"),
-    under(
-        "backbone.",
-        _MODELS,
-        rename("conv1.*", "embedder.embedder.convolution.*"),
-        rename("bn1.*", "embedder.embedder.normalization.*"),
-    ),
-    under(
-        "backbone.layer{s+1}.{b}.",
-        [f"{model}encoder.stages.{{s}}.layers.{{b}}." for model in _MODELS],
-        rename("downsample.0.*", "shortcut.convolution.*"),
-        rename("downsample.1.*", "shortcut.normalization.*"),
-        rename("conv{c+1}.*", "layer.{c}.convolution.*"),
-        rename("bn{c+1}.*", "layer.{c}.normalization.*"),
-    ),
-    under("backbone.", _MODELS, rename("*", "*")),
+    BACKBONE,
     rename("queries", "model.query_position_embeddings.weight"),
     rename("projection.*", "model.input_projection.*"),
     rename("class_head.*", "class_labels_classifier.*"),
@@ -103,7 +80,7 @@ class HuggingFaceDETR:
         """Builds the model that config.json describes; the backbone as its tensors are."""
         config = checkpoint.config or {}
         state = _TABLE.to_ours(checkpoint.state)
-        _check(checkpoint.source, config)
+        refuse(checkpoint.source, config)
         dropout = float(config.get("dropout", 0.1))
         attention: dict[str, Any] = {
             "dropout": float(config.get("attention_dropout", 0.0)),
@@ -115,7 +92,7 @@ class HuggingFaceDETR:
             classes = len(config.get("id2label") or {}) or 91
         model = DETR(
             num_classes=classes,
-            backbone=_backbone(checkpoint.source, state),
+            backbone=resnet(checkpoint.source, state),
             dim=config.get("d_model", 256),
             heads=config.get("encoder_attention_heads", 8),
             queries=config.get("num_queries", 100),
@@ -130,74 +107,12 @@ class HuggingFaceDETR:
                 dropout=dropout,
             ),
         )
-        mean, std = MEAN_STD["imagenet"]
-        model.pretrained_cfg.update(mean=mean, std=std, **_sizes(checkpoint))
-        names = config.get("id2label") or {}
-        if len(names) == classes:
-            model.pretrained_cfg["label_names"] = [names[str(place)] for place in range(classes)]
-            # Models of all of COCO have a label for each id, those without a class too: labels are ids.
-            if "N/A" in names.values():
-                model.pretrained_cfg["category_ids"] = list(range(classes))
+        describe(model, checkpoint)
         return model
 
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names."""
         return _TABLE
-
-
-def _check(source: str, config: dict[str, Any]) -> None:
-    """Raises for what no published DETR has."""
-    if config.get("position_embedding_type", "sine") != "sine":
-        raise UserError(f"{source} has learned positions of rows and columns; only sine is known")
-    if config.get("dilation"):
-        raise UserError(f"{source} has a dilated backbone (DC5), which ResNet here lacks")
-    for name in ("attention_heads", "ffn_dim"):
-        both = [config.get(f"{part}_{name}") for part in ("encoder", "decoder")]
-        if both[0] != both[1]:
-            raise UserError(f"{source} has another {name} in the decoder than in the encoder")
-    activation = config.get("activation_function", "relu")
-    if activation not in ACTIVATIONS:
-        raise UserError(
-            f"the activation {activation!r} is not known; known: {', '.join(ACTIVATIONS)}"
-        )
-
-
-def _backbone(source: str, state: dict[str, Tensor]) -> ResNet:
-    """Returns the ResNet that the tensors of the backbone are of."""
-    if "backbone.conv1.weight" not in state or "backbone.layer1.0.conv1.weight" not in state:
-        raise UserError(f"the backbone of {source} is no ResNet; only those are read")
-    depths, widths = [], []
-    bottleneck = "backbone.layer1.0.conv3.weight" in state
-    for stage in range(1, 1 + max(_numbers(state, r"backbone\.layer(\d+)\."))):
-        depths.append(1 + max(_numbers(state, rf"backbone\.layer{stage}\.(\d+)\.")))
-        last = f"backbone.layer{stage}.0.conv{3 if bottleneck else 2}.weight"
-        widths.append(len(state[last]))
-    first = state["backbone.conv1.weight"]
-    return ResNet(
-        depths=depths,
-        widths=widths,
-        bottleneck=bottleneck,
-        stem=first.shape[0],
-        channels=first.shape[1],
-        # As trained: the stem and the first stage never learn.
-        frozen=2,
-    )
-
-
-def _numbers(state: dict[str, Tensor], pattern: str) -> list[int]:
-    return [int(match.group(1)) for name in state if (match := re.match(pattern, name))]
-
-
-def _sizes(checkpoint: Checkpoint) -> dict[str, int]:
-    """Returns the sides that pictures are resized to, where the checkpoint says so."""
-    file = checkpoint.folder / "preprocessor_config.json"
-    if not file.is_file():
-        return {}
-    size = read_json(file).get("size") or {}
-    names = {"shortest_edge": "shortest", "longest_edge": "longest"}
-    if not isinstance(size, dict):
-        return {}
-    return {ours: int(size[theirs]) for theirs, ours in names.items() if size.get(theirs)}
 
 
 adapter = HuggingFaceDETR()

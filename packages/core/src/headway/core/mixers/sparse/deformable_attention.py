@@ -73,17 +73,23 @@ class DeformableAttention(TokenMixer):
         self.v = nn.Linear(context_dim or dim, inner)
         self.projection = nn.Linear(inner, dim)
         self.out_dropout = Dropout(out_dropout)
-        # As in the paper: at first all positions weigh the same, and each head looks into a direction of
-        # its own, point by point farther.
+        self.reset_steps()
+
+    def reset_steps(self) -> None:
+        """Begins as in the paper: all positions weigh the same, and each head looks its own way.
+
+        With each point it looks one step farther.
+        """
         for layer in (self.offsets, self.weights):
             nn.init.zeros_(layer.weight)
         nn.init.zeros_(self.weights.bias)
-        angles = torch.arange(heads) * (2.0 * math.pi / heads)
+        angles = torch.arange(self.heads, device=self.offsets.weight.device)
+        angles = angles * (2.0 * math.pi / self.heads)
         ways = torch.stack([angles.cos(), angles.sin()], dim=-1)
         ways = ways / ways.abs().amax(dim=-1, keepdim=True)
-        steps = ways[:, None, None] * torch.arange(1.0, points + 1.0)[:, None]
+        steps = ways[:, None, None] * torch.arange(1.0, self.points + 1.0).to(ways)[:, None]
         with torch.no_grad():
-            self.offsets.bias.copy_(steps.expand(heads, levels, points, 2).flatten())
+            self.offsets.bias.copy_(steps.expand(self.heads, self.levels, self.points, 2).flatten())
 
     def mix(
         self,

@@ -1,0 +1,158 @@
+"""What every detector of the package can: half precision, accumulation, RT-DETR's recipe, ONNX of any batch."""
+
+import copy
+import csv
+import inspect
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+from headway.core.cli.main import main
+from headway.core.training import SGD
+from headway.core.weights import save_pretrained
+from headway.vision import models
+from headway.vision.data.detection_batch import DetectionBatch, Target
+from headway.vision.layers import HybridEncoder, ResNet
+from headway.vision.models.detector import ObjectDetector
+from headway.vision.tasks import ObjectDetection
+
+Make = Callable[..., Path]
+SIZES: dict[str, Any] = {"num_classes": 2, "dim": 32, "heads": 2, "queries": 5}
+TWO: dict[str, Any] = {"encoder_depth": 1, "decoder_depth": 2}
+# Nothing that is drawn anew in each call.
+STILL: dict[str, dict[str, dict[str, Any]]] = {
+    "DETR": {"": TWO},
+    "DeformableDETR": {"": TWO, "two stages": {**TWO, "two_stage": True}},
+    "RTDETR": {"": {"depth": 2, "denoising": None, "encoder": partial(HybridEncoder, heads=2)}},
+}
+CASES = [(name, options) for name, all_of in STILL.items() for options in all_of.values()]
+
+
+def test_every_detector_is_tried() -> None:
+    classes = [getattr(models, name) for name in models.__all__]
+    assert STILL.keys() == {
+        one.__name__ for one in classes if inspect.isclass(one) and issubclass(one, ObjectDetector)
+    }
+
+
+def detector(name: str, options: dict[str, Any]) -> ObjectDetector:
+    torch.manual_seed(0)
+    backbone = ResNet(
+        depths=(1,) * 4, widths=(8, 12, 16, 24), bottleneck=False, stem=8, out_indices=(1, 2, 3)
+    )
+    model = getattr(models, name)(backbone=backbone, **SIZES, **options)
+    for part in model.modules():
+        if type(part).__name__ == "Dropout":
+            part.p = 0.0
+        if isinstance(part, nn.BatchNorm2d):
+            part.eval().train = lambda mode=True, part=part: part  # pyright: ignore
+    return model
+
+
+def batch(*counts: int) -> DetectionBatch:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(len(counts), 3, 128, 128, generator=generator)
+    sizes = torch.full((len(counts), 2), 128)
+    targets = [
+        Target(
+            boxes=torch.rand(count, 4, generator=generator) * 0.4 + 0.2,
+            labels=torch.randint(2, (count,), generator=generator),
+            crowd=torch.zeros(count, dtype=torch.bool),
+            size=sizes[0],
+            number=torch.tensor(place),
+        )
+        for place, count in enumerate(counts)
+    ]
+    return DetectionBatch(images, sizes, targets)
+
+
+def part(whole: DetectionBatch, rows: slice) -> DetectionBatch:
+    return DetectionBatch(whole.images[rows], whole.sizes[rows], whole.targets[rows])
+
+
+def loss_of(task: ObjectDetection, one: DetectionBatch) -> Tensor:
+    boxes, labels = ([getattr(t, name) for t in one.targets] for name in ("boxes", "labels"))
+    return task.loss(task.model.taught(one.images, one.sizes, boxes, labels), boxes, labels).total
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_half_precision_and_accumulation_give_the_same_loss(
+    name: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    model = detector(name, options).train()
+    plain = SGD(lr=1.0, momentum=0.0, weight_decay=0.0)
+    task = ObjectDetection(backbone=model, optimizer=plain)
+    whole = batch(3, 0, 1, 0)
+    loss = loss_of(task, whole)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = loss_of(task, whole)
+    half.backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+    torch.testing.assert_close(half, loss, rtol=0.03, atol=0.0)
+    # One step of all pictures, and of two halves with unequally many objects.
+    steps = []
+    for batches in ([whole], [part(whole, slice(2)), part(whole, slice(2, 4))]):
+        mine = copy.deepcopy(model)
+        trained = ObjectDetection(backbone=mine, optimizer=plain)
+        trainer = lightning.Trainer(
+            max_epochs=1,
+            accumulate_grad_batches=len(batches),
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+        )
+        trainer.fit(trained, torch.utils.data.DataLoader(batches, batch_size=None))
+        pairs = zip(mine.parameters(), model.parameters(), strict=True)
+        steps.append(torch.cat([(a - b).detach().flatten() for a, b in pairs]))
+    # The classes of a DETR have a mean of their own, of weights of all queries, in each batch.
+    limit = 0.2 if model.loss == "cross_entropy" else 1e-3
+    assert (steps[0] - steps[1]).norm() <= limit * steps[0].norm()
+
+
+@pytest.mark.parametrize("name", [one for one in STILL if one not in ("DETR", "RTDETR")])
+def test_it_trains_and_detects_in_the_place_of_rt_detr(
+    name: str, make_voc: Make, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("HEADWAY_RUNS", str(tmp_path / "runs"))
+    data = make_voc()
+    backbone = "--model.backbone"
+    words = [backbone, f"headway.vision.models.{name}", f"{backbone}.num_classes", "2"]
+    for option, value in (*SIZES.items(), *TWO.items()):
+        words += [f"{backbone}.{option}", str(value)]
+    quick = ["--trainer.accelerator", "cpu", "--model.schedule", "null", "--trainer.max_steps", "2"]
+    sizes = ["--data.path", str(data), "--data.shortest", "96", "--data.longest", "128"]
+    assert main(["fit", "-c", "vision/rt_detr_bccd", *quick, *sizes, *words]) == 0
+    run, out = tmp_path / "runs" / "vision" / "rt_detr_bccd" / "1", tmp_path / "found"
+    words = [str(data / "JPEGImages"), "-o", str(out), "--threshold", "0", "--device", "cpu"]
+    assert main(["detect", "-m", str(run), *words]) == 0
+    rows = list(csv.DictReader((out / "detections.csv").open()))
+    assert len(rows) == 6 * 5
+    assert {row["label"] for row in rows} <= {"blue", "red"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_its_graph_takes_any_batch_height_and_width(
+    name: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    """The verb compares scores, labels and boxes of two batches of other sizes."""
+    save_pretrained(detector(name, options), tmp_path / "model")
+    notes = {"task": "detection", "classes": ["red", "blue"], "shortest": 96, "longest": 128}
+    notes |= {"mean": [0.5] * 3, "std": [0.5] * 3}
+    (tmp_path / "model" / "preprocessing.json").write_text(json.dumps(notes))
+    file = tmp_path / "model.onnx"
+    assert main(["export", "-m", str(tmp_path / "model"), "-o", str(file)]) == 0
+    session = onnxruntime.InferenceSession(file)
+    shape = session.get_inputs()[0].shape
+    assert [isinstance(side, int) for side in shape] == [False, True, False, False]
