@@ -30,6 +30,7 @@ TWO: dict[str, Any] = {"encoder_depth": 1, "decoder_depth": 2}
 # Nothing that is drawn anew in each call.
 STILL: dict[str, dict[str, dict[str, Any]]] = {
     "DETR": {"": TWO},
+    "ConditionalDETR": {"": TWO},
     "DeformableDETR": {"": TWO, "two stages": {**TWO, "two_stage": True}},
     "RTDETR": {"": {"depth": 2, "denoising": None, "encoder": partial(HybridEncoder, heads=2)}},
 }

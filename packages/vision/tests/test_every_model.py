@@ -12,6 +12,7 @@ from headway.vision import models
 from headway.vision.models import (
     DETR,
     RTDETR,
+    ConditionalDETR,
     DeformableDETR,
     DistilledViT,
     Features,
@@ -46,6 +47,11 @@ def detr() -> DETR:
     return DETR(num_classes=3, backbone=backbone, **sizes)
 
 
+def conditional_detr() -> ConditionalDETR:
+    sizes = {"dim": 16, "heads": 2, "queries": 4, "encoder_depth": 1, "decoder_depth": 2}
+    return ConditionalDETR(num_classes=3, backbone=Features(swin(), [1]), **sizes)
+
+
 def deformable_detr(**options: bool) -> DeformableDETR:
     sizes = {
         "dim": 16,
@@ -77,6 +83,7 @@ CASES = {
     },
     "Features": Case(make=lambda: Features(swin()), inputs=pictures),
     "DETR": Case(make=detr, inputs=pictures),
+    "ConditionalDETR": Case(make=conditional_detr, inputs=pictures),
     "DeformableDETR": Case(make=deformable_detr, inputs=pictures),
     # Of candidates that are nearly as good, half precision chooses others.
     "RTDETR": Case(make=rt_detr, inputs=pictures, narrow=False),

@@ -22,6 +22,7 @@ def test_an_adapter_knows_the_defaults_of_what_it_does_not_read(adapter) -> None
 ROUND_TRIPS = {
     "Hugging Face AST": "speech/tests/models/test_audio_spectrogram.py",
     "Hugging Face BERT": "core/tests/weights/test_encoders.py",
+    "Hugging Face Conditional DETR": "vision/tests/models/test_conditional_detr.py",
     "Hugging Face Deformable DETR": "vision/tests/models/test_deformable_detr.py",
     "Hugging Face DETR": "vision/tests/models/test_detr.py",
     "Hugging Face Decision Transformer": "rl/tests/models/test_decision_transformer.py",

@@ -9,6 +9,7 @@ domain = Domain(
     adapters=(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",
+        "headway.vision.weights.hugging_face_conditional_detr:adapter",
         "headway.vision.weights.hugging_face_deformable_detr:adapter",
         "headway.vision.weights.hugging_face_rt_detr:adapter",
     ),

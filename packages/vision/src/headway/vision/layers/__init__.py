@@ -2,6 +2,10 @@
 
 from headway.core.backbones import FrozenBatchNorm, ResNet, ResNetD
 from headway.vision.layers.box_head import BoxHead
+from headway.vision.layers.conditional_attention import (
+    ConditionalCrossAttention,
+    ConditionalSelfAttention,
+)
 from headway.vision.layers.conv_norm import ConvNorm
 from headway.vision.layers.fusing import fused
 from headway.vision.layers.hybrid_encoder import HybridEncoder
@@ -16,6 +20,8 @@ from headway.vision.layers.timm_features import TimmFeatures
 __all__ = [
     "BoxHead",
     "CSPBlock",
+    "ConditionalCrossAttention",
+    "ConditionalSelfAttention",
     "ConvNorm",
     "ConvolutionStem",
     "FrozenBatchNorm",

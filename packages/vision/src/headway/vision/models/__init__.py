@@ -1,6 +1,7 @@
 """Vision models, under timm's names."""
 
 from headway.vision.models.cait import CaiT
+from headway.vision.models.conditional_detr import ConditionalDETR
 from headway.vision.models.deformable_detr import DeformableDETR
 from headway.vision.models.detections import Detections, SigmoidDetections
 from headway.vision.models.detr import DETR
@@ -18,6 +19,7 @@ __all__ = [
     "DETR",
     "RTDETR",
     "CaiT",
+    "ConditionalDETR",
     "DeformableDETR",
     "Detections",
     "DistilledLogits",

@@ -4,6 +4,9 @@ import math
 
 from torch import nn
 
+# Of each class, where nothing else is said.
+LIKELY = 0.01
+
 
 def unlikely_(head: nn.Module, likely: float) -> None:
     """Begins with every class as likely as this: among many queries few find an object.

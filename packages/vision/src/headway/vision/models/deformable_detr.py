@@ -21,14 +21,14 @@ from headway.core.stacks import Encoder, QueryDecoder
 from headway.core.systems import system
 from headway.vision.layers import BoxHead, MapProjections
 from headway.vision.models.by_size import by_size
-from headway.vision.models.class_prior import unlikely_
+from headway.vision.models.class_prior import LIKELY, unlikely_
 from headway.vision.models.denoising import logit
 from headway.vision.models.detections import Pairs, Proposals, SigmoidDetections
 from headway.vision.models.detector import ObjectDetector, maps_of
 from headway.vision.models.proposals import ProposalSelection
 
-# Each class at first, and the logit of a side.
-LIKELY, SIDE = 0.01, -2.0
+# The logit of a side at first.
+SIDE = -2.0
 
 
 @system(
@@ -126,6 +126,7 @@ class DeformableDETR(ObjectDetector):
                 module.reset_steps()
         if two_stage:
             self.selection = ProposalSelection(dim, num_classes, queries, norm=norm)
+            self.register_parameter("queries", None)
         else:
             self.selection = None
             self.queries = nn.Parameter(torch.randn(queries, 2 * dim))

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from headway.core.blocks import PostNormBlock
 from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories, MixerFactory
@@ -21,8 +20,7 @@ from headway.core.stacks import Encoder, QueryDecoder
 from headway.core.systems import system
 from headway.vision.layers import BoxHead
 from headway.vision.models.detections import Detections
-from headway.vision.models.detector import ObjectDetector, maps_of
-from headway.vision.models.sizes import same_size
+from headway.vision.models.map_detector import MapDetector
 
 
 @system(
@@ -33,7 +31,7 @@ from headway.vision.models.sizes import same_size
     "transformers' with copied weights",
     test="packages/vision/tests/models/test_detr.py",
 )
-class DETR(ObjectDetector):
+class DETR(MapDetector):
     """A backbone, an encoder over its last map, and a decoder of learned object queries.
 
     Pictures of a batch may differ in size: each goes through the backbone by itself, and the tokens that
@@ -85,37 +83,22 @@ class DETR(ObjectDetector):
         block: BlockFactory = PostNormBlock,
         position: Callable[[int], nn.Module] = NormalizedSinusoidalPosition,
     ) -> None:
-        super().__init__(num_classes=num_classes, name="detr")
+        parts: Any = {"mixer": mixer, "feedforward": feedforward, "norm": norm, "block": block}
+        super().__init__(
+            num_classes=num_classes,
+            name="detr",
+            backbone=backbone,
+            dim=dim,
+            position=position,
+            encoder=Encoder(dim, encoder_depth, heads, **parts, final_norm=False),
+        )
         if queries < 1:
             raise UserError(f"queries must be at least 1, got {queries}")
-        self.backbone = backbone
-        self.projection = nn.Conv2d(maps_of(backbone)[-1]["num_chs"], dim, 1)
-        self.position = position(dim)
         self.queries = nn.Parameter(torch.randn(queries, dim))
-        parts: dict[str, Any] = {
-            "mixer": mixer,
-            "feedforward": feedforward,
-            "norm": norm,
-            "block": block,
-        }
-        self.encoder = Encoder(dim, encoder_depth, heads, **parts, final_norm=False)
         self.decoder = QueryDecoder(dim, decoder_depth, heads, cross=cross, **parts)
-        init_transformer_(self.encoder)
         init_transformer_(self.decoder)
         self.class_head = nn.Linear(dim, num_classes + 1)
         self.box_head = BoxHead(dim)
-
-    def encode(
-        self, images: Tensor, sizes: Tensor | Sequence[Sequence[int]] | None = None
-    ) -> tuple[Tensor, Layout]:
-        """Returns the encoded tokens of the last map and their layout."""
-        maps, valid = self._maps(images, sizes)
-        x = self.projection(maps)
-        layout = Layout(grid=tuple(x.shape[2:]), valid=valid)
-        x = x.flatten(2).transpose(1, 2)
-        embedding = self.position(layout, x.shape[1]).to(x)
-        x, _ = self.encoder(x, layout.replace(embedding=embedding))
-        return x, layout.replace(embedding=embedding)
 
     def forward(
         self, images: Tensor, sizes: Tensor | Sequence[Sequence[int]] | None = None
@@ -132,26 +115,6 @@ class DETR(ObjectDetector):
         answers = [(self.class_head(out), self.box_head(out)) for out in read]
         return Detections(*answers[-1], aux=tuple(answers[:-1]))
 
-    def _maps(
-        self, images: Tensor, sizes: Tensor | Sequence[Sequence[int]] | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Returns the last map of every picture, filled up with zeros, and where it is real."""
-        if sizes is None:
-            return self.backbone(images)[-1], None
-        found: dict[int, Tensor] = {}
-        for members, group in same_size(images, sizes):
-            found.update(zip(members, self.backbone(group)[-1], strict=True))
-        rows = max(one.shape[1] for one in found.values())
-        columns = max(one.shape[2] for one in found.values())
-        filled, valid = [], torch.zeros(len(found), rows, columns, dtype=torch.bool)
-        for place in range(len(found)):
-            height, width = found[place].shape[1:]
-            filled.append(F.pad(found[place], (0, columns - width, 0, rows - height)))
-            valid[place, :height, :width] = True
-        if valid.all():
-            return torch.stack(filled), None
-        return torch.stack(filled), valid.flatten(1).to(images.device)
-
     def get_classifier(self) -> tuple[nn.Module, nn.Module]:
         """Returns the layers that compute logits and boxes."""
         return self.class_head, self.box_head
@@ -160,7 +123,3 @@ class DETR(ObjectDetector):
         """Replaces the layer of the logits by a new one."""
         old = self.class_head
         self.class_head = nn.Linear(old.in_features, num_classes + 1).to(old.weight)
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Chooses whether blocks are recomputed in the backward pass to save memory."""
-        self.encoder.checkpointing = self.decoder.checkpointing = enable

@@ -14,7 +14,7 @@ from headway.vision.weights.detr_parts import BACKBONE, describe, refuse, resnet
 from headway.vision.weights.hugging_face import ACTIVATIONS
 
 
-def _block(side: str) -> list[Rule]:
+def block(side: str) -> list[Rule]:
     """Returns the rules of a block of the encoder or decoder."""
     return under(
         f"{side}.blocks.{{n}}.",
@@ -41,8 +41,8 @@ _TABLE = Table(
     rename("class_head.*", "class_labels_classifier.*"),
     rename("box_head.*", "bbox_predictor.*"),
     rename("decoder.norm.*", "model.decoder.layernorm.*"),
-    _block("encoder"),
-    _block("decoder"),
+    block("encoder"),
+    block("decoder"),
     prefix="model.",
 )
 
