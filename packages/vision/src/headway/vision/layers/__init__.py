@@ -7,6 +7,7 @@ from headway.vision.layers.conditional_attention import (
     ConditionalSelfAttention,
 )
 from headway.vision.layers.conv_norm import ConvNorm
+from headway.vision.layers.discrete_attention import DiscreteDeformableAttention
 from headway.vision.layers.fusing import fused
 from headway.vision.layers.hybrid_encoder import HybridEncoder
 from headway.vision.layers.image_tokens import ImageTokens
@@ -24,6 +25,7 @@ __all__ = [
     "ConditionalSelfAttention",
     "ConvNorm",
     "ConvolutionStem",
+    "DiscreteDeformableAttention",
     "FrozenBatchNorm",
     "HybridEncoder",
     "ImageTokens",

@@ -55,6 +55,7 @@ class RTDETR(ObjectDetector):
         feedforward: Builds the feed-forward of the decoder, ``(dim)``.
         norm: Builds the norms of queries, ``(dim)``.
         block: Builds a block of the decoder, ``(dim, heads, ...)``.
+        learned_queries: Whether queries begin as learned ones, and only their boxes as those of tokens.
         denoising: Builds what makes queries of objects in training, ``(classes, dim)``; none if None.
 
     Shape:
@@ -66,6 +67,7 @@ class RTDETR(ObjectDetector):
     """
 
     loss: ClassVar[str] = "varifocal"
+    undecayed: ClassVar[tuple[str, ...]] = ("first",)
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class RTDETR(ObjectDetector):
         feedforward: FeedForwardFactory = partial(MLP, hidden_dim=1024, activation=nn.ReLU),  # noqa: B008
         norm: Callable[[int], nn.Module] = partial(LayerNorm, eps=1e-5),  # noqa: B008
         block: BlockFactory = PostNormBlock,
+        learned_queries: bool = False,
         denoising: Callable[[int, int], ContrastiveDenoising] | None = ContrastiveDenoising,
     ) -> None:
         super().__init__(num_classes=num_classes, name="rt_detr")
@@ -95,6 +98,8 @@ class RTDETR(ObjectDetector):
         self.encoder = encoder([one["num_chs"] for one in info], width)
         self.projections = nn.ModuleList([ConvNorm(width, dim) for _ in info])
         self.selection = QuerySelection(dim, num_classes, queries, norm=norm)
+        first = nn.Parameter(nn.init.xavier_uniform_(torch.empty(queries, dim)))
+        self.first = first if learned_queries else None
         self.denoising = denoising(num_classes, dim) if denoising is not None else None
         by_level: Any = cross
         self.decoder = QueryDecoder(
@@ -155,6 +160,8 @@ class RTDETR(ObjectDetector):
         memory, levels = self.encode(images)
         first = self.selection(memory, levels)
         tokens, starts = first.tokens.detach(), first.boxes.detach()
+        if self.first is not None:
+            tokens = self.first.to(tokens).expand_as(tokens)
         noisy = None
         if self.training and self.denoising is not None and objects is not None:
             rows = list(range(len(objects[0]))) if rows is None else rows

@@ -13,7 +13,7 @@ from headway.core.norms import LayerNorm
 from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.table import Rule, Table, drop, join, rename, under
-from headway.vision.layers import HybridEncoder
+from headway.vision.layers import DiscreteDeformableAttention, HybridEncoder
 from headway.vision.models.denoising import ContrastiveDenoising
 from headway.vision.models.pretrained_cfg import MEAN_STD
 from headway.vision.models.rt_detr import RTDETR
@@ -99,6 +99,7 @@ _TABLE = Table(
     _block("encoder.encoder", _AIFI),
     rename("projections.{n}.conv.*", "model.decoder_input_proj.{n}.0.*"),
     rename("projections.{n}.norm.*", "model.decoder_input_proj.{n}.1.*"),
+    rename("first", "model.weight_embedding.weight"),
     rename("denoising.embedding.*", "model.denoising_class_embed.*"),
     rename("selection.projection.*", "model.enc_output.0.*"),
     rename("selection.norm.*", "model.enc_output.1.*"),
@@ -127,12 +128,10 @@ class HuggingFaceRTDETR:
     defaults: ClassVar[dict[str, Any]] = {
         "normalize_before": False,
         "eval_size": None,
-        "learn_initial_query": False,
         "with_box_refine": True,
         "encode_proj_layers": [2],
         "positional_encoding_temperature": 10000,
         "activation_dropout": 0.0,
-        "decoder_method": "default",
         "decoder_offset_scale": 0.5,
     }
     # How it was trained; anchors follow from the size of the maps.
@@ -206,7 +205,9 @@ class HuggingFaceRTDETR:
                 out_dropout=dropout,
             ),
             cross=partial(
-                DeformableAttention, points=given("decoder_n_points", 4), out_dropout=dropout
+                _sampling(checkpoint.source, given("decoder_method", "default")),
+                points=given("decoder_n_points", 4),
+                out_dropout=dropout,
             ),
             feedforward=partial(
                 MLP,
@@ -215,6 +216,7 @@ class HuggingFaceRTDETR:
                 dropout=dropout,
             ),
             norm=partial(LayerNorm, eps=eps),
+            learned_queries=given("learn_initial_query", False),
             denoising=denoising,
         )
         model.pretrained_cfg.update(_pictures(checkpoint))
@@ -248,6 +250,14 @@ def _pictures(checkpoint: Checkpoint) -> dict[str, Any]:
 def _get(config: dict[str, Any], name: str, default: Any) -> Any:
     value = config.get(name)
     return default if value is None else value
+
+
+def _sampling(source: str, name: str) -> type[DeformableAttention]:
+    """Returns the attention that reads maps in this way."""
+    known = {"default": DeformableAttention, "discrete": DiscreteDeformableAttention}
+    if name not in known:
+        raise UserError(f"{source} has decoder_method={name!r}; known: {', '.join(known)}")
+    return known[name]
 
 
 def _activation(name: str) -> Any:

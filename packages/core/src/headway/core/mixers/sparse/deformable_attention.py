@@ -127,14 +127,23 @@ class DeformableAttention(TokenMixer):
             steps = steps / torch.tensor(sizes, dtype=torch.float32, device=x.device)[:, None]
         locations = at[..., :2] + steps
         tap(self, "locations", locations)
-        dtype = torch.promote_types(value.dtype, locations.dtype)
-        out = deformable_attention(
-            value.unflatten(2, (self.heads, -1)).to(dtype),
-            locations.to(dtype),
-            weights.to(dtype),
-            levels=sides,
-        )
+        out = self.read(value.unflatten(2, (self.heads, -1)), locations, weights, sides)
         return self.out_dropout(self.projection(out.to(value.dtype)))
+
+    def read(
+        self, value: Tensor, locations: Tensor, weights: Tensor, levels: tuple[tuple[int, ...], ...]
+    ) -> Tensor:
+        """Returns the weighted sums of values between tokens.
+
+        Args:
+            value: Values of the tokens of all maps, (B, M, heads, D).
+            locations: Where it reads, (x, y) from 0 to 1, (B, N, heads, levels, points, 2).
+            weights: By how much each point counts, (B, N, heads, levels, points).
+            levels: Rows and columns of each map.
+        """
+        dtype = torch.promote_types(value.dtype, locations.dtype)
+        value, locations, weights = (x.to(dtype) for x in (value, locations, weights))
+        return deformable_attention(value, locations, weights, levels=levels)
 
 
 def _grids(layout: Layout) -> tuple[tuple[int, ...], ...]:
