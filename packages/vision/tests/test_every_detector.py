@@ -32,6 +32,7 @@ STILL: dict[str, dict[str, dict[str, Any]]] = {
     "DETR": {"": TWO},
     "ConditionalDETR": {"": TWO},
     "DeformableDETR": {"": TWO, "two stages": {**TWO, "two_stage": True}},
+    "DFINE": {"": {"depth": 2, "denoising": None}},
     "RTDETR": {"": {"depth": 2, "denoising": None, "encoder": partial(HybridEncoder, heads=2)}},
 }
 CASES = [(name, options) for name, all_of in STILL.items() for options in all_of.values()]

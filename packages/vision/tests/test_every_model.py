@@ -11,6 +11,7 @@ from headway.core.testing.models import Case, assert_constants, check_copies, ch
 from headway.vision import models
 from headway.vision.models import (
     DETR,
+    DFINE,
     RTDETR,
     ConditionalDETR,
     DeformableDETR,
@@ -65,6 +66,11 @@ def deformable_detr(**options: bool) -> DeformableDETR:
     return DeformableDETR(num_classes=3, backbone=backbone, **sizes, **options)
 
 
+def d_fine() -> DFINE:
+    sizes = {"dim": 16, "heads": 2, "queries": 4, "depth": 2}
+    return DFINE(num_classes=3, backbone=Features(swin(), [0, 1]), **sizes)
+
+
 def rt_detr() -> RTDETR:
     sizes = {"dim": 16, "heads": 2, "queries": 4, "depth": 2}
     return RTDETR(num_classes=3, backbone=Features(swin(), [0, 1]), **sizes)
@@ -85,6 +91,7 @@ CASES = {
     "DETR": Case(make=detr, inputs=pictures),
     "ConditionalDETR": Case(make=conditional_detr, inputs=pictures),
     "DeformableDETR": Case(make=deformable_detr, inputs=pictures),
+    "DFINE": Case(make=d_fine, inputs=pictures, narrow=False),
     # Of candidates that are nearly as good, half precision chooses others.
     "RTDETR": Case(make=rt_detr, inputs=pictures, narrow=False),
 }

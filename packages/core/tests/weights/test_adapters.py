@@ -24,6 +24,7 @@ ROUND_TRIPS = {
     "Hugging Face BERT": "core/tests/weights/test_encoders.py",
     "Hugging Face Conditional DETR": "vision/tests/models/test_conditional_detr.py",
     "Hugging Face Deformable DETR": "vision/tests/models/test_deformable_detr.py",
+    "Hugging Face D-FINE": "vision/tests/models/test_dfine.py",
     "Hugging Face DETR": "vision/tests/models/test_detr.py",
     "Hugging Face Decision Transformer": "rl/tests/models/test_decision_transformer.py",
     "LeRobot ACT": "rl/tests/test_lerobot_policies.py",

@@ -5,11 +5,12 @@ from headway.core.plugins import Domain, Verb
 domain = Domain(
     name="vision",
     help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, PoolFormer; detection with DETR, "
-    "Conditional DETR, Deformable DETR, RT-DETR.",
+    "Conditional DETR, Deformable DETR, RT-DETR, D-FINE.",
     adapters=(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",
         "headway.vision.weights.hugging_face_conditional_detr:adapter",
+        "headway.vision.weights.hugging_face_d_fine:adapter",
         "headway.vision.weights.hugging_face_deformable_detr:adapter",
         "headway.vision.weights.hugging_face_rt_detr:adapter",
     ),

@@ -8,7 +8,9 @@ from headway.vision.layers.conditional_attention import (
 )
 from headway.vision.layers.conv_norm import ConvNorm
 from headway.vision.layers.discrete_attention import DiscreteDeformableAttention
+from headway.vision.layers.elan_encoder import ELANEncoder
 from headway.vision.layers.fusing import fused
+from headway.vision.layers.hgnet import HGNetV2
 from headway.vision.layers.hybrid_encoder import HybridEncoder
 from headway.vision.layers.image_tokens import ImageTokens
 from headway.vision.layers.map_projections import MapProjections
@@ -26,7 +28,9 @@ __all__ = [
     "ConvNorm",
     "ConvolutionStem",
     "DiscreteDeformableAttention",
+    "ELANEncoder",
     "FrozenBatchNorm",
+    "HGNetV2",
     "HybridEncoder",
     "ImageTokens",
     "MapProjections",

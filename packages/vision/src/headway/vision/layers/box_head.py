@@ -11,6 +11,7 @@ class BoxHead(Module):
 
     Args:
         dim: Channels of a token.
+        out: What the last layer gives, for a subclass or a model that makes boxes of something else.
 
     Shape:
         x: (B, N, dim). Output: (B, N, 4) in 0..1.
@@ -19,9 +20,9 @@ class BoxHead(Module):
         Carion et al. 2020 (DETR), https://arxiv.org/abs/2005.12872, section 3.2.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, *, out: int = 4) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([nn.Linear(dim, out) for out in (dim, dim, 4)])
+        self.layers = nn.ModuleList([nn.Linear(dim, one) for one in (dim, dim, out)])
 
     def logits(self, x: Tensor) -> Tensor:
         """Returns the boxes before the sigmoid, to which those of another block may be added."""

@@ -18,6 +18,7 @@ class ConvNorm(Module):
         out: Output channels.
         kernel: Side of the kernel, odd.
         stride: By how much the map shrinks.
+        groups: Groups of channels.
         norm: Builds the norm, ``(out)``.
         activation: Builds the activation; none if None.
 
@@ -32,11 +33,13 @@ class ConvNorm(Module):
         *,
         kernel: int = 1,
         stride: int = 1,
+        groups: int = 1,
         norm: NormFactory = nn.BatchNorm2d,
         activation: ActivationFactory | None = None,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, out, kernel, stride, kernel // 2, bias=False)
+        padding = kernel // 2
+        self.conv = nn.Conv2d(channels, out, kernel, stride, padding, groups=groups, bias=False)
         self.norm = norm(out)
         self.activation = activation() if activation is not None else nn.Identity()
 

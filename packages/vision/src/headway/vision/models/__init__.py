@@ -5,6 +5,7 @@ from headway.vision.models.conditional_detr import ConditionalDETR
 from headway.vision.models.deformable_detr import DeformableDETR
 from headway.vision.models.detections import Detections, SigmoidDetections
 from headway.vision.models.detr import DETR
+from headway.vision.models.dfine import DFINE
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
 from headway.vision.models.poolformer import PoolFormer
@@ -17,6 +18,7 @@ from headway.vision.models.vit_distilled import DistilledLogits, DistilledViT
 
 __all__ = [
     "DETR",
+    "DFINE",
     "RTDETR",
     "CaiT",
     "ConditionalDETR",

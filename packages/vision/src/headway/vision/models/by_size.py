@@ -29,7 +29,9 @@ def by_size(
     if len(found) == 1:
         return found[0]
     order = torch.tensor([row for rows, _ in groups for row in rows]).argsort()
-    logits, places = _together([(one.logits, one.boxes) for one in found], order)
+    logits, places, *edges = _together(
+        [(one.logits, one.boxes, *one.edges) for one in found], order
+    )
     aux = tuple(_together(pairs, order) for pairs in zip(*(one.aux for one in found), strict=True))
     return SigmoidDetections(
         logits,
@@ -37,10 +39,10 @@ def by_size(
         aux,
         tuple(part for one in found for part in one.denoised),
         tuple(part for one in found for part in one.proposals),
+        tuple(edges),
     )
 
 
-def _together(parts: Sequence[tuple[Tensor, Tensor]], order: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns logits and boxes of all groups in the order of the batch."""
-    logits, boxes = (torch.cat(one) for one in zip(*parts, strict=True))
-    return logits[order.to(logits.device)], boxes[order.to(boxes.device)]
+def _together(parts: Sequence[tuple[Tensor, ...]], order: Tensor) -> tuple[Tensor, ...]:
+    """Returns the tensors of all groups in the order of the batch."""
+    return tuple(torch.cat(one)[order.to(one[0].device)] for one in zip(*parts, strict=True))

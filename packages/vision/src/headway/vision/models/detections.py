@@ -7,7 +7,8 @@ from torch import Tensor
 from headway.core.answers import answer
 from headway.vision.models.boxes import corners
 
-Pairs = tuple[tuple[Tensor, Tensor], ...]
+# Logits and boxes of several blocks, and what boxes are made of where a detector says so.
+Pairs = tuple[tuple[Tensor, ...], ...]
 
 
 class Objects(NamedTuple):
@@ -93,6 +94,7 @@ class SigmoidDetections(NamedTuple):
         boxes: Centre x, centre y, width and height as shares of the picture, (B, Q, 4) in 0..1.
         aux: In training, logits and boxes of the encoder and of each decoder block before the last one.
         denoised: In training with objects, what became of those with noise, pictures of one size together.
+        edges: In training, what the boxes are made of where a detector says so (``DFINE``).
         proposals: In training, where objects are proposed without a class, what every token proposes.
     """
 
@@ -101,6 +103,7 @@ class SigmoidDetections(NamedTuple):
     aux: Pairs = ()
     denoised: tuple[Denoised, ...] = ()
     proposals: tuple[Proposals, ...] = ()
+    edges: tuple[Tensor, ...] = ()
 
     def probabilities(self) -> Tensor:
         """Returns how likely each class is for each query, (B, Q, K)."""

@@ -63,6 +63,7 @@ class DETR(MapDetector):
     """
 
     undecayed: ClassVar[tuple[str, ...]] = ("queries",)
+    decoder: QueryDecoder
 
     def __init__(
         self,

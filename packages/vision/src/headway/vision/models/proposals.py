@@ -52,7 +52,9 @@ class ProposalSelection(QuerySelection):
         self.query = nn.Linear(2 * dim, 2 * dim)
         self.query_norm = norm(2 * dim)
 
-    def forward(self, memory: Tensor, levels: Sequence[tuple[int, int]]) -> Proposed:
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, memory: Tensor, levels: Sequence[tuple[int, int]]
+    ) -> Proposed:
         """Proposes.
 
         Args:

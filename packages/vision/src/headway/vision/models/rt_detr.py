@@ -173,15 +173,16 @@ class RTDETR(ObjectDetector):
         mask = None if noisy is None else noisy.mask
         found = self._decoded(tokens, starts.sigmoid(), memory, levels, mask)
         if not self.training:
-            return SigmoidDetections(*found[-1])
+            return SigmoidDetections(*found[-1][:2])
         denoised = ()
         if noisy is not None and rows is not None:
             known = noisy.tokens.shape[1]
-            apart = tuple((a[:, :known], b[:, :known]) for a, b in found)
+            apart = tuple(tuple(part[:, :known] for part in one) for one in found)
             denoised = (Denoised(rows, apart, noisy.objects, noisy.groups),)
-            found = tuple((a[:, known:], b[:, known:]) for a, b in found)
+            found = tuple(tuple(part[:, known:] for part in one) for one in found)
         aux = ((first.logits, first.boxes.sigmoid()), *found[:-1])
-        return SigmoidDetections(*found[-1], aux=aux, denoised=denoised)
+        logits, boxes, *edges = found[-1]
+        return SigmoidDetections(logits, boxes, aux, denoised, edges=tuple(edges))
 
     def encode(self, images: Tensor) -> tuple[Tensor, tuple[tuple[int, int], ...]]:
         """Returns the tokens of all maps, one map after the other, and rows and columns of each."""

@@ -4,6 +4,7 @@ from headway.vision.tasks.classification import ImageClassification
 from headway.vision.tasks.detection import ObjectDetection
 from headway.vision.tasks.detection_loss import DetectionLoss
 from headway.vision.tasks.distillation import Distillation
+from headway.vision.tasks.fine_loss import FineLoss
 from headway.vision.tasks.focal_loss import FocalLoss
 from headway.vision.tasks.mixing import Mixing
 from headway.vision.tasks.set_loss import SetLoss
@@ -12,6 +13,7 @@ from headway.vision.tasks.varifocal_loss import VarifocalLoss
 __all__ = [
     "DetectionLoss",
     "Distillation",
+    "FineLoss",
     "FocalLoss",
     "ImageClassification",
     "Mixing",

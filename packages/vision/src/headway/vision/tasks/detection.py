@@ -15,6 +15,7 @@ from headway.vision.drawing import draw_boxes, sheet
 from headway.vision.models.detections import found_objects, to_corners
 from headway.vision.models.detector import ObjectDetector
 from headway.vision.tasks.detection_loss import DetectionLoss
+from headway.vision.tasks.fine_loss import FineLoss
 from headway.vision.tasks.focal_loss import FocalLoss
 from headway.vision.tasks.set_loss import SetLoss, object_number
 from headway.vision.tasks.varifocal_loss import VarifocalLoss
@@ -25,6 +26,7 @@ SHOWN = 4
 # What detectors are trained with, under the names that they give.
 LOSSES: dict[str, Callable[[], SetLoss]] = {
     "cross_entropy": DetectionLoss,
+    "fine": FineLoss,
     "focal": FocalLoss,
     "varifocal": VarifocalLoss,
 }
@@ -41,8 +43,9 @@ class ObjectDetection(Task):
 
     Args:
         backbone: A detector.
-        loss: ``DetectionLoss`` for a detector that names one class of a query, ``FocalLoss`` or
-            ``VarifocalLoss`` for one that scores each by itself; that of the detector if None.
+        loss: ``DetectionLoss`` for a detector that names one class of a query, ``FocalLoss``,
+            ``VarifocalLoss`` or ``FineLoss`` for one that scores each by itself; that of the detector
+            if None.
         **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:

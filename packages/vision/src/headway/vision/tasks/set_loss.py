@@ -112,13 +112,13 @@ class SetLoss(nn.Module, ABC):
             boxes: per picture (N, 4), centre and size in 0..1. labels: per picture (N,).
         """
         number = max(1.0, object_number(labels))
-        last, *others = [
-            self._of_block(logits, found, boxes, labels, number)
-            for logits, found in ((output.logits, output.boxes), *output.aux)
-        ]
+        whole = (output.logits, output.boxes)
+        edges = output.edges if isinstance(output, SigmoidDetections) else ()
+        last = self._of_block((*whole, *edges), boxes, labels, number)
         total = self._sum(last)
-        for parts in others:
-            total = total + self._sum(parts)
+        taught = (*whole, *edges) if edges else None
+        for one in output.aux:
+            total = total + self._sum(self._of_block(one, boxes, labels, number, last=taught))
         for one in output.denoised if isinstance(output, SigmoidDetections) else ():
             own = [[every[row] for row in one.rows] for every in (boxes, labels)]
             # Which query shall find which object is known.
@@ -126,32 +126,56 @@ class SetLoss(nn.Module, ABC):
                 (queries, torch.arange(len(mine), device=queries.device).repeat(one.groups))
                 for queries, mine in zip(one.objects, own[1], strict=True)
             ]
-            for logits, found in one.blocks:
-                parts = self._of_block(logits, found, own[0], own[1], number * one.groups, matches)
+            taught = one.blocks[-1] if edges else None
+            for block in one.blocks:
+                known = taught if block is not taught else None
+                parts = self._of_block(
+                    block, own[0], own[1], number * one.groups, matches, last=known
+                )
                 total = total + self._sum(parts)
         for one in output.proposals if isinstance(output, SigmoidDetections) else ():
             own = [boxes[row] for row in one.rows]
             # Whatever an object is: its label is the first.
             any_class = [torch.zeros_like(labels[row]) for row in one.rows]
-            parts = self._of_block(one.logits, one.boxes, own, any_class, number)
+            parts = self._of_block((one.logits, one.boxes), own, any_class, number)
             total = total + self._sum(parts)
-        return DetectionLosses(total, *last)
+        return DetectionLosses(total, *last[:3])
 
-    def _sum(self, parts: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def loss_of_edges(
+        self,
+        edges: tuple[Tensor, ...],
+        matched: Matched,
+        number: float,
+        last: tuple[Tensor, ...] | None,
+    ) -> Tensor:
+        """Returns the weighted loss of what boxes are made of, where a detector says so.
+
+        Args:
+            edges: What stands behind logits and boxes in the answer of a block.
+            matched: Which queries shall find which objects.
+            number: Objects of the batch, at least 1.
+            last: The whole answer of the last block; None for that block itself.
+        """
+        return edges[0].new_zeros(())
+
+    def _sum(self, parts: tuple[Tensor, Tensor, Tensor, Tensor | None]) -> Tensor:
         classes, boxes, overlap = (
-            weight * part for weight, part in zip(self.weights, parts, strict=True)
+            weight * part for weight, part in zip(self.weights, parts[:3], strict=True)
         )
-        return classes + boxes + overlap
+        total = classes + boxes + overlap
+        return total if parts[3] is None else total + parts[3]
 
     def _of_block(
         self,
-        logits: Tensor,
-        found: Tensor,
+        answer: tuple[Tensor, ...],
         boxes: Sequence[Tensor],
         labels: Sequence[Tensor],
         number: float,
         matches: list[Match] | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        *,
+        last: tuple[Tensor, ...] | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        logits, found, *edges = answer
         # Half precision would overflow in areas and logarithms.
         logits, found = logits.float(), found.float()
         if matches is None:
@@ -168,6 +192,7 @@ class SetLoss(nn.Module, ABC):
             self.loss_of_classes(logits, matched, number),
             F.l1_loss(mine, matched.wanted, reduction="sum") / number,
             overlap / number,
+            self.loss_of_edges(tuple(edges), matched, number, last) if edges else None,
         )
 
     @torch.no_grad()

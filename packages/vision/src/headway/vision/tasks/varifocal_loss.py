@@ -54,14 +54,14 @@ class VarifocalLoss(FocalLoss):
         flat = logits.flatten(0, 1)
         wanted = torch.zeros_like(flat)
         real = torch.zeros_like(flat)
-        overlap = _overlap(matched.boxes.detach(), matched.wanted)
+        overlap = overlap_of(matched.boxes.detach(), matched.wanted)
         wanted[matched.queries, matched.labels] = overlap
         real[matched.queries, matched.labels] = 1.0
         weight = self.negative * flat.detach().sigmoid() ** self.power * (1 - real) + wanted
         return F.binary_cross_entropy_with_logits(flat, wanted, weight, reduction="sum") / number
 
 
-def _overlap(boxes: Tensor, wanted: Tensor) -> Tensor:
+def overlap_of(boxes: Tensor, wanted: Tensor) -> Tensor:
     """Returns the intersection over the union of each pair, (M,)."""
     one, other = corners(boxes), corners(wanted)
     least, most = torch.maximum(one[:, :2], other[:, :2]), torch.minimum(one[:, 2:], other[:, 2:])

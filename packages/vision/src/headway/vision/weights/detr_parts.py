@@ -9,7 +9,7 @@ from torch import Tensor
 from headway.core.errors import UserError
 from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
-from headway.core.weights.table import Rule, rename, under
+from headway.core.weights.table import Rule, combine, rename, under
 from headway.vision.layers import ResNet
 from headway.vision.models.detector import ObjectDetector
 from headway.vision.models.pretrained_cfg import MEAN_STD
@@ -120,3 +120,9 @@ def describe(model: ObjectDetector, checkpoint: Checkpoint) -> None:
         # Models of all of COCO have a label for each id, those without a class too: labels are ids.
         if "N/A" in names.values():
             model.pretrained_cfg["category_ids"] = list(range(classes))
+
+
+def same(ours: str, theirs: list[str]) -> Rule:
+    """Returns the rule of a tensor that stands in a file under several names."""
+    number = len(theirs)
+    return combine([ours], theirs, read=lambda *one: one[0], write=lambda one: (one,) * number)

@@ -9,9 +9,9 @@ from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import DeformableAttention, PositionedSelfAttention
 from headway.core.weights.checkpoint import Checkpoint
-from headway.core.weights.table import Rule, Table, combine, drop, join, rename, under
+from headway.core.weights.table import Rule, Table, drop, join, rename, under
 from headway.vision.models.deformable_detr import DeformableDETR
-from headway.vision.weights.detr_parts import BACKBONE, describe, refuse, resnet
+from headway.vision.weights.detr_parts import BACKBONE, describe, refuse, resnet, same
 from headway.vision.weights.hugging_face import ACTIVATIONS
 
 
@@ -74,15 +74,9 @@ def _heads(ours: str, theirs: str, own: int, depth: int, proposed: str | None) -
         places = range(depth) if own == 1 and place < depth else [place]
         ways = [[f"{one}.{k}.*" for k in places] for one in (theirs, inner)]
         for way in (ways[0] + ways[1], ways[0], ways[1]):
-            rules += [_same(name, way)] if len(way) > 1 else []
+            rules += [same(name, way)] if len(way) > 1 else []
         rules.append(rename(name, *(f"{one}.{place}.*" for one in (theirs, inner))))
     return rules
-
-
-def _same(ours: str, theirs: list[str]) -> Rule:
-    """Returns the rule of a tensor that stands in a file under several names."""
-    number = len(theirs)
-    return combine([ours], theirs, read=lambda *one: one[0], write=lambda one: (one,) * number)
 
 
 class HuggingFaceDeformableDETR:

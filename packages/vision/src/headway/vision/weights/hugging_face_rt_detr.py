@@ -21,10 +21,11 @@ from headway.vision.weights.hugging_face import ACTIVATIONS
 
 _BACKBONE = "model.backbone.model."
 # The generation of the published files comes first.
-_AIFI = ("model.encoder.encoder.0.layers.{n}.", "model.encoder.aifi.0.layers.{n}.")
+AIFI = ("model.encoder.encoder.0.layers.{n}.", "model.encoder.aifi.0.layers.{n}.")
 
 
 def _block(side: str, theirs: str | tuple[str, ...], *cross: Rule) -> list[Rule]:
+    """Returns the rules of a block of the encoder or decoder."""
     return under(
         f"{side}.blocks.{{n}}.",
         theirs,
@@ -96,7 +97,7 @@ _TABLE = Table(
     rename("encoder.shrink.{n}.*", "model.encoder.downsample_convs.{n}.*"),
     _csp("up", "fpn_blocks"),
     _csp("down", "pan_blocks"),
-    _block("encoder.encoder", _AIFI),
+    _block("encoder.encoder", AIFI),
     rename("projections.{n}.conv.*", "model.decoder_input_proj.{n}.0.*"),
     rename("projections.{n}.norm.*", "model.decoder_input_proj.{n}.1.*"),
     rename("first", "model.weight_embedding.weight"),
@@ -154,7 +155,7 @@ class HuggingFaceRTDETR:
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
         """Builds the model that config.json describes."""
         config = checkpoint.config or {}
-        given = partial(_get, config)
+        given = partial(get, config)
         names = config.get("id2label") or {}
         head = "model.enc_score_head.weight"
         head = head if head in checkpoint.state else head.removeprefix("model.")
@@ -165,7 +166,7 @@ class HuggingFaceRTDETR:
             raise UserError(f"{checkpoint.source} makes further maps of its last one; none do here")
         dropout, eps = float(given("dropout", 0.0)), float(given("layer_norm_eps", 1e-5))
         norm = partial(nn.BatchNorm2d, eps=float(given("batch_norm_eps", 1e-5)))
-        activation = _activation(given("activation_function", "silu"))
+        activation = activation_of(given("activation_function", "silu"))
         if given("num_denoising", 100) > 0:
             denoising = partial(
                 ContrastiveDenoising,
@@ -183,7 +184,7 @@ class HuggingFaceRTDETR:
             feedforward=partial(
                 MLP,
                 hidden_dim=given("encoder_ffn_dim", 1024),
-                activation=_activation(given("encoder_activation_function", "gelu")),
+                activation=activation_of(given("encoder_activation_function", "gelu")),
                 dropout=dropout,
             ),
             expansion=given("hidden_expansion", 1.0),
@@ -212,14 +213,14 @@ class HuggingFaceRTDETR:
             feedforward=partial(
                 MLP,
                 hidden_dim=given("decoder_ffn_dim", 1024),
-                activation=_activation(given("decoder_activation_function", "relu")),
+                activation=activation_of(given("decoder_activation_function", "relu")),
                 dropout=dropout,
             ),
             norm=partial(LayerNorm, eps=eps),
             learned_queries=given("learn_initial_query", False),
             denoising=denoising,
         )
-        model.pretrained_cfg.update(_pictures(checkpoint))
+        model.pretrained_cfg.update(pictures(checkpoint))
         if len(names) == classes:
             model.pretrained_cfg["label_names"] = [names[str(place)] for place in range(classes)]
         return model
@@ -229,7 +230,7 @@ class HuggingFaceRTDETR:
         return _TABLE
 
 
-def _pictures(checkpoint: Checkpoint) -> dict[str, Any]:
+def pictures(checkpoint: Checkpoint) -> dict[str, Any]:
     """Returns what a picture goes through: a square, and shares of the largest value, nothing more."""
     file = checkpoint.folder / "preprocessor_config.json"
     told = read_json(file) if file.is_file() else {}
@@ -247,7 +248,8 @@ def _pictures(checkpoint: Checkpoint) -> dict[str, Any]:
     return {**found, "mean": tuple(mean), "std": tuple(std)}
 
 
-def _get(config: dict[str, Any], name: str, default: Any) -> Any:
+def get(config: dict[str, Any], name: str, default: Any) -> Any:
+    """Returns what a configuration says, or the default where it says null."""
     value = config.get(name)
     return default if value is None else value
 
@@ -260,7 +262,12 @@ def _sampling(source: str, name: str) -> type[DeformableAttention]:
     return known[name]
 
 
-def _activation(name: str) -> Any:
+def activation_of(name: str) -> Any:
+    """Returns what builds an activation.
+
+    Raises:
+        UserError: If it is not known.
+    """
     if name not in ACTIVATIONS:
         raise UserError(f"the activation {name!r} is not known; known: {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]
@@ -275,7 +282,7 @@ def _backbone(source: str, config: dict[str, Any]) -> ResNetD:
     if described.get("hidden_act", "relu") != "relu" or described.get("downsample_in_first_stage"):
         raise UserError(f"the backbone of {source} is none of RT-DETR's published ones")
     bottleneck = described.get("layer_type", "bottleneck") == "bottleneck"
-    frozen = _get(config, "freeze_backbone_batch_norms", True)
+    frozen = get(config, "freeze_backbone_batch_norms", True)
     return ResNetD(
         depths=described.get("depths", [3, 4, 6, 3]),
         widths=described.get("hidden_sizes", [256, 512, 1024, 2048]),
