@@ -13,7 +13,7 @@ from transformers.loss.loss_d_fine import DFineLoss
 from headway.core.errors import UserError
 from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
-from headway.vision.layers import HGNetV2
+from headway.vision.layers import HGNetV2, fused
 from headway.vision.layers.sampling_attention import SamplingAttention
 from headway.vision.models import DFINE
 from headway.vision.models.edge_bins import EdgeBins
@@ -221,6 +221,12 @@ def test_what_is_saved_comes_back_and_takes_other_classes(tmp_path: Path) -> Non
     save_pretrained(model, tmp_path / "model")
     again = from_pretrained(tmp_path / "model").eval()
     torch.testing.assert_close(again(images), model(images), rtol=0, atol=0)
+    torch.testing.assert_close(
+        fused(model.double())(images.double()).boxes,
+        model(images.double()).boxes,
+        atol=1e-5,
+        rtol=0,
+    )
     other = from_pretrained(tmp_path / "model", num_classes=7).eval()
     assert other(images).logits.shape == (1, 6, 7)
 

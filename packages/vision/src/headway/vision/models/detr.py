@@ -63,7 +63,6 @@ class DETR(MapDetector):
     """
 
     undecayed: ClassVar[tuple[str, ...]] = ("queries",)
-    decoder: QueryDecoder
 
     def __init__(
         self,
@@ -109,7 +108,7 @@ class DETR(MapDetector):
         positions = self.queries[None].to(memory.dtype)
         # Queries start empty: all that tells them apart is their embedding.
         empty = torch.zeros_like(positions).expand(memory.shape[0], -1, -1)
-        outs = self.decoder.after_each(
+        outs = self.decoder.after_each(  # pyright: ignore[reportCallIssue]
             empty, Layout(embedding=positions), context=memory, context_layout=layout
         )
         read = outs if self.training else outs[-1:]

@@ -173,7 +173,8 @@ class RTDETR(ObjectDetector):
         mask = None if noisy is None else noisy.mask
         found = self._decoded(tokens, starts.sigmoid(), memory, levels, mask)
         if not self.training:
-            return SigmoidDetections(*found[-1][:2])
+            logits, boxes = found[-1][:2]
+            return SigmoidDetections(logits, boxes)
         denoised = ()
         if noisy is not None and rows is not None:
             known = noisy.tokens.shape[1]
