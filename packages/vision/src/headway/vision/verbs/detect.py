@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from headway.core.cli.counts import Counts, Policy
-from headway.core.cli.job import Job, write_csv
+from headway.core.cli.job import Job
 from headway.core.cli.options import check_positive
 from headway.core.cli.progress import with_progress
-from headway.core.files import atomic_write
+from headway.core.files import atomic_write, write_csv
 from headway.vision.data.detection_batch import fill_up
 from headway.vision.data.reading import ImageError
 from headway.vision.drawing import draw_boxes
