@@ -75,7 +75,7 @@ def class_figure(rows: Sequence[dict[str, Any]], title: str = "") -> "Figure":
         axes.text(row["map_50"] + 0.01, place, f"{row['map_50']:.3f}", va="center", size=8)
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.1), xlabel="average precision", title=title)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    figure.legend(frameon=False, fontsize=8, loc="outside right upper")
     return figure
 
 
