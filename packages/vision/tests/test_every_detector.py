@@ -152,9 +152,9 @@ def test_it_trains_and_detects_in_the_place_of_rt_detr(
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_its_graph_takes_any_batch_height_and_width(
-    name: str, options: dict[str, Any], tmp_path: Path
+    name: str, options: dict[str, Any], make_voc: Make, tmp_path: Path
 ) -> None:
-    """The verb compares scores, labels and boxes of two batches of other sizes."""
+    """The verb compares scores, labels and boxes of two batches of other sizes; the file detects."""
     save_pretrained(detector(name, options), tmp_path / "model")
     notes = {"task": "detection", "classes": ["red", "blue"], "shortest": 96, "longest": 128}
     notes |= {"mean": [0.5] * 3, "std": [0.5] * 3}
@@ -164,3 +164,6 @@ def test_its_graph_takes_any_batch_height_and_width(
     session = onnxruntime.InferenceSession(file)
     shape = session.get_inputs()[0].shape
     assert [isinstance(side, int) for side in shape] == [False, True, False, False]
+    words = [str(make_voc() / "JPEGImages"), "-o", str(tmp_path / "found"), "--threshold", "0"]
+    assert main(["detect", "-m", str(file), *words]) == 0
+    assert (tmp_path / "found" / "detections.csv").is_file()
