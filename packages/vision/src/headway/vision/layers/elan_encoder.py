@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,13 +46,13 @@ class ELANBlock(Module):
         activation: ActivationFactory = nn.SiLU,
     ) -> None:
         super().__init__()
-        parts = {"norm": norm, "activation": activation}
-        self.first = ConvNorm(channels, 2 * out, **parts)  # pyright: ignore[reportArgumentType]
-        self.near = CSPBlock(out, hidden, depth=depth, **parts)  # pyright: ignore[reportArgumentType]
-        self.near_conv = ConvNorm(hidden, hidden, kernel=3, **parts)  # pyright: ignore[reportArgumentType]
-        self.far = CSPBlock(hidden, hidden, depth=depth, **parts)  # pyright: ignore[reportArgumentType]
-        self.far_conv = ConvNorm(hidden, hidden, kernel=3, **parts)  # pyright: ignore[reportArgumentType]
-        self.last = ConvNorm(2 * out + 2 * hidden, out, **parts)  # pyright: ignore[reportArgumentType]
+        parts: Any = {"norm": norm, "activation": activation}
+        self.first = ConvNorm(channels, 2 * out, **parts)
+        self.near = CSPBlock(out, hidden, depth=depth, **parts)
+        self.near_conv = ConvNorm(hidden, hidden, kernel=3, **parts)
+        self.far = CSPBlock(hidden, hidden, depth=depth, **parts)
+        self.far_conv = ConvNorm(hidden, hidden, kernel=3, **parts)
+        self.last = ConvNorm(2 * out + 2 * hidden, out, **parts)
 
     def forward(self, x: Tensor) -> Tensor:
         """Joins what all blocks gave."""

@@ -118,7 +118,10 @@ class HuggingFaceDeformableDETR:
             raise UserError(f"{checkpoint.source} has other n_points in the decoder")
         state = Table(*_REST, prefix="model.").to_ours(checkpoint.state)
         two_stage = bool(config.get("two_stage", False))
-        refine, levels = bool(config.get("with_box_refine", False)), config["num_feature_levels"]
+        refine, levels = (
+            bool(config.get("with_box_refine", False)),
+            config.get("num_feature_levels", 4),
+        )
         heads = {
             f"{front}class_embed.{place}": f"{front}class_embed.{place}.weight" in checkpoint.state
             for front in ("", "model.decoder.", "decoder.")
@@ -133,7 +136,12 @@ class HuggingFaceDeformableDETR:
         # Files of transformers 5 that refine boxes may share the layer of the classes.
         own = refine and any(there for name, there in heads.items() if name.endswith("1"))
         # The maps of the backbone are read by 1x1 convolutions, further ones are made by 3x3.
-        kernels = [state[f"projections.layers.{k}.0.weight"].shape[-1] for k in range(levels)]
+        maps = [state.get(f"projections.layers.{place}.0.weight") for place in range(levels)]
+        kernels = [one.shape[-1] for one in maps if one is not None]
+        if len(kernels) < levels:
+            raise UserError(
+                f"{checkpoint.source} has projections of {len(kernels)} maps, and num_feature_levels={levels}"
+            )
         dropout = float(config.get("dropout", 0.1))
         count = "two_stage_num_proposals" if two_stage else "num_queries"
         model = DeformableDETR(
