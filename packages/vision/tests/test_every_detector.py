@@ -128,20 +128,23 @@ def test_half_precision_and_accumulation_give_the_same_loss(
 
 
 @pytest.mark.parametrize("name", [one for one in STILL if one not in ("DETR", "RTDETR")])
-def test_it_trains_and_detects_in_the_place_of_rt_detr(
+def test_it_trains_by_a_recipe_of_its_own_or_in_the_place_of_rt_detr_and_detects(
     name: str, make_voc: Make, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setenv("HEADWAY_RUNS", str(tmp_path / "runs"))
     data = make_voc()
     backbone = "--model.backbone"
-    words = [backbone, f"headway.vision.models.{name}", f"{backbone}.num_classes", "2"]
-    depths = {"depth": 2} if name == "DFINE" else TWO
-    for option, value in (*SIZES.items(), *depths.items()):
-        words += [f"{backbone}.{option}", str(value)]
+    recipe, words = "rt_detr_bccd", [f"{backbone}.num_classes", "2", f"{backbone}.queries", "5"]
+    if name == "DFINE":
+        recipe = "d_fine_bccd"
+    else:
+        words = [backbone, f"headway.vision.models.{name}", *words]
+        for option, value in ({**SIZES, **TWO, "num_classes": 2}).items():
+            words += [f"{backbone}.{option}", str(value)]
     quick = ["--trainer.accelerator", "cpu", "--model.schedule", "null", "--trainer.max_steps", "2"]
     sizes = ["--data.path", str(data), "--data.shortest", "96", "--data.longest", "128"]
-    assert main(["fit", "-c", "vision/rt_detr_bccd", *quick, *sizes, *words]) == 0
-    run, out = tmp_path / "runs" / "vision" / "rt_detr_bccd" / "1", tmp_path / "found"
+    assert main(["fit", "-c", f"vision/{recipe}", *quick, *sizes, *words]) == 0
+    run, out = tmp_path / "runs" / "vision" / recipe / "1", tmp_path / "found"
     words = [str(data / "JPEGImages"), "-o", str(out), "--threshold", "0", "--device", "cpu"]
     assert main(["detect", "-m", str(run), *words]) == 0
     rows = list(csv.DictReader((out / "detections.csv").open()))

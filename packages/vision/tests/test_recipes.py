@@ -35,7 +35,7 @@ def fashion(folder: Path) -> Path:
     return folder
 
 
-DETECTION = ("detr_bccd", "finetune_detection", "rt_detr_bccd")
+DETECTION = ("d_fine_bccd", "detr_bccd", "finetune_detection", "rt_detr_bccd")
 
 
 def options(recipe: str, tmp_path: Path, make_folder: Callable[..., Path]) -> list[str]:
