@@ -135,8 +135,9 @@ def test_it_trains_by_a_recipe_of_its_own_or_in_the_place_of_rt_detr_and_detects
     data = make_voc()
     backbone = "--model.backbone"
     recipe, words = "rt_detr_bccd", [f"{backbone}.num_classes", "2", f"{backbone}.queries", "5"]
-    if name == "DFINE":
-        recipe = "d_fine_bccd"
+    own = {"DFINE": "d_fine_bccd", "DeformableDETR": "deformable_detr_bccd"}
+    if name in own:
+        recipe = own[name]
     else:
         words = [backbone, f"headway.vision.models.{name}", *words]
         for option, value in ({**SIZES, **TWO, "num_classes": 2}).items():

@@ -35,7 +35,13 @@ def fashion(folder: Path) -> Path:
     return folder
 
 
-DETECTION = ("d_fine_bccd", "detr_bccd", "finetune_detection", "rt_detr_bccd")
+DETECTION = (
+    "d_fine_bccd",
+    "deformable_detr_bccd",
+    "detr_bccd",
+    "finetune_detection",
+    "rt_detr_bccd",
+)
 
 
 def options(recipe: str, tmp_path: Path, make_folder: Callable[..., Path]) -> list[str]:
