@@ -15,7 +15,7 @@ from PIL import Image
 from headway.core.cli.main import main
 from headway.core.errors import UserError
 from headway.core.training import AdamW
-from headway.vision.data import BoxAugmentation, COCODetection, DetectionFolder
+from headway.vision.data import BoxAugmentation, COCODetection, DetectionFolder, VOCDetection
 from headway.vision.data.box_format import Claim, check_format
 from headway.vision.layers import ResNet
 from headway.vision.models import DETR
@@ -104,7 +104,7 @@ def in_all_formats(root: Path, count: int = 6) -> dict[str, Path]:
     return {kind: root / kind for kind in ("coco", "voc", "yolo")}
 
 
-def names(data: DetectionFolder) -> dict[str, list[str]]:
+def names(data: DetectionFolder | VOCDetection) -> dict[str, list[str]]:
     return {split: [p.path.name for p in part.pictures] for split, part in data.parts.items()}
 
 
@@ -198,6 +198,24 @@ def test_splits_are_those_that_names_speak_of(tmp_path: Path) -> None:
             folder = {"val": "valid"}.get(split, split)
             assert folder in part.pictures[0].path.parts
     assert data.classes == ("x", "y", "z")
+
+
+@pytest.mark.parametrize("kind", [DetectionFolder, VOCDetection])
+def test_the_folder_above_one_with_splits_keeps_its_splits(
+    kind: type[DetectionFolder | VOCDetection], tmp_path: Path
+) -> None:
+    image, objects = scene(0)
+    write(tmp_path, "set/LICENSE", "free")
+    for folder in ("set/BCCD", "two/a", "two/b"):
+        for name in "xyz":
+            write(tmp_path, f"{folder}/JPEGImages/{name}.png", image)
+            write(tmp_path, f"{folder}/Annotations/{name}.xml", as_xml(objects))
+        for split, name in (("train", "x"), ("val", "y"), ("test", "z")):
+            write(tmp_path, f"{folder}/ImageSets/Main/{split}.txt", name)
+    data = kind(path=str(tmp_path / "set"))
+    assert names(data) == {"train": ["x.png"], "val": ["y.png"], "test": ["z.png"]}
+    with pytest.raises(UserError, match=r"2 data sets with splits of their own \(a, b\)"):
+        kind(path=str(tmp_path / "two")).setup()
 
 
 def test_yolo_with_lists_of_pictures_polygons_and_no_names(tmp_path: Path) -> None:

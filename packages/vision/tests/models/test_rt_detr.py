@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from headway.core.backbones import ResNetD
 from headway.core.errors import UserError
 from headway.core.testing.round_trips import check_round_trip
-from headway.core.weights import from_pretrained, save_pretrained
+from headway.core.weights import from_pretrained, save_pretrained, save_published
 from headway.vision.layers import DiscreteDeformableAttention, HybridEncoder, RepBlock, fused
 from headway.vision.models import RTDETR, SigmoidDetections
 from headway.vision.models.denoising import ContrastiveDenoising
@@ -143,6 +143,26 @@ def test_names_of_either_generation_of_files_are_read(tmp_path: Path) -> None:
         ours.state_dict().items(), again.state_dict().values(), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=0, atol=0, msg=name)
+
+
+def test_heads_that_a_file_names_twice_are_written_twice(tmp_path: Path) -> None:
+    theirs = theirs_of("v2")
+    ours_of(theirs, tmp_path)
+    path = tmp_path / "model.safetensors"
+    save_file({k: v.clone() for k, v in theirs.state_dict().items()}, path)
+    model = from_pretrained(tmp_path)
+    with torch.no_grad():
+        for head in (*model.class_heads, *model.box_heads):
+            for parameter in head.parameters():
+                parameter.add_(1.0)
+    save_published(model, tmp_path / "written", like=tmp_path)
+    before, after = load_file(path), load_file(tmp_path / "written" / "model.safetensors")
+    assert before.keys() == after.keys()
+    twice = [key for key in after if key.startswith(("class_embed.", "bbox_embed."))]
+    assert len(twice) == 2 * 2 + 2 * 6
+    for key in twice:
+        torch.testing.assert_close(after[key], after[f"model.decoder.{key}"], rtol=0, atol=0)
+        assert not torch.equal(after[key], before[key])
 
 
 def objects(*counts: int) -> tuple[list[Tensor], list[Tensor]]:

@@ -19,7 +19,7 @@ from headway.vision.data.boxed_images import BoxedImage, BoxedImages
 from headway.vision.data.coco import BoxFormat, read_coco
 from headway.vision.data.detection_batch import Item, Target, collate
 from headway.vision.data.reading import ImageError
-from headway.vision.data.voc import is_flat, read_voc
+from headway.vision.data.voc import is_flat, read_voc, with_splits
 from headway.vision.models.boxes import centred
 
 log = logging.getLogger(__name__)
@@ -260,6 +260,7 @@ class VOCDetection(DetectionData):
             raise UserError(
                 f"{path} is no folder; path is one with Annotations, JPEGImages and ImageSets/Main"
             )
+        path = with_splits(path)
         if is_flat(path):
             return self._drawn(read_voc(path, None, invalid, self.class_names))
         parts: dict[str, BoxedImages] = {}

@@ -11,7 +11,13 @@ from headway.vision.data.coco import BoxFormat, read_coco
 from headway.vision.data.picture_index import files_below
 from headway.vision.data.reading import EXTENSIONS
 from headway.vision.data.split_names import split_of
-from headway.vision.data.voc import annotation_files, is_flat, read_voc, read_voc_files
+from headway.vision.data.voc import (
+    annotation_files,
+    is_flat,
+    read_voc,
+    read_voc_files,
+    with_splits,
+)
 from headway.vision.data.yolo import find_yolo, looks_like_yolo, read_yolo
 
 Format = Literal["coco", "voc", "yolo"]
@@ -61,8 +67,13 @@ def recognise(path: Path) -> Format:
 
 
 def unwrapped(path: Path) -> Path:
-    """Returns the folder that holds the data set: archives often wrap everything in one more."""
-    while path.is_dir():
+    """Returns the folder that holds the data set: archives often wrap everything in one more.
+
+    Raises:
+        UserError: If several folders below list splits of their own.
+    """
+    path = with_splits(path)
+    while path.is_dir() and is_flat(path):
         inside = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
         folders = [entry for entry in inside if entry.is_dir()]
         data = [entry for entry in inside if entry.suffix.lower() in _ENDINGS]

@@ -121,6 +121,25 @@ def is_flat(path: Path) -> bool:
     return not (path / "ImageSets" / "Main").is_dir()
 
 
+def with_splits(path: Path) -> Path:
+    """Returns the folder itself, or the one in it that says what its splits are.
+
+    Read as a heap of pictures, those that its lists keep for the test would be trained on.
+
+    Raises:
+        UserError: If there are several of these.
+    """
+    if not is_flat(path):
+        return path
+    found = sorted(listed.parents[1] for listed in path.glob("*/ImageSets/Main"))
+    if len(found) > 1:
+        raise UserError(
+            f"{path} has {len(found)} data sets with splits of their own "
+            f"({', '.join(one.name for one in found[:5])}); give one of these folders"
+        )
+    return found[0] if found else path
+
+
 def listing_of(path: Path, split: str) -> Path:
     """Returns the file that names the pictures of a split.
 

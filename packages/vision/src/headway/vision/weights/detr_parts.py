@@ -126,3 +126,9 @@ def same(ours: str, theirs: list[str]) -> Rule:
     """Returns the rule of a tensor that stands in a file under several names."""
     number = len(theirs)
     return combine([ours], theirs, read=lambda *one: one[0], write=lambda one: (one,) * number)
+
+
+def heads(ours: str, theirs: str) -> list[Rule]:
+    """Returns the rules of the heads of all decoder blocks, which a file may name twice."""
+    ways = [f"model.decoder.{theirs}.{{n}}.*", f"{theirs}.{{n}}.*"]
+    return [same(f"{ours}.{{n}}.*", ways), rename(f"{ours}.{{n}}.*", *ways)]

@@ -17,7 +17,7 @@ from headway.vision.layers.sampling_attention import SamplingAttention
 from headway.vision.models.denoising import ContrastiveDenoising
 from headway.vision.models.dfine import DFINE
 from headway.vision.models.edge_bins import EdgeBins
-from headway.vision.weights.detr_parts import same
+from headway.vision.weights.detr_parts import heads
 from headway.vision.weights.hugging_face_rt_detr import AIFI, activation_of, get, pictures
 
 _CONV = {"conv": "convolution", "norm": "normalization", "affine": "lab"}
@@ -54,12 +54,6 @@ def _elan(ours: str, theirs: str) -> list[Rule]:
     names = ("first", "near_conv", "far_conv", "last")
     rules += [rename(f"{mine}.*", f"conv{place + 1}.*") for place, mine in enumerate(names)]
     return under(f"encoder.{ours}.{{n}}.", f"model.encoder.{theirs}.{{n}}.", *rules)
-
-
-def _heads(ours: str, theirs: str) -> list[Rule]:
-    """Returns the rules of the heads of all blocks, which a file may name twice."""
-    ways = [f"model.decoder.{theirs}.{{n}}.*", f"{theirs}.{{n}}.*"]
-    return [same(f"{ours}.{{n}}.*", ways), rename(f"{ours}.{{n}}.*", *ways)]
 
 
 _TABLE = Table(
@@ -105,8 +99,8 @@ _TABLE = Table(
     rename("bins.curve", "model.decoder.reg_scale"),
     rename("first_box.*", "model.decoder.pre_bbox_head.*"),
     rename("quality.{n}.*", "model.decoder.lqe_layers.{n}.reg_conf.*"),
-    _heads("class_heads", "class_embed"),
-    _heads("box_heads", "bbox_embed"),
+    *heads("class_heads", "class_embed"),
+    *heads("box_heads", "bbox_embed"),
     prefix="model.",
 )
 

@@ -17,6 +17,7 @@ from headway.vision.layers import DiscreteDeformableAttention, HybridEncoder
 from headway.vision.models.denoising import ContrastiveDenoising
 from headway.vision.models.pretrained_cfg import MEAN_STD
 from headway.vision.models.rt_detr import RTDETR
+from headway.vision.weights.detr_parts import heads
 from headway.vision.weights.hugging_face import ACTIVATIONS
 
 _BACKBONE = "model.backbone.model."
@@ -62,8 +63,6 @@ def _csp(ours: str, theirs: str) -> list[Rule]:
 
 _TABLE = Table(
     drop("model.decoder.layers.{n}.encoder_attn.n_points_scale"),
-    # RT-DETRv2 lists the heads of the decoder twice.
-    drop("class_embed.*", "bbox_embed.*"),
     under(
         "backbone.",
         _BACKBONE,
@@ -109,8 +108,8 @@ _TABLE = Table(
     _block("decoder", "model.decoder.layers.{n}.", *_CROSS),
     rename("query_position.0.*", "model.decoder.query_pos_head.layers.0.*"),
     rename("query_position.2.*", "model.decoder.query_pos_head.layers.1.*"),
-    rename("class_heads.{n}.*", "model.decoder.class_embed.{n}.*"),
-    rename("box_heads.{n}.*", "model.decoder.bbox_embed.{n}.*"),
+    *heads("class_heads", "class_embed"),
+    *heads("box_heads", "bbox_embed"),
     prefix="model.",
 )
 
