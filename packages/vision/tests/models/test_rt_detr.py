@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from headway.core.backbones import ResNetD
 from headway.core.errors import UserError
+from headway.core.mixers import DeformableAttention
 from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained, save_published
 from headway.vision.layers import DiscreteDeformableAttention, HybridEncoder, RepBlock, fused
@@ -308,6 +309,11 @@ def test_what_is_saved_comes_back_and_takes_other_classes(tmp_path: Path) -> Non
     assert other.num_classes == other.init_args["num_classes"] == 7
     assert other.denoising is not None
     assert other.denoising.embedding.num_embeddings == 8
+    # It looks around at first, each head its own way.
+    for part in model.decoder.modules():
+        if isinstance(part, DeformableAttention):
+            assert part.offsets.weight.abs().max() == 0
+            assert part.offsets.bias.abs().max() >= 1
     # Every class is unlikely at first: of six queries about one object in all classes together.
     assert small(100)(images).logits.sigmoid().mean() < 0.05
 

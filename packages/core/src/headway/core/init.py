@@ -1,6 +1,7 @@
 """How weights start."""
 
 import math
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +24,20 @@ def lecun_normal_(tensor: Tensor) -> Tensor:
         return nn.init.trunc_normal_(tensor, std=std, a=-2 * std, b=2 * std)
 
 
+@runtime_checkable
+class StartsItself(Protocol):
+    """A part some of whose weights start in a way of their own."""
+
+    def init_own_(self) -> None:
+        """Initialises these weights; called when it is built and by ``init_transformer_``."""
+        ...
+
+
 def init_transformer_(module: nn.Module) -> None:
     """Initialises every linear layer below ``module``: Glorot-uniform weights, zero biases.
+
+    A part that ``StartsItself`` does so again, as it was published: gates that are closed at first, steps in
+    all directions.
 
     Each projection of a fused layer is drawn as if it stood alone. The fixed deviation of 0.02 that is
     common elsewhere is made for widths of several hundred channels; narrow models hardly start with it.
@@ -40,3 +53,6 @@ def init_transformer_(module: nn.Module) -> None:
                 nn.init.xavier_uniform_(child.weight.data[rows])
             if child.bias is not None:
                 nn.init.zeros_(child.bias)
+    for child in module.modules():
+        if isinstance(child, StartsItself):
+            child.init_own_()

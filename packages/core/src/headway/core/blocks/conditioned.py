@@ -29,6 +29,10 @@ class ConditionedBranch(Module):
         self.norm = AdaptiveLayerNorm(dim)
         self.function = function
         self.gate = nn.Linear(dim, dim)
+        self.init_own_()
+
+    def init_own_(self) -> None:
+        """Begins with a closed gate: the branch adds nothing."""
         nn.init.zeros_(self.gate.weight)
         nn.init.zeros_(self.gate.bias)
 

@@ -21,9 +21,9 @@ class GatedResidual(Residual):
     ) -> None:
         super().__init__(dim, function, norm=norm, drop_path=drop_path)
         self.gate = nn.Linear(2 * dim, 2 * dim)
-        self.reset_gate()
+        self.init_own_()
 
-    def reset_gate(self) -> None:
+    def init_own_(self) -> None:
         """Begins with half of each."""
         nn.init.zeros_(self.gate.weight)
         nn.init.zeros_(self.gate.bias)

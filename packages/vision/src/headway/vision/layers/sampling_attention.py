@@ -49,9 +49,9 @@ class SamplingAttention(TokenMixer):
         total = sum(self.points)
         self.offsets = nn.Linear(dim, heads * total * 2)
         self.weights = nn.Linear(dim, heads * total)
-        self.reset_steps()
+        self.init_own_()
 
-    def reset_steps(self) -> None:
+    def init_own_(self) -> None:
         """Begins with equal weights; each head looks its own way, one step farther with each point."""
         for layer in (self.offsets, self.weights):
             nn.init.zeros_(layer.weight)

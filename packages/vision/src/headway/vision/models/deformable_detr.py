@@ -121,9 +121,6 @@ class DeformableDETR(ObjectDetector):
         )
         init_transformer_(self.encoder)
         init_transformer_(self.decoder)
-        for module in (*self.encoder.modules(), *self.decoder.modules()):
-            if isinstance(module, DeformableAttention):
-                module.reset_steps()
         if two_stage:
             self.selection = ProposalSelection(dim, num_classes, queries, norm=norm)
             self.register_parameter("queries", None)

@@ -14,7 +14,7 @@ from headway.core.norms import LayerNorm
 from headway.core.systems import system
 from headway.vision.layers import BoxHead
 from headway.vision.layers.elan_encoder import ELANEncoder
-from headway.vision.layers.gated_block import GatedBlock, GatedResidual
+from headway.vision.layers.gated_block import GatedBlock
 from headway.vision.layers.sampling_attention import SamplingAttention
 from headway.vision.models.denoising import ContrastiveDenoising, logit
 from headway.vision.models.edge_bins import EdgeBins, EdgeQuality
@@ -102,15 +102,10 @@ class DFINE(RTDETR):
         out = 4 * (self.bins.bins + 1)
         self.box_heads = nn.ModuleList([BoxHead(dim, out=out) for _ in range(depth)])
         self.quality = nn.ModuleList([EdgeQuality() for _ in range(depth)])
-        # No block moves a box at first, and each lets in half of what it read.
+        # No block moves a box at first.
         for head in (self.first_box, *self.box_heads):
             for parameter in head.layers[-1].parameters():  # pyright: ignore
                 nn.init.zeros_(parameter)
-        for module in self.decoder.modules():
-            if isinstance(module, GatedResidual):
-                module.reset_gate()
-            if isinstance(module, SamplingAttention):
-                module.reset_steps()
 
     def _decoded(
         self,

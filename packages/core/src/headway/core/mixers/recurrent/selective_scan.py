@@ -81,12 +81,17 @@ class SelectiveScan(TokenMixer):
         self.log_rates = nn.Parameter(torch.arange(1.0, states + 1).log().repeat(inner, 1))
         self.skip = nn.Parameter(torch.ones(inner))
         self.projection = nn.Linear(inner, dim, bias=bias)
+        self.step_range = step_range
+        self.init_own_()
+
+    def init_own_(self) -> None:
+        """Begins with steps spread evenly over the logarithms of their range."""
+        low, high = (math.log(step) for step in self.step_range)
         with torch.no_grad():
-            # So that the softplus of the bias is spread evenly over the logarithms of the range.
-            low, high = math.log(step_range[0]), math.log(step_range[1])
-            steps = (torch.rand(inner) * (high - low) + low).exp()
+            steps = (torch.rand_like(self.step.bias) * (high - low) + low).exp()
+            # What the softplus makes these steps of.
             self.step.bias.copy_(steps + (-torch.expm1(-steps)).log())
-            nn.init.uniform_(self.step.weight, -(rank**-0.5), rank**-0.5)
+            nn.init.uniform_(self.step.weight, -(self.rank**-0.5), self.rank**-0.5)
 
     def mix(
         self,

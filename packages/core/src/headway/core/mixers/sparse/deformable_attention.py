@@ -73,9 +73,9 @@ class DeformableAttention(TokenMixer):
         self.v = nn.Linear(context_dim or dim, inner)
         self.projection = nn.Linear(inner, dim)
         self.out_dropout = Dropout(out_dropout)
-        self.reset_steps()
+        self.init_own_()
 
-    def reset_steps(self) -> None:
+    def init_own_(self) -> None:
         """Begins as in the paper: all positions weigh the same, and each head looks its own way.
 
         With each point it looks one step farther.
