@@ -116,6 +116,7 @@ class SegFormer(Module):
         self.projections = nn.ModuleList(nn.Linear(width, dim) for width in dims)
         self.fuse = nn.Conv2d(len(dims) * dim, dim, 1, bias=False)
         self.norm = nn.BatchNorm2d(dim)
+        self.num_classes = num_classes
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Conv2d(dim, num_classes, 1)
 
