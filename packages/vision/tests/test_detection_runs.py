@@ -81,6 +81,10 @@ def test_the_recipe_trains_and_its_run_detects(make_voc: Make, tmp_path: Path, c
     notes = json.loads((run / "model" / "preprocessing.json").read_text())
     assert notes["classes"] == ["blue", "red"]
     assert (run / "pictures" / "val_detections.png").is_file()
+    assert (run / "pictures" / "val_per_class.png").is_file()
+    scores = list(csv.DictReader((run / "pictures" / "val_per_class.csv").open()))
+    assert [row["class"] for row in scores] == ["blue", "red"]
+    assert all(0 <= float(row["map"]) <= float(row["map_50"]) <= 1 for row in scores)
     header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"train_loss", "train_overlap", "val_loss", "val_map", "val_map_50"} <= set(header)
     rows = detect(run, tmp_path / "found", str(data / "JPEGImages"), "--threshold", "0")
@@ -213,7 +217,7 @@ def test_scores_are_those_of_cocos_evaluation(make_voc: Make, tmp_path: Path) ->
         default_root_dir=tmp_path, num_sanity_val_steps=0,
     )  # fmt: skip
     [logged] = trainer.validate(task, data, verbose=False)
-    metric = MeanAveragePrecision()
+    metrics = {label: MeanAveragePrecision() for label in (None, 0, 1)}
     for batch, output in zip(data.val_dataloader(), model.answers, strict=True):
         for place, target in enumerate(batch.targets):
             scores, labels = output.logits[place].softmax(-1)[:, :2].max(-1)
@@ -224,11 +228,26 @@ def test_scores_are_those_of_cocos_evaluation(make_voc: Make, tmp_path: Path) ->
                 sides = torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], 1)
                 corners.append(sides.clamp(0, 1) * torch.tensor([width, height] * 2))
             found = {"boxes": corners[0], "scores": scores, "labels": labels}
-            metric.update([found], [{"boxes": corners[1], "labels": target.labels}])
-    expected = metric.compute()
+            wanted = {"boxes": corners[1], "labels": target.labels}
+            for label, metric in metrics.items():
+                parts = [
+                    {
+                        k: v[one["labels"] == label] if label is not None else v
+                        for k, v in one.items()
+                    }
+                    for one in (found, wanted)
+                ]
+                metric.update(parts[:1], parts[1:])
+    expected = metrics[None].compute()
     assert 0.05 < expected["map"] < 0.95
     for name in ("map", "map_50", "map_75"):
         assert logged[f"val_{name}"] == pytest.approx(expected[name].item(), abs=1e-6)
+    # Each class alone: as if there were no other.
+    for label, row in enumerate(task.per_class["val"]):
+        of_class = metrics[label].compute()
+        assert row["class"] == data.classes[label]
+        for name in ("map", "map_50", "map_75", "mar_100"):
+            assert row[name] == pytest.approx(of_class[name].item(), abs=2e-6)
 
 
 def test_answers_are_scored_against_the_users_ground_truth(

@@ -31,7 +31,7 @@ class Brightness(nn.Module):
 def arguments(tmp_path: Path, monkeypatch) -> Callable[..., argparse.Namespace]:
     monkeypatch.setattr(
         verb,
-        "load_classifier",
+        "classifier_from",
         lambda source, device: as_classifier(Brightness(), PREPROCESSING, device),
     )
 

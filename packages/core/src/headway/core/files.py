@@ -1,10 +1,11 @@
 """Files that are whole or absent: a kill or a full disk at any moment leaves the previous version."""
 
+import csv
 import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -208,3 +209,10 @@ def save_figure(figure: Any, path: Path) -> None:
     """Writes a figure of matplotlib as PNG, whole or not at all."""
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=120)
+
+
+def write_csv(file: IO[str], columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes rows as CSV; what a row lacks stays empty."""
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)

@@ -13,7 +13,7 @@ from typing import IO, Any, Literal
 from headway.core.cli.counts import Counts
 from headway.core.cli.options import refuse_to_overwrite
 from headway.core.errors import UserError
-from headway.core.files import atomic_write, save_figure, staged_folder
+from headway.core.files import atomic_write, save_figure, staged_folder, write_csv
 
 
 class Job:
@@ -126,10 +126,3 @@ class Job:
         """
         self.say(self.counts.lines(what), {**facts, **self.counts.as_dict()})
         return 0 if self.counts.done else 1
-
-
-def write_csv(file: IO[str], columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes rows as CSV; what a row lacks stays empty."""
-    writer = csv.DictWriter(file, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)

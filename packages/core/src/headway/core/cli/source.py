@@ -20,6 +20,11 @@ def domain_of(source: str) -> str | None:
         # RUN/checkpoints/last.ckpt
         path = path.parent.parent if path.parent.name == "checkpoints" else path.parent
     elif path.is_file():
+        notes = path.with_suffix(".json")
+        if path.suffix == ".onnx" and notes.is_file():
+            # headway export writes them beside the graph.
+            named = read_json(notes).get("domain")
+            return named if isinstance(named, str) else None
         path = path.parent
     for file in (path / "model" / "config.json", path / "config.json"):
         if file.is_file():

@@ -116,6 +116,10 @@ def _open_folder(source: str, folder: Path) -> Checkpoint:
 
 
 def _open_file(source: str, path: Path) -> Checkpoint:
+    if path.suffix in (".onnx", ".pt2"):
+        raise UserError(
+            f"{source} is an exported graph, which only answers; take the model that it was exported from"
+        )
     if path.suffix not in (*SAFE_SUFFIXES, *PICKLE_SUFFIXES):
         raise UserError(
             f"{source} is no file of weights; expected "

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from headway.core.cli.job import Job, write_csv
+from headway.core.cli.job import Job
 from headway.core.cli.options import check_positive, check_seed
 from headway.core.cli.progress import progress_bar
 from headway.core.errors import UserError
-from headway.core.files import atomic_write, save_figure
+from headway.core.files import atomic_write, save_figure, write_csv
 from headway.core.weights import describe, save_pretrained
 from headway.molecules.chemistry import canonical, checked
 from headway.molecules.data.readers import read_records

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from headway.core.cli.job import write_csv
 from headway.core.errors import UserError
+from headway.core.files import write_csv
 from headway.speech.hypothesis import Hypothesis
 from headway.speech.verbs.subtitles import as_json, srt, vtt
 

@@ -1,13 +1,12 @@
 """Scores of each class, read from a confusion matrix."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from headway.core.files import atomic_write
+from headway.core.files import atomic_write, write_csv
 
 COLUMNS: tuple[str, ...] = ("class", "pictures", "recall", "precision", "f1", "most_confused_with")
 
@@ -48,6 +47,4 @@ def per_class(matrix: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
 def write_per_class(path: Path, matrix: Tensor, classes: Sequence[str]) -> None:
     """Writes the rows of ``per_class`` as CSV."""
     with atomic_write(path, "w") as file:
-        writer = csv.DictWriter(file, list(COLUMNS), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(per_class(matrix, classes))
+        write_csv(file, COLUMNS, per_class(matrix, classes))

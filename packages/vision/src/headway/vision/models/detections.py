@@ -131,7 +131,15 @@ def to_corners(boxes: Tensor, size: Tensor) -> Tensor:
     Shape:
         boxes: (N, 4). size: (2,), height and width.
     """
-    shares = corner_shares(boxes)
+    return in_pixels(corner_shares(boxes), size)
+
+
+def in_pixels(shares: Tensor, size: Tensor) -> Tensor:
+    """Turns left, top, right, bottom in 0..1 into pixels.
+
+    Shape:
+        shares: (N, 4). size: (2,), height and width.
+    """
     return shares * size.flip(0).repeat(2).to(shares)
 
 

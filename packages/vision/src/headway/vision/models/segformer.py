@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from headway.core.errors import UserError
 from headway.core.module import Module
 from headway.core.norms import LayerNorm
+from headway.core.stacks.stack import depth_rates
 from headway.vision.layers.spatial_reduction import EPS, MixBlock, as_maps, resized, tokens
 
 
@@ -101,7 +102,7 @@ class SegFormer(Module):
             )
         if num_classes < 1:
             raise UserError(f"num_classes is {num_classes}; it must be at least 1")
-        rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
+        rates = iter(depth_rates(drop_path, sum(depths)))
         self.stages = nn.ModuleList(
             MixStage(
                 channels if not stage else dims[stage - 1],

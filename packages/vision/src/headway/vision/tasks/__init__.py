@@ -5,6 +5,7 @@ from headway.vision.tasks.detection import ObjectDetection
 from headway.vision.tasks.detection_loss import DetectionLoss
 from headway.vision.tasks.distillation import Distillation
 from headway.vision.tasks.mixing import Mixing
+from headway.vision.tasks.segmentation import Segmentation
 from headway.vision.tasks.set_loss import SetLoss
 from headway.vision.tasks.varifocal_loss import VarifocalLoss
 
@@ -14,6 +15,7 @@ __all__ = [
     "ImageClassification",
     "Mixing",
     "ObjectDetection",
+    "Segmentation",
     "SetLoss",
     "VarifocalLoss",
 ]

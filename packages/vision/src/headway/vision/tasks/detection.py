@@ -5,21 +5,25 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.detection import MeanAveragePrecision
 
 from headway.core.errors import UserError
-from headway.core.files import atomic_write
+from headway.core.files import atomic_write, save_figure, write_csv
 from headway.core.training import Passed, Task, TrainingOptions
 from headway.vision.data.detection_batch import DetectionBatch
 from headway.vision.drawing import draw_boxes, sheet
+from headway.vision.metrics.average_precision import (
+    COLUMNS,
+    SCORES,
+    AveragePrecision,
+    class_figure,
+    class_scores,
+)
 from headway.vision.models.detections import found_objects, to_corners
 from headway.vision.models.detector import ObjectDetector
 from headway.vision.tasks.detection_loss import DetectionLoss
 from headway.vision.tasks.set_loss import SetLoss
 from headway.vision.tasks.varifocal_loss import VarifocalLoss
 
-# What COCO's evaluation gives that is logged.
-SCORES = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "mar_100")
 SHOWN = 4
 
 
@@ -28,7 +32,8 @@ class ObjectDetection(Task):
 
     It logs ``train_loss`` with its parts and, for ``val`` and ``test``, ``loss`` and the scores of COCO:
     ``map``, ``map_50``, ``map_75``, those of small, medium and large objects, and ``mar_100``. The run's
-    ``pictures`` folder gets some pictures of the last validation with what was found. ``layer_decay`` is the
+    ``pictures`` folder gets the scores of each class as a table and a picture (``val_per_class``,
+    ``test_per_class``), and some pictures of the last validation with what was found. ``layer_decay`` is the
     ratio of the learning rate of the detector's backbone to that of the rest.
 
     Args:
@@ -55,6 +60,7 @@ class ObjectDetection(Task):
         self.monitor_mode = "max"
         self.scores = nn.ModuleDict()
         self.shown: list[tuple[int, Mapping[str, Tensor]]] = []
+        self.per_class: dict[str, list[dict[str, Any]]] = {}
 
     @property
     def model(self) -> ObjectDetector:
@@ -73,9 +79,7 @@ class ObjectDetection(Task):
                 f"set the model's num_classes to {data}"
             )
         for split in ("val", "test"):
-            self.scores[split] = MeanAveragePrecision(backend="pycocotools")
-            # COCO's average is over its own list of 1, 10 and 100 objects; more of them are no mistake.
-            self.scores[split].warn_on_many_detections = False  # pyright: ignore[reportArgumentType]
+            self.scores[split] = AveragePrecision()
 
     def training_step(self, batch: DetectionBatch, index: int) -> Tensor:
         """Returns the loss."""
@@ -121,9 +125,14 @@ class ObjectDetection(Task):
         self._log_scores("test")
 
     def draw(self, split: str) -> None:
-        """Draws some pictures of the last validation with what was found."""
+        """Draws scores of each class, and some pictures of the last validation with what was found."""
         data: Any = getattr(self.trainer, "datamodule", None)
         folder = self.pictures
+        if self.per_class.get(split) and folder is not None:
+            rows = self.per_class[split]
+            with atomic_write(folder / f"{split}_per_class.csv", "w") as file:
+                write_csv(file, COLUMNS, rows)
+            save_figure(class_figure(rows, split), folder / f"{split}_per_class.png")
         if split != "val" or not self.shown or folder is None or data is None:
             return
         pictures = {picture.number: picture for picture in data.parts["val"].pictures}
@@ -158,6 +167,9 @@ class ObjectDetection(Task):
     def _log_scores(self, split: str) -> None:
         metric: Any = self.scores[split]
         values = metric.compute()
+        classes = self.preprocessing().get("classes") or range(self.model.num_classes)
+        names = [str(name) for name in classes]
+        self.per_class[split] = class_scores(values, metric.objects(), names)
         metric.reset()
         for name in SCORES:
             # -1 means that there are no objects of this kind.

@@ -6,7 +6,7 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,19 @@ from PIL import Image
 from torch import Tensor
 
 from headway.core.cli.counts import Counts, Policy
-from headway.core.cli.job import Job, write_csv
+from headway.core.cli.job import Job
 from headway.core.cli.options import check_positive
 from headway.core.cli.progress import with_progress
-from headway.core.files import atomic_write
+from headway.core.files import atomic_write, write_csv
 from headway.vision.data.detection_batch import fill_up
 from headway.vision.data.reading import ImageError
 from headway.vision.drawing import draw_boxes
 from headway.vision.tracking import Tracker
+from headway.vision.verbs.exported import ExportedDetector, detector_from
 from headway.vision.verbs.ground_truth import Truth, read_ground_truth
 from headway.vision.verbs.inputs import Item, add_input_options, find_items, free_name, read_item
-from headway.vision.verbs.loading import Detector, load_detector
-from headway.vision.verbs.search import Search, add_search_options, search_of
+from headway.vision.verbs.loading import Detector
+from headway.vision.verbs.search import Search, add_search_options, class_thresholds, search_of
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +62,13 @@ def run(args: argparse.Namespace) -> int:
     """Writes the pictures and tables; returns 1 if no picture could be read."""
     check_positive(args, "batch_size")
     job = Job(args, "detect with", items="pictures", out="folder")
+    search = search_of(args)
     items, job.counts.ignored = find_items(args.inputs)
     if args.track:
         items.sort(key=_frame)
-    detector = load_detector(args.checkpoint, args.device)
+    detector = detector_from(args.checkpoint, args.device)
     classes, ids = detector.classes, detector.category_ids
-    search = search_of(args, classes)
+    search = replace(search, per_class=class_thresholds(args.class_threshold, classes))
     truths = {}
     if args.annotations:
         truth = read_ground_truth(args.annotations, items, classes, ids)
@@ -123,7 +125,7 @@ class Answer:
 
 
 def detect(
-    detector: Detector,
+    detector: Detector | ExportedDetector,
     items: Sequence[Item],
     *,
     batch_size: int = 4,
@@ -173,7 +175,10 @@ def _frame(item: Item) -> list[tuple[int, str]]:
 
 
 def _answers(
-    detector: Detector, images: Sequence[Image.Image], search: Search, batch_size: int
+    detector: Detector | ExportedDetector,
+    images: Sequence[Image.Image],
+    search: Search,
+    batch_size: int,
 ) -> Iterator[Answer]:
     views = [search.views(image) for image in images]
     flat = [view.image for of_image in views for view in of_image]

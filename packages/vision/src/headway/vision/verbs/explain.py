@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headway.core.cli.job import Job, write_csv
+from headway.core.cli.job import Job
 from headway.core.cli.nearest import nearest
 from headway.core.cli.options import check_positive
 from headway.core.errors import UserError
-from headway.core.files import atomic_write, save_figure
+from headway.core.files import atomic_write, save_figure, write_csv
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.data.reading import ImageError
 from headway.vision.figures import explanation_figure, prediction_grid

@@ -80,6 +80,7 @@ class ClassifierGraph(Graph):
         self.example, self.trials = (2, *size), [(batch, *size) for batch in (1, 3)]
         activation = "sigmoid" if classifier.multi_label else "softmax"
         self.notes = {
+            "domain": "vision",
             "input": {"name": "images", "shape": self.input_shape()},
             "output": {"name": "logits", "activation": activation},
             "classes": None if classifier.classes is None else list(classifier.classes),
@@ -118,6 +119,7 @@ class DetectorGraph(Graph):
             self.trials = [(batch, 3, *size) for batch in (1, 3)]
         self.example = (2, 3, *(size or (96, 128)))
         self.notes = {
+            "domain": "vision",
             "task": "detection",
             "input": {"name": "images", "shape": self.input_shape(), "least": LEAST},
             "outputs": {

@@ -111,24 +111,42 @@ def _as_detector(model: ObjectDetector, place: torch.device, source: str) -> Det
     with reading_note("what it says about pictures", source):
         _check_names(cfg)
         preprocessing = DetectionPreprocessing.from_cfg(cfg)
-    names = cfg.get("classes") or cfg.get("label_names") or range(model.num_classes)
-    if len(names) != model.num_classes:
+    classes, ids = names_of(cfg, model.num_classes, source)
+    return Detector(
+        model=model.to(place),
+        preprocessing=preprocessing,
+        classes=classes,
+        category_ids=ids,
+        device=place,
+    )
+
+
+def names_of(
+    cfg: Mapping[str, Any], num_classes: int, source: str
+) -> tuple[tuple[str, ...], tuple[int | str, ...]]:
+    """Returns the names of a detector's classes and their ids, numbers where nothing is said.
+
+    Args:
+        cfg: What is known of the detector: classes or label_names, category_ids.
+        num_classes: Classes that it answers for.
+        source: Where it is from, for the message.
+
+    Raises:
+        UserError: If there are more or less of either than classes.
+    """
+    _check_names(cfg)
+    names = cfg.get("classes") or cfg.get("label_names") or range(num_classes)
+    if len(names) != num_classes:
         raise UserError(
-            f"the model answers for {model.num_classes} classes, but preprocessing.json names "
+            f"the model answers for {num_classes} classes, but preprocessing.json names "
             f"{len(names)}; they do not belong together"
         )
-    ids = cfg.get("category_ids") or range(1, 1 + model.num_classes)
+    ids = cfg.get("category_ids") or range(1, 1 + num_classes)
     if len(ids) != len(names):
         raise UserError(
             f"preprocessing.json of {source} has {len(ids)} category_ids for {len(names)} classes"
         )
-    return Detector(
-        model=model.to(place),
-        preprocessing=preprocessing,
-        classes=tuple(str(name) for name in names),
-        category_ids=tuple(ids),
-        device=place,
-    )
+    return tuple(str(name) for name in names), tuple(ids)
 
 
 def _check_names(cfg: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from headway.core.cli.counts import Counts, Policy
 from headway.core.cli.job import Job
 from headway.core.cli.options import check_positive
 from headway.vision.data.reading import ImageError
+from headway.vision.verbs.exported import classifier_from
 from headway.vision.verbs.inputs import (
     Item,
     add_input_options,
@@ -17,7 +18,7 @@ from headway.vision.verbs.inputs import (
     read_batches,
     stack,
 )
-from headway.vision.verbs.loading import Classifier, load_classifier
+from headway.vision.verbs.loading import Classifier
 
 MOST_CLASSES = 2**16  # a table has two columns for each
 
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     check_positive(args, "top", most=MOST_CLASSES)
     job = Job(args, "predict with", items="pictures")
     items, job.counts.ignored = find_items(args.inputs)
-    classifier = load_classifier(args.checkpoint, args.device)
+    classifier = classifier_from(args.checkpoint, args.device)
     rows = predict(
         classifier,
         items,

@@ -187,29 +187,41 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def search_of(args: argparse.Namespace, classes: Sequence[str]) -> Search:
-    """Returns what the options of ``add_search_options`` ask for.
+def search_of(args: argparse.Namespace) -> Search:
+    """Returns what the options of ``add_search_options`` ask for, those of single classes aside.
 
     Raises:
-        UserError: If a value is outside its range, or a class is none of the model's.
+        UserError: If a value is outside its range.
     """
-    per_class = []
-    for given in args.class_threshold:
-        name, _, score = given.rpartition("=")
-        if name not in classes:
-            raise UserError(
-                f"--class-threshold {given}: {name!r} is no class of the model{nearest(name, classes)}"
-            )
-        try:
-            per_class.append((classes.index(name), float(score)))
-        except ValueError:
-            raise UserError(f"--class-threshold {given}: {score!r} is no number") from None
     return Search(
         threshold=args.threshold,
-        per_class=tuple(per_class),
         tile=args.tile,
         overlap=args.overlap,
         mirror=args.mirror,
         suppress=args.suppress,
         soft=args.soft,
     )
+
+
+def class_thresholds(given: Sequence[str], classes: Sequence[str]) -> tuple[tuple[int, float], ...]:
+    """Returns the label and the least score of each ``--class-threshold``.
+
+    Args:
+        given: What stands there, such as ``cat=0.3``.
+        classes: Names of the model's classes.
+
+    Raises:
+        UserError: If a class is none of the model's, or a score no number.
+    """
+    found = []
+    for one in given:
+        name, _, score = one.rpartition("=")
+        if name not in classes:
+            raise UserError(
+                f"--class-threshold {one}: {name!r} is no class of the model{nearest(name, classes)}"
+            )
+        try:
+            found.append((classes.index(name), float(score)))
+        except ValueError:
+            raise UserError(f"--class-threshold {one}: {score!r} is no number") from None
+    return tuple(found)
