@@ -18,6 +18,7 @@ from headway.vision.models import (
     DistilledViT,
     Features,
     Pyramid,
+    SegFormer,
     Swin,
     create_model,
     list_models,
@@ -76,6 +77,11 @@ def rt_detr() -> RTDETR:
     return RTDETR(num_classes=3, backbone=Features(swin(), [0, 1]), **sizes)
 
 
+def segformer() -> SegFormer:
+    sizes = {"dims": (8, 16), "depths": (1, 1), "heads": (1, 2), "reductions": (2, 1)}
+    return SegFormer(num_classes=3, dim=8, **sizes)
+
+
 def pictures(batch: int, size: int) -> tuple[Tensor]:
     return (torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0)),)
 
@@ -88,6 +94,7 @@ CASES = {
         for family in FAMILIES
     },
     "Features": Case(make=lambda: Features(swin()), inputs=pictures),
+    "SegFormer": Case(make=segformer, inputs=pictures),
     "DETR": Case(make=detr, inputs=pictures),
     "ConditionalDETR": Case(make=conditional_detr, inputs=pictures),
     "DeformableDETR": Case(make=deformable_detr, inputs=pictures),

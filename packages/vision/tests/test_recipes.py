@@ -44,6 +44,22 @@ DETECTION = (
 )
 
 
+SEGMENTATION = ("segformer_camvid",)
+
+
+def camvid(root: Path) -> Path:
+    random = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for name in (split, f"{split}annot"):
+            (root / name).mkdir(parents=True)
+        for number in range(8 if split == "train" else 2):
+            ids = random.integers(0, 12, (45, 60), dtype=np.uint8)
+            Image.fromarray(ids).save(root / f"{split}annot" / f"{number}.png")
+            picture = random.integers(0, 256, (45, 60, 3), dtype=np.uint8)
+            Image.fromarray(picture).save(root / split / f"{number}.jpg")
+    return root
+
+
 def options(recipe: str, tmp_path: Path, make_folder: Callable[..., Path]) -> list[str]:
     ten = " ".join("abcdefghij")
     if recipe == "vit_fashion_mnist":
@@ -61,7 +77,9 @@ def options(recipe: str, tmp_path: Path, make_folder: Callable[..., Path]) -> li
     return []
 
 
-@pytest.mark.parametrize("recipe", [name for name in RECIPES if name not in DETECTION])
+@pytest.mark.parametrize(
+    "recipe", [name for name in RECIPES if name not in DETECTION + SEGMENTATION]
+)
 def test_a_recipe_trains_and_its_run_predicts(
     recipe: str, tmp_path: Path, make_folder: Callable[..., Path]
 ) -> None:
@@ -102,3 +120,15 @@ def test_a_continued_run_equals_an_unbroken_one(tmp_path: Path, monkeypatch) -> 
     ]
     for name, value in weights[0].items():
         assert torch.equal(value, weights[1][name]), name
+
+
+@pytest.mark.parametrize("recipe", SEGMENTATION)
+def test_a_recipe_gives_each_pixel_a_class(recipe: str, tmp_path: Path) -> None:
+    words = ["--data.path", str(camvid(tmp_path / "camvid")), "--data.crop", "[40,56]"]
+    assert main(["fit", "-c", f"vision/{recipe}", *QUICK, *words, "--data.batch_size", "4"]) == 0
+    run = tmp_path / "runs" / "vision" / recipe / "1"
+    notes = json.loads((run / "model" / "preprocessing.json").read_text())
+    assert len(notes["classes"]) == 11
+    header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"train_loss", "val_miou", "val_iou_Sky"} <= set(header)
+    assert main(["test", "-m", str(run)]) == 0

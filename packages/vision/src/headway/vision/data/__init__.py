@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from headway.vision.data.digits import Digits
     from headway.vision.data.fashion_mnist import FashionMNIST
     from headway.vision.data.image_folder import ImageFolder
+    from headway.vision.data.segmentation_folder import SegmentationFolder
 
 __all__ = [
     "CIFAR10",
@@ -31,6 +32,7 @@ __all__ = [
     "ImageFolder",
     "PadCropFlip",
     "Preprocessing",
+    "SegmentationFolder",
     "TrainingAugmentation",
     "VOCDetection",
     "evaluation_transform",
@@ -47,5 +49,6 @@ __getattr__ = lazily(
         "Digits": "digits",
         "FashionMNIST": "fashion_mnist",
         "ImageFolder": "image_folder",
+        "SegmentationFolder": "segmentation_folder",
     },
 )

@@ -12,6 +12,7 @@ from headway.vision.models.poolformer import PoolFormer
 from headway.vision.models.pretrained import pretrained, pretrained_detector
 from headway.vision.models.pyramid import Pyramid
 from headway.vision.models.rt_detr import RTDETR
+from headway.vision.models.segformer import SegFormer
 from headway.vision.models.swin import Swin
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledLogits, DistilledViT
@@ -29,6 +30,7 @@ __all__ = [
     "Features",
     "PoolFormer",
     "Pyramid",
+    "SegFormer",
     "SigmoidDetections",
     "Swin",
     "ViT",

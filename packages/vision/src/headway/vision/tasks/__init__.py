@@ -7,6 +7,7 @@ from headway.vision.tasks.distillation import Distillation
 from headway.vision.tasks.fine_loss import FineLoss
 from headway.vision.tasks.focal_loss import FocalLoss
 from headway.vision.tasks.mixing import Mixing
+from headway.vision.tasks.segmentation import Segmentation
 from headway.vision.tasks.set_loss import SetLoss
 from headway.vision.tasks.varifocal_loss import VarifocalLoss
 
@@ -18,6 +19,7 @@ __all__ = [
     "ImageClassification",
     "Mixing",
     "ObjectDetection",
+    "Segmentation",
     "SetLoss",
     "VarifocalLoss",
 ]
