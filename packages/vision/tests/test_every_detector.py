@@ -90,6 +90,22 @@ def loss_of(task: ObjectDetection, one: DetectionBatch) -> Tensor:
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
+def test_a_picture_gives_in_any_batch_what_it_gives_alone(
+    name: str, options: dict[str, Any]
+) -> None:
+    model = detector(name, options).eval()
+    images = torch.full((3, 3, 96, 128), float("nan"))
+    sizes = [(96, 64), (64, 128), (96, 64)]
+    for place, (height, width) in enumerate(sizes):
+        images[place, :, :height, :width] = torch.rand(3, height, width)
+    found = model(images, sizes)
+    for place, (height, width) in enumerate(sizes):
+        alone = model(images[place : place + 1, :, :height, :width])
+        torch.testing.assert_close(found.logits[place], alone.logits[0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found.boxes[place], alone.boxes[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
 def test_half_precision_and_accumulation_give_the_same_loss(
     name: str, options: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from transformers.loss.loss_deformable_detr import DeformableDetrForObjectDetect
 from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.testing.round_trips import check_round_trip
+from headway.core.testing.stirring import stir_
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.vision.layers import ConditionalCrossAttention, ConditionalSelfAttention, ResNet
 from headway.vision.models import ConditionalDETR
@@ -35,14 +36,7 @@ def theirs_of(**options: Any) -> nn.Module:
     }  # fmt: skip
     config = transformers.ConditionalDetrConfig(**{**small, **options})
     model = transformers.ConditionalDetrForObjectDetection(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-        for name, buffer in model.named_buffers():
-            if "running_var" in name:
-                buffer.uniform_(0.5, 1.5)
-            elif "running_mean" in name or "norm" in name:
-                buffer.add_(0.1 * torch.randn_like(buffer))
+    stir_(model)
     model.model.backbone.requires_grad_(True)
     return model.eval()
 
@@ -163,20 +157,6 @@ def small(classes: int = 4, **options: Any) -> ConditionalDETR:
     sizes: dict[str, Any] = {"dim": 16, "heads": 2, "queries": 6}
     depths = {"encoder_depth": 1, "decoder_depth": 2}
     return ConditionalDETR(num_classes=classes, backbone=backbone, **{**sizes, **depths, **options})
-
-
-def test_a_picture_gives_in_any_batch_what_it_gives_alone() -> None:
-    torch.manual_seed(0)
-    model = small().eval()
-    images = torch.full((3, 3, 64, 96), float("nan"))
-    sizes = [(64, 48), (48, 96), (64, 48)]
-    for place, (height, width) in enumerate(sizes):
-        images[place, :, :height, :width] = torch.rand(3, height, width)
-    found = model(images, sizes)
-    for place, (height, width) in enumerate(sizes):
-        alone = model(images[place : place + 1, :, :height, :width])
-        near(found.logits[place], alone.logits[0])
-        near(found.boxes[place], alone.boxes[0])
 
 
 def test_what_is_saved_comes_back_and_takes_other_classes(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from transformers.loss.loss_deformable_detr import (
 
 from headway.core.errors import UserError
 from headway.core.testing.round_trips import check_round_trip
+from headway.core.testing.stirring import stir_
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.vision.layers import ResNet
 from headway.vision.models import DeformableDETR
@@ -43,14 +44,7 @@ def theirs_of(kind: str = "plain", **options: Any) -> nn.Module:
     }  # fmt: skip
     config = transformers.DeformableDetrConfig(**{**small, **KINDS[kind], **options})
     model = transformers.DeformableDetrForObjectDetection(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-        for name, buffer in model.named_buffers():
-            if "running_var" in name:
-                buffer.uniform_(0.5, 1.5)
-            elif "running_mean" in name or "norm" in name:
-                buffer.add_(0.1 * torch.randn_like(buffer))
+    stir_(model)
     model.model.backbone.requires_grad_(True)
     return model.eval()
 

@@ -20,6 +20,7 @@ from headway.core.mixers import (
     SelfAttention,
 )
 from headway.core.testing.round_trips import check_round_trip
+from headway.core.testing.stirring import stir_
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.vision.layers import ResNet, TimmFeatures
 from headway.vision.models import DETR, Detections, Features, Swin, ViT
@@ -44,14 +45,7 @@ def config(layer: str = "basic", **options: object) -> transformers.DetrConfig:
 def theirs_of(layer: str = "basic", **options: object) -> nn.Module:
     torch.manual_seed(0)
     model = transformers.DetrForObjectDetection(config(layer, **options))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-        for name, buffer in model.named_buffers():
-            if "running_var" in name:
-                buffer.uniform_(0.5, 1.5)
-            elif "running_mean" in name or "norm" in name:
-                buffer.add_(0.1 * torch.randn_like(buffer))
+    stir_(model)
     return model.eval()
 
 

@@ -12,6 +12,7 @@ from transformers.loss.loss_d_fine import DFineLoss
 
 from headway.core.errors import UserError
 from headway.core.testing.round_trips import check_round_trip
+from headway.core.testing.stirring import stir_
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.vision.layers import HGNetV2, fused
 from headway.vision.layers.sampling_attention import SamplingAttention
@@ -37,15 +38,7 @@ def theirs_of(**options: Any) -> nn.Module:
         "decoder_n_points": [3, 6, 3], "depth_mult": 0.34,
     }  # fmt: skip
     model = transformers.DFineForObjectDetection(transformers.DFineConfig(**{**small, **options}))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if not name.endswith((".up", ".reg_scale")):
-                parameter.add_(0.05 * torch.randn_like(parameter))
-        for name, buffer in model.named_buffers():
-            if "running_var" in name:
-                buffer.uniform_(0.5, 1.5)
-            elif "running_mean" in name:
-                buffer.add_(0.1 * torch.randn_like(buffer))
+    stir_(model, but=(".up", ".reg_scale"))
     return model.eval()
 
 

@@ -16,6 +16,7 @@ from headway.core.backbones import ResNetD
 from headway.core.errors import UserError
 from headway.core.mixers import DeformableAttention
 from headway.core.testing.round_trips import check_round_trip
+from headway.core.testing.stirring import stir_
 from headway.core.weights import from_pretrained, save_pretrained, save_published
 from headway.vision.layers import DiscreteDeformableAttention, HybridEncoder, RepBlock, fused
 from headway.vision.models import RTDETR, SigmoidDetections
@@ -47,14 +48,7 @@ def theirs_of(kind: str = "v1", layer: str = "basic", **options: Any) -> nn.Modu
     }  # fmt: skip
     configuration, model_class = KINDS[kind]
     model = model_class(configuration(**{**small, **options}))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-        for name, buffer in model.named_buffers():
-            if "running_var" in name:
-                buffer.uniform_(0.5, 1.5)
-            elif "running_mean" in name:
-                buffer.add_(0.1 * torch.randn_like(buffer))
+    stir_(model)
     if options.get("learn_initial_query"):
         # transformers 5.23 asks the layer itself for as many copies as pictures, and fails.
         first = model.model.weight_embedding

@@ -14,9 +14,8 @@ from headway.core.errors import UserError
 from headway.core.training import DataModule, LoaderOptions, Passed
 from headway.core.training.invalid import InvalidItems, OnInvalid
 from headway.vision.data.masks import MaskedPicture, find_masks, read_mask
+from headway.vision.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from headway.vision.data.reading import read_image
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class MaskedDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -47,7 +46,7 @@ class MaskedDataset(Dataset[tuple[Tensor, Tensor]]):
                 v2.ColorJitter(0.3, 0.3, 0.3),
             ]
         scale = v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)
-        self.transform = v2.Compose([*moves, scale, v2.Normalize(MEAN, STD)])
+        self.transform = v2.Compose([*moves, scale, v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)])
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -100,7 +99,7 @@ class SegmentationFolder(DataModule):
     def preprocessing(self) -> dict[str, Any]:
         """Returns classes, mean, std, and that it is about segmentation."""
         found = {"task": "segmentation", "classes": list(self.classes), "ignore": self.ignore}
-        return {**found, "mean": list(MEAN), "std": list(STD)}
+        return {**found, "mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
 
     def setup(self, stage: str | None = None) -> None:
         """Reads and checks all pictures and masks, once."""

@@ -24,6 +24,11 @@ class BoxHead(Module):
         super().__init__()
         self.layers = nn.ModuleList([nn.Linear(dim, one) for one in (dim, dim, out)])
 
+    def stay_(self) -> None:
+        """Begins with a last layer of zeros: whatever the tokens are, no box is moved."""
+        for parameter in self.layers[-1].parameters():
+            nn.init.zeros_(parameter)
+
     def logits(self, x: Tensor) -> Tensor:
         """Returns the boxes before the sigmoid, to which those of another block may be added."""
         first, second, last = self.layers

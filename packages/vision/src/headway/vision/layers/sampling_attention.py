@@ -1,6 +1,5 @@
 """Deformable attention to the maps as they are, with as many points on each as it needs."""
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -12,6 +11,7 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers.base import TokenMixer, check_heads
 from headway.core.mixers.softmax.positioned import placed
+from headway.core.mixers.sparse.deformable_attention import directions
 from headway.core.ops import deformable_attention
 
 
@@ -56,9 +56,7 @@ class SamplingAttention(TokenMixer):
         for layer in (self.offsets, self.weights):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-        angles = torch.arange(self.heads) * (2.0 * math.pi / self.heads)
-        ways = torch.stack([angles.cos(), angles.sin()], dim=-1)
-        ways = ways / ways.abs().amax(dim=-1, keepdim=True)
+        ways = directions(self.heads)
         far = torch.cat([torch.arange(1.0, count + 1.0) for count in self.points])
         with torch.no_grad():
             self.offsets.bias.copy_((ways[:, None] * far[:, None]).flatten())

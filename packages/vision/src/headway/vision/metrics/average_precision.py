@@ -1,5 +1,6 @@
 """Average precision of detectors as COCO computes it, of all objects and of each class."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,9 +49,9 @@ def class_scores(
     # Of thresholds, recalls, classes, areas (the first is all), and objects at most (the last is 100).
     precision, recall = (values[name][..., 0, -1] for name in ("precision", "recall"))
     places = {int(label): place for place, label in enumerate(values["classes"].reshape(-1))}
-    rows = []
+    rows, numbers = [], Counter(objects)
     for label, name in enumerate(classes):
-        number = sum(one == label for one in objects)
+        number = numbers[label]
         of_class = [None] * (len(COLUMNS) - 2)
         if number:
             at = precision[..., places[label]]

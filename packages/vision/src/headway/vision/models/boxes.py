@@ -1,4 +1,4 @@
-"""Two ways to write a box."""
+"""Ways to write a box."""
 
 import torch
 from torch import Tensor
@@ -14,3 +14,8 @@ def centred(boxes: Tensor) -> Tensor:
     """Returns centre, width and height of boxes (..., 4) with left, top, right and bottom."""
     first, last = boxes.chunk(2, dim=-1)
     return torch.cat([(first + last) / 2, last - first], dim=-1)
+
+
+def rows_first(places: Tensor) -> Tensor:
+    """Returns points (..., 2) or boxes (..., 4) with row before column, which have x before y."""
+    return places.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)

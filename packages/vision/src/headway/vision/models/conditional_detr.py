@@ -121,8 +121,7 @@ class ConditionalDETR(MapDetector):
         self.class_head = nn.Linear(dim, num_classes)
         unlikely_(self.class_head, LIKELY)
         self.box_head = BoxHead(dim)
-        for parameter in self.box_head.layers[-1].parameters():
-            nn.init.zeros_(parameter)
+        self.box_head.stay_()
 
     def forward(
         self, images: Tensor, sizes: Tensor | Sequence[Sequence[int]] | None = None

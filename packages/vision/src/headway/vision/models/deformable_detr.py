@@ -20,6 +20,7 @@ from headway.core.positions import NormalizedSinusoidalPosition
 from headway.core.stacks import Encoder, QueryDecoder
 from headway.core.systems import system
 from headway.vision.layers import BoxHead, MapProjections
+from headway.vision.models.boxes import rows_first
 from headway.vision.models.by_size import by_size
 from headway.vision.models.class_prior import LIKELY, unlikely_
 from headway.vision.models.denoising import logit
@@ -140,11 +141,9 @@ class DeformableDETR(ObjectDetector):
         self.refine = refine
         boxes = [*self.box_heads] + ([self.selection.box_head] if self.selection else [])
         for place, head in enumerate(boxes):
-            last: Any = head.layers[-1]  # pyright: ignore
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            head.stay_()  # pyright: ignore[reportCallIssue]
             if not two_stage and place == 0:
-                nn.init.constant_(last.bias.data[2:], SIDE)
+                nn.init.constant_(head.layers[-1].bias.data[2:], SIDE)  # pyright: ignore
         self._begin_classes()
 
     def _begin_classes(self) -> None:
@@ -196,9 +195,7 @@ class DeformableDETR(ObjectDetector):
         found = []
         last = len(self.decoder.blocks) - 1
         for place, block in enumerate(self.decoder.blocks):
-            # Rows and columns, where boxes have x and y.
-            positions = at.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
-            layout = Layout(embedding=embedding, positions=positions)
+            layout = Layout(embedding=embedding, positions=rows_first(at))
             x, _ = self.decoder.recomputed(block)(x, layout, context=memory, context_layout=maps)
             wanted = self.training or place == last
             if not wanted and not self.refine:

@@ -16,6 +16,7 @@ from headway.vision.layers import BoxHead
 from headway.vision.layers.elan_encoder import ELANEncoder
 from headway.vision.layers.gated_block import GatedBlock
 from headway.vision.layers.sampling_attention import SamplingAttention
+from headway.vision.models.boxes import rows_first
 from headway.vision.models.denoising import ContrastiveDenoising, logit
 from headway.vision.models.edge_bins import EdgeBins, EdgeQuality
 from headway.vision.models.rt_detr import RTDETR
@@ -104,8 +105,7 @@ class DFINE(RTDETR):
         self.quality = nn.ModuleList([EdgeQuality() for _ in range(depth)])
         # No block moves a box at first.
         for head in (self.first_box, *self.box_heads):
-            for parameter in head.layers[-1].parameters():  # pyright: ignore
-                nn.init.zeros_(parameter)
+            head.stay_()  # pyright: ignore[reportCallIssue]
 
     def _decoded(
         self,
@@ -121,8 +121,7 @@ class DFINE(RTDETR):
         edges = before = first = None
         for place, block in enumerate(self.decoder.blocks):
             embedding = self.query_position(at.to(x.dtype)).clamp(-10, 10)
-            positions = at.unflatten(-1, (2, 2)).flip(-1).flatten(-2)
-            layout = Layout(embedding=embedding, positions=positions)
+            layout = Layout(embedding=embedding, positions=rows_first(at))
             x, _ = self.decoder.recomputed(block)(
                 x, layout, context=memory, context_layout=maps, mask=mask
             )

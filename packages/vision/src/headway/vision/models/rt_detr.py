@@ -18,6 +18,7 @@ from headway.core.norms import LayerNorm
 from headway.core.stacks import QueryDecoder, Stack
 from headway.core.systems import system
 from headway.vision.layers import BoxHead, ConvNorm, HybridEncoder
+from headway.vision.models.boxes import rows_first
 from headway.vision.models.by_size import by_size
 from headway.vision.models.class_prior import unlikely_
 from headway.vision.models.denoising import ContrastiveDenoising, logit
@@ -123,8 +124,7 @@ class RTDETR(ObjectDetector):
         for head in (self.selection.class_head, *self.class_heads):
             unlikely_(head, 1 / (num_classes + 1))
         for head in self.box_heads:
-            for parameter in head.layers[-1].parameters():  # pyright: ignore
-                nn.init.zeros_(parameter)
+            head.stay_()  # pyright: ignore[reportCallIssue]
 
     def forward(
         self, images: Tensor, sizes: Tensor | Sequence[Sequence[int]] | None = None
@@ -204,10 +204,9 @@ class RTDETR(ObjectDetector):
         maps = Layout(levels=levels)
         found = []
         for place, block in enumerate(self.decoder.blocks):
-            # Rows and columns, where boxes have x and y.
             layout = Layout(
                 embedding=self.query_position(at.to(x.dtype)),
-                positions=at.unflatten(-1, (2, 2)).flip(-1).flatten(-2),
+                positions=rows_first(at),
             )
             x, _ = self.decoder.recomputed(block)(
                 x, layout, context=memory, context_layout=maps, mask=mask

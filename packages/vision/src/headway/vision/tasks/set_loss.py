@@ -112,14 +112,16 @@ class SetLoss(nn.Module, ABC):
             boxes: per picture (N, 4), centre and size in 0..1. labels: per picture (N,).
         """
         number = max(1.0, object_number(labels))
-        whole = (output.logits, output.boxes)
-        edges = output.edges if isinstance(output, SigmoidDetections) else ()
+        if isinstance(output, Detections):
+            # The same without what only the others say.
+            output = SigmoidDetections(output.logits, output.boxes, output.aux)
+        whole, edges = (output.logits, output.boxes), output.edges
         last = self._of_block((*whole, *edges), boxes, labels, number)
         total = self._sum(last)
         taught = (*whole, *edges) if edges else None
         for one in output.aux:
             total = total + self._sum(self._of_block(one, boxes, labels, number, last=taught))
-        for one in output.denoised if isinstance(output, SigmoidDetections) else ():
+        for one in output.denoised:
             own = [[every[row] for row in one.rows] for every in (boxes, labels)]
             # Which query shall find which object is known.
             matches = [
@@ -133,7 +135,7 @@ class SetLoss(nn.Module, ABC):
                     block, own[0], own[1], number * one.groups, matches, last=known
                 )
                 total = total + self._sum(parts)
-        for one in output.proposals if isinstance(output, SigmoidDetections) else ():
+        for one in output.proposals:
             own = [boxes[row] for row in one.rows]
             # Whatever an object is: its label is the first.
             any_class = [torch.zeros_like(labels[row]) for row in one.rows]

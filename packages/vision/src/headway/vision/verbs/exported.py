@@ -18,6 +18,7 @@ from headway.vision.verbs.loading import (
     Classifier,
     Detector,
     as_classifier,
+    check_names,
     load_classifier,
     load_detector,
     names_of,
@@ -56,6 +57,7 @@ def detector_from(source: str, device: str | None = None) -> "Detector | Exporte
     if notes.get("task") != "detection":
         raise UserError(f"{source} holds a graph which finds no objects; use headway predict")
     with reading_note("what it says about pictures", source):
+        check_names(notes)
         preprocessing = ExportedPreprocessing.from_notes(notes, source)
         classes, ids = names_of(notes, len(notes.get("classes") or ()), source)
     return ExportedDetector(

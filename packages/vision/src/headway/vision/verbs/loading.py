@@ -109,7 +109,7 @@ def load_detector(source: str, device: str | None = None) -> Detector:
 def _as_detector(model: ObjectDetector, place: torch.device, source: str) -> Detector:
     cfg = {**model.pretrained_cfg, **read_preprocessing(source)}
     with reading_note("what it says about pictures", source):
-        _check_names(cfg)
+        check_names(cfg)
         preprocessing = DetectionPreprocessing.from_cfg(cfg)
     classes, ids = names_of(cfg, model.num_classes, source)
     return Detector(
@@ -134,7 +134,6 @@ def names_of(
     Raises:
         UserError: If there are more or less of either than classes.
     """
-    _check_names(cfg)
     names = cfg.get("classes") or cfg.get("label_names") or range(num_classes)
     if len(names) != num_classes:
         raise UserError(
@@ -149,7 +148,7 @@ def names_of(
     return tuple(str(name) for name in names), tuple(ids)
 
 
-def _check_names(cfg: Mapping[str, Any]) -> None:
+def check_names(cfg: Mapping[str, Any]) -> None:
     """Raises if what a model or its preprocessing.json says about classes is of another kind."""
     for name, hint in (
         ("classes", tuple[str, ...]),
@@ -180,7 +179,7 @@ def as_classifier(
             "the model finds objects in pictures and has no class for a whole one; use headway detect"
         )
     cfg = {**(getattr(model, "pretrained_cfg", None) or {}), **preprocessing}
-    _check_names(cfg)
+    check_names(cfg)
     names = cfg.get("classes") or cfg.get("label_names")
     place = choose_device(device)
     return Classifier(

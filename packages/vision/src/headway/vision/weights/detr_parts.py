@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from headway.core.errors import UserError
+from headway.core.feedforward import MLP
 from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.table import Rule, combine, rename, under
@@ -38,6 +40,43 @@ BACKBONE: list[Rule] = [
     ),
     *under("backbone.", _MODELS, rename("*", "*")),
 ]
+
+# What the backbone is can be seen in its tensors; the rest says how a DETR was trained.
+HARMLESS: tuple[str, ...] = (
+    "backbone", "backbone_config", "backbone_kwargs", "use_timm_backbone", "use_pretrained_backbone",
+    "num_hidden_layers", "max_position_embeddings", "init_std", "init_xavier_std", "auxiliary_loss",
+    "class_cost", "bbox_cost", "giou_cost", "mask_loss_coefficient", "dice_loss_coefficient",
+    "bbox_loss_coefficient", "giou_loss_coefficient", "is_encoder_decoder", "classifier_dropout",
+)  # fmt: skip
+
+
+def shared(config: dict[str, Any], *, hidden: int) -> dict[str, Any]:
+    """Returns the arguments that all detectors of the family read alike.
+
+    Args:
+        config: The configuration.
+        hidden: Width of the feed-forwards where it is not said.
+    """
+    return {
+        "dim": config.get("d_model", 256),
+        "heads": config.get("encoder_attention_heads", 8),
+        "encoder_depth": config.get("encoder_layers", 6),
+        "decoder_depth": config.get("decoder_layers", 6),
+        "feedforward": partial(
+            MLP,
+            hidden_dim=config.get("encoder_ffn_dim", hidden),
+            activation=ACTIVATIONS[config.get("activation_function", "relu")],
+            dropout=float(config.get("dropout", 0.1)),
+        ),
+    }
+
+
+def dropouts(config: dict[str, Any]) -> dict[str, float]:
+    """Returns the dropouts of a mixer."""
+    return {
+        "dropout": float(config.get("attention_dropout", 0.0)),
+        "out_dropout": float(config.get("dropout", 0.1)),
+    }
 
 
 def refuse(source: str, config: dict[str, Any]) -> None:

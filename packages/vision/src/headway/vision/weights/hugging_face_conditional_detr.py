@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from headway.core.feedforward import MLP
 from headway.core.mixers import PositionedSelfAttention
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.table import Table, drop, rename, under
@@ -14,8 +13,15 @@ from headway.vision.layers.conditional_attention import (
     ConditionalSelfAttention,
 )
 from headway.vision.models.conditional_detr import ConditionalDETR
-from headway.vision.weights.detr_parts import BACKBONE, describe, refuse, resnet
-from headway.vision.weights.hugging_face import ACTIVATIONS
+from headway.vision.weights.detr_parts import (
+    BACKBONE,
+    HARMLESS,
+    describe,
+    dropouts,
+    refuse,
+    resnet,
+    shared,
+)
 from headway.vision.weights.hugging_face_detr import block
 
 # Ours, and the names of 4.x and 5.x.
@@ -70,14 +76,7 @@ class HuggingFaceConditionalDETR:
         "decoder_layerdrop": 0.0,
         "scale_embedding": False,
     }
-    # What the backbone is can be seen in its tensors; the rest says how it was trained.
-    harmless = (
-        "backbone", "backbone_config", "backbone_kwargs", "use_timm_backbone", "use_pretrained_backbone",
-        "num_hidden_layers", "max_position_embeddings", "init_std", "init_xavier_std", "auxiliary_loss",
-        "class_cost", "bbox_cost", "giou_cost", "mask_loss_coefficient", "dice_loss_coefficient",
-        "cls_loss_coefficient", "bbox_loss_coefficient", "giou_loss_coefficient", "focal_alpha",
-        "is_encoder_decoder", "classifier_dropout",
-    )  # fmt: skip
+    harmless = (*HARMLESS, "cls_loss_coefficient", "focal_alpha")
     may_miss = ("class_head.", "box_head.")
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
@@ -90,11 +89,7 @@ class HuggingFaceConditionalDETR:
         config = checkpoint.config or {}
         state = _TABLE.to_ours(checkpoint.state)
         refuse(checkpoint.source, config)
-        dropout = float(config.get("dropout", 0.1))
-        attention: dict[str, Any] = {
-            "dropout": float(config.get("attention_dropout", 0.0)),
-            "out_dropout": dropout,
-        }
+        attention: dict[str, Any] = dropouts(config)
         if "class_head.weight" in state:
             classes = len(state["class_head.weight"])
         else:  # a ConditionalDetrModel without heads
@@ -102,20 +97,11 @@ class HuggingFaceConditionalDETR:
         model = ConditionalDETR(
             num_classes=classes,
             backbone=resnet(checkpoint.source, state),
-            dim=config.get("d_model", 256),
-            heads=config.get("encoder_attention_heads", 8),
             queries=config.get("num_queries", 300),
-            encoder_depth=config.get("encoder_layers", 6),
-            decoder_depth=config.get("decoder_layers", 6),
             mixer=partial(PositionedSelfAttention, **attention),
             between=partial(ConditionalSelfAttention, **attention),
             cross=partial(ConditionalCrossAttention, **attention),
-            feedforward=partial(
-                MLP,
-                hidden_dim=config.get("encoder_ffn_dim", 2048),
-                activation=ACTIVATIONS[config.get("activation_function", "relu")],
-                dropout=dropout,
-            ),
+            **shared(config, hidden=2048),
         )
         describe(model, checkpoint)
         return model

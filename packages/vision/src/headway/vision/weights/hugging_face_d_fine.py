@@ -8,17 +8,23 @@ from torch import nn
 from headway.core.backbones import FrozenBatchNorm
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
-from headway.core.mixers import PositionedSelfAttention
-from headway.core.norms import LayerNorm
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.table import Rule, Table, drop, join, rename, under
 from headway.vision.layers import ELANEncoder, HGNetV2
 from headway.vision.layers.sampling_attention import SamplingAttention
-from headway.vision.models.denoising import ContrastiveDenoising
 from headway.vision.models.dfine import DFINE
 from headway.vision.models.edge_bins import EdgeBins
 from headway.vision.weights.detr_parts import heads
-from headway.vision.weights.hugging_face_rt_detr import AIFI, activation_of, get, pictures
+from headway.vision.weights.hugging_face_rt_detr import (
+    AIFI,
+    DEFAULTS,
+    HARMLESS,
+    activation_of,
+    describe,
+    encoder_parts,
+    get,
+    shared,
+)
 
 _CONV = {"conv": "convolution", "norm": "normalization", "affine": "lab"}
 _STEMS = ("stem1", "stem2a", "stem2b", "stem3", "stem4")
@@ -112,30 +118,15 @@ class HuggingFaceDFINE:
     architectures = ("DFineModel", "DFineForObjectDetection")
     # Of transformers' DFineConfig, for what is not read here.
     defaults: ClassVar[dict[str, Any]] = {
-        "normalize_before": False,
-        "eval_size": None,
-        "with_box_refine": True,
-        "encode_proj_layers": [2],
-        "positional_encoding_temperature": 10000,
-        "activation_dropout": 0.0,
+        **DEFAULTS,
         "decoder_method": "default",
-        "decoder_offset_scale": 0.5,
         "eval_idx": -1,
         "layer_scale": 1.0,
         "top_prob_values": 4,
         "lqe_hidden_dim": 64,
         "lqe_layers": 2,
     }
-    # How it was trained; anchors follow from the size of the maps.
-    harmless = (
-        "initializer_range", "initializer_bias_prior_prob", "backbone", "use_pretrained_backbone",
-        "use_timm_backbone", "backbone_kwargs", "feat_strides", "anchor_image_size", "disable_custom_kernels",
-        "is_encoder_decoder", "matcher_alpha", "matcher_gamma", "matcher_class_cost", "matcher_bbox_cost",
-        "matcher_giou_cost", "use_focal_loss", "auxiliary_loss", "focal_loss_alpha", "focal_loss_gamma",
-        "weight_loss_vfl", "weight_loss_bbox", "weight_loss_giou", "weight_loss_fgl", "weight_loss_ddf",
-        "eos_coefficient", "num_hidden_layers", "encoder_in_channels", "decoder_in_channels",
-        "tie_word_embeddings", "head_dim",
-    )  # fmt: skip
+    harmless = (*HARMLESS, "weight_loss_fgl", "weight_loss_ddf", "head_dim")
     may_miss = ("class_heads.", "box_heads.")
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
@@ -147,68 +138,26 @@ class HuggingFaceDFINE:
         """Builds the model that config.json describes."""
         config = checkpoint.config or {}
         given = partial(get, config)
-        names = config.get("id2label") or {}
-        head = "model.enc_score_head.weight"
-        head = head if head in checkpoint.state else head.removeprefix("model.")
-        classes = len(checkpoint.state[head]) if head in checkpoint.state else len(names) or 80
         backbone = _backbone(checkpoint.source, config)
-        if given("num_feature_levels", 3) != len(backbone.out_indices):
-            raise UserError(f"{checkpoint.source} makes further maps of its last one; none do here")
-        dropout = float(given("dropout", 0.0))
-        denoising = partial(
-            ContrastiveDenoising,
-            queries=given("num_denoising", 100),
-            label_noise=given("label_noise_ratio", 0.5),
-            box_noise=given("box_noise_scale", 1.0),
-        )
+        blocks = round(3 * given("depth_mult", 1.0))
         model = DFINE(
-            num_classes=classes,
             backbone=backbone,
-            dim=given("d_model", 256),
-            encoder_dim=given("encoder_hidden_dim", 256),
-            heads=given("decoder_attention_heads", 8),
-            queries=given("num_queries", 300),
-            depth=given("decoder_layers", 6),
-            encoder=partial(
-                ELANEncoder,
-                heads=given("encoder_attention_heads", 8),
-                depth=given("encoder_layers", 1),
-                mixer=partial(PositionedSelfAttention, dropout=dropout, out_dropout=dropout),
-                feedforward=partial(
-                    MLP,
-                    hidden_dim=given("encoder_ffn_dim", 1024),
-                    activation=activation_of(given("encoder_activation_function", "gelu")),
-                    dropout=dropout,
-                ),
-                expansion=given("hidden_expansion", 1.0),
-                blocks=round(3 * given("depth_mult", 1.0)),
-                norm=partial(nn.BatchNorm2d, eps=float(given("batch_norm_eps", 1e-5))),
-                activation=activation_of(given("activation_function", "silu")),
-            ),
-            mixer=partial(
-                PositionedSelfAttention,
-                dropout=float(given("attention_dropout", 0.0)),
-                out_dropout=dropout,
-            ),
+            encoder=partial(ELANEncoder, blocks=blocks, **encoder_parts(config)),
             cross=partial(SamplingAttention, points=given("decoder_n_points", 4)),
             feedforward=partial(
                 MLP,
                 hidden_dim=given("decoder_ffn_dim", 1024),
                 activation=activation_of(given("decoder_activation_function", "relu")),
             ),
-            norm=partial(LayerNorm, eps=float(given("layer_norm_eps", 1e-5))),
             bins=partial(
                 EdgeBins,
                 bins=given("max_num_bins", 32),
                 reach=float(given("up", 0.5)),
                 curve=float(given("reg_scale", 4.0)),
             ),
-            learned_queries=given("learn_initial_query", False),
-            denoising=denoising if given("num_denoising", 100) > 0 else None,
+            **shared(checkpoint, maps=len(backbone.out_indices)),
         )
-        model.pretrained_cfg.update(pictures(checkpoint))
-        if len(names) == classes:
-            model.pretrained_cfg["label_names"] = [names[str(place)] for place in range(classes)]
+        describe(model, checkpoint)
         return model
 
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:

@@ -6,13 +6,20 @@ from typing import Any, ClassVar
 from torch import nn
 
 from headway.core.errors import UserError
-from headway.core.feedforward import MLP
 from headway.core.mixers import DeformableAttention, PositionedSelfAttention
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.table import Rule, Table, drop, join, rename, under
 from headway.vision.models.deformable_detr import DeformableDETR
-from headway.vision.weights.detr_parts import BACKBONE, describe, refuse, resnet, same
-from headway.vision.weights.hugging_face import ACTIVATIONS
+from headway.vision.weights.detr_parts import (
+    BACKBONE,
+    HARMLESS,
+    describe,
+    dropouts,
+    refuse,
+    resnet,
+    same,
+    shared,
+)
 
 
 def _deformable(ours: str, theirs: str) -> list[Rule]:
@@ -93,13 +100,8 @@ class HuggingFaceDeformableDETR:
         "return_intermediate": True,
         "decoder_layerdrop": 0.0,
     }
-    # What the backbone is can be seen in its tensors; the rest says how it was trained.
     harmless = (
-        "backbone", "backbone_config", "backbone_kwargs", "use_timm_backbone", "use_pretrained_backbone",
-        "num_hidden_layers", "max_position_embeddings", "init_std", "init_xavier_std", "auxiliary_loss",
-        "class_cost", "bbox_cost", "giou_cost", "mask_loss_coefficient", "dice_loss_coefficient",
-        "bbox_loss_coefficient", "giou_loss_coefficient", "eos_coefficient", "focal_alpha",
-        "is_encoder_decoder", "disable_custom_kernels", "tie_word_embeddings", "classifier_dropout",
+        *HARMLESS, "eos_coefficient", "focal_alpha", "disable_custom_kernels", "tie_word_embeddings",
         "num_queries", "two_stage_num_proposals",
     )  # fmt: skip
     may_miss = ("class_heads.", "box_heads.")
@@ -142,32 +144,21 @@ class HuggingFaceDeformableDETR:
             raise UserError(
                 f"{checkpoint.source} has projections of {len(kernels)} maps, and num_feature_levels={levels}"
             )
-        dropout = float(config.get("dropout", 0.1))
+        mixing: dict[str, Any] = dropouts(config)
         count = "two_stage_num_proposals" if two_stage else "num_queries"
         model = DeformableDETR(
             num_classes=classes,
             backbone=resnet(checkpoint.source, state, out_indices=range(-kernels.count(1), 0)),
-            dim=config.get("d_model", 256),
-            heads=config.get("encoder_attention_heads", 8),
             queries=config.get(count, 300),
             levels=levels,
-            encoder_depth=config.get("encoder_layers", 6),
-            decoder_depth=config.get("decoder_layers", 6),
             refine=refine,
             two_stage=two_stage,
             own_classes=None if own == refine else own,
-            mixer=partial(
-                PositionedSelfAttention,
-                dropout=float(config.get("attention_dropout", 0.0)),
-                out_dropout=dropout,
+            mixer=partial(PositionedSelfAttention, **mixing),
+            attention=partial(
+                DeformableAttention, points=points, out_dropout=mixing["out_dropout"]
             ),
-            attention=partial(DeformableAttention, points=points, out_dropout=dropout),
-            feedforward=partial(
-                MLP,
-                hidden_dim=config.get("encoder_ffn_dim", 1024),
-                activation=ACTIVATIONS[config.get("activation_function", "relu")],
-                dropout=dropout,
-            ),
+            **shared(config, hidden=1024),
         )
         describe(model, checkpoint)
         return model

@@ -114,6 +114,28 @@ _TABLE = Table(
 )
 
 
+# Of transformers' RTDetrConfig, for what is not read here.
+DEFAULTS: dict[str, Any] = {
+    "normalize_before": False,
+    "eval_size": None,
+    "with_box_refine": True,
+    "encode_proj_layers": [2],
+    "positional_encoding_temperature": 10000,
+    "activation_dropout": 0.0,
+    "decoder_offset_scale": 0.5,
+}
+# How it was trained; anchors follow from the size of the maps.
+HARMLESS: tuple[str, ...] = (
+    "initializer_range", "initializer_bias_prior_prob", "backbone", "use_pretrained_backbone",
+    "use_timm_backbone", "backbone_kwargs", "feat_strides", "anchor_image_size", "disable_custom_kernels",
+    "is_encoder_decoder", "matcher_alpha", "matcher_gamma", "matcher_class_cost", "matcher_bbox_cost",
+    "matcher_giou_cost", "use_focal_loss", "auxiliary_loss", "focal_loss_alpha", "focal_loss_gamma",
+    "weight_loss_vfl", "weight_loss_bbox", "weight_loss_giou", "eos_coefficient", "num_hidden_layers",
+    "encoder_in_channels", "decoder_in_channels", "tie_word_embeddings",
+    "label_noise_ratio", "box_noise_scale",
+)  # fmt: skip
+
+
 class HuggingFaceRTDETR:
     """Recognises ``model_type`` in config.json."""
 
@@ -124,26 +146,8 @@ class HuggingFaceRTDETR:
         "RTDetrV2Model",
         "RTDetrV2ForObjectDetection",
     )
-    # Of transformers' RTDetrConfig, for what is not read here.
-    defaults: ClassVar[dict[str, Any]] = {
-        "normalize_before": False,
-        "eval_size": None,
-        "with_box_refine": True,
-        "encode_proj_layers": [2],
-        "positional_encoding_temperature": 10000,
-        "activation_dropout": 0.0,
-        "decoder_offset_scale": 0.5,
-    }
-    # How it was trained; anchors follow from the size of the maps.
-    harmless = (
-        "initializer_range", "initializer_bias_prior_prob", "backbone", "use_pretrained_backbone",
-        "use_timm_backbone", "backbone_kwargs", "feat_strides", "anchor_image_size", "disable_custom_kernels",
-        "is_encoder_decoder", "matcher_alpha", "matcher_gamma", "matcher_class_cost", "matcher_bbox_cost",
-        "matcher_giou_cost", "use_focal_loss", "auxiliary_loss", "focal_loss_alpha", "focal_loss_gamma",
-        "weight_loss_vfl", "weight_loss_bbox", "weight_loss_giou", "eos_coefficient", "num_hidden_layers",
-        "decoder_n_levels", "encoder_in_channels", "decoder_in_channels", "label_noise_ratio",
-        "box_noise_scale", "tie_word_embeddings",
-    )  # fmt: skip
+    defaults: ClassVar[dict[str, Any]] = DEFAULTS
+    harmless = (*HARMLESS, "decoder_n_levels")
     may_miss = ("class_heads.", "box_heads.")
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
@@ -155,55 +159,11 @@ class HuggingFaceRTDETR:
         """Builds the model that config.json describes."""
         config = checkpoint.config or {}
         given = partial(get, config)
-        names = config.get("id2label") or {}
-        head = "model.enc_score_head.weight"
-        head = head if head in checkpoint.state else head.removeprefix("model.")
-        classes = len(checkpoint.state[head]) if head in checkpoint.state else len(names) or 80
         backbone = _backbone(checkpoint.source, config)
-        levels = len(backbone.out_indices)
-        if given("num_feature_levels", 3) != levels:
-            raise UserError(f"{checkpoint.source} makes further maps of its last one; none do here")
-        dropout, eps = float(given("dropout", 0.0)), float(given("layer_norm_eps", 1e-5))
-        norm = partial(nn.BatchNorm2d, eps=float(given("batch_norm_eps", 1e-5)))
-        activation = activation_of(given("activation_function", "silu"))
-        if given("num_denoising", 100) > 0:
-            denoising = partial(
-                ContrastiveDenoising,
-                queries=given("num_denoising", 100),
-                label_noise=given("label_noise_ratio", 0.5),
-                box_noise=given("box_noise_scale", 1.0),
-            )
-        else:
-            denoising = None
-        encoder = partial(
-            HybridEncoder,
-            heads=given("encoder_attention_heads", 8),
-            depth=given("encoder_layers", 1),
-            mixer=partial(PositionedSelfAttention, dropout=dropout, out_dropout=dropout),
-            feedforward=partial(
-                MLP,
-                hidden_dim=given("encoder_ffn_dim", 1024),
-                activation=activation_of(given("encoder_activation_function", "gelu")),
-                dropout=dropout,
-            ),
-            expansion=given("hidden_expansion", 1.0),
-            norm=norm,
-            activation=activation,
-        )
+        dropout = float(given("dropout", 0.0))
         model = RTDETR(
-            num_classes=classes,
             backbone=backbone,
-            dim=given("d_model", 256),
-            encoder_dim=given("encoder_hidden_dim", 256),
-            heads=given("decoder_attention_heads", 8),
-            queries=given("num_queries", 300),
-            depth=given("decoder_layers", 6),
-            encoder=encoder,
-            mixer=partial(
-                PositionedSelfAttention,
-                dropout=float(given("attention_dropout", 0.0)),
-                out_dropout=dropout,
-            ),
+            encoder=partial(HybridEncoder, **encoder_parts(config)),
             cross=partial(
                 _sampling(checkpoint.source, given("decoder_method", "default")),
                 points=given("decoder_n_points", 4),
@@ -215,18 +175,85 @@ class HuggingFaceRTDETR:
                 activation=activation_of(given("decoder_activation_function", "relu")),
                 dropout=dropout,
             ),
-            norm=partial(LayerNorm, eps=eps),
-            learned_queries=given("learn_initial_query", False),
-            denoising=denoising,
+            **shared(checkpoint, maps=len(backbone.out_indices)),
         )
-        model.pretrained_cfg.update(pictures(checkpoint))
-        if len(names) == classes:
-            model.pretrained_cfg["label_names"] = [names[str(place)] for place in range(classes)]
+        describe(model, checkpoint)
         return model
 
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names."""
         return _TABLE
+
+
+def shared(checkpoint: Checkpoint, *, maps: int) -> dict[str, Any]:
+    """Returns the arguments that RT-DETR and D-FINE read alike.
+
+    Args:
+        checkpoint: Whose config.json says them.
+        maps: How many the backbone gives.
+
+    Raises:
+        UserError: If the model makes further maps.
+    """
+    config = checkpoint.config or {}
+    given = partial(get, config)
+    head = "model.enc_score_head.weight"
+    head = head if head in checkpoint.state else head.removeprefix("model.")
+    known = len(config.get("id2label") or {}) or 80
+    if given("num_feature_levels", 3) != maps:
+        raise UserError(f"{checkpoint.source} makes further maps of its last one; none do here")
+    denoising = None
+    if given("num_denoising", 100) > 0:
+        denoising = partial(
+            ContrastiveDenoising,
+            queries=given("num_denoising", 100),
+            label_noise=given("label_noise_ratio", 0.5),
+            box_noise=given("box_noise_scale", 1.0),
+        )
+    return {
+        "num_classes": len(checkpoint.state[head]) if head in checkpoint.state else known,
+        "dim": given("d_model", 256),
+        "encoder_dim": given("encoder_hidden_dim", 256),
+        "heads": given("decoder_attention_heads", 8),
+        "queries": given("num_queries", 300),
+        "depth": given("decoder_layers", 6),
+        "mixer": partial(
+            PositionedSelfAttention,
+            dropout=float(given("attention_dropout", 0.0)),
+            out_dropout=float(given("dropout", 0.0)),
+        ),
+        "norm": partial(LayerNorm, eps=float(given("layer_norm_eps", 1e-5))),
+        "learned_queries": given("learn_initial_query", False),
+        "denoising": denoising,
+    }
+
+
+def encoder_parts(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of the hybrid encoder."""
+    given = partial(get, config)
+    dropout = float(given("dropout", 0.0))
+    return {
+        "heads": given("encoder_attention_heads", 8),
+        "depth": given("encoder_layers", 1),
+        "mixer": partial(PositionedSelfAttention, dropout=dropout, out_dropout=dropout),
+        "feedforward": partial(
+            MLP,
+            hidden_dim=given("encoder_ffn_dim", 1024),
+            activation=activation_of(given("encoder_activation_function", "gelu")),
+            dropout=dropout,
+        ),
+        "expansion": given("hidden_expansion", 1.0),
+        "norm": partial(nn.BatchNorm2d, eps=float(given("batch_norm_eps", 1e-5))),
+        "activation": activation_of(given("activation_function", "silu")),
+    }
+
+
+def describe(model: RTDETR, checkpoint: Checkpoint) -> None:
+    """Writes what pictures go through and the names of the classes into ``pretrained_cfg``."""
+    model.pretrained_cfg.update(pictures(checkpoint))
+    names, classes = (checkpoint.config or {}).get("id2label") or {}, model.num_classes
+    if len(names) == classes:
+        model.pretrained_cfg["label_names"] = [names[str(place)] for place in range(classes)]
 
 
 def pictures(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -83,10 +83,7 @@ class DeformableAttention(TokenMixer):
         for layer in (self.offsets, self.weights):
             nn.init.zeros_(layer.weight)
         nn.init.zeros_(self.weights.bias)
-        angles = torch.arange(self.heads, device=self.offsets.weight.device)
-        angles = angles * (2.0 * math.pi / self.heads)
-        ways = torch.stack([angles.cos(), angles.sin()], dim=-1)
-        ways = ways / ways.abs().amax(dim=-1, keepdim=True)
+        ways = directions(self.heads).to(self.offsets.bias.device)
         steps = ways[:, None, None] * torch.arange(1.0, self.points + 1.0).to(ways)[:, None]
         with torch.no_grad():
             self.offsets.bias.copy_(steps.expand(self.heads, self.levels, self.points, 2).flatten())
@@ -144,6 +141,13 @@ class DeformableAttention(TokenMixer):
         dtype = torch.promote_types(value.dtype, locations.dtype)
         value, locations, weights = (x.to(dtype) for x in (value, locations, weights))
         return deformable_attention(value, locations, weights, levels=levels)
+
+
+def directions(heads: int) -> Tensor:
+    """Returns the way that each head looks at first, the farther of x and y one step, (heads, 2)."""
+    angles = torch.arange(heads) * (2.0 * math.pi / heads)
+    ways = torch.stack([angles.cos(), angles.sin()], dim=-1)
+    return ways / ways.abs().amax(dim=-1, keepdim=True)
 
 
 def _grids(layout: Layout) -> tuple[tuple[int, ...], ...]:
