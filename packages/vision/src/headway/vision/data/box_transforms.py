@@ -23,6 +23,7 @@ class DetectionPreprocessing:
         shortest: Length of the shorter side in pixels.
         longest: The longer side is at most as long; the shorter one is then shorter.
         stretch: Whether a picture becomes a square of ``shortest``, whatever its proportions (RT-DETR).
+        multiple: Sides are cut down to multiples of this many pixels, as patches want them (YOLOS).
         mean: Mean of each channel, subtracted from values in 0..1.
         std: Standard deviation of each channel.
         bits: Least bits that values of over 8 bits are scaled from (``read_image``): 8, 10, 12, 14 or 16.
@@ -34,6 +35,7 @@ class DetectionPreprocessing:
     shortest: int = 800
     longest: int = 1333
     stretch: bool = False
+    multiple: int = 1
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     bits: int = 8
@@ -51,6 +53,10 @@ class DetectionPreprocessing:
                 f"shortest {self.shortest} and longest {self.longest} must be positive and rise, to at most "
                 f"{MAX_SIDE:,}"
             )
+        if not 1 <= self.multiple <= self.shortest:
+            raise UserError(
+                f"multiple {self.multiple} must be at least 1 and at most shortest, {self.shortest}"
+            )
         check_bits(self.bits)
         if min(self.std) <= 0:
             raise UserError(f"std {self.std} must be positive in every channel")
@@ -67,10 +73,10 @@ class DetectionPreprocessing:
     def size(self, height: int, width: int, shortest: int | None = None) -> tuple[int, int]:
         """Returns height and width of a picture after the resize."""
         wanted = shortest if shortest is not None else self.shortest
-        if self.stretch:
-            return wanted, wanted
         scale = min(wanted / min(height, width), self.longest / max(height, width))
-        return max(1, round(height * scale)), max(1, round(width * scale))
+        sides = (wanted, wanted) if self.stretch else (round(height * scale), round(width * scale))
+        rows, columns = (max(1, side // self.multiple) * self.multiple for side in sides)
+        return rows, columns
 
     def tensor(self, image: Image.Image, shortest: int | None = None) -> Tensor:
         """Resizes a picture and returns what the model reads, (3, H, W)."""
