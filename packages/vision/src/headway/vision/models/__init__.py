@@ -8,6 +8,7 @@ from headway.vision.models.detr import DETR
 from headway.vision.models.dfine import DFINE
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
+from headway.vision.models.lw_detr import LWDETR, RFDETR
 from headway.vision.models.poolformer import PoolFormer
 from headway.vision.models.pretrained import pretrained, pretrained_detector
 from headway.vision.models.pyramid import Pyramid
@@ -21,6 +22,8 @@ from headway.vision.models.yolos import YOLOS
 __all__ = [
     "DETR",
     "DFINE",
+    "LWDETR",
+    "RFDETR",
     "RTDETR",
     "YOLOS",
     "CaiT",

@@ -13,6 +13,7 @@ from headway.vision.models.deformable_detr import DeformableDETR
 from headway.vision.weights.detr_parts import (
     BACKBONE,
     HARMLESS,
+    deformable,
     describe,
     dropouts,
     refuse,
@@ -20,18 +21,6 @@ from headway.vision.weights.detr_parts import (
     same,
     shared,
 )
-
-
-def _deformable(ours: str, theirs: str) -> list[Rule]:
-    return under(
-        f"{ours}.function.",
-        f"{theirs}.",
-        rename("offsets.*", "sampling_offsets.*"),
-        rename("weights.*", "attention_weights.*"),
-        rename("v.*", "value_proj.*"),
-        rename("projection.*", "output_proj.*"),
-    )
-
 
 _FEEDFORWARD = (
     rename("feedforward.norm.*", "final_layer_norm.*"),
@@ -51,7 +40,7 @@ _REST = (
     *under(
         "encoder.blocks.{n}.",
         "model.encoder.layers.{n}.",
-        *_deformable("mixer", "self_attn"),
+        *deformable("mixer", "self_attn"),
         rename("mixer.norm.*", "self_attn_layer_norm.*"),
         *_FEEDFORWARD,
     ),
@@ -62,7 +51,7 @@ _REST = (
         rename("mixer.function.v.*", "self_attn.v_proj.*"),
         rename("mixer.function.projection.*", "self_attn.out_proj.*", "self_attn.o_proj.*"),
         rename("mixer.norm.*", "self_attn_layer_norm.*"),
-        *_deformable("cross", "encoder_attn"),
+        *deformable("cross", "encoder_attn"),
         rename("cross.norm.*", "encoder_attn_layer_norm.*"),
         *_FEEDFORWARD,
     ),
