@@ -26,9 +26,11 @@ from headway.vision.models import (
     Pyramid,
     SegFormer,
     Swin,
+    ViDT,
     ViT,
     create_model,
     list_models,
+    reconfigured_swin,
 )
 from headway.vision.models.classifier import ImageClassifier
 from headway.vision.models.factory import FAMILIES
@@ -84,6 +86,12 @@ def rt_detr() -> RTDETR:
     return RTDETR(num_classes=3, backbone=Features(swin(), [0, 1]), **sizes)
 
 
+def vidt() -> ViDT:
+    swin = reconfigured_swin(dim=16, depths=(1, 1), heads=(2, 2), window=4, position_dim=16)
+    sizes = {"dim": 16, "heads": 2, "queries": 4, "depth": 1}
+    return ViDT(num_classes=3, backbone=swin, **sizes, overlaps=True, labels=True)
+
+
 def yolos() -> YOLOS:
     return YOLOS(num_classes=3, image_size=32, dim=24, depth=2, heads=3, queries=4)
 
@@ -134,6 +142,7 @@ CASES = {
     "RTDETR": Case(make=rt_detr, inputs=pictures, narrow=False),
     "LWDETR": Case(make=lw_detr, inputs=pictures, narrow=False),
     "RFDETR": Case(make=rf_detr, inputs=pictures, narrow=False),
+    "ViDT": Case(make=vidt, inputs=pictures),
     "YOLOS": Case(make=yolos, inputs=pictures),
 }
 

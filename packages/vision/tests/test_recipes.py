@@ -43,6 +43,7 @@ DETECTION = (
     "lw_detr_bccd",
     "rf_detr_bccd",
     "rt_detr_bccd",
+    "vidt_bccd",
 )
 
 

@@ -15,6 +15,7 @@ from headway.vision.layers.hgnet import HGNetV2
 from headway.vision.layers.hybrid_encoder import HybridEncoder
 from headway.vision.layers.image_tokens import ImageTokens
 from headway.vision.layers.map_projections import MapProjections
+from headway.vision.layers.reconfigured_attention import ReconfiguredAttention
 from headway.vision.layers.rep_block import CSPBlock, RepBlock
 from headway.vision.layers.residual_stem import ResidualStem
 from headway.vision.layers.scaled_projections import C2fBlock, MapNorm, ScaledProjections
@@ -40,6 +41,7 @@ __all__ = [
     "ImageTokens",
     "MapNorm",
     "MapProjections",
+    "ReconfiguredAttention",
     "RepBlock",
     "ResNet",
     "ResNetD",

@@ -15,6 +15,7 @@ from headway.vision.models.pyramid import Pyramid
 from headway.vision.models.rt_detr import RTDETR
 from headway.vision.models.segformer import SegFormer
 from headway.vision.models.swin import Swin
+from headway.vision.models.vidt import ViDT, reconfigured_swin
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledLogits, DistilledViT
 from headway.vision.models.yolos import YOLOS
@@ -38,9 +39,11 @@ __all__ = [
     "SegFormer",
     "SigmoidDetections",
     "Swin",
+    "ViDT",
     "ViT",
     "create_model",
     "list_models",
     "pretrained",
     "pretrained_detector",
+    "reconfigured_swin",
 ]

@@ -7,6 +7,7 @@ from headway.vision.tasks.detection_loss import DetectionLoss
 from headway.vision.tasks.distillation import Distillation
 from headway.vision.tasks.fine_loss import FineLoss
 from headway.vision.tasks.focal_loss import FocalLoss
+from headway.vision.tasks.joint_loss import JointLoss
 from headway.vision.tasks.mixing import Mixing
 from headway.vision.tasks.segmentation import Segmentation
 from headway.vision.tasks.set_loss import SetLoss
@@ -19,6 +20,7 @@ __all__ = [
     "FineLoss",
     "FocalLoss",
     "ImageClassification",
+    "JointLoss",
     "Mixing",
     "ObjectDetection",
     "Segmentation",

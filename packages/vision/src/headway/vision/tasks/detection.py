@@ -24,6 +24,7 @@ from headway.vision.tasks.aligned_loss import AlignedLoss
 from headway.vision.tasks.detection_loss import DetectionLoss
 from headway.vision.tasks.fine_loss import FineLoss
 from headway.vision.tasks.focal_loss import FocalLoss
+from headway.vision.tasks.joint_loss import JointLoss
 from headway.vision.tasks.set_loss import SetLoss, object_number
 from headway.vision.tasks.varifocal_loss import VarifocalLoss
 
@@ -34,6 +35,7 @@ LOSSES: dict[str, Callable[[], SetLoss]] = {
     "cross_entropy": DetectionLoss,
     "fine": FineLoss,
     "focal": FocalLoss,
+    "joint": JointLoss,
     "varifocal": VarifocalLoss,
 }
 
@@ -51,8 +53,8 @@ class ObjectDetection(Task):
     Args:
         backbone: A detector.
         loss: ``DetectionLoss`` for a detector that names one class of a query, ``FocalLoss``,
-            ``VarifocalLoss``, ``AlignedLoss`` or ``FineLoss`` for one that scores each by itself; that of
-            the detector if None.
+            ``VarifocalLoss``, ``AlignedLoss``, ``JointLoss`` or ``FineLoss`` for one that scores each by
+            itself; that of the detector if None.
         **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
