@@ -1,6 +1,6 @@
 """ViDT: detection tokens in a Swin, with a decoder or without, and the joint losses of ViDT+."""
 
-from functools import partial
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,16 @@ from headway.core.errors import UserError
 from headway.core.layout import Layout
 from headway.core.mixers import WindowAttention
 from headway.core.positions import NormalizedSinusoidalPosition
+from headway.core.testing.round_trips import check_round_trip
 from headway.core.testing.stirring import stir_
 from headway.core.weights import from_pretrained, save_pretrained
+from headway.core.weights.checkpoint import Checkpoint
 from headway.vision.layers import ReconfiguredAttention
 from headway.vision.models import SigmoidDetections, Swin, ViDT, reconfigured_swin
 from headway.vision.models.detections import Labelled
 from headway.vision.tasks import FocalLoss, JointLoss
 from headway.vision.tasks.joint_loss import covered
+from headway.vision.weights.vidt_files import adapter
 
 
 def near(one: torch.Tensor, other: torch.Tensor, limit: float = 1e-5) -> None:
@@ -80,15 +83,8 @@ def test_detection_tokens_read_the_picture_where_they_may_and_leave_patches_alon
     _, blind = small(cross=()).body(images)
     near(blind[0], blind[1])
     # The maps are those of the Swin itself.
-    plain: Any = Swin(num_classes=0, dim=16, depths=(2, 2), heads=(2, 2), final_norm=False,
-                      mixer=[partial_window(0), partial_window(2)])  # fmt: skip
-    missing = plain.load_state_dict(model.backbone.state_dict(), strict=False)
-    assert not missing.missing_keys
-    near(maps[0], plain.forward_intermediates(images, [1], intermediates_only=True)[0])
-
-
-def partial_window(shift: int) -> Any:
-    return partial(WindowAttention, window=4, shift=shift)
+    own = model.backbone.forward_intermediates(images, [1], norm=False, intermediates_only=True)
+    near(maps[0], own[0])
 
 
 @pytest.mark.parametrize("depth", [0, 2])
@@ -181,3 +177,23 @@ def test_what_it_cannot_be_is_one_line() -> None:
         ViDT(num_classes=3, backbone=swin, dim=16, heads=2)
     with pytest.raises(UserError, match="fit_weight -1"):
         JointLoss(fit_weight=-1.0)
+
+
+def test_files_of_its_authors_are_read_and_written_back(tmp_path: Path) -> None:
+    model = small(labels=True, overlaps=True)
+    state = adapter.table(Checkpoint("x", None, (), tmp_path), model).to_theirs(model.state_dict())
+    assert state["backbone.layers.1.downsample.reduction.weight"].shape == (16, 128)
+    assert "transformer.decoder.bbox_embed.2.layers.0.weight" in state
+    # Of a norm that is not used, and an index that follows from the window.
+    state["backbone.norm1.weight"] = torch.ones(32)
+    state["backbone.layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(16, 16).long()
+    told = argparse.Namespace(nheads=2, cross_indices=[1])
+    torch.save({"model": state, "args": told}, tmp_path / "vidt.pth")
+    again: Any = from_pretrained(tmp_path / "vidt.pth").eval()
+    assert isinstance(again, ViDT)
+    images = torch.rand(1, 3, 64, 96)
+    torch.testing.assert_close(again(images), model(images), rtol=0, atol=0)
+    check_round_trip(tmp_path / "vidt.pth", tmp_path / "back")
+    torch.save({"model": {**state, "fusion.x": torch.ones(1)}}, tmp_path / "fused.pth")
+    with pytest.raises(UserError, match=r"fuses its maps \(epff\)"):
+        from_pretrained(tmp_path / "fused.pth")

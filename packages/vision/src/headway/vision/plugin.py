@@ -5,7 +5,7 @@ from headway.core.plugins import Domain, Verb
 domain = Domain(
     name="vision",
     help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, PoolFormer; detection with DETR, "
-    "Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS, LW-DETR, RF-DETR.",
+    "Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS, LW-DETR, RF-DETR, ViDT.",
     adapters=(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",
@@ -17,6 +17,7 @@ domain = Domain(
         "headway.vision.weights.hugging_face_rt_detr:adapter",
         "headway.vision.weights.hugging_face_yolos:adapter",
         "headway.vision.weights.roboflow_rf_detr:adapter",
+        "headway.vision.weights.vidt_files:adapter",
     ),
     models=("headway.vision.models:list_models",),
     requires=("lightning", "torchvision", "PIL", "sklearn", "scipy", "pycocotools"),

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from headway.core.blocks import PostNormBlock
 from headway.core.blocks.block import FeedForwardFactory, MixerFactories, MixerFactory
+from headway.core.embeddings import PatchEmbedding
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.init import init_transformer_, truncated_normal_
@@ -31,6 +32,9 @@ from headway.vision.models.detections import Labelled, SigmoidDetections
 from headway.vision.models.detector import ObjectDetector
 from headway.vision.models.query_selection import expected_shares
 from headway.vision.models.swin import Swin
+
+# As the authors' Swin has it.
+NORM = partial(LayerNorm, eps=1e-5)
 
 
 def reconfigured_swin(
@@ -67,9 +71,17 @@ def reconfigured_swin(
         for place in range(depth)
     ]
     return Swin(
-        num_classes=0, dim=dim, depths=depths, heads=heads, mixer=mixer, final_norm=False,
+        num_classes=0,
+        embedding=partial(PatchEmbedding, patch=4, norm=NORM, remainder="pad"),
+        norm=NORM,
+        resampler=partial(PatchMerging, norm=NORM),
+        dim=dim,
+        depths=depths,
+        heads=heads,
+        mixer=mixer,
+        final_norm=False,
         drop_path=drop_path,
-    )  # fmt: skip
+    )
 
 
 @system(
@@ -149,7 +161,7 @@ class ViDT(ObjectDetector):
         self.decoder = None
         if depth:
             channels = [*backbone.dims[1:], dim]
-            self.last = PatchMerging(backbone.dims[-1], dim)
+            self.last = PatchMerging(backbone.dims[-1], dim, norm=NORM)
             init_transformer_(self.last)
             self.projections = MapProjections(channels, dim, levels=len(channels))
             by_level: Any = attention
