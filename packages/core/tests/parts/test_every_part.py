@@ -136,6 +136,7 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
         sequence,
     ),
     "ReLUFeatures": (partial(m.LinearAttention, feature_map=m.ReLUFeatures), sequence),
+    "MaskUnitAttention": (partial(m.MaskUnitAttention, window=2), picture),
     "NeighbourhoodAttention": (partial(m.NeighbourhoodAttention, window=(3,)), sequence),
     "NeighbourhoodAttention-picture": (partial(m.NeighbourhoodAttention, window=3), picture),
     "NormalizedLinearCrossAttention": (m.NormalizedLinearCrossAttention, sequence),

@@ -14,11 +14,13 @@ from headway.vision.layers.hgnet import HGNetV2
 from headway.vision.layers.hybrid_encoder import HybridEncoder
 from headway.vision.layers.image_tokens import ImageTokens
 from headway.vision.layers.map_projections import MapProjections
+from headway.vision.layers.query_pooling import QueryPoolingBlock
 from headway.vision.layers.rep_block import CSPBlock, RepBlock
 from headway.vision.layers.residual_stem import ResidualStem
 from headway.vision.layers.stage import Stage
 from headway.vision.layers.stem import ConvolutionStem
 from headway.vision.layers.timm_features import TimmFeatures
+from headway.vision.layers.windowed_position import WindowedPosition
 
 __all__ = [
     "BoxHead",
@@ -34,11 +36,13 @@ __all__ = [
     "HybridEncoder",
     "ImageTokens",
     "MapProjections",
+    "QueryPoolingBlock",
     "RepBlock",
     "ResNet",
     "ResNetD",
     "ResidualStem",
     "Stage",
     "TimmFeatures",
+    "WindowedPosition",
     "fused",
 ]

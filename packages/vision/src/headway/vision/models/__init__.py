@@ -8,6 +8,7 @@ from headway.vision.models.detr import DETR
 from headway.vision.models.dfine import DFINE
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
+from headway.vision.models.hiera import Hiera
 from headway.vision.models.poolformer import PoolFormer
 from headway.vision.models.pretrained import pretrained, pretrained_detector
 from headway.vision.models.pyramid import Pyramid
@@ -29,6 +30,7 @@ __all__ = [
     "DistilledLogits",
     "DistilledViT",
     "Features",
+    "Hiera",
     "PoolFormer",
     "Pyramid",
     "SegFormer",
