@@ -26,6 +26,7 @@ from headway.vision.models import (
 from headway.vision.models.classifier import ImageClassifier
 from headway.vision.models.factory import FAMILIES
 from headway.vision.models.families import Family
+from headway.vision.models.pit import PIT
 
 VIT = {"image_size": 32, "num_classes": 3, "dim": 24, "depth": 1, "heads": 3}
 
@@ -82,12 +83,17 @@ def segformer() -> SegFormer:
     return SegFormer(num_classes=3, dim=8, **sizes)
 
 
+def distilled_pit() -> ImageClassifier:
+    return PIT.build({**PIT.tiny_row(), "distilled": "1"}, num_classes=3)
+
+
 def pictures(batch: int, size: int) -> tuple[Tensor]:
     return (torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0)),)
 
 
 CASES = {
     "DistilledViT": Case(make=lambda: DistilledViT(**VIT), inputs=pictures),
+    "DistilledPiT": Case(make=distilled_pit, inputs=pictures),
     "Pyramid": Case(make=pyramid, inputs=pictures),
     **{
         type(tiny(family)).__name__: Case(make=partial(tiny, family), inputs=pictures)

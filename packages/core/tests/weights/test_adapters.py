@@ -71,6 +71,11 @@ ROUND_TRIPS = {
     "timm PoolFormer": "vision/tests/models/test_poolformer.py",
     "timm Swin": "vision/tests/models/test_swin.py",
     "timm ViT/DeiT/DINOv2": "vision/tests/weights/test_published_formats.py",
+    "Hugging Face Hiera": "vision/tests/models/test_hiera.py",
+    "timm PiT": "vision/tests/models/test_pit.py",
+    "timm Hiera": "vision/tests/models/test_hiera.py",
+    "Hugging Face Swin V2": "vision/tests/models/test_swin_v2.py",
+    "timm Swin V2": "vision/tests/models/test_swin_v2.py",
 }
 PACKAGES = Path(__file__).parents[3]
 

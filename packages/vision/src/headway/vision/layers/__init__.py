@@ -7,6 +7,7 @@ from headway.vision.layers.conditional_attention import (
     ConditionalSelfAttention,
 )
 from headway.vision.layers.conv_norm import ConvNorm
+from headway.vision.layers.conv_pooling import ConvPooling
 from headway.vision.layers.discrete_attention import DiscreteDeformableAttention
 from headway.vision.layers.elan_encoder import ELANEncoder
 from headway.vision.layers.fusing import fused
@@ -28,6 +29,7 @@ __all__ = [
     "ConditionalCrossAttention",
     "ConditionalSelfAttention",
     "ConvNorm",
+    "ConvPooling",
     "ConvolutionStem",
     "DiscreteDeformableAttention",
     "ELANEncoder",

@@ -9,6 +9,7 @@ from headway.vision.models.dfine import DFINE
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
 from headway.vision.models.hiera import Hiera
+from headway.vision.models.pit import DistilledPiT, PiT
 from headway.vision.models.poolformer import PoolFormer
 from headway.vision.models.pretrained import pretrained, pretrained_detector
 from headway.vision.models.pyramid import Pyramid
@@ -28,9 +29,11 @@ __all__ = [
     "DeformableDETR",
     "Detections",
     "DistilledLogits",
+    "DistilledPiT",
     "DistilledViT",
     "Features",
     "Hiera",
+    "PiT",
     "PoolFormer",
     "Pyramid",
     "SegFormer",
