@@ -27,7 +27,8 @@ class MaskClasses:
         names: Of each class.
         ids: Of each class in masks; their places, from 0 on, if empty.
         colours: Red, green and blue, 0..255, of each class; distinct ones if empty.
-        ignore: Ids in masks of pixels that are neither learned nor counted.
+        ignore: Ids in masks of pixels that are neither learned nor counted; 255, or another that no class
+            has, if empty.
 
     Raises:
         UserError: If names, ids and colours do not fit each other.
@@ -36,7 +37,7 @@ class MaskClasses:
     names: tuple[str, ...]
     ids: tuple[int, ...] = ()
     colours: tuple[Colour, ...] = ()
-    ignore: tuple[int, ...] = (255,)
+    ignore: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < len(set(self.names)) == len(self.names):
@@ -54,6 +55,9 @@ class MaskClasses:
             raise UserError(
                 f"ids {list(self.ids)[:8]} must differ and lie in 0 .. {MOST_IDS - 1:,}"
             )
+        # An id that nobody named is none that a class has.
+        free = (next(k for k in (255, MOST_IDS - 1, 0) if k not in self.ids),)
+        object.__setattr__(self, "ignore", tuple(self.ignore) or free)
         both = set(self.ids) & set(self.ignore)
         if both:
             raise UserError(
@@ -89,13 +93,11 @@ class MaskClasses:
             )
         ignore = cfg.get("ignore")
         some: Sequence[int] = [ignore] if isinstance(ignore, int) else ignore or ()
-        ids = tuple(cfg.get("category_ids") or range(num_classes))
         return cls(
             names=_once([str(name) for name in names]),
-            ids=ids,
+            ids=tuple(cfg.get("category_ids") or ()),
             colours=tuple(cfg.get("colours") or ()),
-            # An id that nobody named is none that a class has.
-            ignore=tuple(some) or (next(k for k in (255, MOST_IDS - 1, 0) if k not in ids),),
+            ignore=tuple(some),
         )
 
     def __len__(self) -> int:
