@@ -105,3 +105,24 @@ def test_every_pixel_gets_logits_whatever_the_size(size: tuple[int, int]) -> Non
 def test_stages_that_differ_in_number_are_refused() -> None:
     with pytest.raises(UserError, match="give each stage one"):
         SegFormer(num_classes=5, dims=(8, 16), depths=(1,), heads=(1, 2), reductions=(1, 1))
+
+
+def test_scores_are_probabilities_at_the_size_that_is_asked_for() -> None:
+    ours, theirs = peers()
+    images = torch.randn(2, 3, 48, 72)
+    found = ours.semantic(images, (31, 50))
+    wanted = F.interpolate(theirs(images).logits, (31, 50), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(found, wanted.softmax(1), rtol=0, atol=1e-5)
+    assert ours.semantic(images).shape == (2, 5, 48, 72)
+
+
+def test_other_classes_get_a_new_classifier_alone() -> None:
+    ours, _ = peers()
+    kept = {k: v.clone() for k, v in ours.state_dict().items() if not k.startswith("classifier")}
+    ours.pretrained_cfg["label_names"] = ("a",) * 5
+    ours.reset_classifier(3)
+    assert ours.init_args["num_classes"] == ours.num_classes == 3
+    assert "label_names" not in ours.pretrained_cfg
+    assert ours.semantic(torch.randn(1, 3, 40, 40)).shape == (1, 3, 40, 40)
+    for name, tensor in kept.items():
+        torch.testing.assert_close(ours.state_dict()[name], tensor, rtol=0, atol=0)

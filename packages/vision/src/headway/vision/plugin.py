@@ -5,7 +5,7 @@ from headway.core.plugins import Domain, Verb
 domain = Domain(
     name="vision",
     help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, PoolFormer; detection with DETR, "
-    "Conditional DETR, Deformable DETR, RT-DETR, D-FINE.",
+    "Conditional DETR, Deformable DETR, RT-DETR, D-FINE; segmentation with SegFormer.",
     adapters=(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",
@@ -27,6 +27,10 @@ domain = Domain(
         "detect": Verb(
             module="headway.vision.verbs.detect",
             help="find objects in pictures and draw their boxes",
+        ),
+        "segment": Verb(
+            module="headway.vision.verbs.segment",
+            help="give each pixel of pictures a class and draw the masks",
         ),
         "explain": Verb(
             module="headway.vision.verbs.explain", help="draw what in a picture an answer rests on"

@@ -14,6 +14,7 @@ from headway.core.norms import LayerNorm
 from headway.core.stacks.stack import depth_rates
 from headway.core.systems import system
 from headway.vision.layers.spatial_reduction import EPS, MixBlock, as_maps, resized, tokens
+from headway.vision.models.segmenter import Segmenter
 
 
 class MixStage(Module):
@@ -67,7 +68,7 @@ class MixStage(Module):
     "weights",
     test="packages/vision/tests/models/test_segformer.py",
 )
-class SegFormer(Module):
+class SegFormer(Segmenter):
     """Gives each pixel the logits of its classes.
 
     Args:
@@ -105,14 +106,15 @@ class SegFormer(Module):
         dropout: float = 0.1,
         drop_path: float = 0.1,
     ) -> None:
-        super().__init__()
+        super().__init__(num_classes=num_classes, name="segformer")
         if not dims or not len(dims) == len(depths) == len(heads) == len(reductions):
             raise UserError(
                 f"dims, depths, heads and reductions have {len(dims)}, {len(depths)}, {len(heads)} and "
                 f"{len(reductions)} entries; give each stage one"
             )
-        if num_classes < 1:
-            raise UserError(f"num_classes is {num_classes}; it must be at least 1")
+        strides = [4 * 2**stage for stage in range(len(dims))]
+        # A side of the map of keys has a place at least.
+        self.least = max(a * b for a, b in zip(strides, reductions, strict=True))
         rates = iter(depth_rates(drop_path, sum(depths)))
         self.stages = nn.ModuleList(
             MixStage(
@@ -128,7 +130,6 @@ class SegFormer(Module):
         self.projections = nn.ModuleList(nn.Linear(width, dim) for width in dims)
         self.fuse = nn.Conv2d(len(dims) * dim, dim, 1, bias=False)
         self.norm = nn.BatchNorm2d(dim)
-        self.num_classes = num_classes
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Conv2d(dim, num_classes, 1)
         init_transformer_(self)
@@ -162,3 +163,21 @@ class SegFormer(Module):
     def forward(self, images: Tensor) -> Tensor:
         """Returns the logits of every pixel."""
         return resized(self.coarse(images), images.shape[2:])
+
+    def semantic(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Returns the probabilities of each pixel; logits are what is resized."""
+        logits = self.coarse(images).float()
+        return resized(logits, images.shape[2:] if size is None else size).softmax(1)
+
+    def get_classifier(self) -> nn.Module:
+        """Returns the layer of the logits."""
+        return self.classifier
+
+    def new_classifier(self, num_classes: int) -> None:
+        """Replaces the layer of the logits."""
+        old = self.classifier
+        self.classifier = nn.Conv2d(old.in_channels, num_classes, 1).to(old.weight)
+
+    def layer_depth(self, name: str) -> int:
+        """Returns 0 for the stages and 1 for the head: ``layer_decay`` is the ratio of their rates."""
+        return 0 if name.startswith("stages.") else 1
