@@ -13,6 +13,7 @@ from headway.vision.models import (
     DETR,
     DFINE,
     RTDETR,
+    YOLOS,
     ConditionalDETR,
     DeformableDETR,
     DistilledViT,
@@ -78,6 +79,10 @@ def rt_detr() -> RTDETR:
     return RTDETR(num_classes=3, backbone=Features(swin(), [0, 1]), **sizes)
 
 
+def yolos() -> YOLOS:
+    return YOLOS(num_classes=3, image_size=32, dim=24, depth=2, heads=3, queries=4)
+
+
 def segformer() -> SegFormer:
     sizes = {"dims": (8, 16), "depths": (1, 1), "heads": (1, 2), "reductions": (2, 1)}
     return SegFormer(num_classes=3, dim=8, **sizes)
@@ -107,6 +112,7 @@ CASES = {
     "DFINE": Case(make=d_fine, inputs=pictures, narrow=False),
     # Of candidates that are nearly as good, half precision chooses others.
     "RTDETR": Case(make=rt_detr, inputs=pictures, narrow=False),
+    "YOLOS": Case(make=yolos, inputs=pictures),
 }
 
 

@@ -59,6 +59,7 @@ ROUND_TRIPS = {
     "Hugging Face Wav2Vec2-Conformer": "speech/tests/models/test_conformer_parity.py",
     "Hugging Face Whisper": "speech/tests/models/test_whisper.py",
     "CTranslate2 Whisper": "speech/tests/models/test_whisper_ctranslate2.py",
+    "Hugging Face YOLOS": "vision/tests/models/test_yolos.py",
     "Hugging Face XLNet": "core/tests/weights/test_xlnet.py",
     "MoLFormer of its authors": "molecules/tests/models/test_molformer.py",
     "SAFE-GPT of its authors": "molecules/tests/models/test_safe_gpt.py",

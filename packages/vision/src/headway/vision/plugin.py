@@ -6,6 +6,7 @@ domain = Domain(
     name="vision",
     help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, PoolFormer; detection with DETR, "
     "Conditional DETR, Deformable DETR, RT-DETR, D-FINE; segmentation with SegFormer.",
+    "Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS.",
     adapters=(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",
@@ -13,6 +14,7 @@ domain = Domain(
         "headway.vision.weights.hugging_face_d_fine:adapter",
         "headway.vision.weights.hugging_face_deformable_detr:adapter",
         "headway.vision.weights.hugging_face_rt_detr:adapter",
+        "headway.vision.weights.hugging_face_yolos:adapter",
     ),
     models=("headway.vision.models:list_models",),
     requires=("lightning", "torchvision", "PIL", "sklearn", "scipy", "pycocotools"),

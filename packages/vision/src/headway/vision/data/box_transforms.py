@@ -23,6 +23,10 @@ class DetectionPreprocessing(ColourPixels):
         mean: As of ``ColourPixels``.
         std: As of ``ColourPixels``.
         bits: As of ``ColourPixels``.
+        multiple: Sides are cut down to multiples of this many pixels, as patches want them (YOLOS).
+        mean: Mean of each channel, subtracted from values in 0..1.
+        std: Standard deviation of each channel.
+        bits: Least bits that values of over 8 bits are scaled from (``read_image``): 8, 10, 12, 14 or 16.
 
     Raises:
         UserError: If a value is outside its range.
@@ -31,6 +35,10 @@ class DetectionPreprocessing(ColourPixels):
     shortest: int = 800
     longest: int = 1333
     stretch: bool = False
+    multiple: int = 1
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    bits: int = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -39,14 +47,30 @@ class DetectionPreprocessing(ColourPixels):
                 f"shortest {self.shortest} and longest {self.longest} must be positive and rise, to at most "
                 f"{MAX_SIDE:,}"
             )
+        if not 1 <= self.multiple <= self.shortest:
+            raise UserError(
+                f"multiple {self.multiple} must be at least 1 and at most shortest, {self.shortest}"
+            )
+        check_bits(self.bits)
+        if min(self.std) <= 0:
+            raise UserError(f"std {self.std} must be positive in every channel")
+
+    @classmethod
+    def from_cfg(cls, cfg: Mapping[str, Any]) -> Self:
+        """Reads the fields that a configuration has and ignores its other keys."""
+        return cls(**{k: cfg[k] for k in cls.__dataclass_fields__ if cfg.get(k) is not None})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the fields for JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     def size(self, height: int, width: int, shortest: int | None = None) -> tuple[int, int]:
         """Returns height and width of a picture after the resize."""
         wanted = shortest if shortest is not None else self.shortest
-        if self.stretch:
-            return wanted, wanted
         scale = min(wanted / min(height, width), self.longest / max(height, width))
-        return max(1, round(height * scale)), max(1, round(width * scale))
+        sides = (wanted, wanted) if self.stretch else (round(height * scale), round(width * scale))
+        rows, columns = (max(1, side // self.multiple) * self.multiple for side in sides)
+        return rows, columns
 
 
 class BoxAugmentation:

@@ -19,11 +19,13 @@ from headway.vision.models.swin import Swin
 from headway.vision.models.swin_v2 import SwinV2
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledLogits, DistilledViT
+from headway.vision.models.yolos import YOLOS
 
 __all__ = [
     "DETR",
     "DFINE",
     "RTDETR",
+    "YOLOS",
     "CaiT",
     "ConditionalDETR",
     "DeformableDETR",

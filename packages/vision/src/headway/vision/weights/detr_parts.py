@@ -137,8 +137,11 @@ def picture_sizes(checkpoint: Checkpoint) -> dict[str, int]:
     file = checkpoint.folder / "preprocessor_config.json"
     if not file.is_file():
         return {}
-    size = read_json(file).get("size") or {}
+    told = read_json(file)
+    size = told.get("size") or {}
     names = {"shortest_edge": "shortest", "longest_edge": "longest"}
+    if isinstance(size, int):  # as feature extractors wrote it
+        size = {"shortest_edge": size, "longest_edge": told.get("max_size", 1333)}
     if not isinstance(size, dict):
         return {}
     return {ours: int(size[theirs]) for theirs, ours in names.items() if size.get(theirs)}

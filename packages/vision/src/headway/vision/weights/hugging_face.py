@@ -31,7 +31,8 @@ ACTIVATIONS: dict[str, Any] = {
     "relu": nn.ReLU,
     "silu": nn.SiLU,
 }
-_BLOCK = (
+# Of every encoder that has the names of a ViT.
+ENCODER_BLOCK = (
     rename("mixer.norm.*", "layernorm_before.*", "norm1.*"),
     rename("feedforward.norm.*", "layernorm_after.*", "norm2.*"),
     rename("mixer.scale.gamma", "layer_scale1.lambda1"),
@@ -64,7 +65,7 @@ _REST = (
     rename("tokens.position.table", "embeddings.position_embeddings"),
     rename("embedding.*", "embeddings.patch_embeddings.projection.*"),
     rename("encoder.norm.*", "layernorm.*"),
-    *under("encoder.blocks.{n}.", ("encoder.layer.{n}.", "layers.{n}."), *_BLOCK),
+    *under("encoder.blocks.{n}.", ("encoder.layer.{n}.", "layers.{n}."), *ENCODER_BLOCK),
     # Parts of the base model that no classifier reads.
     drop("embeddings.mask_token", "pooler.dense.*"),
 )
