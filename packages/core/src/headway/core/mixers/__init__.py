@@ -32,6 +32,7 @@ from headway.core.mixers.softmax.positioned import PositionedCrossAttention, Pos
 from headway.core.mixers.softmax.score_residual_attention import ScoreResidualAttention
 from headway.core.mixers.softmax.self_attention import SelfAttention
 from headway.core.mixers.softmax.talking_heads import TalkingHeadsAttention
+from headway.core.mixers.sparse.cosine_window_attention import CosineWindowAttention
 from headway.core.mixers.sparse.deformable_attention import DeformableAttention
 from headway.core.mixers.sparse.neighbourhood_attention import NeighbourhoodAttention
 from headway.core.mixers.sparse.probsparse import ProbSparseAttention, ProbSparseCrossAttention
@@ -46,6 +47,7 @@ __all__ = [
     "ClassAttention",
     "ConvAttention",
     "ConvolutionMixer",
+    "CosineWindowAttention",
     "CrossAttention",
     "DeformableAttention",
     "DiagonalStateSpace",

@@ -14,6 +14,7 @@ from headway.vision.models.pyramid import Pyramid
 from headway.vision.models.rt_detr import RTDETR
 from headway.vision.models.segformer import SegFormer
 from headway.vision.models.swin import Swin
+from headway.vision.models.swin_v2 import SwinV2
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledLogits, DistilledViT
 
@@ -33,6 +34,7 @@ __all__ = [
     "SegFormer",
     "SigmoidDetections",
     "Swin",
+    "SwinV2",
     "ViT",
     "create_model",
     "list_models",

@@ -12,11 +12,12 @@ from headway.core.errors import UserError
 from headway.vision.models.cait import CAIT
 from headway.vision.models.features import Features
 from headway.vision.models.poolformer import POOLFORMER
+from headway.vision.models.swin_v2 import SWIN_V2
 from headway.vision.models.swin_variants import SWIN
 from headway.vision.models.vit_variants import VIT
 
 # Every family of published image classifiers: what is listed, created, loaded and tried follows from here.
-FAMILIES = (VIT, SWIN, POOLFORMER, CAIT)
+FAMILIES = (VIT, SWIN, SWIN_V2, POOLFORMER, CAIT)
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:

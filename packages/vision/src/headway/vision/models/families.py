@@ -28,7 +28,8 @@ class HuggingFace:
         table: Names of the tensors, ours beside theirs.
         build: Builds the model, ``(config, num_classes=, activation=, **options)``; ``activation`` is the
             class that ``hidden_act`` names.
-        processor: Of the table in ``weights/hugging_face_processor.py``, for a folder without the file.
+        processor: Of the table in ``weights/hugging_face_processor.py``, for a folder without the file; what
+            that says of the type if None.
         defaults: What the published class takes for keys that ``build`` does not read.
         harmless: Keys that change no answer.
     """
@@ -37,7 +38,7 @@ class HuggingFace:
     architectures: tuple[str, ...]
     table: Table
     build: Callable[..., ImageClassifier]
-    processor: str
+    processor: str | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     harmless: tuple[str, ...] = ()
 

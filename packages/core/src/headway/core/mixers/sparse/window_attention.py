@@ -13,7 +13,7 @@ from headway.core.linear import FusedLinear
 from headway.core.mixers.base import TokenMixer, check_heads
 from headway.core.mixers.softmax.scores import attend, split_heads
 from headway.core.ops.window_attention import Plan, join, plan_for, seen, split, window_attention
-from headway.core.positions.relative import RelativeBias
+from headway.core.positions.relative import GridBias, RelativeBias
 from headway.core.taps import wants
 
 Pair = tuple[int, int]
@@ -54,6 +54,10 @@ class WindowAttention(TokenMixer):
 
     # Where windows begin goes by the size of the map.
     free_tokens: ClassVar[bool] = False
+    # Sections of the projection without a bias of their own.
+    unbiased: ClassVar[tuple[str, ...]] = ()
+    # Factor of the scores; 1 / sqrt(head_dim) if None.
+    scale: ClassVar[float | None] = None
 
     def __init__(
         self,
@@ -85,8 +89,10 @@ class WindowAttention(TokenMixer):
             raise UserError(f"pad is 'before' or 'after' the shift, got {pad!r}")
         self.pad = pad
         inner = heads * self.head_dim
-        self.qkv = FusedLinear(dim, {"q": inner, "k": inner, "v": inner}, bias=qkv_bias)
-        self.position = RelativeBias(heads, self.head_dim, grid=self.window)
+        self.qkv = FusedLinear(
+            dim, {"q": inner, "k": inner, "v": inner}, bias=qkv_bias, unbiased=self.unbiased
+        )
+        self.position = self.make_position()
         self.projection = nn.Linear(inner, dim, bias=out_bias)
         self.out_dropout = Dropout(out_dropout)
         self._indices: dict[tuple[Pair, torch.device], Tensor] = {}
@@ -105,10 +111,10 @@ class WindowAttention(TokenMixer):
         grid = layout.grid[0], layout.grid[1]
         window, shift = self.windows_on(grid)
         plan = plan_for(grid, window, shift, self.pad == "before", x.device)
-        projected = self.qkv(x)
+        projected = self.project(x)
         # Positions without a token hold the projection of zeros.
-        padding = self.qkv(x.new_zeros(1, x.shape[2]))[0] if plan.has_padding else None
-        table, index = self.position.table.to(x.dtype), self._index(plan.window, x)
+        padding = self.project(x.new_zeros(1, 1, x.shape[2]))[0, 0] if plan.has_padding else None
+        table, index = self.position.rows().to(x.dtype), self._index(plan.window, x)
         dropped = self.training and self.dropout > 0.0
         watched = any(wants(self, name) for name in ("queries", "keys", "values", "weights"))
         if dropped or watched or torch.compiler.is_exporting():
@@ -124,8 +130,17 @@ class WindowAttention(TokenMixer):
                 padding=padding,
                 table=table,
                 index=index,
+                scale=self.scale,
             )
         return self.out_dropout(self.projection(out))
+
+    def make_position(self) -> GridBias:
+        """Builds the biases of relative positions."""
+        return RelativeBias(self.heads, self.head_dim, grid=self.window)
+
+    def project(self, x: Tensor) -> Tensor:
+        """Returns queries, keys and values side by side, (B, N, 3 * heads * head_dim)."""
+        return self.qkv(x)
 
     def windows_on(self, grid: Pair) -> tuple[Pair, Pair]:
         """Returns window and shift on a grid; an axis that one window covers is left to ``plan_for``."""
@@ -143,7 +158,12 @@ class WindowAttention(TokenMixer):
         query, key, value = split_heads(
             self.head_dim, *split(projected, plan, padding).chunk(3, dim=-1)
         )
-        options = {"table": table, "index": index, "mask": seen(plan, projected)}
+        options = {
+            "table": table,
+            "index": index,
+            "mask": seen(plan, projected),
+            "scale": self.scale,
+        }
         out = attend(self, query, key, value, self.dropout, options)
         return join(out.transpose(1, 2).flatten(2), plan)
 
