@@ -12,6 +12,7 @@ domain = Domain(
         "headway.vision.weights.hugging_face_conditional_detr:adapter",
         "headway.vision.weights.hugging_face_d_fine:adapter",
         "headway.vision.weights.hugging_face_deformable_detr:adapter",
+        "headway.vision.weights.hugging_face_mask2former:adapter",
         "headway.vision.weights.hugging_face_rt_detr:adapter",
     ),
     models=("headway.vision.models:list_models",),

@@ -8,6 +8,8 @@ from headway.vision.models.detr import DETR
 from headway.vision.models.dfine import DFINE
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
+from headway.vision.models.mask2former import Mask2Former
+from headway.vision.models.masks import Masks
 from headway.vision.models.poolformer import PoolFormer
 from headway.vision.models.pretrained import pretrained, pretrained_detector
 from headway.vision.models.pyramid import Pyramid
@@ -29,6 +31,8 @@ __all__ = [
     "DistilledLogits",
     "DistilledViT",
     "Features",
+    "Mask2Former",
+    "Masks",
     "PoolFormer",
     "Pyramid",
     "SegFormer",
