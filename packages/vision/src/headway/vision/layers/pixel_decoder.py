@@ -139,8 +139,7 @@ class DeformablePixelDecoder(Module):
         x, _ = self.encoder(x, layout)
         parts = x.split([rows * columns for rows, columns in grids], dim=1)
         found = [
-            part.transpose(1, 2).unflatten(2, grid)
-            for part, grid in zip(parts, grids, strict=True)
+            part.transpose(1, 2).unflatten(2, grid) for part, grid in zip(parts, grids, strict=True)
         ]
         pixels = found[-1]
         for step, large in zip(self.up, reversed(maps[: len(self.up)]), strict=True):

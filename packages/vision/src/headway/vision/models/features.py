@@ -16,7 +16,7 @@ class Features(Module):
     Args:
         model: A model with ``feature_info`` and ``forward_intermediates``, such as ViT and Swin.
         out_indices: Which blocks or stages; the last three if None.
-        norm: Builds a norm of each map, ``(C)``; where None the model's own stands behind what it is made for.
+        norm: Builds a norm of each map, ``(C)``; if None, that of the model, where it has one.
 
     Shape:
         images: (B, channels, H, W). Output: a list of (B, C, h, w).

@@ -45,9 +45,9 @@ class Mask2Former(MaskSegmenter):
 
     Args:
         num_classes: Classes, without the one for no object.
-        backbone: Gives a list of maps, from the largest on, and says in ``feature_info`` how many channels they
-            have (``Features`` of a Swin or another pyramid, ``ResNet``, ``TimmFeatures``). The masks are as
-            large as the first.
+        backbone: Gives a list of maps, from the largest on, and says in ``feature_info`` how many channels
+            they have (``Features`` of a Swin or another pyramid, ``ResNet``, ``TimmFeatures``). The masks are
+            as large as the first.
         dim: Channels of a token.
         mask_dim: Channels in which queries and pixels are compared.
         heads: Heads of the mixers.

@@ -13,8 +13,8 @@ from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.table import Rule, combine, rename, under
 from headway.vision.layers import ResNet
-from headway.vision.models.with_classes import WithClasses
 from headway.vision.models.pretrained_cfg import MEAN_STD
+from headway.vision.models.with_classes import WithClasses
 from headway.vision.weights.hugging_face import ACTIVATIONS
 
 _MODELS = [

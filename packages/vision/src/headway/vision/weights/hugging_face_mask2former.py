@@ -110,16 +110,17 @@ class HuggingFaceMask2Former:
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether config.json is that of a Mask2Former."""
-        return checkpoint.config is not None and checkpoint.config.get("model_type") == "mask2former"
+        return (
+            checkpoint.config is not None and checkpoint.config.get("model_type") == "mask2former"
+        )
 
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
         """Builds the model that config.json describes."""
         config = checkpoint.config or {}
-        dim = config.get("hidden_dim", 256)
-        if config.get("feature_size", 256) != dim:
+        dim, width = config.get("hidden_dim", 256), config.get("feature_size", 256)
+        if width != dim:
             raise UserError(
-                f"{checkpoint.source} has feature_size {config.get('feature_size', 256)} and hidden_dim {dim}; "
-                "only equal ones are read"
+                f"{checkpoint.source} has feature_size {width} and hidden_dim {dim}; only equal ones are read"
             )
         activation = config.get("activation_function", "relu")
         if activation not in ACTIVATIONS:

@@ -103,9 +103,7 @@ class HuggingFaceSwin:
         return _TABLE
 
 
-def swin(
-    source: str, config: Mapping[str, Any], *, shrink: bool = True, **options: Any
-) -> Swin:
+def swin(source: str, config: Mapping[str, Any], *, shrink: bool = True, **options: Any) -> Swin:
     """Returns the model that a configuration describes.
 
     Args:

@@ -3,10 +3,10 @@
 from functools import partial
 from typing import Any
 
+from headway.core.errors import UserError
 from headway.core.norms import LayerNorm
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.table import Rule, drop, rename, under
-from headway.core.errors import UserError
 from headway.vision.models.features import Features
 from headway.vision.weights.hugging_face_swin import SWIN, swin
 

@@ -23,7 +23,8 @@ class WindowAttention(TokenMixer):
     """Softmax attention within windows of the grid, with a learned bias for each relative position.
 
     A shift moves the windows, so that two of these in a row connect neighbouring windows: tokens that
-    the shift brings together from opposite borders do not see each other. A grid that the windows do not divide is filled up with zeros on the right and at the bottom, which are seen as in the published
+    the shift brings together from opposite borders do not see each other. A grid that the windows do not
+    divide is filled up with zeros on the right and at the bottom, which are seen as in the published
     models.
 
     Args:
@@ -34,9 +35,9 @@ class WindowAttention(TokenMixer):
             a window, in turns.
         pad: Whether a grid is filled up ``before`` the shift (the authors' detection code, transformers,
             torchvision) or ``after`` it (timm). They agree where windows divide the grid.
-        shrink: Whether along an axis on which one window covers the grid, the window shrinks to it and nothing
-            is shifted (classifiers); the grid is filled up to the window otherwise (backbones of transformers
-            and of the authors' detection code).
+        shrink: Whether along an axis on which one window covers the grid, the window shrinks to it and
+            nothing is shifted (classifiers); the grid is filled up to the window otherwise (backbones of
+            transformers and of the authors' detection code).
         head_dim: Width of a head; ``dim / heads`` if None.
         qkv_bias: Whether queries, keys and values have a learned bias.
         out_bias: Whether the output projection has one.
