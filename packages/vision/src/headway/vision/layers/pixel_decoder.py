@@ -145,3 +145,37 @@ class DeformablePixelDecoder(Module):
         for step, large in zip(self.up, reversed(maps[: len(self.up)]), strict=True):
             pixels = step(pixels, large)
         return self.mask_projection(pixels), found
+
+
+class PyramidPixelDecoder(Module):
+    """Adds the maps of a backbone up, from the smallest to the largest, by convolutions alone.
+
+    Args:
+        channels: Of the maps, from the largest to the smallest map.
+        dim: Channels of all maps then.
+        mask_dim: Channels of the map of which masks are made.
+
+    Raises:
+        UserError: If there is a single map.
+
+    Shape:
+        maps: a list of (B, C, h, w). Output: (B, mask_dim, H, W), as large as the largest.
+
+    Source:
+        Cheng et al. 2021 (MaskFormer), https://arxiv.org/abs/2107.06278, section 4.1.
+    """
+
+    def __init__(self, channels: Sequence[int], dim: int, mask_dim: int) -> None:
+        super().__init__()
+        if len(channels) < 2:
+            raise UserError(f"a pyramid adds two maps or more, the backbone has {len(channels)}")
+        self.first = ConvNorm(channels[-1], dim, kernel=3, norm=group_norm, activation=nn.ReLU)
+        self.up = nn.ModuleList([TopDown(one, dim, mode="nearest") for one in channels[-2::-1]])
+        self.mask_projection = nn.Conv2d(dim, mask_dim, 3, padding=1)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Decodes the maps."""
+        pixels = self.first(maps[-1])
+        for step, large in zip(self.up, maps[-2::-1], strict=True):
+            pixels = step(pixels, large)
+        return self.mask_projection(pixels)

@@ -9,6 +9,7 @@ from headway.vision.models.dfine import DFINE
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
 from headway.vision.models.mask2former import Mask2Former
+from headway.vision.models.maskformer import MaskFormer
 from headway.vision.models.masks import Masks
 from headway.vision.models.poolformer import PoolFormer
 from headway.vision.models.pretrained import pretrained, pretrained_detector
@@ -32,6 +33,7 @@ __all__ = [
     "DistilledViT",
     "Features",
     "Mask2Former",
+    "MaskFormer",
     "Masks",
     "PoolFormer",
     "Pyramid",
