@@ -18,6 +18,8 @@ from headway.vision.models import (
     DeformableDETR,
     DistilledViT,
     Features,
+    Mask2Former,
+    MaskFormer,
     Pyramid,
     SegFormer,
     Swin,
@@ -90,6 +92,17 @@ def segformer() -> SegFormer:
 
 def distilled_pit() -> ImageClassifier:
     return PIT.build({**PIT.tiny_row(), "distilled": "1"}, num_classes=3)
+def mask2former() -> Mask2Former:
+    sizes = {"dim": 16, "mask_dim": 8, "heads": 2, "queries": 4, "levels": 2}
+    backbone = Features(
+        Swin(image_size=32, num_classes=0, dim=12, depths=(1,) * 3, heads=(2,) * 3), [0, 1, 2]
+    )
+    return Mask2Former(num_classes=3, backbone=backbone, encoder_depth=1, decoder_depth=2, **sizes)
+
+
+def maskformer() -> MaskFormer:
+    sizes = {"dim": 16, "pixel_dim": 16, "mask_dim": 8, "heads": 2, "queries": 4, "depth": 1}
+    return MaskFormer(num_classes=3, backbone=Features(swin(), [0, 1]), **sizes)
 
 
 def pictures(batch: int, size: int) -> tuple[Tensor]:
@@ -106,6 +119,9 @@ CASES = {
     },
     "Features": Case(make=lambda: Features(swin()), inputs=pictures),
     "SegFormer": Case(make=segformer, inputs=pictures),
+    # What a query may read is a matter of signs, which half precision moves.
+    "Mask2Former": Case(make=mask2former, inputs=pictures, narrow=False),
+    "MaskFormer": Case(make=maskformer, inputs=pictures),
     "DETR": Case(make=detr, inputs=pictures),
     "ConditionalDETR": Case(make=conditional_detr, inputs=pictures),
     "DeformableDETR": Case(make=deformable_detr, inputs=pictures),

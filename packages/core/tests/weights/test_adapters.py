@@ -35,6 +35,8 @@ ROUND_TRIPS = {
     "Hugging Face GPT-NeoX": "core/tests/weights/test_language_models.py",
     "Hugging Face FastSpeech2Conformer": "speech/tests/models/test_conformer_voice.py",
     "Hugging Face HiFi-GAN": "speech/tests/models/test_hifi_gan.py",
+    "Hugging Face Mask2Former": "vision/tests/models/test_mask2former.py",
+    "Hugging Face MaskFormer": "vision/tests/models/test_maskformer.py",
     "Hugging Face Llama": "core/tests/weights/test_language_models.py",
     "Hugging Face Mistral": "core/tests/weights/test_language_models.py",
     "Hugging Face Qwen2": "core/tests/weights/test_language_models.py",

@@ -13,6 +13,8 @@ domain = Domain(
         "headway.vision.weights.hugging_face_conditional_detr:adapter",
         "headway.vision.weights.hugging_face_d_fine:adapter",
         "headway.vision.weights.hugging_face_deformable_detr:adapter",
+        "headway.vision.weights.hugging_face_mask2former:adapter",
+        "headway.vision.weights.hugging_face_maskformer:adapter",
         "headway.vision.weights.hugging_face_rt_detr:adapter",
         "headway.vision.weights.hugging_face_yolos:adapter",
     ),

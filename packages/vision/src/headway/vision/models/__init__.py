@@ -10,6 +10,9 @@ from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
 from headway.vision.models.hiera import Hiera
 from headway.vision.models.pit import DistilledPiT, PiT
+from headway.vision.models.mask2former import Mask2Former
+from headway.vision.models.maskformer import MaskFormer
+from headway.vision.models.masks import Masks
 from headway.vision.models.poolformer import PoolFormer
 from headway.vision.models.pretrained import pretrained, pretrained_detector
 from headway.vision.models.pyramid import Pyramid
@@ -36,6 +39,9 @@ __all__ = [
     "Features",
     "Hiera",
     "PiT",
+    "Mask2Former",
+    "MaskFormer",
+    "Masks",
     "PoolFormer",
     "Pyramid",
     "SegFormer",

@@ -23,9 +23,8 @@ class WindowAttention(TokenMixer):
     """Softmax attention within windows of the grid, with a learned bias for each relative position.
 
     A shift moves the windows, so that two of these in a row connect neighbouring windows: tokens that
-    the shift brings together from opposite borders do not see each other. Along an axis on which one
-    window covers the grid, the window shrinks to it and nothing is shifted. A grid that the windows do
-    not divide is filled up with zeros on the right and at the bottom, which are seen as in the published
+    the shift brings together from opposite borders do not see each other. A grid that the windows do not
+    divide is filled up with zeros on the right and at the bottom, which are seen as in the published
     models.
 
     Args:
@@ -36,6 +35,9 @@ class WindowAttention(TokenMixer):
             a window, in turns.
         pad: Whether a grid is filled up ``before`` the shift (the authors' detection code, transformers,
             torchvision) or ``after`` it (timm). They agree where windows divide the grid.
+        shrink: Whether along an axis on which one window covers the grid, the window shrinks to it and
+            nothing is shifted (classifiers); the grid is filled up to the window otherwise (backbones of
+            transformers and of the authors' detection code).
         head_dim: Width of a head; ``dim / heads`` if None.
         qkv_bias: Whether queries, keys and values have a learned bias.
         out_bias: Whether the output projection has one.
@@ -67,6 +69,7 @@ class WindowAttention(TokenMixer):
         window: int | Sequence[int] = 7,
         shift: int | Sequence[int] = 0,
         pad: Literal["before", "after"] = "before",
+        shrink: bool = True,
         head_dim: int | None = None,
         qkv_bias: bool = True,
         out_bias: bool = True,
@@ -87,7 +90,7 @@ class WindowAttention(TokenMixer):
                 )
         if pad not in ("before", "after"):
             raise UserError(f"pad is 'before' or 'after' the shift, got {pad!r}")
-        self.pad = pad
+        self.pad, self.shrink = pad, shrink
         inner = heads * self.head_dim
         self.qkv = FusedLinear(
             dim, {"q": inner, "k": inner, "v": inner}, bias=qkv_bias, unbiased=self.unbiased
@@ -110,7 +113,8 @@ class WindowAttention(TokenMixer):
             )
         grid = layout.grid[0], layout.grid[1]
         window, shift = self.windows_on(grid)
-        plan = plan_for(grid, window, shift, self.pad == "before", x.device)
+        pad_first = self.pad == "before"
+        plan = plan_for(grid, window, shift, pad_first, x.device, shrink=self.shrink)
         projected = self.project(x)
         # Positions without a token hold the projection of zeros.
         padding = self.project(x.new_zeros(1, 1, x.shape[2]))[0, 0] if plan.has_padding else None
@@ -119,7 +123,9 @@ class WindowAttention(TokenMixer):
             table, index = self.position.rows().to(x.dtype), self._index(plan.window, x)
         dropped = self.training and self.dropout > 0.0
         watched = any(wants(self, name) for name in ("queries", "keys", "values", "weights"))
-        if dropped or watched or torch.compiler.is_exporting():
+        # The op shrinks windows.
+        covered = not self.shrink and (window[0] >= grid[0] or window[1] >= grid[1])
+        if covered or dropped or watched or torch.compiler.is_exporting():
             out = self._apart(projected, plan, padding, table, index)
         else:
             out = window_attention(
@@ -128,7 +134,7 @@ class WindowAttention(TokenMixer):
                 grid=grid,
                 window=window,
                 shift=shift,
-                pad_first=self.pad == "before",
+                pad_first=pad_first,
                 padding=padding,
                 table=table,
                 index=index,
