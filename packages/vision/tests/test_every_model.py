@@ -92,6 +92,8 @@ def segformer() -> SegFormer:
 
 def distilled_pit() -> ImageClassifier:
     return PIT.build({**PIT.tiny_row(), "distilled": "1"}, num_classes=3)
+
+
 def mask2former() -> Mask2Former:
     sizes = {"dim": 16, "mask_dim": 8, "heads": 2, "queries": 4, "levels": 2}
     backbone = Features(

@@ -74,7 +74,10 @@ def test_answers_gradients_and_losses_equal_theirs_at_any_size(
     pairs = [
         (ours.tokens.registers, theirs.vit.embeddings.detection_tokens.grad),
         (ours.embedding.weight, theirs.vit.embeddings.patch_embeddings.projection.weight.grad),
-        (ours.encoder.blocks[1].feedforward.function.fc1.weight, block.intermediate.dense.weight.grad),
+        (
+            ours.encoder.blocks[1].feedforward.function.fc1.weight,
+            block.intermediate.dense.weight.grad,
+        ),
         (ours.class_head.layers[2].weight, theirs.class_labels_classifier.layers[2].weight.grad),
     ]
     if between:

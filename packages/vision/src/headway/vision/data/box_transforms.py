@@ -20,13 +20,10 @@ class DetectionPreprocessing(ColourPixels):
         shortest: Length of the shorter side in pixels.
         longest: The longer side is at most as long; the shorter one is then shorter.
         stretch: Whether a picture becomes a square of ``shortest``, whatever its proportions (RT-DETR).
+        multiple: Sides are cut down to multiples of this many pixels, as patches want them (YOLOS).
         mean: As of ``ColourPixels``.
         std: As of ``ColourPixels``.
         bits: As of ``ColourPixels``.
-        multiple: Sides are cut down to multiples of this many pixels, as patches want them (YOLOS).
-        mean: Mean of each channel, subtracted from values in 0..1.
-        std: Standard deviation of each channel.
-        bits: Least bits that values of over 8 bits are scaled from (``read_image``): 8, 10, 12, 14 or 16.
 
     Raises:
         UserError: If a value is outside its range.
@@ -36,9 +33,6 @@ class DetectionPreprocessing(ColourPixels):
     longest: int = 1333
     stretch: bool = False
     multiple: int = 1
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    bits: int = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,18 +45,6 @@ class DetectionPreprocessing(ColourPixels):
             raise UserError(
                 f"multiple {self.multiple} must be at least 1 and at most shortest, {self.shortest}"
             )
-        check_bits(self.bits)
-        if min(self.std) <= 0:
-            raise UserError(f"std {self.std} must be positive in every channel")
-
-    @classmethod
-    def from_cfg(cls, cfg: Mapping[str, Any]) -> Self:
-        """Reads the fields that a configuration has and ignores its other keys."""
-        return cls(**{k: cfg[k] for k in cls.__dataclass_fields__ if cfg.get(k) is not None})
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the fields for JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     def size(self, height: int, width: int, shortest: int | None = None) -> tuple[int, int]:
         """Returns height and width of a picture after the resize."""

@@ -9,10 +9,10 @@ from headway.vision.models.dfine import DFINE
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
 from headway.vision.models.hiera import Hiera
-from headway.vision.models.pit import DistilledPiT, PiT
 from headway.vision.models.mask2former import Mask2Former
 from headway.vision.models.maskformer import MaskFormer
 from headway.vision.models.masks import Masks
+from headway.vision.models.pit import DistilledPiT, PiT
 from headway.vision.models.poolformer import PoolFormer
 from headway.vision.models.pretrained import pretrained, pretrained_detector
 from headway.vision.models.pyramid import Pyramid
@@ -38,10 +38,10 @@ __all__ = [
     "DistilledViT",
     "Features",
     "Hiera",
-    "PiT",
     "Mask2Former",
     "MaskFormer",
     "Masks",
+    "PiT",
     "PoolFormer",
     "Pyramid",
     "SegFormer",
