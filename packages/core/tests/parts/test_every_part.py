@@ -68,6 +68,11 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
         partial(SelfAttention, causal=True, position=partial(p.BucketedBias, causal=True)),
         sequence,
     ),
+    "LookHere": (partial(SelfAttention, position=p.LookHere), picture),
+    "ContinuousBias": (
+        partial(SelfAttention, position=partial(p.ContinuousBias, grid=(3, 4))),
+        picture,
+    ),
     "RelativeSinusoidal": (partial(SelfAttention, position=p.RelativeSinusoidal), sequence),
     "RelativeVectors": (
         partial(SelfAttention, position=partial(p.RelativeVectors, reach=2)),

@@ -9,6 +9,7 @@ from headway.core.positions.base import Position
 from headway.core.positions.bucketed import BucketedBias
 from headway.core.positions.continuous import ContinuousBias
 from headway.core.positions.learned import LearnedPosition
+from headway.core.positions.look_here import LookHere
 from headway.core.positions.relative import RelativeBias
 from headway.core.positions.relative_sinusoidal import RelativeSinusoidal
 from headway.core.positions.relative_vectors import RelativeVectors
@@ -21,6 +22,7 @@ __all__ = [
     "BucketedBias",
     "ContinuousBias",
     "LearnedPosition",
+    "LookHere",
     "NormalizedSinusoidalPosition",
     "Position",
     "PositionTable",
