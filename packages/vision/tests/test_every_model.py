@@ -17,6 +17,7 @@ from headway.vision.models import (
     DeformableDETR,
     DistilledViT,
     Features,
+    MixTransformer,
     Pyramid,
     SegFormer,
     Swin,
@@ -82,6 +83,11 @@ def segformer() -> SegFormer:
     return SegFormer(num_classes=3, dim=8, **sizes)
 
 
+def mix_transformer() -> MixTransformer:
+    sizes = {"dims": (8, 16), "depths": (1, 1), "heads": (1, 2), "reductions": (2, 1)}
+    return MixTransformer(num_classes=3, **sizes)
+
+
 def pictures(batch: int, size: int) -> tuple[Tensor]:
     return (torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0)),)
 
@@ -94,6 +100,7 @@ CASES = {
         for family in FAMILIES
     },
     "Features": Case(make=lambda: Features(swin()), inputs=pictures),
+    "MixTransformer": Case(make=mix_transformer, inputs=pictures),
     "SegFormer": Case(make=segformer, inputs=pictures),
     "DETR": Case(make=detr, inputs=pictures),
     "ConditionalDETR": Case(make=conditional_detr, inputs=pictures),

@@ -13,6 +13,7 @@ domain = Domain(
         "headway.vision.weights.hugging_face_d_fine:adapter",
         "headway.vision.weights.hugging_face_deformable_detr:adapter",
         "headway.vision.weights.hugging_face_rt_detr:adapter",
+        "headway.vision.weights.hugging_face_segformer:adapter",
     ),
     models=("headway.vision.models:list_models",),
     requires=("lightning", "torchvision", "PIL", "sklearn", "scipy", "pycocotools"),

@@ -8,8 +8,13 @@ from headway.vision.models.detr import DETR
 from headway.vision.models.dfine import DFINE
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
+from headway.vision.models.mix_transformer import MixTransformer
 from headway.vision.models.poolformer import PoolFormer
-from headway.vision.models.pretrained import pretrained, pretrained_detector
+from headway.vision.models.pretrained import (
+    pretrained,
+    pretrained_detector,
+    pretrained_segmenter,
+)
 from headway.vision.models.pyramid import Pyramid
 from headway.vision.models.rt_detr import RTDETR
 from headway.vision.models.segformer import SegFormer
@@ -28,6 +33,7 @@ __all__ = [
     "DistilledLogits",
     "DistilledViT",
     "Features",
+    "MixTransformer",
     "PoolFormer",
     "Pyramid",
     "SegFormer",
@@ -38,4 +44,5 @@ __all__ = [
     "list_models",
     "pretrained",
     "pretrained_detector",
+    "pretrained_segmenter",
 ]
