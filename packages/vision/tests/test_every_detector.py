@@ -34,6 +34,7 @@ STILL: dict[str, dict[str, dict[str, Any]]] = {
     "DeformableDETR": {"": TWO, "two stages": {**TWO, "two_stage": True}},
     "DFINE": {"": {"depth": 2, "denoising": None}},
     "RTDETR": {"": {"depth": 2, "denoising": None, "encoder": partial(HybridEncoder, heads=2)}},
+    "YOLOS": {"": {"depth": 2, "image_size": 64}},
 }
 CASES = [(name, options) for name, all_of in STILL.items() for options in all_of.values()]
 
@@ -47,10 +48,11 @@ def test_every_detector_is_tried() -> None:
 
 def detector(name: str, options: dict[str, Any]) -> ObjectDetector:
     torch.manual_seed(0)
-    backbone = ResNet(
-        depths=(1,) * 4, widths=(8, 12, 16, 24), bottleneck=False, stem=8, out_indices=(1, 2, 3)
-    )
-    model = getattr(models, name)(backbone=backbone, **SIZES, **options)
+    make, backbone = getattr(models, name), {}
+    if "backbone" in inspect.signature(make).parameters:
+        layers: dict[str, Any] = {"depths": (1,) * 4, "widths": (8, 12, 16, 24), "stem": 8}
+        backbone = {"backbone": ResNet(**layers, bottleneck=False, out_indices=(1, 2, 3))}
+    model = make(**backbone, **SIZES, **options)
     # Nothing is as it is at first, when blocks agree.
     with torch.no_grad():
         for parameter in model.parameters():
@@ -156,7 +158,7 @@ def test_it_trains_by_a_recipe_of_its_own_or_in_the_place_of_rt_detr_and_detects
         recipe = own[name]
     else:
         words = [backbone, f"headway.vision.models.{name}", *words]
-        for option, value in ({**SIZES, **TWO, "num_classes": 2}).items():
+        for option, value in {**SIZES, **STILL[name][""]}.items():
             words += [f"{backbone}.{option}", str(value)]
     quick = ["--trainer.accelerator", "cpu", "--model.schedule", "null", "--trainer.max_steps", "2"]
     sizes = ["--data.path", str(data), "--data.shortest", "96", "--data.longest", "128"]

@@ -35,6 +35,8 @@ ROUND_TRIPS = {
     "Hugging Face GPT-NeoX": "core/tests/weights/test_language_models.py",
     "Hugging Face FastSpeech2Conformer": "speech/tests/models/test_conformer_voice.py",
     "Hugging Face HiFi-GAN": "speech/tests/models/test_hifi_gan.py",
+    "Hugging Face Mask2Former": "vision/tests/models/test_mask2former.py",
+    "Hugging Face MaskFormer": "vision/tests/models/test_maskformer.py",
     "Hugging Face Llama": "core/tests/weights/test_language_models.py",
     "Hugging Face Mistral": "core/tests/weights/test_language_models.py",
     "Hugging Face Qwen2": "core/tests/weights/test_language_models.py",
@@ -60,6 +62,7 @@ ROUND_TRIPS = {
     "Hugging Face Wav2Vec2-Conformer": "speech/tests/models/test_conformer_parity.py",
     "Hugging Face Whisper": "speech/tests/models/test_whisper.py",
     "CTranslate2 Whisper": "speech/tests/models/test_whisper_ctranslate2.py",
+    "Hugging Face YOLOS": "vision/tests/models/test_yolos.py",
     "Hugging Face XLNet": "core/tests/weights/test_xlnet.py",
     "MoLFormer of its authors": "molecules/tests/models/test_molformer.py",
     "SAFE-GPT of its authors": "molecules/tests/models/test_safe_gpt.py",
@@ -72,6 +75,11 @@ ROUND_TRIPS = {
     "timm PoolFormer": "vision/tests/models/test_poolformer.py",
     "timm Swin": "vision/tests/models/test_swin.py",
     "timm ViT/DeiT/DINOv2": "vision/tests/weights/test_published_formats.py",
+    "Hugging Face Hiera": "vision/tests/models/test_hiera.py",
+    "timm PiT": "vision/tests/models/test_pit.py",
+    "timm Hiera": "vision/tests/models/test_hiera.py",
+    "Hugging Face Swin V2": "vision/tests/models/test_swin_v2.py",
+    "timm Swin V2": "vision/tests/models/test_swin_v2.py",
 }
 PACKAGES = Path(__file__).parents[3]
 

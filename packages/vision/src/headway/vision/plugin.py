@@ -5,15 +5,18 @@ from headway.core.plugins import Domain, Verb
 domain = Domain(
     name="vision",
     help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, PoolFormer; detection with DETR, "
-    "Conditional DETR, Deformable DETR, RT-DETR, D-FINE; segmentation with SegFormer.",
+    "Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS; segmentation with SegFormer.",
     adapters=(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",
         "headway.vision.weights.hugging_face_conditional_detr:adapter",
         "headway.vision.weights.hugging_face_d_fine:adapter",
         "headway.vision.weights.hugging_face_deformable_detr:adapter",
+        "headway.vision.weights.hugging_face_mask2former:adapter",
+        "headway.vision.weights.hugging_face_maskformer:adapter",
         "headway.vision.weights.hugging_face_rt_detr:adapter",
         "headway.vision.weights.hugging_face_segformer:adapter",
+        "headway.vision.weights.hugging_face_yolos:adapter",
     ),
     models=("headway.vision.models:list_models",),
     requires=("lightning", "torchvision", "PIL", "sklearn", "scipy", "pycocotools"),

@@ -7,6 +7,7 @@ embeddings are added to the tokens, ``(dim, grid, prefix, *, ...)``.
 from headway.core.positions.alibi import ALiBi
 from headway.core.positions.base import Position
 from headway.core.positions.bucketed import BucketedBias
+from headway.core.positions.continuous import ContinuousBias
 from headway.core.positions.learned import LearnedPosition
 from headway.core.positions.relative import RelativeBias
 from headway.core.positions.relative_sinusoidal import RelativeSinusoidal
@@ -18,6 +19,7 @@ from headway.core.positions.table import PositionTable
 __all__ = [
     "ALiBi",
     "BucketedBias",
+    "ContinuousBias",
     "LearnedPosition",
     "NormalizedSinusoidalPosition",
     "Position",

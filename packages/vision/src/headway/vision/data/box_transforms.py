@@ -20,6 +20,7 @@ class DetectionPreprocessing(ColourPixels):
         shortest: Length of the shorter side in pixels.
         longest: The longer side is at most as long; the shorter one is then shorter.
         stretch: Whether a picture becomes a square of ``shortest``, whatever its proportions (RT-DETR).
+        multiple: Sides are cut down to multiples of this many pixels, as patches want them (YOLOS).
         mean: As of ``ColourPixels``.
         std: As of ``ColourPixels``.
         bits: As of ``ColourPixels``.
@@ -31,6 +32,7 @@ class DetectionPreprocessing(ColourPixels):
     shortest: int = 800
     longest: int = 1333
     stretch: bool = False
+    multiple: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -39,14 +41,18 @@ class DetectionPreprocessing(ColourPixels):
                 f"shortest {self.shortest} and longest {self.longest} must be positive and rise, to at most "
                 f"{MAX_SIDE:,}"
             )
+        if not 1 <= self.multiple <= self.shortest:
+            raise UserError(
+                f"multiple {self.multiple} must be at least 1 and at most shortest, {self.shortest}"
+            )
 
     def size(self, height: int, width: int, shortest: int | None = None) -> tuple[int, int]:
         """Returns height and width of a picture after the resize."""
         wanted = shortest if shortest is not None else self.shortest
-        if self.stretch:
-            return wanted, wanted
         scale = min(wanted / min(height, width), self.longest / max(height, width))
-        return max(1, round(height * scale)), max(1, round(width * scale))
+        sides = (wanted, wanted) if self.stretch else (round(height * scale), round(width * scale))
+        rows, columns = (max(1, side // self.multiple) * self.multiple for side in sides)
+        return rows, columns
 
 
 class BoxAugmentation:

@@ -7,6 +7,7 @@ from headway.vision.layers.conditional_attention import (
     ConditionalSelfAttention,
 )
 from headway.vision.layers.conv_norm import ConvNorm
+from headway.vision.layers.conv_pooling import ConvPooling
 from headway.vision.layers.discrete_attention import DiscreteDeformableAttention
 from headway.vision.layers.elan_encoder import ELANEncoder
 from headway.vision.layers.fusing import fused
@@ -14,11 +15,13 @@ from headway.vision.layers.hgnet import HGNetV2
 from headway.vision.layers.hybrid_encoder import HybridEncoder
 from headway.vision.layers.image_tokens import ImageTokens
 from headway.vision.layers.map_projections import MapProjections
+from headway.vision.layers.query_pooling import QueryPoolingBlock
 from headway.vision.layers.rep_block import CSPBlock, RepBlock
 from headway.vision.layers.residual_stem import ResidualStem
 from headway.vision.layers.stage import Stage
 from headway.vision.layers.stem import ConvolutionStem
 from headway.vision.layers.timm_features import TimmFeatures
+from headway.vision.layers.windowed_position import WindowedPosition
 
 __all__ = [
     "BoxHead",
@@ -26,6 +29,7 @@ __all__ = [
     "ConditionalCrossAttention",
     "ConditionalSelfAttention",
     "ConvNorm",
+    "ConvPooling",
     "ConvolutionStem",
     "DiscreteDeformableAttention",
     "ELANEncoder",
@@ -34,11 +38,13 @@ __all__ = [
     "HybridEncoder",
     "ImageTokens",
     "MapProjections",
+    "QueryPoolingBlock",
     "RepBlock",
     "ResNet",
     "ResNetD",
     "ResidualStem",
     "Stage",
     "TimmFeatures",
+    "WindowedPosition",
     "fused",
 ]

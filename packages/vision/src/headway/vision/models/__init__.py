@@ -8,7 +8,12 @@ from headway.vision.models.detr import DETR
 from headway.vision.models.dfine import DFINE
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
+from headway.vision.models.hiera import Hiera
+from headway.vision.models.mask2former import Mask2Former
+from headway.vision.models.maskformer import MaskFormer
+from headway.vision.models.masks import Masks
 from headway.vision.models.mix_transformer import MixTransformer
+from headway.vision.models.pit import DistilledPiT, PiT
 from headway.vision.models.poolformer import PoolFormer
 from headway.vision.models.pretrained import (
     pretrained,
@@ -19,26 +24,36 @@ from headway.vision.models.pyramid import Pyramid
 from headway.vision.models.rt_detr import RTDETR
 from headway.vision.models.segformer import SegFormer
 from headway.vision.models.swin import Swin
+from headway.vision.models.swin_v2 import SwinV2
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledLogits, DistilledViT
+from headway.vision.models.yolos import YOLOS
 
 __all__ = [
     "DETR",
     "DFINE",
     "RTDETR",
+    "YOLOS",
     "CaiT",
     "ConditionalDETR",
     "DeformableDETR",
     "Detections",
     "DistilledLogits",
+    "DistilledPiT",
     "DistilledViT",
     "Features",
+    "Hiera",
+    "Mask2Former",
+    "MaskFormer",
+    "Masks",
     "MixTransformer",
+    "PiT",
     "PoolFormer",
     "Pyramid",
     "SegFormer",
     "SigmoidDetections",
     "Swin",
+    "SwinV2",
     "ViT",
     "create_model",
     "list_models",

@@ -12,8 +12,11 @@ from torch import nn
 from headway.core.errors import UserError
 from headway.vision.models.cait import CAIT
 from headway.vision.models.features import Features
+from headway.vision.models.hiera_variants import HIERA
+from headway.vision.models.pit import PIT
 from headway.vision.models.poolformer import POOLFORMER
 from headway.vision.models.segformer import SIZES, mix_transformer, segformer
+from headway.vision.models.swin_v2 import SWIN_V2
 from headway.vision.models.swin_variants import SWIN
 from headway.vision.models.vit_variants import VIT
 
@@ -24,7 +27,7 @@ _MIX: dict[str, Callable[..., nn.Module]] = {
 }
 
 # Every family of published image classifiers: what is listed, created, loaded and tried follows from here.
-FAMILIES = (VIT, SWIN, POOLFORMER, CAIT)
+FAMILIES = (VIT, SWIN, SWIN_V2, HIERA, PIT, POOLFORMER, CAIT)
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:

@@ -6,7 +6,11 @@ from headway.vision.tasks.detection_loss import DetectionLoss
 from headway.vision.tasks.distillation import Distillation
 from headway.vision.tasks.fine_loss import FineLoss
 from headway.vision.tasks.focal_loss import FocalLoss
+from headway.vision.tasks.focal_mask_loss import FocalMaskLoss
+from headway.vision.tasks.mask_classification import MaskClassification
+from headway.vision.tasks.mask_loss import MaskLoss
 from headway.vision.tasks.mixing import Mixing
+from headway.vision.tasks.point_loss import PointMaskLoss
 from headway.vision.tasks.segmentation import Segmentation
 from headway.vision.tasks.set_loss import SetLoss
 from headway.vision.tasks.varifocal_loss import VarifocalLoss
@@ -16,9 +20,13 @@ __all__ = [
     "Distillation",
     "FineLoss",
     "FocalLoss",
+    "FocalMaskLoss",
     "ImageClassification",
+    "MaskClassification",
+    "MaskLoss",
     "Mixing",
     "ObjectDetection",
+    "PointMaskLoss",
     "Segmentation",
     "SetLoss",
     "VarifocalLoss",

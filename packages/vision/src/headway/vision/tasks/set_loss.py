@@ -211,12 +211,22 @@ class SetLoss(nn.Module, ABC):
                 + by_class * self.cost_of_classes(logits[place], meant.to(logits.device))
                 - by_overlap * generalized_box_iou(corners(mine), corners(wanted))
             )
-            # A prediction that is not finite takes an object only if nothing else is left.
-            limit = torch.finfo(cost.dtype).max
-            cost = cost.nan_to_num(nan=limit, posinf=limit, neginf=limit).cpu()
-            rows, columns = linear_sum_assignment(cost.numpy())
-            matches.append((torch.from_numpy(rows).long(), torch.from_numpy(columns).long()))
+            matches.append(cheapest(cost))
         return matches
+
+
+def cheapest(cost: Tensor) -> Match:
+    """Returns the cheapest pairs of queries and objects, as indices.
+
+    A prediction that is not finite takes an object only if nothing else is left.
+
+    Shape:
+        cost: (Q, N). Output: (min(Q, N),) each.
+    """
+    limit = torch.finfo(cost.dtype).max
+    cost = cost.nan_to_num(nan=limit, posinf=limit, neginf=limit).cpu()
+    rows, columns = linear_sum_assignment(cost.numpy())
+    return torch.from_numpy(rows).long(), torch.from_numpy(columns).long()
 
 
 def object_number(labels: Sequence[Tensor]) -> float:

@@ -13,8 +13,8 @@ from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.table import Rule, combine, rename, under
 from headway.vision.layers import ResNet
-from headway.vision.models.detector import ObjectDetector
 from headway.vision.models.pretrained_cfg import MEAN_STD
+from headway.vision.models.with_classes import WithClasses
 from headway.vision.weights.hugging_face import ACTIVATIONS
 
 _MODELS = [
@@ -137,18 +137,21 @@ def picture_sizes(checkpoint: Checkpoint) -> dict[str, int]:
     file = checkpoint.folder / "preprocessor_config.json"
     if not file.is_file():
         return {}
-    size = read_json(file).get("size") or {}
+    told = read_json(file)
+    size = told.get("size") or {}
     names = {"shortest_edge": "shortest", "longest_edge": "longest"}
+    if isinstance(size, int):  # as feature extractors wrote it
+        size = {"shortest_edge": size, "longest_edge": told.get("max_size", 1333)}
     if not isinstance(size, dict):
         return {}
     return {ours: int(size[theirs]) for theirs, ours in names.items() if size.get(theirs)}
 
 
-def describe(model: ObjectDetector, checkpoint: Checkpoint) -> None:
+def describe(model: WithClasses, checkpoint: Checkpoint) -> None:
     """Writes what pictures go through and the names of the classes into ``pretrained_cfg``.
 
     Args:
-        model: The detector.
+        model: A detector, or what gives masks.
         checkpoint: Whose processor and config.json say so.
     """
     mean, std = MEAN_STD["imagenet"]

@@ -22,7 +22,8 @@ from headway.vision.weights.detr_parts import (
 )
 
 
-def _deformable(ours: str, theirs: str) -> list[Rule]:
+def deformable(ours: str, theirs: str) -> list[Rule]:
+    """Returns the rules of deformable attention."""
     return under(
         f"{ours}.function.",
         f"{theirs}.",
@@ -51,7 +52,7 @@ _REST = (
     *under(
         "encoder.blocks.{n}.",
         "model.encoder.layers.{n}.",
-        *_deformable("mixer", "self_attn"),
+        *deformable("mixer", "self_attn"),
         rename("mixer.norm.*", "self_attn_layer_norm.*"),
         *_FEEDFORWARD,
     ),
@@ -62,7 +63,7 @@ _REST = (
         rename("mixer.function.v.*", "self_attn.v_proj.*"),
         rename("mixer.function.projection.*", "self_attn.out_proj.*", "self_attn.o_proj.*"),
         rename("mixer.norm.*", "self_attn_layer_norm.*"),
-        *_deformable("cross", "encoder_attn"),
+        *deformable("cross", "encoder_attn"),
         rename("cross.norm.*", "encoder_attn_layer_norm.*"),
         *_FEEDFORWARD,
     ),
