@@ -20,6 +20,7 @@ from headway.vision.models import (
     Features,
     Mask2Former,
     MaskFormer,
+    MixTransformer,
     Pyramid,
     SegFormer,
     Swin,
@@ -90,6 +91,11 @@ def segformer() -> SegFormer:
     return SegFormer(num_classes=3, dim=8, **sizes)
 
 
+def mix_transformer() -> MixTransformer:
+    sizes = {"dims": (8, 16), "depths": (1, 1), "heads": (1, 2), "reductions": (2, 1)}
+    return MixTransformer(num_classes=3, **sizes)
+
+
 def distilled_pit() -> ImageClassifier:
     return PIT.build({**PIT.tiny_row(), "distilled": "1"}, num_classes=3)
 
@@ -120,6 +126,7 @@ CASES = {
         for family in FAMILIES
     },
     "Features": Case(make=lambda: Features(swin()), inputs=pictures),
+    "MixTransformer": Case(make=mix_transformer, inputs=pictures),
     "SegFormer": Case(make=segformer, inputs=pictures),
     # What a query may read is a matter of signs, which half precision moves.
     "Mask2Former": Case(make=mask2former, inputs=pictures, narrow=False),

@@ -45,6 +45,7 @@ ROUND_TRIPS = {
     "Hugging Face PoolFormer": "vision/tests/models/test_poolformer.py",
     "Hugging Face RT-DETR": "vision/tests/models/test_rt_detr.py",
     "Hugging Face RoBERTa": "core/tests/weights/test_encoders.py",
+    "Hugging Face SegFormer": "vision/tests/models/test_segformer.py",
     "Hugging Face Swin": "vision/tests/models/test_swin.py",
     "Hugging Face T5": "core/tests/weights/test_t5.py",
     "Hugging Face TimesFM": "timeseries/tests/models/test_timesfm.py",

@@ -15,6 +15,7 @@ domain = Domain(
         "headway.vision.weights.hugging_face_mask2former:adapter",
         "headway.vision.weights.hugging_face_maskformer:adapter",
         "headway.vision.weights.hugging_face_rt_detr:adapter",
+        "headway.vision.weights.hugging_face_segformer:adapter",
         "headway.vision.weights.hugging_face_yolos:adapter",
     ),
     models=("headway.vision.models:list_models",),

@@ -9,7 +9,7 @@ import numpy as np
 from headway.core.errors import InputError
 from headway.core.training.invalid import InvalidItems
 from headway.vision.data.mask_layouts import Pair
-from headway.vision.data.mask_reading import MaskError, MaskReader
+from headway.vision.data.mask_reading import IGNORED, MaskError, MaskReader
 from headway.vision.data.reading import read_image
 from headway.vision.data.sources import read_file
 
@@ -30,21 +30,24 @@ class MaskedPicture(NamedTuple):
 
 def checked_pairs(
     pairs: Iterable[Pair], reader: MaskReader, invalid: InvalidItems
-) -> list[MaskedPicture]:
-    """Returns the pictures that have a mask that fits; each file is read once.
+) -> tuple[list[MaskedPicture], np.ndarray]:
+    """Returns the pictures that have a mask that fits, and the pixels of each class; each file is read once.
 
     Args:
         pairs: What lies in a folder.
         reader: Reads masks.
         invalid: Takes the others.
     """
-    found = []
+    found, pixels = [], np.zeros(len(reader.classes), np.int64)
     for pair in pairs:
         try:
-            found.append(checked(pair, reader)[0])
+            picture, labels = checked(pair, reader)
         except InputError as error:
             invalid.add(error)
-    return found
+        else:
+            found.append(picture)
+            pixels += np.bincount(labels[labels != IGNORED], minlength=len(pixels))
+    return found, pixels
 
 
 def checked(pair: Pair, reader: MaskReader) -> tuple[MaskedPicture, np.ndarray]:

@@ -93,7 +93,12 @@ class SegmentationFolder(DataModule):
         batch_size: Pictures of a batch.
         on_invalid: What happens to pictures and masks that cannot be used.
         **loader: As of every ``DataModule``.
+
+    Attributes:
+        class_pixels: Pixels of each class in the training masks, once they are read.
     """
+
+    class_pixels: np.ndarray | None = None
 
     def __init__(
         self,
@@ -138,7 +143,7 @@ class SegmentationFolder(DataModule):
         folder = find_pairs(Path(self.path).expanduser())
         total = 0
         for split, pairs in self.parts(folder).items():
-            found = checked_pairs(pairs, self.reader, self.invalid)
+            found, pixels = checked_pairs(pairs, self.reader, self.invalid)
             if not found:
                 first = next((e for e in self.invalid.errors), None)
                 raise UserError(
@@ -146,6 +151,8 @@ class SegmentationFolder(DataModule):
                     f"{len(pairs)}: {first}"
                 )
             total += len(pairs)
+            if split == "train":
+                self.class_pixels = pixels
             crop = self.crop if split == "train" else None
             sized = {"mean": self.pixels.mean, "std": self.pixels.std}
             setattr(self, f"{split}_set", MaskedDataset(found, self.reader, crop=crop, **sized))

@@ -12,9 +12,14 @@ from headway.vision.models.hiera import Hiera
 from headway.vision.models.mask2former import Mask2Former
 from headway.vision.models.maskformer import MaskFormer
 from headway.vision.models.masks import Masks
+from headway.vision.models.mix_transformer import MixTransformer
 from headway.vision.models.pit import DistilledPiT, PiT
 from headway.vision.models.poolformer import PoolFormer
-from headway.vision.models.pretrained import pretrained, pretrained_detector
+from headway.vision.models.pretrained import (
+    pretrained,
+    pretrained_detector,
+    pretrained_segmenter,
+)
 from headway.vision.models.pyramid import Pyramid
 from headway.vision.models.rt_detr import RTDETR
 from headway.vision.models.segformer import SegFormer
@@ -41,6 +46,7 @@ __all__ = [
     "Mask2Former",
     "MaskFormer",
     "Masks",
+    "MixTransformer",
     "PiT",
     "PoolFormer",
     "Pyramid",
@@ -53,4 +59,5 @@ __all__ = [
     "list_models",
     "pretrained",
     "pretrained_detector",
+    "pretrained_segmenter",
 ]

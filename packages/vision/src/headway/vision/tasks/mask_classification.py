@@ -41,7 +41,8 @@ class MaskClassification(Segmentation, CountedTask):
         loss: MaskLoss | None = None,
         **training: Passed[TrainingOptions],
     ) -> None:
-        super().__init__(backbone=backbone, **training)
+        # Its loss weighs masks, not pixels.
+        super().__init__(backbone=backbone, class_weights=None, label_smoothing=0.0, **training)
         self.loss = MASK_LOSSES[backbone.loss]() if loss is None else loss
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
@@ -65,7 +66,7 @@ class MaskClassification(Segmentation, CountedTask):
         loss = self.loss(found, *masks_of_classes(ids, ignore=self.ignore)).total
         self.log(f"{split}_loss", loss, batch_size=len(images))
         predicted = semantic(found, (ids.shape[1], ids.shape[2])).argmax(1)
-        self.scores[split].update(predicted, ids)  # pyright: ignore[reportCallIssue]
+        self.seen(batch, predicted, split)
 
 
 def masks_of_classes(ids: Tensor, *, ignore: int) -> tuple[list[Tensor], list[Tensor]]:
