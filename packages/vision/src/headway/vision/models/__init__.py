@@ -14,6 +14,7 @@ from headway.vision.models.maskformer import MaskFormer
 from headway.vision.models.masks import Masks
 from headway.vision.models.mix_transformer import MixTransformer
 from headway.vision.models.pit import DistilledPiT, PiT
+from headway.vision.models.lw_detr import LWDETR, RFDETR
 from headway.vision.models.poolformer import PoolFormer
 from headway.vision.models.pretrained import (
     pretrained,
@@ -32,6 +33,8 @@ from headway.vision.models.yolos import YOLOS
 __all__ = [
     "DETR",
     "DFINE",
+    "LWDETR",
+    "RFDETR",
     "RTDETR",
     "YOLOS",
     "CaiT",

@@ -13,6 +13,7 @@ from headway.vision.models.deformable_detr import DeformableDETR
 from headway.vision.weights.detr_parts import (
     BACKBONE,
     HARMLESS,
+    deformable,
     describe,
     dropouts,
     refuse,
