@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from headway.core.errors import UserError
-from headway.vision.data.mask_batch import MaskTarget
 from headway.vision.metrics.panoptic_quality import PanopticQuality
-from headway.vision.models.masks import Panoptic, Segment
+from headway.vision.models.masks import MaskTarget, Panoptic, Segment
 
 CLASSES, SIDE = 3, 12
 

@@ -13,8 +13,8 @@ from PIL import Image
 from headway.core.errors import InputError, UserError
 from headway.core.training.invalid import InvalidItems
 from headway.vision.data.coco import coco_categories, coco_entries, coco_id, read_coco_file
-from headway.vision.data.mask_batch import MaskTarget
 from headway.vision.data.reading import ImageError
+from headway.vision.models.masks import MaskTarget
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-
-class MaskTarget(NamedTuple):
-    """The objects, or segments, of one picture.
-
-    Args:
-        masks: Whether a pixel belongs to it, (N, H, W) bool.
-        labels: Classes, (N,) int64.
-        crowd: Whether it is many objects in one; such masks are evaluated, but not learned, (N,) bool.
-    """
-
-    masks: Tensor
-    labels: Tensor
-    crowd: Tensor
+from headway.vision.models.masks import MaskTarget
 
 
 class MaskBatch(NamedTuple):

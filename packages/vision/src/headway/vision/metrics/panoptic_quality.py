@@ -7,8 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from headway.core.errors import UserError
-from headway.vision.data.mask_batch import MaskTarget
-from headway.vision.models.masks import Panoptic
+from headway.vision.models.masks import MaskTarget, Panoptic
 
 
 class PanopticQuality(Metric):

@@ -6,6 +6,7 @@ from headway.vision.models.deformable_detr import DeformableDETR
 from headway.vision.models.detections import Detections, SigmoidDetections
 from headway.vision.models.detr import DETR
 from headway.vision.models.dfine import DFINE
+from headway.vision.models.eomt import EoMT
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
 from headway.vision.models.mask2former import Mask2Former
@@ -31,6 +32,7 @@ __all__ = [
     "Detections",
     "DistilledLogits",
     "DistilledViT",
+    "EoMT",
     "Features",
     "Mask2Former",
     "MaskFormer",

@@ -1,5 +1,6 @@
 """Masks with a class each."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -69,6 +70,13 @@ class MaskClassification(CountedTask):
             )
         for split in ("val", "test"):
             self.scores[split] = kind(data, known)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Tells the model how much of its training is over."""
+        model: Any = self.backbone
+        steps = self.trainer.estimated_stepping_batches
+        known = math.isfinite(steps) and steps > 0
+        model.prepare_step(min(1.0, self.trainer.global_step / steps) if known else 0.0)
 
     def training_step(self, batch: PixelBatch | MaskBatch, index: int) -> Tensor:
         """Returns the loss."""

@@ -5,11 +5,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from headway.vision.data.mask_batch import MaskTarget
 from headway.vision.metrics.average_precision import SCORES, AveragePrecision
 from headway.vision.metrics.overlap import MaskOverlap
 from headway.vision.metrics.panoptic_quality import PanopticQuality
-from headway.vision.models.masks import Masks, instances, panoptic, semantic
+from headway.vision.models.masks import Masks, MaskTarget, instances, panoptic, semantic
 
 
 class PixelScores(nn.Module):
