@@ -22,6 +22,7 @@ from headway.vision.models import (
     ConditionalDETR,
     DeformableDETR,
     DistilledViT,
+    EoMT,
     Features,
     Mask2Former,
     MaskFormer,
@@ -134,6 +135,12 @@ def mask2former() -> Mask2Former:
     return Mask2Former(num_classes=3, backbone=backbone, encoder_depth=1, decoder_depth=2, **sizes)
 
 
+def eomt() -> EoMT:
+    return EoMT(
+        num_classes=3, backbone=ViT(**{**VIT, "num_classes": 0, "depth": 2}), queries=4, joint=1
+    )
+
+
 def maskformer() -> MaskFormer:
     sizes = {"dim": 16, "pixel_dim": 16, "mask_dim": 8, "heads": 2, "queries": 4, "depth": 1}
     return MaskFormer(num_classes=3, backbone=Features(swin(), [0, 1]), **sizes)
@@ -156,6 +163,8 @@ CASES = {
     "SegFormer": Case(make=segformer, inputs=pictures),
     # What a query may read is a matter of signs, which half precision moves.
     "Mask2Former": Case(make=mask2former, inputs=pictures, narrow=False),
+    # So is what a query may read here.
+    "EoMT": Case(make=eomt, inputs=pictures, narrow=False),
     "MaskFormer": Case(make=maskformer, inputs=pictures),
     "DETR": Case(make=detr, inputs=pictures),
     "ConditionalDETR": Case(make=conditional_detr, inputs=pictures),

@@ -30,6 +30,7 @@ ROUND_TRIPS = {
     "LeRobot ACT": "rl/tests/test_lerobot_policies.py",
     "LeRobot Diffusion Policy": "rl/tests/test_lerobot_chunks.py",
     "LeRobot VQ-BeT": "rl/tests/test_lerobot_chunks.py",
+    "Hugging Face EoMT": "vision/tests/models/test_eomt.py",
     "Hugging Face ESM-2": "core/tests/weights/test_encoders.py",
     "Hugging Face GPT-2": "core/tests/weights/test_language_models.py",
     "Hugging Face GPT-NeoX": "core/tests/weights/test_language_models.py",

@@ -7,12 +7,14 @@ domain = Domain(
     help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, PoolFormer; detection with DETR, "
     "Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS; segmentation with SegFormer.",
     "Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS, LW-DETR, RF-DETR.",
+    "Conditional DETR, Deformable DETR, RT-DETR, D-FINE; masks with Mask2Former, MaskFormer, EoMT.",
     adapters=(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",
         "headway.vision.weights.hugging_face_conditional_detr:adapter",
         "headway.vision.weights.hugging_face_d_fine:adapter",
         "headway.vision.weights.hugging_face_deformable_detr:adapter",
+        "headway.vision.weights.hugging_face_eomt:adapter",
         "headway.vision.weights.hugging_face_mask2former:adapter",
         "headway.vision.weights.hugging_face_maskformer:adapter",
         "headway.vision.weights.hugging_face_lw_detr:adapter",

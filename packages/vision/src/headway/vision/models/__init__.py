@@ -6,6 +6,7 @@ from headway.vision.models.deformable_detr import DeformableDETR
 from headway.vision.models.detections import Detections, SigmoidDetections
 from headway.vision.models.detr import DETR
 from headway.vision.models.dfine import DFINE
+from headway.vision.models.eomt import EoMT
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
 from headway.vision.models.hiera import Hiera
@@ -44,6 +45,7 @@ __all__ = [
     "DistilledLogits",
     "DistilledPiT",
     "DistilledViT",
+    "EoMT",
     "Features",
     "Hiera",
     "Mask2Former",
