@@ -4,10 +4,9 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="vision",
-    help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, PoolFormer; detection with DETR, "
-    "Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS; segmentation with SegFormer.",
-    "Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS, LW-DETR, RF-DETR.",
-    "Conditional DETR, Deformable DETR, RT-DETR, D-FINE; masks with Mask2Former, MaskFormer, EoMT.",
+    help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, Swin V2, Hiera, PiT, PoolFormer; "
+    "detection with DETR, Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS, LW-DETR, RF-DETR; "
+    "segmentation with SegFormer, Mask2Former, MaskFormer, EoMT.",
     adapters=(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",

@@ -10,12 +10,12 @@ from headway.vision.models.eomt import EoMT
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
 from headway.vision.models.hiera import Hiera
+from headway.vision.models.lw_detr import LWDETR, RFDETR
 from headway.vision.models.mask2former import Mask2Former
 from headway.vision.models.maskformer import MaskFormer
 from headway.vision.models.masks import Masks
 from headway.vision.models.mix_transformer import MixTransformer
 from headway.vision.models.pit import DistilledPiT, PiT
-from headway.vision.models.lw_detr import LWDETR, RFDETR
 from headway.vision.models.poolformer import PoolFormer
 from headway.vision.models.pretrained import (
     pretrained,

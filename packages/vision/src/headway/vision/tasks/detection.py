@@ -20,8 +20,8 @@ from headway.vision.metrics.average_precision import (
 )
 from headway.vision.models.detections import found_objects, to_corners
 from headway.vision.models.detector import ObjectDetector
-from headway.vision.tasks.counted import CountedTask
 from headway.vision.tasks.aligned_loss import AlignedLoss
+from headway.vision.tasks.counted import CountedTask
 from headway.vision.tasks.detection_loss import DetectionLoss
 from headway.vision.tasks.fine_loss import FineLoss
 from headway.vision.tasks.focal_loss import FocalLoss

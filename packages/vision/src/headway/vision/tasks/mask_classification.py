@@ -48,8 +48,7 @@ class MaskClassification(CountedTask):
         loss: MaskLoss | None = None,
         **training: Passed[TrainingOptions],
     ) -> None:
-        # Its loss weighs masks, not pixels.
-        super().__init__(backbone=backbone, class_weights=None, label_smoothing=0.0, **training)
+        super().__init__(backbone=backbone, **training)
         self.loss = MASK_LOSSES[backbone.loss]() if loss is None else loss
         self.monitor = "val_miou"
         self.monitor_mode = "max"
@@ -94,13 +93,6 @@ class MaskClassification(CountedTask):
             )
         return self.counted(self.with_penalties(losses.total), labels)
 
-    def _score(self, batch: Batch, split: str) -> None:
-        images, ids = batch
-        found = self.backbone(images)
-        loss = self.loss(found, *masks_of_classes(ids, ignore=self.ignore)).total
-        self.log(f"{split}_loss", loss, batch_size=len(images))
-        predicted = semantic(found, (ids.shape[1], ids.shape[2])).argmax(1)
-        self.seen(batch, predicted, split)
     def validation_step(self, batch: PixelBatch | MaskBatch, index: int) -> None:
         """Adds a batch to the scores."""
         self._score(batch, "val")

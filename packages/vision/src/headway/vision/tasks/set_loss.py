@@ -229,15 +229,10 @@ class SetLoss(nn.Module, ABC):
                 + by_class * self.cost_of_classes(logits[place], meant.to(logits.device))
                 - by_overlap * generalized_box_iou(corners(mine), corners(wanted))
             )
-            matches.append(cheapest(cost))
-            # A prediction that is not finite takes an object only if nothing else is left.
-            limit = torch.finfo(cost.dtype).max
-            cost = cost.nan_to_num(nan=limit, posinf=limit, neginf=limit).cpu()
             size = len(cost) // groups
-            pairs = [linear_sum_assignment(part.numpy()) for part in cost.split(size)]
-            rows = [torch.from_numpy(one).long() + k * size for k, (one, _) in enumerate(pairs)]
-            columns = [torch.from_numpy(one).long() for _, one in pairs]
-            matches.append((torch.cat(rows), torch.cat(columns)))
+            pairs = [cheapest(part) for part in cost.split(size)]
+            rows = [one + group * size for group, (one, _) in enumerate(pairs)]
+            matches.append((torch.cat(rows), torch.cat([one for _, one in pairs])))
         return matches
 
 

@@ -22,19 +22,6 @@ from headway.vision.weights.detr_parts import (
     shared,
 )
 
-
-def deformable(ours: str, theirs: str) -> list[Rule]:
-    """Returns the rules of deformable attention."""
-    return under(
-        f"{ours}.function.",
-        f"{theirs}.",
-        rename("offsets.*", "sampling_offsets.*"),
-        rename("weights.*", "attention_weights.*"),
-        rename("v.*", "value_proj.*"),
-        rename("projection.*", "output_proj.*"),
-    )
-
-
 _FEEDFORWARD = (
     rename("feedforward.norm.*", "final_layer_norm.*"),
     rename("feedforward.function.fc{k}.*", "fc{k}.*", "mlp.fc{k}.*"),
