@@ -22,7 +22,11 @@ from headway.vision.models import (
     ConditionalDETR,
     DeformableDETR,
     DistilledViT,
+    EoMT,
     Features,
+    Mask2Former,
+    MaskFormer,
+    MixTransformer,
     Pyramid,
     SegFormer,
     Swin,
@@ -35,6 +39,7 @@ from headway.vision.models import (
 from headway.vision.models.classifier import ImageClassifier
 from headway.vision.models.factory import FAMILIES
 from headway.vision.models.families import Family
+from headway.vision.models.pit import PIT
 
 VIT = {"image_size": 32, "num_classes": 3, "dim": 24, "depth": 1, "heads": 3}
 
@@ -121,19 +126,54 @@ def segformer() -> SegFormer:
     return SegFormer(num_classes=3, dim=8, **sizes)
 
 
+def mix_transformer() -> MixTransformer:
+    sizes = {"dims": (8, 16), "depths": (1, 1), "heads": (1, 2), "reductions": (2, 1)}
+    return MixTransformer(num_classes=3, **sizes)
+
+
+def distilled_pit() -> ImageClassifier:
+    return PIT.build({**PIT.tiny_row(), "distilled": "1"}, num_classes=3)
+
+
+def mask2former() -> Mask2Former:
+    sizes = {"dim": 16, "mask_dim": 8, "heads": 2, "queries": 4, "levels": 2}
+    backbone = Features(
+        Swin(image_size=32, num_classes=0, dim=12, depths=(1,) * 3, heads=(2,) * 3), [0, 1, 2]
+    )
+    return Mask2Former(num_classes=3, backbone=backbone, encoder_depth=1, decoder_depth=2, **sizes)
+
+
+def eomt() -> EoMT:
+    return EoMT(
+        num_classes=3, backbone=ViT(**{**VIT, "num_classes": 0, "depth": 2}), queries=4, joint=1
+    )
+
+
+def maskformer() -> MaskFormer:
+    sizes = {"dim": 16, "pixel_dim": 16, "mask_dim": 8, "heads": 2, "queries": 4, "depth": 1}
+    return MaskFormer(num_classes=3, backbone=Features(swin(), [0, 1]), **sizes)
+
+
 def pictures(batch: int, size: int) -> tuple[Tensor]:
     return (torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0)),)
 
 
 CASES = {
     "DistilledViT": Case(make=lambda: DistilledViT(**VIT), inputs=pictures),
+    "DistilledPiT": Case(make=distilled_pit, inputs=pictures),
     "Pyramid": Case(make=pyramid, inputs=pictures),
     **{
         type(tiny(family)).__name__: Case(make=partial(tiny, family), inputs=pictures)
         for family in FAMILIES
     },
     "Features": Case(make=lambda: Features(swin()), inputs=pictures),
+    "MixTransformer": Case(make=mix_transformer, inputs=pictures),
     "SegFormer": Case(make=segformer, inputs=pictures),
+    # What a query may read is a matter of signs, which half precision moves.
+    "Mask2Former": Case(make=mask2former, inputs=pictures, narrow=False),
+    # So is what a query may read here.
+    "EoMT": Case(make=eomt, inputs=pictures, narrow=False),
+    "MaskFormer": Case(make=maskformer, inputs=pictures),
     "DETR": Case(make=detr, inputs=pictures),
     "ConditionalDETR": Case(make=conditional_detr, inputs=pictures),
     "DeformableDETR": Case(make=deformable_detr, inputs=pictures),

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from headway.core import mixers, positions
 from headway.core.errors import UserError
 from headway.core.layout import Layout
+from headway.core.linear import FusedLinear
 from headway.core.mixers import SelfAttention, TokenMixer
 from headway.core.norms import RMSNorm
 from headway.core.stacks import Encoder
@@ -66,6 +67,18 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     "BucketedBias-causal": (
         partial(SelfAttention, causal=True, position=partial(p.BucketedBias, causal=True)),
         sequence,
+    ),
+    "ImageRelativeVectors": (partial(SelfAttention, position=p.ImageRelativeVectors), picture),
+    "ImageRelativeVectors-cross": (
+        partial(
+            SelfAttention, position=partial(p.ImageRelativeVectors, method="cross", shared=False)
+        ),
+        picture,
+    ),
+    "LookHere": (partial(SelfAttention, position=p.LookHere), picture),
+    "ContinuousBias": (
+        partial(SelfAttention, position=partial(p.ContinuousBias, grid=(3, 4))),
+        picture,
     ),
     "RelativeSinusoidal": (partial(SelfAttention, position=p.RelativeSinusoidal), sequence),
     "RelativeVectors": (
@@ -135,6 +148,7 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
         sequence,
     ),
     "ReLUFeatures": (partial(m.LinearAttention, feature_map=m.ReLUFeatures), sequence),
+    "MaskUnitAttention": (partial(m.MaskUnitAttention, window=2), picture),
     "NeighbourhoodAttention": (partial(m.NeighbourhoodAttention, window=(3,)), sequence),
     "NeighbourhoodAttention-picture": (partial(m.NeighbourhoodAttention, window=3), picture),
     "NormalizedLinearCrossAttention": (m.NormalizedLinearCrossAttention, sequence),
@@ -149,6 +163,7 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
     "SelectiveScan": (partial(m.SelectiveScan, states=4), sequence),
     "TalkingHeadsAttention": (m.TalkingHeadsAttention, sequence),
     "TalkingHeadsAttention-causal": (partial(m.TalkingHeadsAttention, causal=True), sequence),
+    "CosineWindowAttention": (partial(m.CosineWindowAttention, window=2, shift=1), picture),
     "WindowAttention": (partial(m.WindowAttention, window=2, shift=1), picture),
 }
 # Added to tokens by models, not by attention; tried below by themselves.
@@ -192,6 +207,10 @@ def build(name: str) -> Any:
     with torch.no_grad():
         for parameter in mixer.parameters():
             parameter.copy_(0.3 * torch.randn_like(parameter))
+        for part in mixer.modules():
+            # What never learns stays what it is.
+            for place in part.unbiased if isinstance(part, FusedLinear) else []:
+                part.bias[place] = 0.0
     return mixer
 
 

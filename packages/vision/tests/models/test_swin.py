@@ -115,7 +115,6 @@ def test_every_published_name_has_timms_keys_and_shapes(monkeypatch: pytest.Monk
         monkeypatch.setattr(nn.init, name, lambda tensor, *args, **options: tensor)
     theirs_list = [n for n in timm.list_models("swin_*") if "_cr_" not in n]
     assert list_models("swin_*") == sorted(theirs_list)
-    assert not list_models("swinv2*")
     for name in theirs_list:
         with torch.device("meta"):
             ours, theirs = create_model(name), timm.create_model(name)

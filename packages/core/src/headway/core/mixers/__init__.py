@@ -32,7 +32,9 @@ from headway.core.mixers.softmax.positioned import PositionedCrossAttention, Pos
 from headway.core.mixers.softmax.score_residual_attention import ScoreResidualAttention
 from headway.core.mixers.softmax.self_attention import SelfAttention
 from headway.core.mixers.softmax.talking_heads import TalkingHeadsAttention
+from headway.core.mixers.sparse.cosine_window_attention import CosineWindowAttention
 from headway.core.mixers.sparse.deformable_attention import DeformableAttention
+from headway.core.mixers.sparse.mask_unit_attention import MaskUnitAttention
 from headway.core.mixers.sparse.neighbourhood_attention import NeighbourhoodAttention
 from headway.core.mixers.sparse.probsparse import ProbSparseAttention, ProbSparseCrossAttention
 from headway.core.mixers.sparse.window_attention import WindowAttention
@@ -46,6 +48,7 @@ __all__ = [
     "ClassAttention",
     "ConvAttention",
     "ConvolutionMixer",
+    "CosineWindowAttention",
     "CrossAttention",
     "DeformableAttention",
     "DiagonalStateSpace",
@@ -63,6 +66,7 @@ __all__ = [
     "LearnedDecay",
     "LegendreMemory",
     "LinearAttention",
+    "MaskUnitAttention",
     "NeighbourhoodAttention",
     "NormalizedLinearCrossAttention",
     "NystromAttention",

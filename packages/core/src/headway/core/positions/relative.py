@@ -16,11 +16,16 @@ from headway.core.positions.base import Position
 class TableBias(Position):
     """Adds a learned number to each score, of a table with a row for each relation of positions.
 
-    A subclass makes ``table`` and says which row it is. Prefix tokens get no bias.
+    A subclass makes ``table``, or says how its ``rows`` follow, and which row it is. Prefix tokens get no
+    bias.
     """
 
     undecayed: ClassVar[tuple[str, ...]] = ("table",)
     table: nn.Parameter
+
+    def rows(self) -> Tensor:
+        """Returns the table, (rows, heads)."""
+        return self.table
 
     @abstractmethod
     def index(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
@@ -31,7 +36,7 @@ class TableBias(Position):
     ) -> dict[str, Any]:
         """Returns the table and the row of it for each pair; prefix tokens share a row of zeros."""
         index = self.index(query_positions, key_positions)
-        table: Tensor = self.table
+        table = self.rows()
         if prefix:
             queries, keys = (torch.arange(n, device=index.device) < prefix for n in index.shape[1:])
             index = index.masked_fill(queries[:, None] | keys, len(table))
@@ -39,7 +44,37 @@ class TableBias(Position):
         return {"table": table.to(query.dtype), "index": index[0] if len(index) == 1 else index}
 
 
-class RelativeBias(TableBias):
+class GridBias(TableBias):
+    """A table with a row for each difference of positions on a grid.
+
+    Larger differences use the row at the border.
+
+    Args:
+        grid: Largest grid without clamping: (length,) of a sequence, (H, W) of a picture.
+    """
+
+    def __init__(self, grid: Sequence[int]) -> None:
+        super().__init__()
+        if not grid or min(grid) < 1:
+            raise UserError(f"grid needs positive sizes, got {tuple(grid)}")
+        self.grid = tuple(grid)
+
+    def index(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        """Returns the row of the table for each pair of positions, (B or 1, T, S)."""
+        if query_positions.shape[-1] != len(self.grid):
+            raise UserError(
+                f"{type(self).__name__}(grid={self.grid}) got positions with {query_positions.shape[-1]} "
+                "coordinates; give the grid as many sizes"
+            )
+        difference = (query_positions[:, :, None] - key_positions[:, None]).round().long()
+        index = torch.zeros_like(difference[..., 0])
+        for axis, size in enumerate(self.grid):
+            step = difference[..., axis].clamp(1 - size, size - 1) + size - 1
+            index = index * (2 * size - 1) + step
+        return index
+
+
+class RelativeBias(GridBias):
     """Adds a learned number to each score that depends on the head and on the relative position.
 
     The table has one row for each difference of positions on a grid; larger differences use the row at
@@ -55,23 +90,6 @@ class RelativeBias(TableBias):
     """
 
     def __init__(self, heads: int, head_dim: int, *, grid: Sequence[int]) -> None:
-        super().__init__()
-        if not grid or min(grid) < 1:
-            raise UserError(f"grid needs positive sizes, got {tuple(grid)}")
-        self.grid = tuple(grid)
+        super().__init__(grid)
         rows = prod([2 * size - 1 for size in self.grid])
         self.table = nn.Parameter(truncated_normal_(torch.empty(rows, heads)))
-
-    def index(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        """Returns the row of the table for each pair of positions, (B or 1, T, S)."""
-        if query_positions.shape[-1] != len(self.grid):
-            raise UserError(
-                f"RelativeBias(grid={self.grid}) got positions with {query_positions.shape[-1]} "
-                "coordinates; give the grid as many sizes"
-            )
-        difference = (query_positions[:, :, None] - key_positions[:, None]).round().long()
-        index = torch.zeros_like(difference[..., 0])
-        for axis, size in enumerate(self.grid):
-            step = difference[..., axis].clamp(1 - size, size - 1) + size - 1
-            index = index * (2 * size - 1) + step
-        return index

@@ -41,6 +41,11 @@ class PatchMerging(Resampler):
 
     def resample(self, x: Tensor, layout: Layout) -> tuple[Tensor, Layout]:
         """Merges neighbours."""
+        joined, layout = self.join(x, layout)
+        return self.projection(self.norm(joined)), layout
+
+    def join(self, x: Tensor, layout: Layout) -> tuple[Tensor, Layout]:
+        """Returns the tokens of each neighbourhood side by side, and their layout."""
         rows, columns = full_grid(self, layout)
         picture = x.unflatten(1, (rows, columns))
         picture = F.pad(picture, (0, 0, 0, columns % 2, 0, rows % 2))
@@ -48,4 +53,35 @@ class PatchMerging(Resampler):
         # (B, rows, 2, columns, 2, C) -> the column of a neighbour varies slowest
         joined = picture.unflatten(2, (grid[1], 2)).unflatten(1, (grid[0], 2))
         joined = joined.permute(0, 1, 3, 4, 2, 5).flatten(3).flatten(1, 2)
-        return self.projection(self.norm(joined)), layout.replace(grid=grid)
+        return joined, layout.replace(grid=grid)
+
+
+class PostNormPatchMerging(PatchMerging):
+    """``PatchMerging`` that normalises the merged tokens and not what they are made of.
+
+    Args:
+        dim: Channels of a token.
+        out_dim: Channels of a merged token; ``2 * dim`` if None.
+        norm: Builds the norm of the merged tokens, ``(out_dim)``.
+
+    Shape:
+        x: (B, H * W, dim). Output: (B, ceil(H/2) * ceil(W/2), out_dim) and its layout.
+
+    Source:
+        Liu et al. 2021 (Swin v2), https://arxiv.org/abs/2111.09883, section 3.2.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        out_dim: int | None = None,
+        *,
+        norm: Callable[[int], nn.Module] = LayerNorm,
+    ) -> None:
+        super().__init__(dim, out_dim, norm=norm)
+        self.norm = norm(out_dim or 2 * dim)
+
+    def resample(self, x: Tensor, layout: Layout) -> tuple[Tensor, Layout]:
+        """Merges neighbours."""
+        joined, layout = self.join(x, layout)
+        return self.norm(self.projection(joined)), layout

@@ -1,6 +1,7 @@
 """Blocks that see the map of their tokens: attention to a smaller map, a feed-forward with a convolution."""
 
-import torch
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -120,6 +121,6 @@ def as_maps(tokens: Tensor, like: Tensor) -> Tensor:
     return tokens.transpose(1, 2).unflatten(2, like.shape[2:])
 
 
-def resized(maps: Tensor, size: torch.Size) -> Tensor:
+def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Resizes maps to a height and width, bilinearly."""
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    return F.interpolate(maps, size=list(size), mode="bilinear", align_corners=False)

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from headway.core.errors import UserError
-from headway.core.module import Module, undecayed_names
 from headway.vision.models.detections import Detections, SigmoidDetections
+from headway.vision.models.with_classes import WithClasses
 
 
-class ObjectDetector(Module):
+class ObjectDetector(WithClasses):
     """Answers for objects in pictures; verbs, exporters and recipes ask for it alone.
 
     Args:
@@ -28,13 +28,6 @@ class ObjectDetector(Module):
     """
 
     loss: ClassVar[str] = "cross_entropy"
-
-    def __init__(self, *, num_classes: int, name: str) -> None:
-        super().__init__()
-        if num_classes < 1:
-            raise UserError(f"num_classes must be at least 1, got {num_classes}")
-        self.num_classes = num_classes
-        self.pretrained_cfg: dict[str, Any] = {"architecture": name, "num_classes": num_classes}
 
     @abstractmethod
     def forward(
@@ -70,23 +63,6 @@ class ObjectDetector(Module):
     @abstractmethod
     def get_classifier(self) -> tuple[nn.Module, ...]:
         """Returns the layers that compute logits and boxes."""
-
-    @abstractmethod
-    def new_classifier(self, num_classes: int) -> None:
-        """Replaces all that knows the classes by new layers."""
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replaces the layers of the logits by new ones; boxes are found as before."""
-        self.new_classifier(num_classes)
-        self.num_classes = self.init_args["num_classes"] = num_classes
-        # The names of the old classes say nothing about the new ones.
-        dropped = ("label_names", "category_ids")
-        kept = {k: v for k, v in self.pretrained_cfg.items() if k not in dropped}
-        self.pretrained_cfg = {**kept, "num_classes": num_classes}
-
-    def no_weight_decay(self) -> set[str]:
-        """Returns the names of parameters that weight decay leaves alone."""
-        return undecayed_names(self)
 
     def layer_depth(self, name: str) -> int:
         """Returns 0 for the backbone and 1 for the rest: ``layer_decay`` is the ratio of their rates."""

@@ -1,6 +1,6 @@
 """A model that returns feature maps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ class Features(Module):
     Args:
         model: A model with ``feature_info`` and ``forward_intermediates``, such as ViT and Swin.
         out_indices: Which blocks or stages; the last three if None.
+        norm: Builds a norm of each map, ``(C)``; if None, that of the model, where it has one.
 
     Shape:
         images: (B, channels, H, W). Output: a list of (B, C, h, w).
@@ -24,7 +25,13 @@ class Features(Module):
         UserError: If the model has no feature maps.
     """
 
-    def __init__(self, model: nn.Module, out_indices: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        out_indices: Sequence[int] | None = None,
+        *,
+        norm: Callable[[int], nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         if not hasattr(model, "forward_intermediates"):
             raise UserError(
@@ -36,6 +43,9 @@ class Features(Module):
             depth, min(3, depth) if out_indices is None else out_indices
         )
 
+        widths = [one["num_chs"] for one in self.feature_info]
+        self.norms = None if norm is None else nn.ModuleList([norm(width) for width in widths])
+
     @property
     def feature_info(self) -> list[dict[str, Any]]:
         """Channels, reduction and module name of each map."""
@@ -43,6 +53,13 @@ class Features(Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Returns the maps."""
-        return self.model.forward_intermediates(
-            images, self.out_indices, norm=True, intermediates_only=True
+        maps = self.model.forward_intermediates(
+            images, self.out_indices, norm=self.norms is None, intermediates_only=True
         )
+        if self.norms is None:
+            return maps
+        # Norms read channels last.
+        return [
+            norm(one.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            for norm, one in zip(self.norms, maps, strict=True)
+        ]

@@ -1,6 +1,6 @@
 """The published members of the Swin family: the table ``swin_variants.tsv``, and how to build a row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import isqrt
 from typing import Any
@@ -49,20 +49,49 @@ OFFICIAL = _table("layers.{s}.downsample")
 TABLE = "layers.{}.blocks.0.attn.relative_position_bias_table"
 
 
+def fitted_windows(
+    windows: Sequence[int], image_size: int | Sequence[int], patch: int
+) -> list[list[int]]:
+    """Returns (height, width) of the windows of each stage, none larger than the map of its stage.
+
+    Args:
+        windows: Side of the windows of each stage.
+        image_size: Side, or (height, width), of pictures in pixels.
+        patch: Side of a patch in pixels.
+    """
+    fitted = []
+    grid = [-(-side // patch) for side in sides(image_size)]
+    for window in windows:
+        fitted.append([min(window, side) for side in grid])
+        grid = [-(-side // 2) for side in grid]
+    return fitted
+
+
 def window_mixers(
-    windows: Sequence[Sequence[int]], depths: Sequence[int], **options: Any
+    windows: Sequence[Sequence[int]],
+    depths: Sequence[int],
+    *,
+    attention: Callable[..., WindowAttention] = WindowAttention,
+    trained: Sequence[int] = (),
+    shifted: Sequence[bool] = (),
+    **options: Any,
 ) -> list[MixerFactory]:
     """Returns plain and shifted windows in turns, for each block of a model.
 
     Args:
         windows: (height, width) of the windows of each stage.
         depths: Blocks of each stage.
-        options: Further arguments of ``WindowAttention``.
+        attention: Builds the mixer, ``(dim, heads, *, window, shift, ...)``.
+        trained: ``trained_window`` of each stage; 0 for the window itself.
+        shifted: Whether windows of each stage are ever shifted; all are if empty.
+        options: Further arguments of the mixers.
     """
     mixers: list[MixerFactory] = []
-    for window, depth in zip(windows, depths, strict=True):
-        plain = partial(WindowAttention, window=tuple(window), **options)
-        half = tuple(side // 2 for side in window)
+    for place, (window, depth) in enumerate(zip(windows, depths, strict=True)):
+        plain = partial(attention, window=tuple(window), **options)
+        if any(trained[place : place + 1]):
+            plain = partial(plain, trained_window=trained[place])
+        half = tuple(side // 2 if all(shifted[place : place + 1]) else 0 for side in window)
         mixers += [
             plain if place % 2 == 0 else partial(plain, shift=half) for place in range(depth)
         ]
@@ -85,11 +114,7 @@ def make_swin(
     """
     depths = numbers(row["depths"])
     if windows is None:
-        windows = []
-        grid = [-(-side // patch_size) for side in sides(image_size)]
-        for window in numbers(row["windows"]):
-            windows.append([min(window, side) for side in grid])
-            grid = [-(-side // 2) for side in grid]
+        windows = fitted_windows(numbers(row["windows"]), image_size, patch_size)
     norm = partial(LayerNorm, eps=1e-5)
     return Swin(
         image_size=image_size,
@@ -130,5 +155,5 @@ SWIN = Family(
     timm=TIMM,
     timm_marks=frozenset({"patch_embed.proj.weight", TABLE.format(0)}),
     seen=_seen,
-    told=("window_size",),  # its tables tell
+    told=("window_size", "num_heads"),  # its tables tell
 )

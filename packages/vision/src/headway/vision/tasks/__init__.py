@@ -7,8 +7,12 @@ from headway.vision.tasks.detection_loss import DetectionLoss
 from headway.vision.tasks.distillation import Distillation
 from headway.vision.tasks.fine_loss import FineLoss
 from headway.vision.tasks.focal_loss import FocalLoss
+from headway.vision.tasks.focal_mask_loss import FocalMaskLoss
 from headway.vision.tasks.joint_loss import JointLoss
+from headway.vision.tasks.mask_classification import MaskClassification
+from headway.vision.tasks.mask_loss import MaskLoss
 from headway.vision.tasks.mixing import Mixing
+from headway.vision.tasks.point_loss import PointMaskLoss
 from headway.vision.tasks.segmentation import Segmentation
 from headway.vision.tasks.set_loss import SetLoss
 from headway.vision.tasks.varifocal_loss import VarifocalLoss
@@ -19,10 +23,14 @@ __all__ = [
     "Distillation",
     "FineLoss",
     "FocalLoss",
+    "FocalMaskLoss",
     "ImageClassification",
     "JointLoss",
+    "MaskClassification",
+    "MaskLoss",
     "Mixing",
     "ObjectDetection",
+    "PointMaskLoss",
     "Segmentation",
     "SetLoss",
     "VarifocalLoss",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from headway.core.errors import UserError
 from headway.core.files import atomic_write, save_figure, write_csv
-from headway.core.training import Passed, Task, TrainingOptions
+from headway.core.training import Passed, TrainingOptions
 from headway.vision.data.detection_batch import DetectionBatch
 from headway.vision.drawing import draw_boxes, sheet
 from headway.vision.metrics.average_precision import (
@@ -21,11 +21,12 @@ from headway.vision.metrics.average_precision import (
 from headway.vision.models.detections import found_objects, to_corners
 from headway.vision.models.detector import ObjectDetector
 from headway.vision.tasks.aligned_loss import AlignedLoss
+from headway.vision.tasks.counted import CountedTask
 from headway.vision.tasks.detection_loss import DetectionLoss
 from headway.vision.tasks.fine_loss import FineLoss
 from headway.vision.tasks.focal_loss import FocalLoss
 from headway.vision.tasks.joint_loss import JointLoss
-from headway.vision.tasks.set_loss import SetLoss, object_number
+from headway.vision.tasks.set_loss import SetLoss
 from headway.vision.tasks.varifocal_loss import VarifocalLoss
 
 SHOWN = 4
@@ -40,7 +41,7 @@ LOSSES: dict[str, Callable[[], SetLoss]] = {
 }
 
 
-class ObjectDetection(Task):
+class ObjectDetection(CountedTask):
     """Trains a detector.
 
     It logs ``train_loss`` with its parts and, for ``val`` and ``test``, ``loss`` and the scores of COCO:
@@ -73,7 +74,6 @@ class ObjectDetection(Task):
         self.monitor = "val_map"
         self.monitor_mode = "max"
         self.scores = nn.ModuleDict()
-        self.accumulated: list[float] = []
         self.shown: list[tuple[int, Mapping[str, Tensor]]] = []
         self.per_class: dict[str, list[dict[str, Any]]] = {}
 
@@ -112,24 +112,7 @@ class ObjectDetection(Task):
                 on_epoch=True,
                 batch_size=len(batch.images),
             )
-        loss = self.with_penalties(losses.total)
-        if self.trainer.accumulate_grad_batches == 1:
-            return loss
-        # Each object counts the same, in whichever of the accumulated batches it is.
-        number = object_number(labels)
-        self.accumulated.append(number)
-        return loss * max(1.0, number)
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Divides what was accumulated by the objects of all batches."""
-        super().on_before_optimizer_step(optimizer)
-        if self.accumulated:
-            # Lightning divided by how many batches it accumulates.
-            scale = self.trainer.accumulate_grad_batches / max(1.0, sum(self.accumulated))
-            for parameter in self.parameters():
-                if parameter.grad is not None:
-                    parameter.grad.mul_(scale)
-            self.accumulated.clear()
+        return self.counted(self.with_penalties(losses.total), labels)
 
     def validation_step(self, batch: DetectionBatch, index: int) -> None:
         """Adds a batch to the scores."""

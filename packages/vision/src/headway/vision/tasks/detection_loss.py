@@ -42,9 +42,21 @@ class DetectionLoss(SetLoss):
 
     def loss_of_classes(self, logits: Tensor, matched: Matched, number: float) -> Tensor:
         """Returns the cross entropy; queries without an object shall say so."""
-        classes = logits.shape[-1] - 1
-        target = torch.full(logits.shape[:2], classes, device=logits.device).flatten()
-        target[matched.queries] = matched.labels
-        weight = torch.ones(classes + 1, device=logits.device)
-        weight[-1] = self.no_object
-        return F.cross_entropy(logits.flatten(0, 1), target, weight)
+        return entropy_of_queries(logits, matched.queries, matched.labels, self.no_object)
+
+
+def entropy_of_queries(logits: Tensor, queries: Tensor, labels: Tensor, no_object: float) -> Tensor:
+    """Returns the cross entropy of all queries; the last class stands for no object.
+
+    Args:
+        logits: (B, Q, K + 1).
+        queries: Numbers of those with an object among all queries of the batch, (M,).
+        labels: Classes of the objects, (M,).
+        no_object: Weight of the class for no object among the others.
+    """
+    classes = logits.shape[-1] - 1
+    target = torch.full(logits.shape[:2], classes, device=logits.device).flatten()
+    target[queries] = labels
+    weight = torch.ones(classes + 1, device=logits.device)
+    weight[-1] = no_object
+    return F.cross_entropy(logits.flatten(0, 1), target, weight)

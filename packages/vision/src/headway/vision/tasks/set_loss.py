@@ -248,15 +248,25 @@ class SetLoss(nn.Module, ABC):
                 + by_class * self.cost_of_classes(logits[place], meant.to(logits.device))
                 - by_overlap * generalized_box_iou(corners(mine), corners(wanted))
             )
-            # A prediction that is not finite takes an object only if nothing else is left.
-            limit = torch.finfo(cost.dtype).max
-            cost = cost.nan_to_num(nan=limit, posinf=limit, neginf=limit).cpu()
             size = len(cost) // groups
-            pairs = [linear_sum_assignment(part.numpy()) for part in cost.split(size)]
-            rows = [torch.from_numpy(one).long() + k * size for k, (one, _) in enumerate(pairs)]
-            columns = [torch.from_numpy(one).long() for _, one in pairs]
-            matches.append((torch.cat(rows), torch.cat(columns)))
+            pairs = [cheapest(part) for part in cost.split(size)]
+            rows = [one + group * size for group, (one, _) in enumerate(pairs)]
+            matches.append((torch.cat(rows), torch.cat([one for _, one in pairs])))
         return matches
+
+
+def cheapest(cost: Tensor) -> Match:
+    """Returns the cheapest pairs of queries and objects, as indices.
+
+    A prediction that is not finite takes an object only if nothing else is left.
+
+    Shape:
+        cost: (Q, N). Output: (min(Q, N),) each.
+    """
+    limit = torch.finfo(cost.dtype).max
+    cost = cost.nan_to_num(nan=limit, posinf=limit, neginf=limit).cpu()
+    rows, columns = linear_sum_assignment(cost.numpy())
+    return torch.from_numpy(rows).long(), torch.from_numpy(columns).long()
 
 
 def object_number(labels: Sequence[Tensor]) -> float:

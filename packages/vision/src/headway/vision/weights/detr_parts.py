@@ -14,8 +14,8 @@ from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.table import Rule, combine, rename, under
 from headway.vision.layers import ResNet
-from headway.vision.models.detector import ObjectDetector
 from headway.vision.models.pretrained_cfg import MEAN_STD
+from headway.vision.models.with_classes import WithClasses
 from headway.vision.weights.hugging_face import ACTIVATIONS
 
 _MODELS = [
@@ -148,11 +148,11 @@ def picture_sizes(checkpoint: Checkpoint) -> dict[str, int]:
     return {ours: int(size[theirs]) for theirs, ours in names.items() if size.get(theirs)}
 
 
-def describe(model: ObjectDetector, checkpoint: Checkpoint) -> None:
+def describe(model: WithClasses, checkpoint: Checkpoint) -> None:
     """Writes what pictures go through and the names of the classes into ``pretrained_cfg``.
 
     Args:
-        model: The detector.
+        model: A detector, or what gives masks.
         checkpoint: Whose processor and config.json say so.
     """
     mean, std = MEAN_STD["imagenet"]

@@ -213,7 +213,10 @@ def changed_files(
     """
     cfg = model.pretrained_cfg
     channels, *sides = cfg["input_size"]
-    size = sides[0] if sides[0] == sides[1] else sides
+    square = sides[0] == sides[1] and not isinstance(
+        (checkpoint.config or {}).get("image_size"), list
+    )
+    size = sides[0] if square else sides
     sizes = {"image_size": (size, 224), "num_channels": (channels, 3)}
     config = with_changes(checkpoint.config, sizes)
     names = cfg.get("label_names") or [f"LABEL_{place}" for place in range(model.num_classes)]

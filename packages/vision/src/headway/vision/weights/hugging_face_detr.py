@@ -20,11 +20,16 @@ from headway.vision.weights.detr_parts import (
 )
 
 
-def block(side: str) -> list[Rule]:
-    """Returns the rules of a block of the encoder or decoder."""
+def block(side: str, *, front: str = "model.") -> list[Rule]:
+    """Returns the rules of a block of the encoder or decoder.
+
+    Args:
+        side: Which of the two.
+        front: In front of theirs.
+    """
     return under(
         f"{side}.blocks.{{n}}.",
-        f"model.{side}.layers.{{n}}.",
+        f"{front}{side}.layers.{{n}}.",
         # Queries and keys of cross-attention read different tokens and stay apart.
         join("mixer.function.qk.*", ["self_attn.q_proj.*", "self_attn.k_proj.*"]),
         rename("mixer.function.v.*", "self_attn.v_proj.*"),

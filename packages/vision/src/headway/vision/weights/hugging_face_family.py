@@ -10,6 +10,7 @@ from headway.core.weights.table import Table
 from headway.vision.models.families import HuggingFace
 from headway.vision.weights.hugging_face import (
     ACTIVATIONS,
+    UNUSED,
     changed_files,
     count_classes,
     name_classes,
@@ -32,7 +33,7 @@ class HuggingFaceFamily:
         self.name = f"Hugging Face {name}"
         self.published = files
         self.architectures = files.architectures
-        self.defaults, self.harmless = files.defaults, files.harmless
+        self.defaults, self.harmless = files.defaults, (*UNUSED, *files.harmless)
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether config.json is that of the family."""
@@ -53,16 +54,21 @@ class HuggingFaceFamily:
             drop_path=overrides.pop("drop_path", 0.0),
         )
         size = config.get("image_size", 224)
-        usual = PROCESSORS[self.published.processor]
-        cfg = image_cfg(checkpoint.folder, kind, model_size=size, published=usual)
+        cfg = image_cfg(checkpoint.folder, kind, model_size=size, published=self._processor)
         set_pictures(model, cfg, architecture=kind)
         name_classes(model, config)
         return model
 
     def files(self, checkpoint: Checkpoint, model: nn.Module) -> dict[str, dict[str, Any]]:
         """Returns the JSON files of a changed model."""
-        return changed_files(checkpoint, model, published=PROCESSORS[self.published.processor])
+        return changed_files(checkpoint, model, published=self._processor)
+
+    @property
+    def _processor(self) -> dict[str, Any] | None:
+        name = self.published.processor
+        return PROCESSORS[name] if name is not None else None
 
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names."""
-        return self.published.table
+        table = self.published.table
+        return table if isinstance(table, Table) else table(model)

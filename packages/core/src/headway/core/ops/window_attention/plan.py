@@ -33,10 +33,16 @@ class Plan:
     regions: Tensor | None
 
 
-def plan_for(grid: Pair, window: Pair, shift: Pair, pad_first: bool, device: torch.device) -> Plan:
+def plan_for(
+    grid: Pair,
+    window: Pair,
+    shift: Pair,
+    pad_first: bool,
+    device: torch.device,
+    *,
+    shrink: bool = True,
+) -> Plan:
     """Cuts a map into windows.
-
-    Along an axis on which one window covers the map, the window shrinks to it and nothing is shifted.
 
     Args:
         grid: Rows and columns of tokens.
@@ -44,27 +50,36 @@ def plan_for(grid: Pair, window: Pair, shift: Pair, pad_first: bool, device: tor
         shift: Rows and columns by which the windows are moved.
         pad_first: Whether the map is filled up before it is shifted, or after.
         device: Where the numbers of the tokens are needed.
+        shrink: Whether along an axis on which one window covers the map, the window shrinks to it and nothing
+            is shifted; the map is filled up to the window otherwise.
     """
     # What is traced are no real tensors; they must not outlive the trace.
     if torch.compiler.is_compiling() or has_dispatch_mode():
-        return _make(grid, window, shift, pad_first, device)
-    return _kept(grid, window, shift, pad_first, device)
+        return _make(grid, window, shift, pad_first, device, shrink)
+    return _kept(grid, window, shift, pad_first, device, shrink)
 
 
-def _make(grid: Pair, window: Pair, shift: Pair, pad_first: bool, device: torch.device) -> Plan:
+def _make(
+    grid: Pair, window: Pair, shift: Pair, pad_first: bool, device: torch.device, shrink: bool
+) -> Plan:
+    if shrink:
+        shift = (
+            shift[0] if grid[0] > window[0] else 0,
+            shift[1] if grid[1] > window[1] else 0,
+        )
+        window = (min(window[0], grid[0]), min(window[1], grid[1]))
     axes = [
         _axis(size, side, step, pad_first, device)
         for size, side, step in zip(grid, window, shift, strict=True)
     ]
     (rows, row_regions), (columns, column_regions) = axes
-    sides = (min(window[0], grid[0]), min(window[1], grid[1]))
     there = (rows[:, None] >= 0) & (columns >= 0)
-    positions = _cut(torch.where(there, rows[:, None] * grid[1] + columns, -1), sides)
+    positions = _cut(torch.where(there, rows[:, None] * grid[1] + columns, -1), window)
     tokens = grid[0] * grid[1]
     regions = None
-    if any(step and size > side for size, side, step in zip(grid, window, shift, strict=True)):
-        regions = _cut(row_regions[:, None] * 3 + column_regions, sides).to(torch.int32)
-    return Plan(sides, tokens, positions.numel() > tokens, positions, regions)
+    if any(shift):
+        regions = _cut(row_regions[:, None] * 3 + column_regions, window).to(torch.int32)
+    return Plan(window, tokens, positions.numel() > tokens, positions, regions)
 
 
 _kept = functools.lru_cache(maxsize=128)(_make)
@@ -74,7 +89,6 @@ def _axis(
     size: int, side: int, step: int, pad_first: bool, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """For each position of an axis the token that stands there, and the region it comes from."""
-    side, step = min(side, size), step if size > side else 0
     filled = -(-size // side) * side
     positions = torch.arange(filled, device=device)
     if pad_first:
