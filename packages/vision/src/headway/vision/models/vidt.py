@@ -249,9 +249,9 @@ class ViDT(ObjectDetector):
             if self.training and self.label_head is not None:
                 rows = list(range(len(images))) if rows is None else rows
                 labelled = (Labelled(rows, self._labels(memory, levels), levels),)
-        if not self.training:
-            return SigmoidDetections(*found[-1])
         logits, boxes, *fit = found[-1]
+        if not self.training:
+            return SigmoidDetections(logits, boxes)
         return SigmoidDetections(
             logits, boxes, tuple(found[:-1]), edges=tuple(fit), labelled=labelled
         )
