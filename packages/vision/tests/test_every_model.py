@@ -7,16 +7,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from headway.core.embeddings import PatchEmbedding
+from headway.core.mixers import SelfAttention
 from headway.core.testing.models import Case, assert_constants, check_copies, check_graph
 from headway.vision import models
+from headway.vision.layers import ImageTokens, TiledAttention, TiledTokens
 from headway.vision.models import (
     DETR,
     DFINE,
+    LWDETR,
+    RFDETR,
     RTDETR,
     YOLOS,
     ConditionalDETR,
     DeformableDETR,
     DistilledViT,
+    EoMT,
     Features,
     Mask2Former,
     MaskFormer,
@@ -24,6 +30,7 @@ from headway.vision.models import (
     Pyramid,
     SegFormer,
     Swin,
+    ViT,
     create_model,
     list_models,
 )
@@ -86,6 +93,26 @@ def yolos() -> YOLOS:
     return YOLOS(num_classes=3, image_size=32, dim=24, depth=2, heads=3, queries=4)
 
 
+def plain(*, registers: bool = False) -> Features:
+    """Maps of a plain ViT, whose first block sees tiles of a map alone."""
+    tokens = TiledTokens if registers else partial(ImageTokens, class_token=False)
+    options = {"tokens": partial(tokens, tiles=2) if registers else tokens, "final_norm": registers}
+    mixer = [partial(TiledAttention, tiles=2), SelfAttention]
+    cut = partial(PatchEmbedding, patch=8)
+    sizes = {"image_size": 32, "num_classes": 0, "dim": 16, "depth": 2, "heads": 2}
+    return Features(ViT(embedding=cut, mixer=mixer, **sizes, **options), [0, 1])
+
+
+def lw_detr() -> LWDETR:
+    sizes = {"dim": 16, "heads": 2, "cross_heads": 2, "queries": 4, "groups": 2, "depth": 2}
+    return LWDETR(num_classes=3, backbone=plain(), **sizes)
+
+
+def rf_detr() -> RFDETR:
+    sizes = {"dim": 16, "heads": 2, "cross_heads": 2, "queries": 4, "groups": 2, "depth": 2}
+    return RFDETR(num_classes=3, backbone=plain(registers=True), **sizes)
+
+
 def segformer() -> SegFormer:
     sizes = {"dims": (8, 16), "depths": (1, 1), "heads": (1, 2), "reductions": (2, 1)}
     return SegFormer(num_classes=3, dim=8, **sizes)
@@ -106,6 +133,12 @@ def mask2former() -> Mask2Former:
         Swin(image_size=32, num_classes=0, dim=12, depths=(1,) * 3, heads=(2,) * 3), [0, 1, 2]
     )
     return Mask2Former(num_classes=3, backbone=backbone, encoder_depth=1, decoder_depth=2, **sizes)
+
+
+def eomt() -> EoMT:
+    return EoMT(
+        num_classes=3, backbone=ViT(**{**VIT, "num_classes": 0, "depth": 2}), queries=4, joint=1
+    )
 
 
 def maskformer() -> MaskFormer:
@@ -130,6 +163,8 @@ CASES = {
     "SegFormer": Case(make=segformer, inputs=pictures),
     # What a query may read is a matter of signs, which half precision moves.
     "Mask2Former": Case(make=mask2former, inputs=pictures, narrow=False),
+    # So is what a query may read here.
+    "EoMT": Case(make=eomt, inputs=pictures, narrow=False),
     "MaskFormer": Case(make=maskformer, inputs=pictures),
     "DETR": Case(make=detr, inputs=pictures),
     "ConditionalDETR": Case(make=conditional_detr, inputs=pictures),
@@ -137,6 +172,8 @@ CASES = {
     "DFINE": Case(make=d_fine, inputs=pictures, narrow=False),
     # Of candidates that are nearly as good, half precision chooses others.
     "RTDETR": Case(make=rt_detr, inputs=pictures, narrow=False),
+    "LWDETR": Case(make=lw_detr, inputs=pictures, narrow=False),
+    "RFDETR": Case(make=rf_detr, inputs=pictures, narrow=False),
     "YOLOS": Case(make=yolos, inputs=pictures),
 }
 

@@ -12,7 +12,7 @@ import transformers
 
 from headway.core.cli.main import main
 from headway.core.weights import from_pretrained
-from headway.vision.models import YOLOS
+from headway.vision.models import LWDETR, RFDETR, YOLOS
 
 Make = Callable[..., Path]
 
@@ -27,8 +27,39 @@ def yolos(folder: Path) -> None:
     transformers.YolosImageProcessor(size=size).save_pretrained(folder)
 
 
+def lw_detr(folder: Path) -> None:
+    backbone = transformers.LwDetrViTConfig(
+        image_size=64, pretrain_image_size=64, patch_size=8, hidden_size=16, num_hidden_layers=2,
+        num_attention_heads=2, window_block_indices=[0], out_indices=[1, 2], num_windows=4,
+    )  # fmt: skip
+    config = transformers.LwDetrConfig(
+        backbone_config=backbone, projector_scale_factors=[1.0], **DECODER
+    )
+    transformers.LwDetrForObjectDetection(config).save_pretrained(folder)
+    size = {"height": 64, "width": 64}
+    transformers.DeformableDetrImageProcessor(size=size).save_pretrained(folder)
+
+
+def rf_detr(folder: Path) -> None:
+    backbone = transformers.RfDetrDinov2Config(
+        image_size=64, patch_size=8, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, num_windows=2,
+        out_indices=[1, 2], mlp_ratio=2,
+    )  # fmt: skip
+    config = transformers.RfDetrConfig(backbone_config=backbone, **DECODER)
+    transformers.RfDetrForObjectDetection(config).save_pretrained(folder)
+    size = {"height": 64, "width": 64}
+    transformers.RfDetrImageProcessor(size=size).save_pretrained(folder)
+
+
+DECODER: dict[str, Any] = {
+    "d_model": 16, "num_queries": 5, "group_detr": 2, "decoder_layers": 1, "decoder_self_attention_heads": 2,
+    "decoder_cross_attention_heads": 2, "decoder_ffn_dim": 24, "num_labels": 4, "c2f_num_blocks": 1,
+}  # fmt: skip
+SQUARE = {"shortest": 64, "stretch": True, "multiple": 16}
 PUBLISHED: dict[str, tuple[Callable[[Path], None], type, dict[str, Any]]] = {
     "YOLOS": (yolos, YOLOS, {"shortest": 64, "longest": 90, "multiple": 16}),
+    "LW-DETR": (lw_detr, LWDETR, SQUARE),
+    "RF-DETR": (rf_detr, RFDETR, SQUARE),
 }
 
 

@@ -42,6 +42,8 @@ DETECTION = (
     "deformable_detr_bccd",
     "detr_bccd",
     "finetune_detection",
+    "lw_detr_bccd",
+    "rf_detr_bccd",
     "rt_detr_bccd",
 )
 

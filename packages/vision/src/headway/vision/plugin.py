@@ -4,19 +4,24 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="vision",
-    help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, PoolFormer; detection with DETR, "
-    "Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS; segmentation with SegFormer.",
+    help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, Swin V2, Hiera, PiT, PoolFormer; "
+    "detection with DETR, Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS, LW-DETR, RF-DETR; "
+    "segmentation with SegFormer, Mask2Former, MaskFormer, EoMT.",
     adapters=(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",
         "headway.vision.weights.hugging_face_conditional_detr:adapter",
         "headway.vision.weights.hugging_face_d_fine:adapter",
         "headway.vision.weights.hugging_face_deformable_detr:adapter",
+        "headway.vision.weights.hugging_face_eomt:adapter",
         "headway.vision.weights.hugging_face_mask2former:adapter",
         "headway.vision.weights.hugging_face_maskformer:adapter",
+        "headway.vision.weights.hugging_face_lw_detr:adapter",
+        "headway.vision.weights.hugging_face_rf_detr:adapter",
         "headway.vision.weights.hugging_face_rt_detr:adapter",
         "headway.vision.weights.hugging_face_segformer:adapter",
         "headway.vision.weights.hugging_face_yolos:adapter",
+        "headway.vision.weights.roboflow_rf_detr:adapter",
     ),
     models=("headway.vision.models:list_models",),
     requires=("lightning", "torchvision", "PIL", "sklearn", "scipy", "pycocotools"),

@@ -11,6 +11,7 @@ from headway.vision.data.trivial_augment import BatchTrivialAugment
 
 if TYPE_CHECKING:
     from headway.vision.data.cifar10 import CIFAR10
+    from headway.vision.data.coco_segmentation import COCOSegmentation
     from headway.vision.data.detection import COCODetection, VOCDetection
     from headway.vision.data.detection_folder import DetectionFolder
     from headway.vision.data.digits import Digits
@@ -24,6 +25,7 @@ __all__ = [
     "BatchTrivialAugment",
     "BoxAugmentation",
     "COCODetection",
+    "COCOSegmentation",
     "Cutout",
     "DetectionFolder",
     "DetectionPreprocessing",
@@ -44,6 +46,7 @@ __getattr__ = lazily(
     {
         "CIFAR10": "cifar10",
         "COCODetection": "detection",
+        "COCOSegmentation": "coco_segmentation",
         "VOCDetection": "detection",
         "DetectionFolder": "detection_folder",
         "Digits": "digits",

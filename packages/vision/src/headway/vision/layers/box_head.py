@@ -1,7 +1,8 @@
 """From tokens to boxes."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from headway.core.module import Module
 
@@ -12,6 +13,7 @@ class BoxHead(Module):
     Args:
         dim: Channels of a token.
         out: What the last layer gives, for a subclass or a model that makes boxes of something else.
+        activation: Builds the activations between the layers.
 
     Shape:
         x: (B, N, dim). Output: (B, N, 4) in 0..1.
@@ -20,8 +22,11 @@ class BoxHead(Module):
         Carion et al. 2020 (DETR), https://arxiv.org/abs/2005.12872, section 3.2.
     """
 
-    def __init__(self, dim: int, *, out: int = 4) -> None:
+    def __init__(
+        self, dim: int, *, out: int = 4, activation: Callable[[], nn.Module] = nn.ReLU
+    ) -> None:
         super().__init__()
+        self.activation = activation()
         self.layers = nn.ModuleList([nn.Linear(dim, one) for one in (dim, dim, out)])
 
     def stay_(self) -> None:
@@ -32,7 +37,7 @@ class BoxHead(Module):
     def logits(self, x: Tensor) -> Tensor:
         """Returns the boxes before the sigmoid, to which those of another block may be added."""
         first, second, last = self.layers
-        return last(F.relu(second(F.relu(first(x)))))
+        return last(self.activation(second(self.activation(first(x)))))
 
     def forward(self, x: Tensor) -> Tensor:
         """Computes the boxes."""

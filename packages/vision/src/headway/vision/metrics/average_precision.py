@@ -20,10 +20,15 @@ COLUMNS: tuple[str, ...] = ("class", "objects", "map", "map_50", "map_75", "mar_
 
 
 class AveragePrecision(MeanAveragePrecision):
-    """COCO's evaluation by pycocotools; ``compute`` gives what ``MeanAveragePrecision`` does."""
+    """COCO's evaluation by pycocotools; ``compute`` gives what ``MeanAveragePrecision`` does.
 
-    def __init__(self) -> None:
-        super().__init__(backend="pycocotools", extended_summary=True)
+    Args:
+        masks: Whether masks are compared, not boxes.
+    """
+
+    def __init__(self, *, masks: bool = False) -> None:
+        kind = "segm" if masks else "bbox"
+        super().__init__(iou_type=kind, backend="pycocotools", extended_summary=True)
         # COCO's average is over its own list of 1, 10 and 100 objects; more of them are no mistake.
         self.warn_on_many_detections = False  # pyright: ignore[reportArgumentType]
 

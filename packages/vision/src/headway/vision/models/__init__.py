@@ -6,9 +6,11 @@ from headway.vision.models.deformable_detr import DeformableDETR
 from headway.vision.models.detections import Detections, SigmoidDetections
 from headway.vision.models.detr import DETR
 from headway.vision.models.dfine import DFINE
+from headway.vision.models.eomt import EoMT
 from headway.vision.models.factory import create_model, list_models
 from headway.vision.models.features import Features
 from headway.vision.models.hiera import Hiera
+from headway.vision.models.lw_detr import LWDETR, RFDETR
 from headway.vision.models.mask2former import Mask2Former
 from headway.vision.models.maskformer import MaskFormer
 from headway.vision.models.masks import Masks
@@ -32,6 +34,8 @@ from headway.vision.models.yolos import YOLOS
 __all__ = [
     "DETR",
     "DFINE",
+    "LWDETR",
+    "RFDETR",
     "RTDETR",
     "YOLOS",
     "CaiT",
@@ -41,6 +45,7 @@ __all__ = [
     "DistilledLogits",
     "DistilledPiT",
     "DistilledViT",
+    "EoMT",
     "Features",
     "Hiera",
     "Mask2Former",

@@ -36,6 +36,9 @@ class MaskSegmenter(Segmenter):
             images: (B, channels, H, W).
         """
 
+    def prepare_step(self, progress: float) -> None:
+        """Tells a model before each step how much of its training is over, 0 to 1; most do not care."""
+
     def semantic(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Returns the score of each class for each pixel; the largest is its class."""
         return masks.semantic(self(images), _sides(images, size))

@@ -26,6 +26,20 @@ class Masks(NamedTuple):
     aux: Pairs = ()
 
 
+class MaskTarget(NamedTuple):
+    """The objects, or segments, of one picture.
+
+    Args:
+        masks: Whether a pixel belongs to it, (N, H, W) bool.
+        labels: Classes, (N,) int64.
+        crowd: Whether it is many objects in one; such masks are evaluated, but not learned, (N,) bool.
+    """
+
+    masks: Tensor
+    labels: Tensor
+    crowd: Tensor
+
+
 class Instances(NamedTuple):
     """The objects of a picture; their masks may overlap.
 

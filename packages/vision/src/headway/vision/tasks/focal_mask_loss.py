@@ -3,6 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
+from headway.vision.models.masks import resized_masks
 from headway.vision.tasks.mask_loss import MaskLoss
 
 
@@ -47,8 +48,8 @@ class FocalMaskLoss(MaskLoss):
 
     def for_loss(self, found: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """Enlarges the masks to the size of the wanted ones."""
-        options = {"size": wanted.shape[-2:], "mode": "bilinear", "align_corners": False}
-        return F.interpolate(found[:, None], **options).flatten(1), wanted.flatten(1)
+        size = (wanted.shape[-2], wanted.shape[-1])
+        return resized_masks(found[:, None], size).flatten(1), wanted.flatten(1)
 
     def of_pixels(self, logits: Tensor, wanted: Tensor) -> Tensor:
         """Returns the focal loss of each pixel."""

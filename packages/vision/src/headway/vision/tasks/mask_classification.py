@@ -1,29 +1,36 @@
 """Masks with a class each."""
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from headway.core.errors import UserError
 from headway.core.training import Passed, TrainingOptions
+from headway.vision.data.mask_batch import MaskBatch
 from headway.vision.models.mask_segmenter import MaskSegmenter
-from headway.vision.models.masks import semantic
 from headway.vision.tasks.counted import CountedTask
 from headway.vision.tasks.focal_mask_loss import FocalMaskLoss
 from headway.vision.tasks.mask_loss import MaskLoss
+from headway.vision.tasks.mask_scores import SCORES_OF
 from headway.vision.tasks.point_loss import PointMaskLoss
-from headway.vision.tasks.segmentation import Batch, Segmentation
 
 # What mask classifiers are trained with, under the names that they give.
 MASK_LOSSES: dict[str, Callable[[], MaskLoss]] = {"focal": FocalMaskLoss, "points": PointMaskLoss}
+# Pictures and the class of each pixel.
+PixelBatch = tuple[Tensor, Tensor]
 
 
-class MaskClassification(Segmentation, CountedTask):
-    """Trains a mask classifier with the classes of pixels: all pixels of a class are one mask.
+class MaskClassification(CountedTask):
+    """Trains a mask classifier with classes of pixels, objects, or segments.
 
-    It logs what ``Segmentation`` logs, and ``train_classes``, ``train_masks`` and ``train_dice``, the parts
-    of the loss. Losses are divided by the masks of a batch, of all batches where gradients are accumulated,
-    and of all ranks.
+    Where data give pixels their classes (``SegmentationFolder``), all pixels of a class are one mask. It logs
+    ``train_loss`` with its parts and, for ``val`` and ``test``, ``loss`` and what the data ask for:
+    ``miou``, ``accuracy`` and ``iou_CLASS``; COCO's ``map`` and its siblings of the masks of objects; or
+    ``pq``, ``sq``, ``rq`` and ``pq_CLASS`` of segments. Losses are divided by the masks of a batch, of all
+    batches where gradients are accumulated, and of all ranks.
 
     Args:
         backbone: A mask classifier.
@@ -31,7 +38,7 @@ class MaskClassification(Segmentation, CountedTask):
         **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:
-        A batch is pictures, (B, 3, H, W), and the class of each pixel, (B, H, W).
+        A batch is pictures, (B, 3, H, W), and the class of each pixel, (B, H, W); or a ``MaskBatch``.
     """
 
     def __init__(
@@ -41,13 +48,39 @@ class MaskClassification(Segmentation, CountedTask):
         loss: MaskLoss | None = None,
         **training: Passed[TrainingOptions],
     ) -> None:
-        # Its loss weighs masks, not pixels.
-        super().__init__(backbone=backbone, class_weights=None, label_smoothing=0.0, **training)
+        super().__init__(backbone=backbone, **training)
         self.loss = MASK_LOSSES[backbone.loss]() if loss is None else loss
+        self.monitor = "val_miou"
+        self.monitor_mode = "max"
+        self.ignore = 255
+        self.scores = nn.ModuleDict()
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
+    def setup(self, stage: str) -> None:
+        """Compares the classes of data and model, and makes the metrics."""
+        super().setup(stage)
+        data: Any = getattr(self.trainer, "datamodule", None)
+        known: Any = self.backbone.num_classes
+        kind = SCORES_OF[getattr(data, "kind", "semantic")]
+        self.monitor = f"val_{kind.best}"
+        self.ignore = getattr(data, "ignore", self.ignore)
+        if data is not None and data.num_classes != known:
+            raise UserError(
+                f"the data have {data.num_classes} classes and the model answers for {known}; "
+                f"set the model's num_classes to {data.num_classes}"
+            )
+        for split in ("val", "test"):
+            self.scores[split] = kind(data, known)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Tells the model how much of its training is over."""
+        model: Any = self.backbone
+        steps = self.trainer.estimated_stepping_batches
+        known = math.isfinite(steps) and steps > 0
+        model.prepare_step(min(1.0, self.trainer.global_step / steps) if known else 0.0)
+
+    def training_step(self, batch: PixelBatch | MaskBatch, index: int) -> Tensor:
         """Returns the loss."""
-        masks, labels = masks_of_classes(batch[1], ignore=self.ignore)
+        masks, labels = self._wanted(batch)
         losses = self.loss(self.backbone(batch[0]), masks, labels)
         for name, value in zip(losses._fields, losses, strict=True):
             self.log(
@@ -60,13 +93,42 @@ class MaskClassification(Segmentation, CountedTask):
             )
         return self.counted(self.with_penalties(losses.total), labels)
 
-    def _score(self, batch: Batch, split: str) -> None:
-        images, ids = batch
-        found = self.backbone(images)
-        loss = self.loss(found, *masks_of_classes(ids, ignore=self.ignore)).total
-        self.log(f"{split}_loss", loss, batch_size=len(images))
-        predicted = semantic(found, (ids.shape[1], ids.shape[2])).argmax(1)
-        self.seen(batch, predicted, split)
+    def validation_step(self, batch: PixelBatch | MaskBatch, index: int) -> None:
+        """Adds a batch to the scores."""
+        self._score(batch, "val")
+
+    def test_step(self, batch: PixelBatch | MaskBatch, index: int) -> None:
+        """Adds a batch to the scores."""
+        self._score(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the scores of the validation."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the scores of the test."""
+        self._log_scores("test")
+
+    def _wanted(self, batch: PixelBatch | MaskBatch) -> tuple[list[Tensor], list[Tensor]]:
+        """Returns the masks that queries shall find, and their classes."""
+        if not isinstance(batch, MaskBatch):
+            return masks_of_classes(batch[1], ignore=self.ignore)
+        # A crowd is no object that a query could learn.
+        masks = [one.masks[~one.crowd] for one in batch.targets]
+        return masks, [one.labels[~one.crowd] for one in batch.targets]
+
+    def _score(self, batch: PixelBatch | MaskBatch, split: str) -> None:
+        found = self.backbone(batch[0])
+        loss = self.loss(found, *self._wanted(batch)).total
+        self.log(f"{split}_loss", loss, batch_size=len(batch[0]))
+        scores: Any = self.scores[split]
+        scores.add(found, batch[1])
+
+    def _log_scores(self, split: str) -> None:
+        scores: Any = self.scores[split]
+        for name, value in scores.values().items():
+            self.log(f"{split}_{name}", value, prog_bar=name == scores.best)
+        scores.metric.reset()
 
 
 def masks_of_classes(ids: Tensor, *, ignore: int) -> tuple[list[Tensor], list[Tensor]]:

@@ -68,14 +68,15 @@ class PointMaskLoss(MaskLoss):
 
     def _where(self, found: Tensor) -> Tensor:
         """Returns the points of each mask, (M, P, 2) in 0..1."""
-        masks, options = len(found), {"device": found.device}
-        where = torch.rand(masks, int(self.points * self.oversampling), 2, **options)
+        masks, device = len(found), found.device
+        where = torch.rand(masks, int(self.points * self.oversampling), 2, device=device)
         unsure = int(self.uncertain * self.points)
         best = (-read_at(found[:, None], where)[:, 0].abs()).topk(unsure).indices
         where = where.gather(1, best[..., None].expand(-1, -1, 2))
         if unsure == self.points:
             return where
-        return torch.cat([where, torch.rand(masks, self.points - unsure, 2, **options)], dim=1)
+        random = torch.rand(masks, self.points - unsure, 2, device=device)
+        return torch.cat([where, random], dim=1)
 
 
 def read_at(maps: Tensor, where: Tensor) -> Tensor:

@@ -174,3 +174,15 @@ def heads(ours: str, theirs: str) -> list[Rule]:
     """Returns the rules of the heads of all decoder blocks, which a file may name twice."""
     ways = [f"model.decoder.{theirs}.{{n}}.*", f"{theirs}.{{n}}.*"]
     return [same(f"{ours}.{{n}}.*", ways), rename(f"{ours}.{{n}}.*", *ways)]
+
+
+def deformable(ours: str, theirs: str) -> list[Rule]:
+    """Returns the rules of a mixer that reads a few positions of maps."""
+    return under(
+        f"{ours}.function.",
+        f"{theirs}.",
+        rename("offsets.*", "sampling_offsets.*"),
+        rename("weights.*", "attention_weights.*"),
+        rename("v.*", "value_proj.*"),
+        rename("projection.*", "output_proj.*"),
+    )

@@ -143,8 +143,7 @@ def swin(source: str, config: Mapping[str, Any], *, shrink: bool = True, **optio
             [(window, window)] * len(depths),
             depths,
             qkv_bias=config.get("qkv_bias", True),
-            # Not said where it is usual: so the configuration of a model stays as short as it was.
-            **({} if shrink else {"shrink": False}),
+            shrink=shrink,
         ),
         feedforward=partial(
             MLP, mlp_ratio=config.get("mlp_ratio", 4.0), activation=ACTIVATIONS[activation]
