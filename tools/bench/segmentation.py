@@ -41,7 +41,7 @@ def trained(path: str, passes: int, seed: int, rate: float, score: bool) -> dict
     """Trains for a number of passes and returns the scores of the test."""
     torch.manual_seed(seed)
     data = SegmentationFolder(
-        path=path, class_names=CLASSES, ignore=11, crop=(128, 160), batch_size=8, num_workers=0
+        path=path, class_names=CLASSES, ignore=11, crop=(128, 160), batch_size=8
     )
     task = Segmentation(
         backbone=LRASPP(),
