@@ -36,8 +36,9 @@ Make = Callable[..., Path]
 SIZES: dict[str, Any] = {"num_classes": 2, "dim": 32, "heads": 2, "queries": 5}
 TWO: dict[str, Any] = {"encoder_depth": 1, "decoder_depth": 2}
 PLAIN: dict[str, Any] = {"depth": 2, "cross_heads": 2, "groups": 2}
-# Tiles of a map, which a graph cannot cut for any size.
-SIZED = ("LWDETR", "RFDETR")
+TILED = ("LWDETR", "RFDETR")
+# Tiles and windows of a map, which a graph cannot cut for any size.
+SIZED = (*TILED, "ViDT")
 # Nothing that is drawn anew in each call.
 STILL: dict[str, dict[str, dict[str, Any]]] = {
     "DETR": {"": TWO},
@@ -47,6 +48,7 @@ STILL: dict[str, dict[str, dict[str, Any]]] = {
     "LWDETR": {"": PLAIN},
     "RFDETR": {"": PLAIN},
     "RTDETR": {"": {"depth": 2, "denoising": None, "encoder": partial(HybridEncoder, heads=2)}},
+    "ViDT": {"": {"depth": 2, "overlaps": True, "labels": True}},
     "YOLOS": {"": {"depth": 2, "image_size": 64}},
 }
 CASES = [(name, options) for name, all_of in STILL.items() for options in all_of.values()]
@@ -62,7 +64,10 @@ def test_every_detector_is_tried() -> None:
 def detector(name: str, options: dict[str, Any]) -> ObjectDetector:
     torch.manual_seed(0)
     make, backbone = getattr(models, name), {}
-    if name in SIZED:
+    if name == "ViDT":
+        sizes = {"dim": 16, "depths": (1, 1), "heads": (2, 2), "window": 4, "position_dim": 32}
+        backbone = {"backbone": models.reconfigured_swin(**sizes)}
+    elif name in TILED:
         mixer = [partial(TiledAttention, tiles=2), SelfAttention]
         sizes: dict[str, Any] = {"image_size": 64, "dim": 16, "depth": 2, "heads": 2}
         tokens = TiledTokens if name == "RFDETR" else partial(ImageTokens, class_token=False)
@@ -179,6 +184,7 @@ def test_it_trains_by_a_recipe_of_its_own_or_in_the_place_of_rt_detr_and_detects
         "DeformableDETR": "deformable_detr_bccd",
         "LWDETR": "lw_detr_bccd",
         "RFDETR": "rf_detr_bccd",
+        "ViDT": "vidt_bccd",
     }
     if name in own:
         recipe = own[name]

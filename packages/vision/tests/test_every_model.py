@@ -30,9 +30,11 @@ from headway.vision.models import (
     Pyramid,
     SegFormer,
     Swin,
+    ViDT,
     ViT,
     create_model,
     list_models,
+    reconfigured_swin,
 )
 from headway.vision.models.classifier import ImageClassifier
 from headway.vision.models.factory import FAMILIES
@@ -87,6 +89,12 @@ def d_fine() -> DFINE:
 def rt_detr() -> RTDETR:
     sizes = {"dim": 16, "heads": 2, "queries": 4, "depth": 2}
     return RTDETR(num_classes=3, backbone=Features(swin(), [0, 1]), **sizes)
+
+
+def vidt() -> ViDT:
+    swin = reconfigured_swin(dim=16, depths=(1, 1), heads=(2, 2), window=4, position_dim=16)
+    sizes = {"dim": 16, "heads": 2, "queries": 4, "depth": 1}
+    return ViDT(num_classes=3, backbone=swin, **sizes, overlaps=True, labels=True)
 
 
 def yolos() -> YOLOS:
@@ -174,6 +182,7 @@ CASES = {
     "RTDETR": Case(make=rt_detr, inputs=pictures, narrow=False),
     "LWDETR": Case(make=lw_detr, inputs=pictures, narrow=False),
     "RFDETR": Case(make=rf_detr, inputs=pictures, narrow=False),
+    "ViDT": Case(make=vidt, inputs=pictures),
     "YOLOS": Case(make=yolos, inputs=pictures),
 }
 

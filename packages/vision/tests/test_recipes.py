@@ -45,6 +45,7 @@ DETECTION = (
     "lw_detr_bccd",
     "rf_detr_bccd",
     "rt_detr_bccd",
+    "vidt_bccd",
 )
 
 

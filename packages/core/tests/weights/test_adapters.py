@@ -41,6 +41,7 @@ ROUND_TRIPS = {
     "Hugging Face Llama": "core/tests/weights/test_language_models.py",
     "Hugging Face LW-DETR": "vision/tests/models/test_lw_detr.py",
     "Hugging Face RF-DETR": "vision/tests/models/test_lw_detr.py",
+    "ViDT of its authors": "vision/tests/models/test_vidt.py",
     "RF-DETR of its authors": "vision/tests/models/test_lw_detr.py",
     "Hugging Face Mistral": "core/tests/weights/test_language_models.py",
     "Hugging Face Qwen2": "core/tests/weights/test_language_models.py",

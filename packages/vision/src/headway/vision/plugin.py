@@ -5,7 +5,7 @@ from headway.core.plugins import Domain, Verb
 domain = Domain(
     name="vision",
     help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, Swin V2, Hiera, PiT, PoolFormer; "
-    "detection with DETR, Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS, LW-DETR, RF-DETR; "
+    "detection with DETR, Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS, LW-DETR, RF-DETR, ViDT; "
     "segmentation with SegFormer, Mask2Former, MaskFormer, EoMT.",
     adapters=(
         "headway.vision.weights.families:adapters",
@@ -22,6 +22,7 @@ domain = Domain(
         "headway.vision.weights.hugging_face_segformer:adapter",
         "headway.vision.weights.hugging_face_yolos:adapter",
         "headway.vision.weights.roboflow_rf_detr:adapter",
+        "headway.vision.weights.vidt_files:adapter",
     ),
     models=("headway.vision.models:list_models",),
     requires=("lightning", "torchvision", "PIL", "sklearn", "scipy", "pycocotools"),

@@ -17,6 +17,7 @@ from headway.vision.layers.hybrid_encoder import HybridEncoder
 from headway.vision.layers.image_tokens import ImageTokens
 from headway.vision.layers.map_projections import MapProjections
 from headway.vision.layers.query_pooling import QueryPoolingBlock
+from headway.vision.layers.reconfigured_attention import ReconfiguredAttention
 from headway.vision.layers.rep_block import CSPBlock, RepBlock
 from headway.vision.layers.residual_stem import ResidualStem
 from headway.vision.layers.scaled_projections import C2fBlock, MapNorm, ScaledProjections
@@ -45,6 +46,7 @@ __all__ = [
     "MapNorm",
     "MapProjections",
     "QueryPoolingBlock",
+    "ReconfiguredAttention",
     "RepBlock",
     "ResNet",
     "ResNetD",

@@ -27,6 +27,7 @@ from headway.vision.models.rt_detr import RTDETR
 from headway.vision.models.segformer import SegFormer
 from headway.vision.models.swin import Swin
 from headway.vision.models.swin_v2 import SwinV2
+from headway.vision.models.vidt import ViDT, reconfigured_swin
 from headway.vision.models.vit import ViT
 from headway.vision.models.vit_distilled import DistilledLogits, DistilledViT
 from headway.vision.models.yolos import YOLOS
@@ -59,10 +60,12 @@ __all__ = [
     "SigmoidDetections",
     "Swin",
     "SwinV2",
+    "ViDT",
     "ViT",
     "create_model",
     "list_models",
     "pretrained",
     "pretrained_detector",
     "pretrained_segmenter",
+    "reconfigured_swin",
 ]

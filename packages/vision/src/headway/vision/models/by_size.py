@@ -41,6 +41,7 @@ def by_size(
         tuple(part for one in found for part in one.proposals),
         tuple(edges),
         found[0].groups,
+        tuple(part for one in found for part in one.labelled),
     )
 
 

@@ -85,6 +85,20 @@ class Proposals(NamedTuple):
     boxes: Tensor
 
 
+class Labelled(NamedTuple):
+    """What tokens of the maps say of themselves.
+
+    Args:
+        rows: Which pictures of the batch these are.
+        logits: Of each class, of the tokens of all maps one after the other, (B, N, K).
+        levels: Rows and columns of each map.
+    """
+
+    rows: list[int]
+    logits: Tensor
+    levels: tuple[tuple[int, int], ...]
+
+
 @answer
 class SigmoidDetections(NamedTuple):
     """What a detector returns that scores each class by itself.
@@ -98,6 +112,7 @@ class SigmoidDetections(NamedTuple):
         proposals: In training, where objects are proposed without a class, what every token proposes.
         groups: How many times the queries stand there in training, one group behind the other; each finds all
             objects by itself.
+        labelled: In training, which classes tokens of the maps lie in, where a detector says so (``ViDT``).
     """
 
     logits: Tensor
@@ -107,6 +122,7 @@ class SigmoidDetections(NamedTuple):
     proposals: tuple[Proposals, ...] = ()
     edges: tuple[Tensor, ...] = ()
     groups: int = 1
+    labelled: tuple[Labelled, ...] = ()
 
     def probabilities(self) -> Tensor:
         """Returns how likely each class is for each query, (B, Q, K)."""

@@ -130,7 +130,8 @@ class LWDETR(ObjectDetector):
         # Boxes begin as they are proposed.
         self.first_boxes = nn.Parameter(torch.zeros(groups * queries, 4))
         make_mixer: Any = mixer
-        make_cross: Any = partial(cross, levels=len(self.projections.scales))
+        by_level: Any = cross
+        make_cross = partial(by_level, levels=len(self.projections.scales))
         self.decoder = QueryDecoder(
             dim,
             depth,
@@ -145,8 +146,9 @@ class LWDETR(ObjectDetector):
         self.query_position = nn.Sequential(nn.Linear(2 * dim, dim), nn.ReLU(), nn.Linear(dim, dim))
         self.class_head = nn.Linear(dim, num_classes)
         self.box_head = BoxHead(dim)
-        for head in (self.box_head, *(one.box_head for one in self.selections)):
-            head.stay_()  # pyright: ignore[reportCallIssue]
+        boxes: Any = (self.box_head, *(one.box_head for one in self.selections))
+        for head in boxes:
+            head.stay_()
         self._begin_classes()
 
     def _begin_classes(self) -> None:
@@ -170,7 +172,7 @@ class LWDETR(ObjectDetector):
         count = groups * self.queries
         at = moved(boxes.detach(), self.first_boxes[:count].float())
         # Rows before columns, as the published ones have it.
-        waves = sinusoids(at[..., [1, 0, 2, 3]] * (2 * math.pi), self.query_position[0].in_features)
+        waves = sinusoids(at[..., [1, 0, 2, 3]] * (2 * math.pi), 2 * self.first.shape[1])
         layout = Layout(
             embedding=self.query_position(waves.to(memory.dtype)), positions=rows_first(at)
         )
@@ -190,8 +192,9 @@ class LWDETR(ObjectDetector):
 
     def new_classifier(self, num_classes: int) -> None:
         """Replaces all that knows the classes by new layers: of queries, and of what groups choose."""
-        for part in (self, *self.selections):
-            weight: Any = part.class_head.weight
+        parts: Any = (self, *self.selections)
+        for part in parts:
+            weight = part.class_head.weight
             part.class_head = nn.Linear(weight.shape[1], num_classes).to(weight)
         self._begin_classes()
 

@@ -8,6 +8,7 @@ from headway.vision.tasks.distillation import Distillation
 from headway.vision.tasks.fine_loss import FineLoss
 from headway.vision.tasks.focal_loss import FocalLoss
 from headway.vision.tasks.focal_mask_loss import FocalMaskLoss
+from headway.vision.tasks.joint_loss import JointLoss
 from headway.vision.tasks.mask_classification import MaskClassification
 from headway.vision.tasks.mask_loss import MaskLoss
 from headway.vision.tasks.mixing import Mixing
@@ -24,6 +25,7 @@ __all__ = [
     "FocalLoss",
     "FocalMaskLoss",
     "ImageClassification",
+    "JointLoss",
     "MaskClassification",
     "MaskLoss",
     "Mixing",

@@ -25,6 +25,7 @@ from headway.vision.tasks.counted import CountedTask
 from headway.vision.tasks.detection_loss import DetectionLoss
 from headway.vision.tasks.fine_loss import FineLoss
 from headway.vision.tasks.focal_loss import FocalLoss
+from headway.vision.tasks.joint_loss import JointLoss
 from headway.vision.tasks.set_loss import SetLoss
 from headway.vision.tasks.varifocal_loss import VarifocalLoss
 
@@ -35,6 +36,7 @@ LOSSES: dict[str, Callable[[], SetLoss]] = {
     "cross_entropy": DetectionLoss,
     "fine": FineLoss,
     "focal": FocalLoss,
+    "joint": JointLoss,
     "varifocal": VarifocalLoss,
 }
 
@@ -52,8 +54,8 @@ class ObjectDetection(CountedTask):
     Args:
         backbone: A detector.
         loss: ``DetectionLoss`` for a detector that names one class of a query, ``FocalLoss``,
-            ``VarifocalLoss``, ``AlignedLoss`` or ``FineLoss`` for one that scores each by itself; that of
-            the detector if None.
+            ``VarifocalLoss``, ``AlignedLoss``, ``JointLoss`` or ``FineLoss`` for one that scores each by
+            itself; that of the detector if None.
         **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:

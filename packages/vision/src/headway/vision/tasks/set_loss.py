@@ -12,7 +12,7 @@ from torchvision.ops import generalized_box_iou, generalized_box_iou_loss
 
 from headway.core.errors import UserError
 from headway.vision.models.boxes import corners
-from headway.vision.models.detections import Detections, SigmoidDetections
+from headway.vision.models.detections import Detections, Labelled, SigmoidDetections
 
 Match = tuple[Tensor, Tensor]
 
@@ -119,11 +119,15 @@ class SetLoss(nn.Module, ABC):
         number = max(1.0, object_number(labels)) * groups
         whole, edges = (output.logits, output.boxes), output.edges
         last = self._of_block((*whole, *edges), boxes, labels, number, groups=groups)
+        number = max(1.0, object_number(labels)) * output.groups
+        whole, edges = (output.logits, output.boxes), output.edges
+        last = self._of_block((*whole, *edges), boxes, labels, number, groups=output.groups)
         total = self._sum(last)
         taught = (*whole, *edges) if edges else None
         for one in output.aux:
             total = total + self._sum(
                 self._of_block(one, boxes, labels, number, last=taught, groups=groups)
+                self._of_block(one, boxes, labels, number, last=taught, groups=output.groups)
             )
         for one in output.denoised:
             own = [[every[row] for row in one.rows] for every in (boxes, labels)]
@@ -145,7 +149,26 @@ class SetLoss(nn.Module, ABC):
             any_class = [torch.zeros_like(labels[row]) for row in one.rows]
             parts = self._of_block((one.logits, one.boxes), own, any_class, number)
             total = total + self._sum(parts)
+        for one in output.labelled:
+            total = total + self.loss_of_labels(one, boxes, labels, number)
         return DetectionLosses(total, *last[:3])
+
+    def loss_of_labels(
+        self,
+        labelled: Labelled,
+        boxes: Sequence[Tensor],
+        labels: Sequence[Tensor],
+        number: float,
+    ) -> Tensor:
+        """Returns the weighted loss of what tokens of maps say of themselves; nothing if nobody asks.
+
+        Args:
+            labelled: What they say.
+            boxes: Of the objects of each picture of the batch.
+            labels: Their classes.
+            number: Objects of the batch, at least 1.
+        """
+        return labelled.logits.new_zeros(())
 
     def loss_of_edges(
         self,

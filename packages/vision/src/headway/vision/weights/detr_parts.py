@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from headway.core.errors import UserError
@@ -185,4 +186,19 @@ def deformable(ours: str, theirs: str) -> list[Rule]:
         rename("weights.*", "attention_weights.*"),
         rename("v.*", "value_proj.*"),
         rename("projection.*", "output_proj.*"),
+    )
+
+
+def in_projection(kind: str) -> Rule:
+    """Returns the rule of queries, keys and values that stand one behind the other in one tensor."""
+
+    def read(whole: Tensor) -> tuple[Tensor, ...]:
+        both = len(whole) // 3 * 2
+        return whole[:both], whole[both:]
+
+    return combine(
+        [f"mixer.function.qk.{kind}", f"mixer.function.v.{kind}"],
+        [f"self_attn.in_proj_{kind}"],
+        read=read,
+        write=lambda both, value: (torch.cat([both, value]),),
     )

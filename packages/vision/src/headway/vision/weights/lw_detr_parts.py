@@ -5,18 +5,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
 from headway.core.mixers import DeformableAttention
 from headway.core.reading import read_json
 from headway.core.weights.checkpoint import Checkpoint
-from headway.core.weights.table import Rule, combine, join, rename, under
+from headway.core.weights.table import Rule, join, rename, under
 from headway.vision.layers import GroupedSelfAttention
 from headway.vision.models.pretrained_cfg import MEAN_STD
-from headway.vision.weights.detr_parts import HARMLESS, deformable
+from headway.vision.weights.detr_parts import HARMLESS, deformable, in_projection
 from headway.vision.weights.hugging_face_processor import FILE
 from headway.vision.weights.hugging_face_rt_detr import activation_of
 
@@ -25,21 +22,6 @@ UNREAD: tuple[str, ...] = (
     *HARMLESS, "eos_coefficient", "focal_alpha", "class_loss_coefficient", "disable_custom_kernels",
     "num_feature_levels", "projector_in_channels", "projector_out_channels", "activation_dropout",
 )  # fmt: skip
-
-
-def _in_projection(kind: str) -> Rule:
-    """Returns the rule of queries, keys and values that stand one behind the other in one tensor."""
-
-    def read(whole: Tensor) -> tuple[Tensor, ...]:
-        both = len(whole) // 3 * 2
-        return whole[:both], whole[both:]
-
-    return combine(
-        [f"mixer.function.qk.{kind}", f"mixer.function.v.{kind}"],
-        [f"self_attn.in_proj_{kind}"],
-        read=read,
-        write=lambda both, value: (torch.cat([both, value]),),
-    )
 
 
 # Names of transformers, and of Roboflow's own files, which transformers writes for RF-DETR, too.
@@ -63,8 +45,8 @@ NAMES: list[Rule] = [
             "decoder.layers.{n}.",
             join("mixer.function.qk.*", ["self_attn.q_proj.*", "self_attn.k_proj.*"]),
             rename("mixer.function.v.*", "self_attn.v_proj.*"),
-            _in_projection("weight"),
-            _in_projection("bias"),
+            in_projection("weight"),
+            in_projection("bias"),
             rename("mixer.function.projection.*", "self_attn.o_proj.*", "self_attn.out_proj.*"),
             *deformable("cross", "cross_attn"),
             rename("mixer.norm.*", "self_attn_layer_norm.*", "norm1.*"),
