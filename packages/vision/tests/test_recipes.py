@@ -44,7 +44,7 @@ DETECTION = (
 )
 
 
-SEGMENTATION = ("mask2former_camvid", "segformer_camvid")
+SEGMENTATION = ("mask2former_camvid", "pem_camvid", "segformer_camvid")
 
 
 def camvid(root: Path) -> Path:

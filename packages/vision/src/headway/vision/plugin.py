@@ -5,7 +5,7 @@ from headway.core.plugins import Domain, Verb
 domain = Domain(
     name="vision",
     help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, PoolFormer; detection with DETR, "
-    "Conditional DETR, Deformable DETR, RT-DETR, D-FINE; masks with Mask2Former, MaskFormer, EoMT.",
+    "Conditional DETR, Deformable DETR, RT-DETR, D-FINE; masks with Mask2Former, MaskFormer, EoMT, PEM.",
     adapters=(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",

@@ -12,6 +12,7 @@ from headway.vision.models.features import Features
 from headway.vision.models.mask2former import Mask2Former
 from headway.vision.models.maskformer import MaskFormer
 from headway.vision.models.masks import Masks
+from headway.vision.models.pem import PEM
 from headway.vision.models.poolformer import PoolFormer
 from headway.vision.models.pretrained import pretrained, pretrained_detector
 from headway.vision.models.pyramid import Pyramid
@@ -25,6 +26,7 @@ from headway.vision.models.vit_distilled import DistilledLogits, DistilledViT
 __all__ = [
     "DETR",
     "DFINE",
+    "PEM",
     "RTDETR",
     "CaiT",
     "ConditionalDETR",
