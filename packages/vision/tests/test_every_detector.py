@@ -16,24 +16,38 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.cli.main import main
+from headway.core.embeddings import PatchEmbedding
+from headway.core.mixers import SelfAttention
 from headway.core.training import SGD
 from headway.core.weights import save_pretrained
 from headway.vision import models
 from headway.vision.data.detection_batch import DetectionBatch, Target
-from headway.vision.layers import HybridEncoder, ResNet
+from headway.vision.layers import (
+    HybridEncoder,
+    ImageTokens,
+    ResNet,
+    TiledAttention,
+    TiledTokens,
+)
 from headway.vision.models.detector import ObjectDetector
 from headway.vision.tasks import ObjectDetection
 
 Make = Callable[..., Path]
 SIZES: dict[str, Any] = {"num_classes": 2, "dim": 32, "heads": 2, "queries": 5}
 TWO: dict[str, Any] = {"encoder_depth": 1, "decoder_depth": 2}
+PLAIN: dict[str, Any] = {"depth": 2, "cross_heads": 2, "groups": 2}
+# Tiles of a map, which a graph cannot cut for any size.
+SIZED = ("LWDETR", "RFDETR")
 # Nothing that is drawn anew in each call.
 STILL: dict[str, dict[str, dict[str, Any]]] = {
     "DETR": {"": TWO},
     "ConditionalDETR": {"": TWO},
     "DeformableDETR": {"": TWO, "two stages": {**TWO, "two_stage": True}},
     "DFINE": {"": {"depth": 2, "denoising": None}},
+    "LWDETR": {"": PLAIN},
+    "RFDETR": {"": PLAIN},
     "RTDETR": {"": {"depth": 2, "denoising": None, "encoder": partial(HybridEncoder, heads=2)}},
+    "YOLOS": {"": {"depth": 2, "image_size": 64}},
 }
 CASES = [(name, options) for name, all_of in STILL.items() for options in all_of.values()]
 
@@ -47,10 +61,19 @@ def test_every_detector_is_tried() -> None:
 
 def detector(name: str, options: dict[str, Any]) -> ObjectDetector:
     torch.manual_seed(0)
-    backbone = ResNet(
-        depths=(1,) * 4, widths=(8, 12, 16, 24), bottleneck=False, stem=8, out_indices=(1, 2, 3)
-    )
-    model = getattr(models, name)(backbone=backbone, **SIZES, **options)
+    make, backbone = getattr(models, name), {}
+    if name in SIZED:
+        mixer = [partial(TiledAttention, tiles=2), SelfAttention]
+        sizes: dict[str, Any] = {"image_size": 64, "dim": 16, "depth": 2, "heads": 2}
+        tokens = TiledTokens if name == "RFDETR" else partial(ImageTokens, class_token=False)
+        tokens = partial(tokens, **({"tiles": 2} if name == "RFDETR" else {}))
+        cut = partial(PatchEmbedding, patch=8)
+        model = models.ViT(num_classes=0, embedding=cut, tokens=tokens, mixer=mixer, **sizes)
+        backbone = {"backbone": models.Features(model, [0, 1])}
+    elif "backbone" in inspect.signature(make).parameters:
+        layers: dict[str, Any] = {"depths": (1,) * 4, "widths": (8, 12, 16, 24), "stem": 8}
+        backbone = {"backbone": ResNet(**layers, bottleneck=False, out_indices=(1, 2, 3))}
+    model = make(**backbone, **SIZES, **options)
     # Nothing is as it is at first, when blocks agree.
     with torch.no_grad():
         for parameter in model.parameters():
@@ -151,12 +174,17 @@ def test_it_trains_by_a_recipe_of_its_own_or_in_the_place_of_rt_detr_and_detects
     data = make_voc()
     backbone = "--model.backbone"
     recipe, words = "rt_detr_bccd", [f"{backbone}.num_classes", "2", f"{backbone}.queries", "5"]
-    own = {"DFINE": "d_fine_bccd", "DeformableDETR": "deformable_detr_bccd"}
+    own = {
+        "DFINE": "d_fine_bccd",
+        "DeformableDETR": "deformable_detr_bccd",
+        "LWDETR": "lw_detr_bccd",
+        "RFDETR": "rf_detr_bccd",
+    }
     if name in own:
         recipe = own[name]
     else:
         words = [backbone, f"headway.vision.models.{name}", *words]
-        for option, value in ({**SIZES, **TWO, "num_classes": 2}).items():
+        for option, value in {**SIZES, **STILL[name][""]}.items():
             words += [f"{backbone}.{option}", str(value)]
     quick = ["--trainer.accelerator", "cpu", "--model.schedule", "null", "--trainer.max_steps", "2"]
     sizes = ["--data.path", str(data), "--data.shortest", "96", "--data.longest", "128"]
@@ -180,10 +208,12 @@ def test_its_graph_takes_any_batch_height_and_width(
     notes |= {"mean": [0.5] * 3, "std": [0.5] * 3}
     (tmp_path / "model" / "preprocessing.json").write_text(json.dumps(notes))
     file = tmp_path / "model.onnx"
-    assert main(["export", "-m", str(tmp_path / "model"), "-o", str(file)]) == 0
+    fixed = name in SIZED
+    words = ["--size", "96", "128"] if fixed else []
+    assert main(["export", "-m", str(tmp_path / "model"), "-o", str(file), *words]) == 0
     session = onnxruntime.InferenceSession(file)
     shape = session.get_inputs()[0].shape
-    assert [isinstance(side, int) for side in shape] == [False, True, False, False]
+    assert [isinstance(side, int) for side in shape] == [False, True, fixed, fixed]
     words = [str(make_voc() / "JPEGImages"), "-o", str(tmp_path / "found"), "--threshold", "0"]
     assert main(["detect", "-m", str(file), *words]) == 0
     assert (tmp_path / "found" / "detections.csv").is_file()

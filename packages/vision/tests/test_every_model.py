@@ -7,13 +7,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from headway.core.embeddings import PatchEmbedding
+from headway.core.mixers import SelfAttention
 from headway.core.testing.models import Case, assert_constants, check_copies, check_graph
 from headway.vision import models
+from headway.vision.layers import ImageTokens, TiledAttention, TiledTokens
 from headway.vision.models import (
     DETR,
     DFINE,
+    LWDETR,
     PEM,
+    RFDETR,
     RTDETR,
+    YOLOS,
     ConditionalDETR,
     DeformableDETR,
     DistilledViT,
@@ -21,6 +27,7 @@ from headway.vision.models import (
     Features,
     Mask2Former,
     MaskFormer,
+    MixTransformer,
     Pyramid,
     SegFormer,
     Swin,
@@ -31,6 +38,7 @@ from headway.vision.models import (
 from headway.vision.models.classifier import ImageClassifier
 from headway.vision.models.factory import FAMILIES
 from headway.vision.models.families import Family
+from headway.vision.models.pit import PIT
 
 VIT = {"image_size": 32, "num_classes": 3, "dim": 24, "depth": 1, "heads": 3}
 
@@ -82,9 +90,42 @@ def rt_detr() -> RTDETR:
     return RTDETR(num_classes=3, backbone=Features(swin(), [0, 1]), **sizes)
 
 
+def yolos() -> YOLOS:
+    return YOLOS(num_classes=3, image_size=32, dim=24, depth=2, heads=3, queries=4)
+
+
+def plain(*, registers: bool = False) -> Features:
+    """Maps of a plain ViT, whose first block sees tiles of a map alone."""
+    tokens = TiledTokens if registers else partial(ImageTokens, class_token=False)
+    options = {"tokens": partial(tokens, tiles=2) if registers else tokens, "final_norm": registers}
+    mixer = [partial(TiledAttention, tiles=2), SelfAttention]
+    cut = partial(PatchEmbedding, patch=8)
+    sizes = {"image_size": 32, "num_classes": 0, "dim": 16, "depth": 2, "heads": 2}
+    return Features(ViT(embedding=cut, mixer=mixer, **sizes, **options), [0, 1])
+
+
+def lw_detr() -> LWDETR:
+    sizes = {"dim": 16, "heads": 2, "cross_heads": 2, "queries": 4, "groups": 2, "depth": 2}
+    return LWDETR(num_classes=3, backbone=plain(), **sizes)
+
+
+def rf_detr() -> RFDETR:
+    sizes = {"dim": 16, "heads": 2, "cross_heads": 2, "queries": 4, "groups": 2, "depth": 2}
+    return RFDETR(num_classes=3, backbone=plain(registers=True), **sizes)
+
+
 def segformer() -> SegFormer:
     sizes = {"dims": (8, 16), "depths": (1, 1), "heads": (1, 2), "reductions": (2, 1)}
     return SegFormer(num_classes=3, dim=8, **sizes)
+
+
+def mix_transformer() -> MixTransformer:
+    sizes = {"dims": (8, 16), "depths": (1, 1), "heads": (1, 2), "reductions": (2, 1)}
+    return MixTransformer(num_classes=3, **sizes)
+
+
+def distilled_pit() -> ImageClassifier:
+    return PIT.build({**PIT.tiny_row(), "distilled": "1"}, num_classes=3)
 
 
 def mask2former() -> Mask2Former:
@@ -117,12 +158,14 @@ def pictures(batch: int, size: int) -> tuple[Tensor]:
 
 CASES = {
     "DistilledViT": Case(make=lambda: DistilledViT(**VIT), inputs=pictures),
+    "DistilledPiT": Case(make=distilled_pit, inputs=pictures),
     "Pyramid": Case(make=pyramid, inputs=pictures),
     **{
         type(tiny(family)).__name__: Case(make=partial(tiny, family), inputs=pictures)
         for family in FAMILIES
     },
     "Features": Case(make=lambda: Features(swin()), inputs=pictures),
+    "MixTransformer": Case(make=mix_transformer, inputs=pictures),
     "SegFormer": Case(make=segformer, inputs=pictures),
     # What a query may read is a matter of signs, which half precision moves.
     "Mask2Former": Case(make=mask2former, inputs=pictures, narrow=False),
@@ -137,6 +180,9 @@ CASES = {
     "DFINE": Case(make=d_fine, inputs=pictures, narrow=False),
     # Of candidates that are nearly as good, half precision chooses others.
     "RTDETR": Case(make=rt_detr, inputs=pictures, narrow=False),
+    "LWDETR": Case(make=lw_detr, inputs=pictures, narrow=False),
+    "RFDETR": Case(make=rf_detr, inputs=pictures, narrow=False),
+    "YOLOS": Case(make=yolos, inputs=pictures),
 }
 
 

@@ -11,6 +11,8 @@ from PIL import Image
 
 import headway.vision
 from headway.core.cli.main import main
+from headway.core.weights import save_pretrained
+from headway.vision.models import SegFormer
 
 QUICK = ["--trainer.max_steps", "2", "--model.schedule", "null", "--trainer.accelerator", "cpu"]
 RECIPES = sorted(
@@ -40,11 +42,18 @@ DETECTION = (
     "deformable_detr_bccd",
     "detr_bccd",
     "finetune_detection",
+    "lw_detr_bccd",
+    "rf_detr_bccd",
     "rt_detr_bccd",
 )
 
 
-SEGMENTATION = ("mask2former_camvid", "pem_camvid", "segformer_camvid")
+SEGMENTATION = (
+    "finetune_segmentation",
+    "mask2former_camvid",
+    "pem_camvid",
+    "segformer_camvid",
+)
 
 
 def camvid(root: Path) -> Path:
@@ -125,6 +134,13 @@ def test_a_continued_run_equals_an_unbroken_one(tmp_path: Path, monkeypatch) -> 
 @pytest.mark.parametrize("recipe", SEGMENTATION)
 def test_a_recipe_gives_each_pixel_a_class(recipe: str, tmp_path: Path) -> None:
     words = ["--data.path", str(camvid(tmp_path / "camvid")), "--data.crop", "[40,56]"]
+    if recipe == "finetune_segmentation":
+        sizes = {"dims": (8, 16), "depths": (1, 1), "heads": (1, 2), "reductions": (2, 1)}
+        save_pretrained(SegFormer(num_classes=3, dim=8, **sizes), tmp_path / "source")
+        names = ["Sky", *map(str, range(10))]
+        (tmp_path / "camvid" / "classes.txt").write_text("\n".join([*names, "Void"]))
+        words += ["--model.backbone.source", str(tmp_path / "source"), "--data.ignore", "Void"]
+        words += ["--model.class_weights", "balanced"]
     assert main(["fit", "-c", f"vision/{recipe}", *QUICK, *words, "--data.batch_size", "4"]) == 0
     run = tmp_path / "runs" / "vision" / recipe / "1"
     notes = json.loads((run / "model" / "preprocessing.json").read_text())
@@ -132,3 +148,10 @@ def test_a_recipe_gives_each_pixel_a_class(recipe: str, tmp_path: Path) -> None:
     header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"train_loss", "val_miou", "val_iou_Sky"} <= set(header)
     assert main(["test", "-m", str(run)]) == 0
+    for name in ("val_masks.png", "val_per_class.png", "test_per_class.png"):
+        assert (run / "pictures" / name).is_file()
+    rows = list(csv.DictReader((run / "pictures" / "test_per_class.csv").open()))
+    assert [row["class"] for row in rows] == notes["classes"]
+    out = tmp_path / "masks"
+    assert main(["segment", "-m", str(run), str(tmp_path / "camvid" / "test"), "-o", str(out)]) == 0
+    assert len(list((out / "masks").iterdir())) == 2

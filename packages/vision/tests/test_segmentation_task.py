@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from lightning import Trainer, seed_everything
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
 
 from headway.core.errors import UserError
 from headway.core.training import AdamW
@@ -55,6 +58,46 @@ def test_a_run_learns_and_names_the_overlap_of_each_class(data: SegmentationFold
     assert scores["test_miou"] > before + 0.1
     both = (scores["test_iou_road"] + scores["test_iou_car"]) / 2
     assert scores["test_miou"] == pytest.approx(both, abs=1e-5)
+
+
+def loss_of(data: SegmentationFolder, logits: Tensor, labels: Tensor, **options: object) -> float:
+    task = Segmentation(backbone=model(2), optimizer=AdamW(lr=1e-2), **options)  # pyright: ignore
+    task.ignore, task.weights = -1, task._weights(data)
+    return float(task._loss(logits, labels))
+
+
+def test_pixels_of_rare_classes_count_more_if_balanced(data: SegmentationFolder) -> None:
+    data.setup()
+    assert data.class_pixels is not None
+    road, car = data.class_pixels.tolist()
+    # 8 pictures of 32 x 48, of which 2 rows do not count and 16 x 16 pixels are the car.
+    assert (road, car) == (8 * (30 * 48 - 256), 8 * 256)
+    logits, labels = torch.zeros(1, 2, 1, 3), torch.tensor([[[0, 1, -1]]])
+    logits[0, 0] = 2.0
+    wrong, right = float(F.softplus(torch.tensor(2.0))), float(F.softplus(torch.tensor(-2.0)))
+    assert loss_of(data, logits, labels) == pytest.approx((wrong + right) / 2)
+    weighed = (wrong * road + right * car) / (road + car)
+    assert loss_of(data, logits, labels, class_weights="balanced") == pytest.approx(weighed)
+    numbers = loss_of(data, logits, labels, class_weights=[1.0, 3.0])
+    assert numbers == pytest.approx((3 * wrong + right) / 4)
+    first = torch.tensor([[[0, -1, -1]]])
+    smooth = loss_of(data, logits, first, label_smoothing=0.5)
+    assert smooth == pytest.approx(0.75 * right + 0.25 * wrong)
+    nothing = torch.full_like(labels, -1)
+    assert loss_of(data, logits, nothing, class_weights="balanced") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"class_weights": [1.0]}, "must be 2 numbers from 0 on"),
+        ({"class_weights": [1.0, -1.0]}, "must be 2 numbers from 0 on"),
+        ({"label_smoothing": 1.0}, "it lies in"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Segmentation(backbone=model(2), optimizer=AdamW(lr=1e-2), **options)  # pyright: ignore
 
 
 def test_a_model_of_other_classes_is_refused(data: SegmentationFolder) -> None:

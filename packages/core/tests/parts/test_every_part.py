@@ -68,6 +68,18 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
         partial(SelfAttention, causal=True, position=partial(p.BucketedBias, causal=True)),
         sequence,
     ),
+    "ImageRelativeVectors": (partial(SelfAttention, position=p.ImageRelativeVectors), picture),
+    "ImageRelativeVectors-cross": (
+        partial(
+            SelfAttention, position=partial(p.ImageRelativeVectors, method="cross", shared=False)
+        ),
+        picture,
+    ),
+    "LookHere": (partial(SelfAttention, position=p.LookHere), picture),
+    "ContinuousBias": (
+        partial(SelfAttention, position=partial(p.ContinuousBias, grid=(3, 4))),
+        picture,
+    ),
     "RelativeSinusoidal": (partial(SelfAttention, position=p.RelativeSinusoidal), sequence),
     "RelativeVectors": (
         partial(SelfAttention, position=partial(p.RelativeVectors, reach=2)),
@@ -136,6 +148,7 @@ CASES: dict[str, tuple[Factory, Arrange]] = {
         sequence,
     ),
     "ReLUFeatures": (partial(m.LinearAttention, feature_map=m.ReLUFeatures), sequence),
+    "MaskUnitAttention": (partial(m.MaskUnitAttention, window=2), picture),
     "NeighbourhoodAttention": (partial(m.NeighbourhoodAttention, window=(3,)), sequence),
     "NeighbourhoodAttention-picture": (partial(m.NeighbourhoodAttention, window=3), picture),
     "NormalizedLinearCrossAttention": (m.NormalizedLinearCrossAttention, sequence),

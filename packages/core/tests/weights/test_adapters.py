@@ -39,6 +39,9 @@ ROUND_TRIPS = {
     "Hugging Face Mask2Former": "vision/tests/models/test_mask2former.py",
     "Hugging Face MaskFormer": "vision/tests/models/test_maskformer.py",
     "Hugging Face Llama": "core/tests/weights/test_language_models.py",
+    "Hugging Face LW-DETR": "vision/tests/models/test_lw_detr.py",
+    "Hugging Face RF-DETR": "vision/tests/models/test_lw_detr.py",
+    "RF-DETR of its authors": "vision/tests/models/test_lw_detr.py",
     "Hugging Face Mistral": "core/tests/weights/test_language_models.py",
     "Hugging Face Qwen2": "core/tests/weights/test_language_models.py",
     "Hugging Face ModernBERT": "core/tests/weights/test_encoders.py",
@@ -46,6 +49,7 @@ ROUND_TRIPS = {
     "Hugging Face PoolFormer": "vision/tests/models/test_poolformer.py",
     "Hugging Face RT-DETR": "vision/tests/models/test_rt_detr.py",
     "Hugging Face RoBERTa": "core/tests/weights/test_encoders.py",
+    "Hugging Face SegFormer": "vision/tests/models/test_segformer.py",
     "Hugging Face Swin": "vision/tests/models/test_swin.py",
     "Hugging Face T5": "core/tests/weights/test_t5.py",
     "Hugging Face TimesFM": "timeseries/tests/models/test_timesfm.py",
@@ -62,6 +66,7 @@ ROUND_TRIPS = {
     "Hugging Face Wav2Vec2-Conformer": "speech/tests/models/test_conformer_parity.py",
     "Hugging Face Whisper": "speech/tests/models/test_whisper.py",
     "CTranslate2 Whisper": "speech/tests/models/test_whisper_ctranslate2.py",
+    "Hugging Face YOLOS": "vision/tests/models/test_yolos.py",
     "Hugging Face XLNet": "core/tests/weights/test_xlnet.py",
     "MoLFormer of its authors": "molecules/tests/models/test_molformer.py",
     "SAFE-GPT of its authors": "molecules/tests/models/test_safe_gpt.py",
@@ -74,6 +79,11 @@ ROUND_TRIPS = {
     "timm PoolFormer": "vision/tests/models/test_poolformer.py",
     "timm Swin": "vision/tests/models/test_swin.py",
     "timm ViT/DeiT/DINOv2": "vision/tests/weights/test_published_formats.py",
+    "Hugging Face Hiera": "vision/tests/models/test_hiera.py",
+    "timm PiT": "vision/tests/models/test_pit.py",
+    "timm Hiera": "vision/tests/models/test_hiera.py",
+    "Hugging Face Swin V2": "vision/tests/models/test_swin_v2.py",
+    "timm Swin V2": "vision/tests/models/test_swin_v2.py",
 }
 PACKAGES = Path(__file__).parents[3]
 

@@ -54,7 +54,9 @@ def test_the_parts_of_a_forward_give_its_answer(family: Family) -> None:
     pooled = model.forward_head(final, pre_logits=True)
     torch.testing.assert_close(model.get_classifier()(pooled), expected)
     assert [m.shape[1] for m in taken] == [info["num_chs"] for info in model.feature_info]
-    assert [32 // m.shape[2] for m in taken] == [info["reduction"] for info in model.feature_info]
+    rows = model.embedding.grid((32, 32))[0] * model.embedding.patch[0]
+    shapes = [-(-rows // info["reduction"]) for info in model.feature_info]
+    assert [m.shape[2] for m in taken] == shapes
     modules = dict(model.named_modules())
     assert all(info["module"] in modules for info in model.feature_info)
     model.set_grad_checkpointing()

@@ -4,8 +4,9 @@ from headway.core.plugins import Domain, Verb
 
 domain = Domain(
     name="vision",
-    help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, PoolFormer; detection with DETR, "
-    "Conditional DETR, Deformable DETR, RT-DETR, D-FINE; masks with Mask2Former, MaskFormer, EoMT, PEM.",
+    help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, Swin V2, Hiera, PiT, PoolFormer; "
+    "detection with DETR, Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS, LW-DETR, RF-DETR; "
+    "segmentation with SegFormer, Mask2Former, MaskFormer, EoMT, PEM.",
     adapters=(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",
@@ -15,7 +16,12 @@ domain = Domain(
         "headway.vision.weights.hugging_face_eomt:adapter",
         "headway.vision.weights.hugging_face_mask2former:adapter",
         "headway.vision.weights.hugging_face_maskformer:adapter",
+        "headway.vision.weights.hugging_face_lw_detr:adapter",
+        "headway.vision.weights.hugging_face_rf_detr:adapter",
         "headway.vision.weights.hugging_face_rt_detr:adapter",
+        "headway.vision.weights.hugging_face_segformer:adapter",
+        "headway.vision.weights.hugging_face_yolos:adapter",
+        "headway.vision.weights.roboflow_rf_detr:adapter",
     ),
     models=("headway.vision.models:list_models",),
     requires=("lightning", "torchvision", "PIL", "sklearn", "scipy", "pycocotools"),
@@ -30,6 +36,10 @@ domain = Domain(
         "detect": Verb(
             module="headway.vision.verbs.detect",
             help="find objects in pictures and draw their boxes",
+        ),
+        "segment": Verb(
+            module="headway.vision.verbs.segment",
+            help="give each pixel of pictures a class and draw the masks",
         ),
         "explain": Verb(
             module="headway.vision.verbs.explain", help="draw what in a picture an answer rests on"

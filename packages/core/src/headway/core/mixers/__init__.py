@@ -34,6 +34,7 @@ from headway.core.mixers.softmax.self_attention import SelfAttention
 from headway.core.mixers.softmax.talking_heads import TalkingHeadsAttention
 from headway.core.mixers.sparse.cosine_window_attention import CosineWindowAttention
 from headway.core.mixers.sparse.deformable_attention import DeformableAttention
+from headway.core.mixers.sparse.mask_unit_attention import MaskUnitAttention
 from headway.core.mixers.sparse.neighbourhood_attention import NeighbourhoodAttention
 from headway.core.mixers.sparse.probsparse import ProbSparseAttention, ProbSparseCrossAttention
 from headway.core.mixers.sparse.window_attention import WindowAttention
@@ -65,6 +66,7 @@ __all__ = [
     "LearnedDecay",
     "LegendreMemory",
     "LinearAttention",
+    "MaskUnitAttention",
     "NeighbourhoodAttention",
     "NormalizedLinearCrossAttention",
     "NystromAttention",

@@ -8,7 +8,9 @@ from headway.core.positions.alibi import ALiBi
 from headway.core.positions.base import Position
 from headway.core.positions.bucketed import BucketedBias
 from headway.core.positions.continuous import ContinuousBias
+from headway.core.positions.image_relative import ImageRelativeVectors
 from headway.core.positions.learned import LearnedPosition
+from headway.core.positions.look_here import LookHere
 from headway.core.positions.relative import RelativeBias
 from headway.core.positions.relative_sinusoidal import RelativeSinusoidal
 from headway.core.positions.relative_vectors import RelativeVectors
@@ -20,7 +22,9 @@ __all__ = [
     "ALiBi",
     "BucketedBias",
     "ContinuousBias",
+    "ImageRelativeVectors",
     "LearnedPosition",
+    "LookHere",
     "NormalizedSinusoidalPosition",
     "Position",
     "PositionTable",

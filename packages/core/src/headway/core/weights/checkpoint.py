@@ -1,6 +1,8 @@
 """Opening what a user points at: a folder, a file, a run, or a name on the hub."""
 
 import pickle
+import re
+from argparse import Namespace
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -59,6 +61,19 @@ class Checkpoint:
             # RUN/checkpoints/best.ckpt of a LoRA run; RUN/adapter says how its parts are joined.
             return merge_tensors(state, self.files[0].parent.parent / "adapter")
         return state
+
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        """What the program that wrote a packed file was told (``args`` beside the tensors); often nothing."""
+        if len(self.files) != 1 or self.files[0].suffix not in PICKLE_SUFFIXES:
+            return {}
+        _ = self.state  # whatever is wrong with the file is said there
+        if _is_safetensors(self.files[0]) or is_ctranslate2(self.files[0]):
+            return {}
+        content = load_packed(self.files[0])
+        found = content.get("args") if isinstance(content, dict) else None
+        found = vars(found) if isinstance(found, Namespace) else found
+        return dict(found) if isinstance(found, dict) else {}
 
 
 def open_checkpoint(source: str | Path) -> Checkpoint:
@@ -155,14 +170,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if is_ctranslate2(path):
             return read_ctranslate2(path).tensors
         check_zip(path)
-        return _clean(torch.load(path, map_location="cpu", weights_only=True), path)
+        return _clean(load_packed(path), path)
     except pickle.UnpicklingError as error:
         reason = (
             str(error).strip().splitlines()[0] if str(error).strip() else "not a file of tensors"
         )
         if "Unsupported" in str(error) or "GLOBAL" in str(error):
+            named = re.search(r"GLOBAL ([\w.]+)", str(error))
+            what = f"pickled code: {named.group(1)}" if named else "pickled code"
             raise UserError(
-                f"{path} holds more than tensors (pickled code), which is never executed; "
+                f"{path} holds more than tensors ({what}), which is never executed; "
                 "save its state_dict, or convert it to safetensors where you trust it"
             ) from None
         raise UserError(f"{path} cannot be read: {reason}") from None
@@ -172,6 +189,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         # Of damaged files the readers raise anything: IndexError, AttributeError, OverflowError.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{path} is damaged or no file of tensors: {reason}") from None
+
+
+def load_packed(path: Path) -> Any:
+    """Reads a packed file of tensors and plain values; a ``Namespace`` of arguments is one, too."""
+    with torch.serialization.safe_globals([Namespace]):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -18,7 +18,7 @@ from headway.core.errors import UserError
 from headway.core.files import atomic_write, staged_folder
 from headway.core.finetune import merge
 from headway.core.module import Module
-from headway.core.weights.checkpoint import WRAPPERS, Checkpoint, open_checkpoint
+from headway.core.weights.checkpoint import WRAPPERS, Checkpoint, load_packed, open_checkpoint
 from headway.core.weights.ctranslate2 import is_ctranslate2, write_ctranslate2
 from headway.core.weights.pretrained import find_adapter, from_pretrained
 
@@ -166,7 +166,7 @@ def _write_tensors(checkpoint: Checkpoint, tensors: Mapping[str, Tensor], folder
         with safe_open(first, framework="pt") as file:
             notes.update(file.metadata() or {})
     except Exception:  # a file that is no safetensors
-        content = torch.load(first, map_location="cpu", weights_only=True)
+        content = load_packed(first)
         if isinstance(content, dict) and len(checkpoint.files) == 1:
             torch.save(_replaced(content, plain), folder / first.name)
             return folder / first.name

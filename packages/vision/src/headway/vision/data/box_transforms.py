@@ -1,31 +1,29 @@
 """What pictures with boxes go through: sizes that keep proportions, flips, crops."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Self, get_type_hints
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from PIL import Image, ImageEnhance
 from torch import Tensor
-from torchvision.transforms.v2 import functional as tv
 
 from headway.core.errors import UserError
-from headway.core.kinds import check_fits
-from headway.vision.data.deep import check_bits
-from headway.vision.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MAX_SIDE
+from headway.vision.data.colour_pixels import ColourPixels
+from headway.vision.data.preprocessing import MAX_SIDE
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectionPreprocessing:
+class DetectionPreprocessing(ColourPixels):
     """What a picture goes through before a detector sees it.
 
     Args:
         shortest: Length of the shorter side in pixels.
         longest: The longer side is at most as long; the shorter one is then shorter.
         stretch: Whether a picture becomes a square of ``shortest``, whatever its proportions (RT-DETR).
-        mean: Mean of each channel, subtracted from values in 0..1.
-        std: Standard deviation of each channel.
-        bits: Least bits that values of over 8 bits are scaled from (``read_image``): 8, 10, 12, 14 or 16.
+        multiple: Sides are cut down to multiples of this many pixels, as patches want them (YOLOS).
+        mean: As of ``ColourPixels``.
+        std: As of ``ColourPixels``.
+        bits: As of ``ColourPixels``.
 
     Raises:
         UserError: If a value is outside its range.
@@ -34,50 +32,27 @@ class DetectionPreprocessing:
     shortest: int = 800
     longest: int = 1333
     stretch: bool = False
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    bits: int = 8
+    multiple: int = 1
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
-            check_fits(getattr(self, name), hint, name)
-        # JSON and YAML bring lists.
-        for name in ("mean", "std"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-            if len(getattr(self, name)) != 3:
-                raise UserError(f"{name} has {len(getattr(self, name))} values for 3 channels")
+        super().__post_init__()
         if not 1 <= self.shortest <= self.longest <= MAX_SIDE:
             raise UserError(
                 f"shortest {self.shortest} and longest {self.longest} must be positive and rise, to at most "
                 f"{MAX_SIDE:,}"
             )
-        check_bits(self.bits)
-        if min(self.std) <= 0:
-            raise UserError(f"std {self.std} must be positive in every channel")
-
-    @classmethod
-    def from_cfg(cls, cfg: Mapping[str, Any]) -> Self:
-        """Reads the fields that a configuration has and ignores its other keys."""
-        return cls(**{k: cfg[k] for k in cls.__dataclass_fields__ if cfg.get(k) is not None})
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the fields for JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        if not 1 <= self.multiple <= self.shortest:
+            raise UserError(
+                f"multiple {self.multiple} must be at least 1 and at most shortest, {self.shortest}"
+            )
 
     def size(self, height: int, width: int, shortest: int | None = None) -> tuple[int, int]:
         """Returns height and width of a picture after the resize."""
         wanted = shortest if shortest is not None else self.shortest
-        if self.stretch:
-            return wanted, wanted
         scale = min(wanted / min(height, width), self.longest / max(height, width))
-        return max(1, round(height * scale)), max(1, round(width * scale))
-
-    def tensor(self, image: Image.Image, shortest: int | None = None) -> Tensor:
-        """Resizes a picture and returns what the model reads, (3, H, W)."""
-        height, width = self.size(image.height, image.width, shortest)
-        resized = image.resize((width, height), Image.Resampling.BILINEAR)
-        pixels = tv.to_dtype(tv.pil_to_tensor(resized), torch.float32, scale=True)
-        return tv.normalize(pixels, list(self.mean), list(self.std))
+        sides = (wanted, wanted) if self.stretch else (round(height * scale), round(width * scale))
+        rows, columns = (max(1, side // self.multiple) * self.multiple for side in sides)
+        return rows, columns
 
 
 class BoxAugmentation:

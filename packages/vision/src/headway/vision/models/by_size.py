@@ -40,6 +40,7 @@ def by_size(
         tuple(part for one in found for part in one.denoised),
         tuple(part for one in found for part in one.proposals),
         tuple(edges),
+        found[0].groups,
     )
 
 

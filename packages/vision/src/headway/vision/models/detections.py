@@ -96,6 +96,8 @@ class SigmoidDetections(NamedTuple):
         denoised: In training with objects, what became of those with noise, pictures of one size together.
         edges: In training, what the boxes are made of where a detector says so (``DFINE``).
         proposals: In training, where objects are proposed without a class, what every token proposes.
+        groups: How many times the queries stand there in training, one group behind the other; each finds all
+            objects by itself.
     """
 
     logits: Tensor
@@ -104,6 +106,7 @@ class SigmoidDetections(NamedTuple):
     denoised: tuple[Denoised, ...] = ()
     proposals: tuple[Proposals, ...] = ()
     edges: tuple[Tensor, ...] = ()
+    groups: int = 1
 
     def probabilities(self) -> Tensor:
         """Returns how likely each class is for each query, (B, Q, K)."""

@@ -2,7 +2,8 @@
 
 import difflib
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,22 @@ from torch import nn
 from headway.core.errors import UserError
 from headway.vision.models.cait import CAIT
 from headway.vision.models.features import Features
+from headway.vision.models.hiera_variants import HIERA
+from headway.vision.models.pit import PIT
 from headway.vision.models.poolformer import POOLFORMER
+from headway.vision.models.segformer import SIZES, mix_transformer, segformer
 from headway.vision.models.swin_v2 import SWIN_V2
 from headway.vision.models.swin_variants import SWIN
 from headway.vision.models.vit_variants import VIT
 
+# SegFormer and its encoders, under the names of their paper; timm has neither.
+_MIX: dict[str, Callable[..., nn.Module]] = {
+    **{f"segformer_{size}": partial(segformer, size) for size in SIZES},
+    **{f"mit_{size}": partial(mix_transformer, size) for size in SIZES},
+}
+
 # Every family of published image classifiers: what is listed, created, loaded and tried follows from here.
-FAMILIES = (VIT, SWIN, SWIN_V2, POOLFORMER, CAIT)
+FAMILIES = (VIT, SWIN, SWIN_V2, HIERA, PIT, POOLFORMER, CAIT)
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
@@ -33,6 +43,7 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
         for row in family.rows().values()
         if not pretrained or row["tag"] != "-"
     ]
+    names += [] if pretrained else list(_MIX)
     return sorted(fnmatch.filter(names, pattern))
 
 
@@ -86,6 +97,23 @@ def create_model(
             built as asked.
     """
     architecture, _, tag = name.partition(".")
+    if architecture in _MIX:
+        return _mix(
+            architecture,
+            {
+                "pretrained": pretrained or None,
+                "img_size": img_size,
+                "patch_size": patch_size,
+                "drop_rate": drop_rate or None,
+                "global_pool": global_pool,
+                "checkpoint_path": checkpoint_path,
+                "features_only": features_only or None,
+                **others,
+            },
+            num_classes=num_classes,
+            channels=in_chans,
+            drop_path=drop_path_rate,
+        )
     family = next((family for family in FAMILIES if architecture in family.rows()), None)
     if family is None:
         near = difflib.get_close_matches(architecture, list_models(), n=3, cutoff=0.5)
@@ -139,3 +167,14 @@ def create_model(
             raise UserError(f"{architecture} has no published weights; use pretrained=False")
         load_into(model, checkpoint_path or f"timm/{architecture}.{tag}")
     return Features(model, out_indices) if features_only else model
+
+
+def _mix(architecture: str, refused: dict[str, Any], **options: Any) -> nn.Module:
+    """Builds a SegFormer or an encoder of it."""
+    wanted = [word for word, value in refused.items() if value is not None]
+    if wanted:
+        raise UserError(
+            f"{wanted[0]} is not for {architecture}; from_pretrained reads published weights "
+            f"(nvidia/{architecture.replace('_', '-')} and its siblings)"
+        )
+    return _MIX[architecture](**{k: v for k, v in options.items() if v is not None})

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -25,7 +25,7 @@ class HuggingFace:
     Args:
         model_type: As config.json says; the prefix of the tensors of the base model, too.
         architectures: The published classes that are read.
-        table: Names of the tensors, ours beside theirs.
+        table: Names of the tensors, ours beside theirs; or what returns them, of the model.
         build: Builds the model, ``(config, num_classes=, activation=, **options)``; ``activation`` is the
             class that ``hidden_act`` names.
         processor: Of the table in ``weights/hugging_face_processor.py``, for a folder without the file; what
@@ -36,7 +36,7 @@ class HuggingFace:
 
     model_type: str
     architectures: tuple[str, ...]
-    table: Table
+    table: Table | Callable[[Any], Table]
     build: Callable[..., ImageClassifier]
     processor: str | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -61,6 +61,7 @@ class Family:
         timm: Names of the tensors, ours beside timm's.
         timm_marks: timm's names of tensors that tell the family; of two whose marks a file has, the one with
             more of them is meant.
+        official_marks: The same of the authors' files, where those name tensors otherwise.
         pooled: For timm's words of ``global_pool``, columns that make the head of a row read so.
         seen: Returns the columns that timm's tensors tell, for a file without a config.json.
         global_pool: How published members read the tokens, in timm's words.
@@ -75,6 +76,7 @@ class Family:
     tiny: Mapping[str, str]
     timm: Table
     timm_marks: frozenset[str]
+    official_marks: frozenset[str] = frozenset()
     patch: int = 16
     sized: bool = True
     pooled: Mapping[str, Row] = field(default_factory=dict)
@@ -157,6 +159,16 @@ class Family:
             else:
                 changed[column] = str(int(value)) if isinstance(value, bool) else str(value)
         return changed
+
+    def marks_in(self, names: Collection[str]) -> frozenset[str]:
+        """Returns which marks of the family a file has, all of one kind; none if it is not of the family.
+
+        Args:
+            names: Of the tensors of the file.
+        """
+        kinds = [kind for kind in (self.timm_marks, self.official_marks) if kind]
+        found = [kind for kind in kinds if all(name in names for name in kind)]
+        return max(found, key=len, default=frozenset())
 
     def to_timm(self, name: str) -> str:
         """Returns timm's name of one of our parameters.

@@ -9,6 +9,9 @@ from headway.core.errors import UserError
 from headway.core.weights.pretrained import from_pretrained
 from headway.vision.models.classifier import ImageClassifier
 from headway.vision.models.detector import ObjectDetector
+from headway.vision.models.mix_transformer import MixTransformer
+from headway.vision.models.segformer import SIZES, SegFormer
+from headway.vision.models.segmenter import Segmenter
 
 
 def pretrained(
@@ -57,6 +60,34 @@ def pretrained_detector(source: str, *, num_classes: int | None = None) -> Objec
     if not isinstance(model, ObjectDetector):
         raise UserError(f"{source} is a {type(model).__name__}, not a detector")
     return model
+
+
+def pretrained_segmenter(source: str, *, num_classes: int | None = None) -> Segmenter:
+    """Loads a segmenter for fine-tuning; this is what recipes name.
+
+    Args:
+        source: A run folder, a folder, a file of tensors, or a name on the hub; of an encoder of SegFormer
+            (``nvidia/mit-b0``), which gets a new head, too.
+        num_classes: Classes of the new head; the published head if None.
+    """
+    wishes: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    model = from_pretrained(source, **wishes)
+    if isinstance(model, MixTransformer):
+        arguments = {k: v for k, v in model.init_args.items() if k != "num_classes"}
+        # The head of the published member with these stages, or that of the smallest.
+        dim = next((d for a, b, d in SIZES.values() if [a, b] == _stages(arguments)), 256)
+        segmenter = SegFormer(num_classes=num_classes or model.num_classes, dim=dim, **arguments)
+        segmenter.stages.load_state_dict(model.stages.state_dict())
+        kept = {k: model.pretrained_cfg[k] for k in ("mean", "std") if k in model.pretrained_cfg}
+        segmenter.pretrained_cfg.update(kept)
+        return segmenter
+    if not isinstance(model, Segmenter):
+        raise UserError(f"{source} is a {type(model).__name__}, not a segmenter")
+    return model
+
+
+def _stages(arguments: dict[str, Any]) -> list[tuple[int, ...]]:
+    return [tuple(arguments[name]) for name in ("dims", "depths")]
 
 
 def load_into(model: nn.Module, source: str | Path) -> None:

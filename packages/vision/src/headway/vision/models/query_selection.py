@@ -81,22 +81,43 @@ class QuerySelection(Module):
         Raises:
             UserError: If there are fewer tokens than queries.
         """
-        if isinstance(memory.shape[1], int) and memory.shape[1] < self.queries:
-            raise UserError(
-                f"maps {list(levels)} have {memory.shape[1]} tokens for {self.queries} queries; give larger "
-                "pictures, or fewer queries"
-            )
+        self.check(memory, levels)
         anchors, valid = expected_boxes(levels, memory.device)
         tokens = self.norm(self.projection(memory * valid.to(memory.dtype)))
         logits = self.class_head(tokens)
         boxes = self.box_head.logits(tokens).float() + anchors
         return Selected(tokens, boxes, logits)
 
+    def check(self, memory: Tensor, levels: Sequence[tuple[int, int]]) -> None:
+        """Refuses maps with fewer tokens than queries.
+
+        Raises:
+            UserError: It names both.
+        """
+        if isinstance(memory.shape[1], int) and memory.shape[1] < self.queries:
+            raise UserError(
+                f"maps {list(levels)} have {memory.shape[1]} tokens for {self.queries} queries; give larger "
+                "pictures, or fewer queries"
+            )
+
 
 def expected_boxes(
     levels: Sequence[tuple[int, int]], device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Returns the box that is expected at each token, before the sigmoid, and whether it is a candidate.
+
+    Shape:
+        Output: (1, N, 4) and (1, N, 1).
+    """
+    boxes, valid = expected_shares(levels, device)
+    # Others lie beyond any picture: their sigmoid is 1.
+    return torch.where(valid, (boxes / (1 - boxes)).log(), torch.finfo(boxes.dtype).max), valid
+
+
+def expected_shares(
+    levels: Sequence[tuple[int, int]], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Returns the box that is expected at each token, in 0..1, and whether it is a candidate.
 
     Shape:
         Output: (1, N, 4) and (1, N, 1).
@@ -109,6 +130,4 @@ def expected_boxes(
         parts.append(torch.cat([grid, torch.full_like(grid, SIDE * 2**place)], dim=1))
     boxes = torch.cat(parts)
     valid = ((boxes > MARGIN) & (boxes < 1 - MARGIN)).all(dim=-1, keepdim=True)
-    # Others lie beyond any picture: their sigmoid is 1.
-    logits = torch.where(valid, (boxes / (1 - boxes)).log(), torch.finfo(boxes.dtype).max)
-    return logits[None], valid[None]
+    return boxes[None], valid[None]

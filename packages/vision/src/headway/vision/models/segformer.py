@@ -1,63 +1,23 @@
 """SegFormer: a pyramid without positions, and a head of linear layers that gives each pixel a class."""
 
-import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headway.core.errors import UserError
 from headway.core.init import init_transformer_
-from headway.core.module import Module
-from headway.core.norms import LayerNorm
-from headway.core.stacks.stack import depth_rates
 from headway.core.systems import system
-from headway.vision.layers.spatial_reduction import EPS, MixBlock, as_maps, resized, tokens
+from headway.vision.layers.spatial_reduction import as_maps, resized, tokens
+from headway.vision.models.mix_transformer import (
+    MixTransformer,
+    init_patches_,
+    least_side,
+    maps_of,
+    mix_stages,
+)
 from headway.vision.models.segmenter import Segmenter
-
-
-class MixStage(Module):
-    """Overlapping patches of a map, blocks, and a norm.
-
-    Args:
-        channels: Channels of the map that comes in.
-        dim: Channels of the map that goes out.
-        stride: How many times shorter its sides become.
-        heads: Heads of each block.
-        reduction: Reduction of the attention of each block.
-        drop_path: Rate of stochastic depth of each block.
-
-    Shape:
-        maps: (B, channels, H, W). Output: (B, dim, H / stride, W / stride), rounded up.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        dim: int,
-        *,
-        stride: int,
-        heads: int,
-        reduction: int,
-        drop_path: Sequence[float],
-    ) -> None:
-        super().__init__()
-        kernel = 2 * stride - 1
-        self.patches = nn.Conv2d(channels, dim, kernel, stride, kernel // 2)
-        self.patch_norm = LayerNorm(dim, eps=EPS)
-        self.blocks = nn.ModuleList(
-            MixBlock(dim, heads=heads, reduction=reduction, drop_path=rate) for rate in drop_path
-        )
-        self.norm = LayerNorm(dim, eps=EPS)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Returns the map of the stage."""
-        maps = self.patches(maps)
-        maps = as_maps(self.patch_norm(tokens(maps)), maps)
-        for block in self.blocks:
-            maps = block(maps)
-        return as_maps(self.norm(tokens(maps)), maps)
 
 
 @system(
@@ -107,47 +67,26 @@ class SegFormer(Segmenter):
         drop_path: float = 0.1,
     ) -> None:
         super().__init__(num_classes=num_classes, name="segformer")
-        if not dims or not len(dims) == len(depths) == len(heads) == len(reductions):
-            raise UserError(
-                f"dims, depths, heads and reductions have {len(dims)}, {len(depths)}, {len(heads)} and "
-                f"{len(reductions)} entries; give each stage one"
-            )
-        strides = [4 * 2**stage for stage in range(len(dims))]
-        # A side of the map of keys has a place at least.
-        self.least = max(a * b for a, b in zip(strides, reductions, strict=True))
-        rates = iter(depth_rates(drop_path, sum(depths)))
-        self.stages = nn.ModuleList(
-            MixStage(
-                channels if not stage else dims[stage - 1],
-                width,
-                stride=2 if stage else 4,
-                heads=heads[stage],
-                reduction=reductions[stage],
-                drop_path=[next(rates) for _ in range(depths[stage])],
-            )
-            for stage, width in enumerate(dims)
+        self.stages = mix_stages(
+            channels=channels,
+            dims=dims,
+            depths=depths,
+            heads=heads,
+            reductions=reductions,
+            drop_path=drop_path,
         )
+        self.least = least_side(reductions)
         self.projections = nn.ModuleList(nn.Linear(width, dim) for width in dims)
         self.fuse = nn.Conv2d(len(dims) * dim, dim, 1, bias=False)
         self.norm = nn.BatchNorm2d(dim)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Conv2d(dim, num_classes, 1)
         init_transformer_(self)
-        for module in self.stages.modules():
-            if isinstance(module, nn.Conv2d):
-                # As published: a normal of the variance 2 / fan_out.
-                outputs = module.weight[0, 0].numel() * module.out_channels // module.groups
-                nn.init.normal_(module.weight, std=math.sqrt(2 / outputs))
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+        init_patches_(self.stages)
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Returns the map of each stage, the finest first."""
-        maps = []
-        for stage in self.stages:
-            images = stage(images)
-            maps.append(images)
-        return maps
+        return maps_of(self.stages, images)
 
     def coarse(self, images: Tensor) -> Tensor:
         """Returns the logits of the finest map, (B, num_classes, H / 4, W / 4)."""
@@ -181,3 +120,39 @@ class SegFormer(Segmenter):
     def layer_depth(self, name: str) -> int:
         """Returns 0 for the stages and 1 for the head: ``layer_decay`` is the ratio of their rates."""
         return 0 if name.startswith("stages.") else 1
+
+
+# Published members: channels, depths and channels of the head.
+_WIDE = (64, 128, 320, 512)
+SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
+    "b0": ((32, 64, 160, 256), (2, 2, 2, 2), 256),
+    "b1": (_WIDE, (2, 2, 2, 2), 256),
+    "b2": (_WIDE, (3, 4, 6, 3), 768),
+    "b3": (_WIDE, (3, 4, 18, 3), 768),
+    "b4": (_WIDE, (3, 8, 27, 3), 768),
+    "b5": (_WIDE, (3, 6, 40, 3), 768),
+}
+
+
+def segformer(size: str, *, num_classes: int = 150, **options: Any) -> SegFormer:
+    """Builds a published member, ``b0`` to ``b5``.
+
+    Args:
+        size: Of ``SIZES``.
+        num_classes: Classes of a pixel.
+        **options: Of ``SegFormer``.
+    """
+    dims, depths, dim = SIZES[size]
+    return SegFormer(num_classes=num_classes, dims=dims, depths=depths, dim=dim, **options)
+
+
+def mix_transformer(size: str, *, num_classes: int = 1000, **options: Any) -> MixTransformer:
+    """Builds the published encoder, ``b0`` to ``b5``, as a classifier of pictures.
+
+    Args:
+        size: Of ``SIZES``.
+        num_classes: Classes.
+        **options: Of ``MixTransformer``.
+    """
+    dims, depths, _ = SIZES[size]
+    return MixTransformer(num_classes=num_classes, dims=dims, depths=depths, **options)

@@ -61,8 +61,8 @@ class SwinV2(Pyramid):
         norm: Builds the norms, ``(dim)``.
         block: Builds a block, ``(dim, heads, ...)``.
         resampler: Builds what stands between two stages, ``(dim, 2 * dim)``.
-        **options: As of every ``Pyramid``: image_size, num_classes, feedforward, final_norm, layer_scale,
-            drop_path and head.
+        **options: As of every ``Pyramid``: image_size, num_classes, feedforward, final_norm, drop_path
+            and head.
 
     Shape:
         images: (B, channels, H, W). Output: (B, num_classes).

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -14,7 +14,7 @@ from headway.core.layout import Layout
 from headway.core.passed import Passed
 from headway.core.systems import system
 from headway.vision.layers import ImageTokens
-from headway.vision.models.classifier import Images
+from headway.vision.models.classifier import ImageClassifier, Images
 from headway.vision.models.vit import ViT, ViTOptions
 
 
@@ -31,38 +31,27 @@ class DistilledLogits(NamedTuple):
     distillation_logits: Tensor
 
 
-@system(
-    id=14,
-    name="DeiT",
-    paper="https://arxiv.org/abs/2012.12877",
-    claim="a distillation token with a head of its own learns from a teacher; evaluation averages both",
-    test="packages/vision/tests/models/test_vit_distilled.py",
-)
-class DistilledViT(ViT):
-    """A ViT with a second head that reads a distillation token.
+class Distilled(ImageClassifier):
+    """What a model with class and distillation token in front adds to one with a class token alone.
 
-    In training it returns both logits; in evaluation their mean.
-
-    Args:
-        tokens: Builds the tokens in front; must have a class and a distillation token.
-        **options: As of every ``ViT``, but for its ``head``.
-
-    Source:
-        Touvron et al. 2020, https://arxiv.org/abs/2012.12877, section 4.
+    In training it returns both logits; in evaluation their mean. A subclass names it before the model whose
+    tokens it reads, and makes ``distillation_classifier``.
     """
 
-    def __init__(
-        self,
-        *,
-        tokens: Callable[[int, Sequence[int]], ImageTokens] = partial(  # noqa: B008
-            ImageTokens, distillation_token=True
-        ),
-        **options: Passed[ViTOptions],
-    ) -> None:
-        super().__init__(tokens=tokens, head=ClassificationHead, **options)
+    distillation_classifier: nn.Module
+    tokens: Any
+
+    def make_classifier(self) -> None:
+        """Makes the second classifier.
+
+        Raises:
+            UserError: If there is no class token or no distillation token.
+        """
         if self.tokens.class_token is None or self.tokens.distillation_token is None:
-            raise UserError("a DistilledViT needs tokens with class_token and distillation_token")
-        self.distillation_classifier = classifier(self.embed_dim, self.num_classes)
+            raise UserError(
+                f"a {type(self).__name__} needs tokens with class_token and distillation_token"
+            )
+        self.distillation_classifier = classifier(self.num_features, self.num_classes)
 
     def both(self, x: Tensor, layout: Layout | None) -> DistilledLogits:
         """Returns the logits of class and distillation token."""
@@ -92,7 +81,37 @@ class DistilledViT(ViT):
         """Replaces both classifiers; each reads a token of its own."""
         super().reset_classifier(num_classes, global_pool)
         weight = self.tokens.class_token
-        assert weight is not None
-        self.distillation_classifier = classifier(self.embed_dim, num_classes).to(
-            weight.device, weight.dtype
-        )
+        made = classifier(self.num_features, num_classes)
+        self.distillation_classifier = made.to(weight.device, weight.dtype)
+
+
+@system(
+    id=14,
+    name="DeiT",
+    paper="https://arxiv.org/abs/2012.12877",
+    claim="a distillation token with a head of its own learns from a teacher; evaluation averages both",
+    test="packages/vision/tests/models/test_vit_distilled.py",
+)
+class DistilledViT(Distilled, ViT):
+    """A ViT with a second head that reads a distillation token.
+
+    In training it returns both logits; in evaluation their mean.
+
+    Args:
+        tokens: Builds the tokens in front; must have a class and a distillation token.
+        **options: As of every ``ViT``, but for its ``head``.
+
+    Source:
+        Touvron et al. 2020, https://arxiv.org/abs/2012.12877, section 4.
+    """
+
+    def __init__(
+        self,
+        *,
+        tokens: Callable[[int, Sequence[int]], ImageTokens] = partial(  # noqa: B008
+            ImageTokens, distillation_token=True
+        ),
+        **options: Passed[ViTOptions],
+    ) -> None:
+        super().__init__(tokens=tokens, head=ClassificationHead, **options)
+        self.make_classifier()

@@ -1,5 +1,6 @@
 """What models of vision are trained for."""
 
+from headway.vision.tasks.aligned_loss import AlignedLoss
 from headway.vision.tasks.classification import ImageClassification
 from headway.vision.tasks.detection import ObjectDetection
 from headway.vision.tasks.detection_loss import DetectionLoss
@@ -16,6 +17,7 @@ from headway.vision.tasks.set_loss import SetLoss
 from headway.vision.tasks.varifocal_loss import VarifocalLoss
 
 __all__ = [
+    "AlignedLoss",
     "DetectionLoss",
     "Distillation",
     "FineLoss",

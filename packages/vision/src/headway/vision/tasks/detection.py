@@ -20,6 +20,7 @@ from headway.vision.metrics.average_precision import (
 )
 from headway.vision.models.detections import found_objects, to_corners
 from headway.vision.models.detector import ObjectDetector
+from headway.vision.tasks.aligned_loss import AlignedLoss
 from headway.vision.tasks.counted import CountedTask
 from headway.vision.tasks.detection_loss import DetectionLoss
 from headway.vision.tasks.fine_loss import FineLoss
@@ -30,6 +31,7 @@ from headway.vision.tasks.varifocal_loss import VarifocalLoss
 SHOWN = 4
 # What detectors are trained with, under the names that they give.
 LOSSES: dict[str, Callable[[], SetLoss]] = {
+    "aligned": AlignedLoss,
     "cross_entropy": DetectionLoss,
     "fine": FineLoss,
     "focal": FocalLoss,
@@ -50,8 +52,8 @@ class ObjectDetection(CountedTask):
     Args:
         backbone: A detector.
         loss: ``DetectionLoss`` for a detector that names one class of a query, ``FocalLoss``,
-            ``VarifocalLoss`` or ``FineLoss`` for one that scores each by itself; that of the detector
-            if None.
+            ``VarifocalLoss``, ``AlignedLoss`` or ``FineLoss`` for one that scores each by itself; that of
+            the detector if None.
         **training: As of every ``Task``: optimizer, schedule, finetune, layer_decay, ema, compile.
 
     Shape:

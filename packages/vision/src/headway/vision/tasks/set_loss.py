@@ -111,16 +111,20 @@ class SetLoss(nn.Module, ABC):
         Shape:
             boxes: per picture (N, 4), centre and size in 0..1. labels: per picture (N,).
         """
-        number = max(1.0, object_number(labels))
         if isinstance(output, Detections):
             # The same without what only the others say.
             output = SigmoidDetections(output.logits, output.boxes, output.aux)
+        # Each group of queries finds every object.
+        number = max(1.0, object_number(labels)) * output.groups
+        apart = {"groups": output.groups}
         whole, edges = (output.logits, output.boxes), output.edges
-        last = self._of_block((*whole, *edges), boxes, labels, number)
+        last = self._of_block((*whole, *edges), boxes, labels, number, **apart)
         total = self._sum(last)
         taught = (*whole, *edges) if edges else None
         for one in output.aux:
-            total = total + self._sum(self._of_block(one, boxes, labels, number, last=taught))
+            total = total + self._sum(
+                self._of_block(one, boxes, labels, number, last=taught, **apart)
+            )
         for one in output.denoised:
             own = [[every[row] for row in one.rows] for every in (boxes, labels)]
             # Which query shall find which object is known.
@@ -176,12 +180,13 @@ class SetLoss(nn.Module, ABC):
         matches: list[Match] | None = None,
         *,
         last: tuple[Tensor, ...] | None = None,
+        groups: int = 1,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         logits, found, *edges = answer
         # Half precision would overflow in areas and logarithms.
         logits, found = logits.float(), found.float()
         if matches is None:
-            matches = self.match(logits, found, boxes, labels)
+            matches = self.match(logits, found, boxes, labels, groups)
         queries = torch.cat(
             [i.to(found.device) + place * logits.shape[1] for place, (i, _) in enumerate(matches)]
         )
@@ -199,9 +204,22 @@ class SetLoss(nn.Module, ABC):
 
     @torch.no_grad()
     def match(
-        self, logits: Tensor, found: Tensor, boxes: Sequence[Tensor], labels: Sequence[Tensor]
+        self,
+        logits: Tensor,
+        found: Tensor,
+        boxes: Sequence[Tensor],
+        labels: Sequence[Tensor],
+        groups: int = 1,
     ) -> list[Match]:
-        """Returns for each picture the cheapest pairs of queries and objects, as indices."""
+        """Returns for each picture the cheapest pairs of queries and objects, as indices.
+
+        Args:
+            logits: (B, Q, K).
+            found: (B, Q, 4).
+            boxes: Of the objects of each picture, (N, 4).
+            labels: Their classes, (N,).
+            groups: Groups of queries, each of which is matched with all objects.
+        """
         matches: list[Match] = []
         for place, (wanted, meant) in enumerate(zip(boxes, labels, strict=True)):
             mine, wanted = found[place], wanted.to(found)
@@ -211,7 +229,10 @@ class SetLoss(nn.Module, ABC):
                 + by_class * self.cost_of_classes(logits[place], meant.to(logits.device))
                 - by_overlap * generalized_box_iou(corners(mine), corners(wanted))
             )
-            matches.append(cheapest(cost))
+            size = len(cost) // groups
+            pairs = [cheapest(part) for part in cost.split(size)]
+            rows = [one + group * size for group, (one, _) in enumerate(pairs)]
+            matches.append((torch.cat(rows), torch.cat([one for _, one in pairs])))
         return matches
 
 

@@ -20,26 +20,29 @@ from headway.vision.verbs.graphs import (
     ExportError,
     Graph,
     Run,
+    SegmenterGraph,
     compare,
     write_onnx,
     write_program,
 )
 from headway.vision.verbs.loading import Detector, load_answering
+from headway.vision.verbs.segmenting import LoadedSegmenter
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``headway export`` for pictures."""
     parser.description = (
         "Writes OUT.onnx (ONNX) or OUT.pt2 (torch.export), any batch size, and OUT.json with classes "
-        "and preprocessing. A classifier answers with logits, a detector, which also takes any height and "
-        "width, with scores, labels and boxes. What was written is run and compared with the model."
+        "and preprocessing. A classifier answers with logits; those that also take any height and width: a "
+        "detector with scores, labels and boxes, a segmenter with the scores of each pixel. What was "
+        "written is run and compared with the model."
     )
     parser.add_argument(
         "--size",
         type=int,
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
-        help="the one size of pictures that a detector takes (any, where it can)",
+        help="the one size of pictures that a detector or segmenter takes (any, where it can)",
     )
     parser.add_argument("--opset", type=int, default=18, help="ONNX operator set (18)")
 
@@ -61,8 +64,12 @@ def run(args: argparse.Namespace) -> int:
     merge(found.model)
     if isinstance(found, Detector):
         graph = DetectorGraph(found, None if args.size is None else tuple(args.size))
+    elif isinstance(found, LoadedSegmenter):
+        graph = SegmenterGraph(found, None if args.size is None else tuple(args.size))
     elif args.size is not None:
-        raise UserError("--size is for detectors; the model reads pictures of one size as it is")
+        raise UserError(
+            "--size is for detectors and segmenters; the model reads pictures of one size as it is"
+        )
     else:
         graph = ClassifierGraph(found)
     with staged_folder(out.parent) as folder:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from headway.core.cli.device import choose_device
 from headway.core.errors import InputError, UserError, one_line
 from headway.core.reading import check_file, parse_json
 from headway.core.weights.preprocessing import note, reading_note
 from headway.vision.data.box_transforms import DetectionPreprocessing
+from headway.vision.data.mask_classes import MaskClasses
+from headway.vision.data.mask_preprocessing import SegmentationPreprocessing
 from headway.vision.models.detections import in_pixels
 from headway.vision.verbs.loading import (
     Classifier,
@@ -23,6 +26,7 @@ from headway.vision.verbs.loading import (
     load_detector,
     names_of,
 )
+from headway.vision.verbs.segmenting import LoadedSegmenter, load_segmenter
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -65,6 +69,25 @@ def detector_from(source: str, device: str | None = None) -> "Detector | Exporte
     )
 
 
+def segmenter_from(source: str, device: str | None = None) -> "LoadedSegmenter | ExportedSegmenter":
+    """Loads a segmenter, or its ONNX file.
+
+    Raises:
+        UserError: If the file is damaged, not of ``headway export``, or answers something else.
+    """
+    if not _is_graph(source):
+        return load_segmenter(source, device)
+    graph, notes = _open(source, device)
+    if notes.get("task") != "segmentation":
+        raise UserError(
+            f"{source} holds a graph which gives pixels no class; use headway predict or headway detect"
+        )
+    with reading_note("what it says about pictures", source):
+        preprocessing = SegmentationPreprocessing.from_cfg({**notes, **_sides(notes, source)})
+        classes = MaskClasses.from_cfg(notes, len(notes.get("classes") or ()), source)
+    return ExportedSegmenter(graph=graph, preprocessing=preprocessing, classes=classes)
+
+
 class OnnxGraph(nn.Module):
     """A graph of onnxruntime, called as a module is; it holds no parameters and is not trained.
 
@@ -100,14 +123,7 @@ class ExportedPreprocessing(DetectionPreprocessing):
     @classmethod
     def from_notes(cls, notes: Mapping[str, Any], source: str) -> Self:
         """Reads what stands in the graph about its input."""
-        takes = note(notes, "input", dict, source) or {}
-        shape = note(takes, "shape", list, source) or ()
-        if len(shape) != 4:
-            raise UserError(f"input has shape {list(shape)}, expected 4 entries")
-        height, width = (side if isinstance(side, int) else None for side in shape[2:])
-        return cls.from_cfg(
-            {**notes, "height": height, "width": width, "least": takes.get("least")}
-        )
+        return cls.from_cfg({**notes, **_sides(notes, source)})
 
     def size(self, height: int, width: int, shortest: int | None = None) -> tuple[int, int]:
         """Returns height and width of a picture after the resize."""
@@ -153,6 +169,40 @@ class ExportedDetector:
                     "boxes": in_pixels(shares[place], original[row]),
                 }
         return answers
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedSegmenter:
+    """An exported segmenter; to those who ask, what ``LoadedSegmenter`` is.
+
+    Args:
+        graph: Pictures of one size to the scores of their pixels.
+        preprocessing: What a picture goes through.
+        classes: The classes of pixels.
+    """
+
+    graph: OnnxGraph
+    preprocessing: SegmentationPreprocessing
+    classes: MaskClasses
+
+    def scores(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        """Returns the scores of pictures of one size, at a size."""
+        scores = self.graph(images)
+        assert isinstance(scores, Tensor)
+        if scores.shape[2:] == size:
+            return scores
+        return F.interpolate(scores, size, mode="bilinear", align_corners=False)
+
+
+def _sides(notes: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Returns what a graph says of its input: the one height and width, or the least of any."""
+    takes = note(notes, "input", dict, source) or {}
+    shape = note(takes, "shape", list, source) or ()
+    if len(shape) != 4:
+        raise UserError(f"input has shape {list(shape)}, expected 4 entries")
+    height, width = (side if isinstance(side, int) else None for side in shape[2:])
+    found = {"least": takes.get("least")}
+    return found if height is None else {**found, "height": height, "width": width}
 
 
 def _is_graph(source: str) -> bool:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from headway.vision.models.detections import corner_shares
 from headway.vision.models.detector import ObjectDetector
+from headway.vision.models.segmenter import Segmenter
 from headway.vision.verbs.loading import Classifier, Detector
+from headway.vision.verbs.segmenting import LoadedSegmenter
 
 # Of the largest logit; float32 sums in another order differ by a hundredth of this.
 TOLERANCE = 1e-3
@@ -145,6 +147,56 @@ class DetectorGraph(Graph):
         chosen = probabilities.gather(-1, found[1][..., None])[..., 0]
         apart = [(found[0] - scores), (chosen - scores), (found[2] - boxes)]
         return torch.cat([one.flatten() for one in apart]).abs().max().item(), TOLERANCE
+
+
+class SegmenterGraph(Graph):
+    """Pictures to the scores of each class of each pixel, for any batch and, where given none, any size.
+
+    Args:
+        segmenter: The model.
+        size: Height and width of the pictures; any from ``LEAST`` on if None.
+    """
+
+    outputs = ("scores",)
+
+    def __init__(self, segmenter: LoadedSegmenter, size: tuple[int, int] | None = None) -> None:
+        self.model, self.module = segmenter.model, _Scores(segmenter.model)
+        least = max(LEAST, segmenter.preprocessing.least)
+        self.free = {0: ("batch", 1)}
+        if size is None:
+            self.free |= {2: ("height", least), 3: ("width", least)}
+            self.trials = [(1, 3, least, 2 * least), (3, 3, 2 * least + 3, least + 11)]
+        else:
+            self.trials = [(batch, 3, *size) for batch in (1, 3)]
+        self.example = (2, 3, *(size or (least + 32, 2 * least)))
+        self.notes = {
+            "domain": "vision",
+            "task": "segmentation",
+            "outputs": {
+                "scores": "of each class (in the order of classes) of each pixel, the largest is its class"
+            },
+            **segmenter.classes.as_dict(),
+            **segmenter.preprocessing.as_dict(),
+            "input": {"name": "images", "shape": self.input_shape(), "least": least},
+        }
+
+    def difference(self, images: Tensor, found: tuple[Tensor, ...]) -> tuple[float, float]:
+        """Compares the scores."""
+        expected = self.module(images)
+        _check_shapes(images, found[0], expected)
+        return (found[0] - expected).abs().max().item(), TOLERANCE
+
+
+class _Scores(nn.Module):
+    """A segmenter whose answer is one tensor."""
+
+    def __init__(self, model: Segmenter) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the scores of each pixel."""
+        return self.model.semantic(images)
 
 
 class _Answer(nn.Module):

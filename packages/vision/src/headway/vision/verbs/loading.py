@@ -17,6 +17,8 @@ from headway.vision.data.box_transforms import DetectionPreprocessing
 from headway.vision.data.preprocessing import Preprocessing
 from headway.vision.models.detections import found_objects
 from headway.vision.models.detector import ObjectDetector
+from headway.vision.models.segmenter import Segmenter
+from headway.vision.verbs.segmenting import LoadedSegmenter, as_segmenter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +89,13 @@ class Detector:
         return [{name: value.cpu() for name, value in one.items()} for one in found]
 
 
-def load_answering(source: str, device: str | None = None) -> Classifier | Detector:
+def load_answering(
+    source: str, device: str | None = None
+) -> Classifier | Detector | LoadedSegmenter:
     """Loads a run folder, a checkpoint, a directory or a hub id, as what its model answers."""
     model: nn.Module = from_pretrained(source)
+    if isinstance(model, Segmenter):
+        return as_segmenter(model, choose_device(device), source)
     if isinstance(model, ObjectDetector):
         return _as_detector(model.eval(), choose_device(device), source)
     with reading_note("what it says about pictures", source):
@@ -102,7 +108,7 @@ def load_detector(source: str, device: str | None = None) -> Detector:
     Raises:
         UserError: If the model is no detector, or has other classes than its preprocessing.json.
     """
-    otherwise = "which finds no objects; use headway predict"
+    otherwise = "which finds no objects; use headway predict or headway segment"
     return _as_detector(*load_model(source, device, ObjectDetector, otherwise), source)
 
 
@@ -177,6 +183,10 @@ def as_classifier(
     if isinstance(model, ObjectDetector):
         raise UserError(
             "the model finds objects in pictures and has no class for a whole one; use headway detect"
+        )
+    if isinstance(model, Segmenter):
+        raise UserError(
+            "the model gives each pixel a class and has none for a whole picture; use headway segment"
         )
     cfg = {**(getattr(model, "pretrained_cfg", None) or {}), **preprocessing}
     check_names(cfg)

@@ -85,10 +85,7 @@ class Search:
         for value in (self.threshold, *(value for _, value in self.per_class)):
             if not 0 <= value <= 1:
                 raise UserError(f"--threshold {value:g} is outside [0, 1]")
-        if self.tile is not None and self.tile < LEAST_TILE:
-            raise UserError(f"--tile {self.tile} is below {LEAST_TILE} pixels")
-        if not 0 <= self.overlap < 1:
-            raise UserError(f"--overlap {self.overlap:g} is outside [0, 1)")
+        check_tiles(self.tile, self.overlap)
         if self.suppress is not None and not 0 <= self.suppress <= 1:
             raise UserError(f"--suppress {self.suppress:g} is outside [0, 1]")
 
@@ -96,15 +93,7 @@ class Search:
         """Returns the views of a picture, the whole first."""
         views = [View(image)]
         if self.tile is not None and max(image.size) > self.tile:
-            for top in starts(image.height, self.tile, self.overlap):
-                for left in starts(image.width, self.tile, self.overlap):
-                    box = (
-                        left,
-                        top,
-                        min(left + self.tile, image.width),
-                        min(top + self.tile, image.height),
-                    )
-                    views.append(View(image.crop(box), left, top))
+            views += tiles(image, self.tile, self.overlap)
         if self.mirror:
             flip = Image.Transpose.FLIP_LEFT_RIGHT
             views += [View(view.image.transpose(flip), view.left, view.top, True) for view in views]
@@ -143,6 +132,27 @@ class Search:
         return {name: value[sure] for name, value in found.items()}
 
 
+def tiles(image: Image.Image, tile: int, overlap: float) -> list[View]:
+    """Returns views of one size, row by row, that cover a picture."""
+    return [
+        View(
+            image.crop((left, top, min(left + tile, image.width), min(top + tile, image.height))),
+            left,
+            top,
+        )
+        for top in starts(image.height, tile, overlap)
+        for left in starts(image.width, tile, overlap)
+    ]
+
+
+def check_tiles(tile: int | None, overlap: float) -> None:
+    """Raises a UserError if ``--tile`` or ``--overlap`` is outside its range."""
+    if tile is not None and tile < LEAST_TILE:
+        raise UserError(f"--tile {tile} is below {LEAST_TILE} pixels")
+    if not 0 <= overlap < 1:
+        raise UserError(f"--overlap {overlap:g} is outside [0, 1)")
+
+
 def starts(length: int, tile: int, overlap: float) -> list[int]:
     """Returns where tiles begin that cover a length, evenly spread, each overlapping the next at least so."""
     if length <= tile:
@@ -164,16 +174,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         metavar="CLASS=SCORE",
         help="least score of the objects of a class; may be repeated",
     )
-    parser.add_argument(
-        "--tile",
-        type=int,
-        metavar="PIXELS",
-        help="look at tiles of this side, too: small objects of large pictures",
-    )
-    parser.add_argument(
-        "--overlap", type=float, default=0.2, help="share of a tile that the next one has too (0.2)"
-    )
-    parser.add_argument("--mirror", action="store_true", help="look at the mirrored picture, too")
+    add_view_options(parser, "look at tiles of this side, too: small objects of large pictures")
     parser.add_argument(
         "--suppress",
         type=float,
@@ -185,6 +186,20 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="lower the scores of overlapped objects in place of leaving them out",
     )
+
+
+def add_view_options(parser: argparse.ArgumentParser, tile: str) -> None:
+    """Adds tiles and the mirrored picture.
+
+    Args:
+        parser: The parser of the verb.
+        tile: What ``--tile`` does.
+    """
+    parser.add_argument("--tile", type=int, metavar="PIXELS", help=tile)
+    parser.add_argument(
+        "--overlap", type=float, default=0.2, help="share of a tile that the next one has too (0.2)"
+    )
+    parser.add_argument("--mirror", action="store_true", help="look at the mirrored picture, too")
 
 
 def search_of(args: argparse.Namespace) -> Search:

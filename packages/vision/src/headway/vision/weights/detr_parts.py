@@ -137,8 +137,11 @@ def picture_sizes(checkpoint: Checkpoint) -> dict[str, int]:
     file = checkpoint.folder / "preprocessor_config.json"
     if not file.is_file():
         return {}
-    size = read_json(file).get("size") or {}
+    told = read_json(file)
+    size = told.get("size") or {}
     names = {"shortest_edge": "shortest", "longest_edge": "longest"}
+    if isinstance(size, int):  # as feature extractors wrote it
+        size = {"shortest_edge": size, "longest_edge": told.get("max_size", 1333)}
     if not isinstance(size, dict):
         return {}
     return {ours: int(size[theirs]) for theirs, ours in names.items() if size.get(theirs)}
@@ -171,3 +174,15 @@ def heads(ours: str, theirs: str) -> list[Rule]:
     """Returns the rules of the heads of all decoder blocks, which a file may name twice."""
     ways = [f"model.decoder.{theirs}.{{n}}.*", f"{theirs}.{{n}}.*"]
     return [same(f"{ours}.{{n}}.*", ways), rename(f"{ours}.{{n}}.*", *ways)]
+
+
+def deformable(ours: str, theirs: str) -> list[Rule]:
+    """Returns the rules of a mixer that reads a few positions of maps."""
+    return under(
+        f"{ours}.function.",
+        f"{theirs}.",
+        rename("offsets.*", "sampling_offsets.*"),
+        rename("weights.*", "attention_weights.*"),
+        rename("v.*", "value_proj.*"),
+        rename("projection.*", "output_proj.*"),
+    )

@@ -31,7 +31,8 @@ ACTIVATIONS: dict[str, Any] = {
     "relu": nn.ReLU,
     "silu": nn.SiLU,
 }
-_BLOCK = (
+# Of every encoder that has the names of a ViT.
+ENCODER_BLOCK = (
     rename("mixer.norm.*", "layernorm_before.*", "norm1.*"),
     rename("feedforward.norm.*", "layernorm_after.*", "norm2.*"),
     rename("mixer.scale.gamma", "layer_scale1.lambda1"),
@@ -64,7 +65,7 @@ _REST = (
     rename("tokens.position.table", "embeddings.position_embeddings"),
     rename("embedding.*", "embeddings.patch_embeddings.projection.*"),
     rename("encoder.norm.*", "layernorm.*"),
-    *under("encoder.blocks.{n}.", ("encoder.layer.{n}.", "layers.{n}."), *_BLOCK),
+    *under("encoder.blocks.{n}.", ("encoder.layer.{n}.", "layers.{n}."), *ENCODER_BLOCK),
     # Parts of the base model that no classifier reads.
     drop("embeddings.mask_token", "pooler.dense.*"),
 )
@@ -212,7 +213,10 @@ def changed_files(
     """
     cfg = model.pretrained_cfg
     channels, *sides = cfg["input_size"]
-    size = sides[0] if sides[0] == sides[1] else sides
+    square = sides[0] == sides[1] and not isinstance(
+        (checkpoint.config or {}).get("image_size"), list
+    )
+    size = sides[0] if square else sides
     sizes = {"image_size": (size, 224), "num_channels": (channels, 3)}
     config = with_changes(checkpoint.config, sizes)
     names = cfg.get("label_names") or [f"LABEL_{place}" for place in range(model.num_classes)]

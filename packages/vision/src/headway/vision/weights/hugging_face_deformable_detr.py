@@ -13,6 +13,7 @@ from headway.vision.models.deformable_detr import DeformableDETR
 from headway.vision.weights.detr_parts import (
     BACKBONE,
     HARMLESS,
+    deformable,
     describe,
     dropouts,
     refuse,
@@ -20,19 +21,6 @@ from headway.vision.weights.detr_parts import (
     same,
     shared,
 )
-
-
-def deformable(ours: str, theirs: str) -> list[Rule]:
-    """Returns the rules of deformable attention."""
-    return under(
-        f"{ours}.function.",
-        f"{theirs}.",
-        rename("offsets.*", "sampling_offsets.*"),
-        rename("weights.*", "attention_weights.*"),
-        rename("v.*", "value_proj.*"),
-        rename("projection.*", "output_proj.*"),
-    )
-
 
 _FEEDFORWARD = (
     rename("feedforward.norm.*", "final_layer_norm.*"),

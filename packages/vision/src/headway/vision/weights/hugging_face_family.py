@@ -70,4 +70,5 @@ class HuggingFaceFamily:
 
     def table(self, checkpoint: Checkpoint, model: nn.Module) -> Table:
         """Returns the names."""
-        return self.published.table
+        table = self.published.table
+        return table if isinstance(table, Table) else table(model)

@@ -50,6 +50,7 @@ PUBLISHED = {
     "vit": PROCESSORS["ViT"],
     "deit": {**PROCESSORS["DeiT"], "image_mean": _IMAGENET[0], "image_std": _IMAGENET[1]},
     "swin": _defaults(_SQUARE, _IMAGENET),
+    "hiera": _defaults({"shortest_edge": 256}, _IMAGENET, crop=True),
     "swinv2": _defaults({"height": 256, "width": 256}, _IMAGENET),
     "dinov2": _defaults({"shortest_edge": 256}, _IMAGENET, crop=True),
 }

@@ -51,9 +51,9 @@ class TimmFamily:
         """Whether config.json names a known architecture or the keys are timm's."""
         if checkpoint.config is not None:
             return checkpoint.config.get("architecture") in self.family.rows()
-        marks, names = self.family.timm_marks, checkpoint.state.keys()
-        nearer = any(marks < other.timm_marks <= names for other in FAMILIES)
-        return marks <= names and not nearer
+        names = checkpoint.state.keys()
+        marks = self.family.marks_in(names)
+        return bool(marks) and not any(marks < other.marks_in(names) for other in FAMILIES)
 
     def build(self, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
         """Builds the published model at the sizes that the tensors have."""
@@ -176,14 +176,24 @@ class TimmFamily:
         if not found:
             return {"image_size": wanted}
         patch, positions = patch_of(state), state[found[0]].shape[1] - self.in_front(row)
-        return {"patch_size": patch, "image_size": _image_size(positions, wanted, patch)}
+        return {"patch_size": patch, "image_size": image_size(positions, wanted, patch)}
 
     def in_front(self, row: Row) -> int:
         """Returns how many tokens that are no patches have a place in the table of positions."""
         return 0
 
 
-def _image_size(patches: int, wanted: tuple[int, int], patch: int) -> tuple[int, int]:
+def image_size(patches: int, wanted: tuple[int, int], patch: int) -> tuple[int, int]:
+    """Returns (height, width) in pixels of pictures with so many patches: what is wanted, or a square.
+
+    Args:
+        patches: Places of the table of positions.
+        wanted: (height, width) that may be right.
+        patch: Side of a patch in pixels.
+
+    Raises:
+        UserError: If neither has so many.
+    """
     rows, columns = (side // patch for side in wanted)
     if rows * columns == patches:
         return (int(wanted[0]), int(wanted[1]))

@@ -6,11 +6,14 @@ from typing import Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from headway.core.mixers.sparse.window_attention import WindowAttention
+from headway.core.ops.tracing import readable
 from headway.core.passed import Passed
 from headway.core.positions.continuous import ContinuousBias
+
+# What is shorter has no direction.
+_SHORTEST = 1e-12
 
 
 class WindowOptions(TypedDict, total=False):
@@ -75,6 +78,13 @@ class CosineWindowAttention(WindowAttention):
         """Returns queries and keys of length one, the queries times the factors, and values."""
         projected = self.qkv(x).unflatten(-1, (3, self.heads, self.head_dim))
         factor = self.log_scale.clamp(max=math.log(100.0)).exp().flatten(1)
-        query, key, value = projected.unbind(2)
-        query = F.normalize(query, dim=-1) * factor.to(query.dtype)
-        return torch.stack([query, F.normalize(key, dim=-1), value], dim=2).flatten(2)
+        factors = torch.stack([factor, torch.ones_like(factor)]).to(projected.dtype)
+        directions = projected[..., :2, :, :]
+        lengths = torch.linalg.vector_norm(directions, dim=-1, keepdim=True)
+        factors = factors / lengths.clamp_min(_SHORTEST)
+        if not torch.is_grad_enabled() and readable(projected):
+            directions.mul_(factors)
+            return projected.flatten(-3)
+        # One product for all three; slices of it would have to be joined again.
+        factors = torch.cat([factors, torch.ones_like(factors[..., :1, :, :])], dim=-3)
+        return (projected * factors).flatten(-3)

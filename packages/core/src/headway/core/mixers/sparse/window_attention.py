@@ -118,7 +118,9 @@ class WindowAttention(TokenMixer):
         projected = self.project(x)
         # Positions without a token hold the projection of zeros.
         padding = self.project(x.new_zeros(1, 1, x.shape[2]))[0, 0] if plan.has_padding else None
-        table, index = self.position.rows().to(x.dtype), self._index(plan.window, x)
+        table = index = None
+        if self.position is not None:
+            table, index = self.position.rows().to(x.dtype), self._index(plan.window, x)
         dropped = self.training and self.dropout > 0.0
         watched = any(wants(self, name) for name in ("queries", "keys", "values", "weights"))
         # The op shrinks windows.
@@ -140,8 +142,8 @@ class WindowAttention(TokenMixer):
             )
         return self.out_dropout(self.projection(out))
 
-    def make_position(self) -> GridBias:
-        """Builds the biases of relative positions."""
+    def make_position(self) -> GridBias | None:
+        """Builds the biases of relative positions; None for a mixer without."""
         return RelativeBias(self.heads, self.head_dim, grid=self.window)
 
     def project(self, x: Tensor) -> Tensor:
@@ -157,8 +159,8 @@ class WindowAttention(TokenMixer):
         projected: Tensor,
         plan: Plan,
         padding: Tensor | None,
-        table: Tensor,
-        index: Tensor,
+        table: Tensor | None,
+        index: Tensor | None,
     ) -> Tensor:
         """The same with the windows cut out, for whoever asks what happens in them."""
         query, key, value = split_heads(
@@ -177,6 +179,7 @@ class WindowAttention(TokenMixer):
         """For each pair of positions of a window its row in the table of biases, (S, S)."""
         index = self._indices.get((window, x.device))
         if index is None:
+            assert self.position is not None
             positions = Layout(grid=window).token_positions(window[0] * window[1], x.device)
             index = self.position.index(positions, positions)[0]
             # What a compiler traces are no real tensors; they must not outlive it.
