@@ -31,7 +31,7 @@ domain = Domain(
         ),
         "data": Verb(
             module="headway.vision.verbs.data",
-            help="check pictures with boxes: classes, sizes, what is wrong",
+            help="check pictures with boxes or masks: classes, sizes, what is wrong",
         ),
         "detect": Verb(
             module="headway.vision.verbs.detect",
