@@ -6,8 +6,6 @@ domain = Domain(
     name="vision",
     help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, Swin V2, Hiera, PiT, PoolFormer; "
     "detection with DETR, Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS, LW-DETR, RF-DETR, ViDT; "
-    "segmentation with SegFormer, Mask2Former, MaskFormer, EoMT.",
-    "detection with DETR, Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS, LW-DETR, RF-DETR; "
     "segmentation with SegFormer, Mask2Former, MaskFormer, EoMT, PEM.",
     adapters=(
         "headway.vision.weights.families:adapters",
