@@ -16,6 +16,7 @@ from headway.vision.models import (
     DETR,
     DFINE,
     LWDETR,
+    PEM,
     RFDETR,
     RTDETR,
     YOLOS,
@@ -149,6 +150,11 @@ def eomt() -> EoMT:
     )
 
 
+def pem() -> PEM:
+    sizes = {"dim": 16, "pixel_dim": 8, "mask_dim": 8, "heads": 2, "queries": 4, "depth": 1}
+    return PEM(num_classes=3, backbone=Features(swin(), [0, 1]), **sizes)
+
+
 def maskformer() -> MaskFormer:
     sizes = {"dim": 16, "pixel_dim": 16, "mask_dim": 8, "heads": 2, "queries": 4, "depth": 1}
     return MaskFormer(num_classes=3, backbone=Features(swin(), [0, 1]), **sizes)
@@ -173,6 +179,8 @@ CASES = {
     "Mask2Former": Case(make=mask2former, inputs=pictures, narrow=False),
     # So is what a query may read here.
     "EoMT": Case(make=eomt, inputs=pictures, narrow=False),
+    # Of tokens that are nearly as much alike, half precision reads others.
+    "PEM": Case(make=pem, inputs=pictures, narrow=False),
     "MaskFormer": Case(make=maskformer, inputs=pictures),
     "DETR": Case(make=detr, inputs=pictures),
     "ConditionalDETR": Case(make=conditional_detr, inputs=pictures),

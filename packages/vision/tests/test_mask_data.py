@@ -294,6 +294,15 @@ def test_data_check_takes_the_ids_that_are_there_for_classes(tmp_path: Path, cap
     assert "nothing that training refuses" in said
 
 
+def test_a_folder_of_neither_boxes_nor_masks_is_one_line(tmp_path: Path, capsys) -> None:
+    picture(tmp_path / "a.png")
+    assert main(["data", "check", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "neither COCO's .json" in said
+    assert "and as for masks" in said
+    assert "1 pictures and no masks" in said
+
+
 def test_values_are_not_scaled(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 65535]], np.uint16)).save(tmp_path / "m.png")
     assert read_values(tmp_path / "m.png").tolist() == [[0, 65535]]

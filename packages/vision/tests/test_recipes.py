@@ -49,7 +49,12 @@ DETECTION = (
 )
 
 
-SEGMENTATION = ("finetune_segmentation", "mask2former_camvid", "segformer_camvid")
+SEGMENTATION = (
+    "finetune_segmentation",
+    "mask2former_camvid",
+    "pem_camvid",
+    "segformer_camvid",
+)
 
 
 def camvid(root: Path) -> Path:

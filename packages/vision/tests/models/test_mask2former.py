@@ -16,7 +16,6 @@ from headway.core.testing.stirring import stir_
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.vision.layers.masked_block import MaskedBlock
 from headway.vision.models import Features, Mask2Former, Swin
-from headway.vision.models.mask2former import may_read
 from headway.vision.tasks import PointMaskLoss
 
 
@@ -155,7 +154,7 @@ def outside_of_masks(model: Mask2Former) -> float:
     block, queries = model.decoder.blocks[0], torch.randn(1, 6, 16)
     masks = torch.full((1, 6, 8, 8), -1.0)
     masks[:, :, :4] = 1
-    mask = may_read(masks, (8, 8))
+    mask = model.may_read(masks, (8, 8))
     assert mask.shape == (1, 1, 6, 64)
     assert mask.sum() == 6 * 32
     context = torch.randn(1, 64, 16)
@@ -167,7 +166,7 @@ def outside_of_masks(model: Mask2Former) -> float:
 
 
 def test_a_query_without_a_mask_reads_everything() -> None:
-    mask = may_read(torch.tensor([-1.0, 1.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4), (2, 2))
+    mask = small().may_read(torch.tensor([-1.0, 1.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4), (2, 2))
     assert mask.all()
 
 

@@ -18,6 +18,7 @@ from transformers import (
 from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil
 
 from headway.core.errors import UserError
+from headway.core.finetune import HeadOnly, LoRA
 from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, open_checkpoint, save_published
 from headway.vision.models import MixTransformer, create_model, pretrained_segmenter
@@ -224,6 +225,17 @@ class _Like:
 
     def __init__(self, state: dict[str, torch.Tensor]) -> None:
         self.state = state
+
+
+@pytest.mark.parametrize("finetune", [HeadOnly(), LoRA(rank=2, targets=["query", "value"])])
+def test_the_whole_head_learns_where_the_encoder_is_frozen(finetune) -> None:
+    model = SegFormer(num_classes=3, dim=8, **SIZES)
+    finetune.apply(model)
+    learns = {name for name, one in model.named_parameters() if one.requires_grad}
+    head = {name for name, _ in model.named_parameters() if not name.startswith("stages.")}
+    assert head <= learns
+    assert "stages.0.patches.weight" not in learns
+    assert bool(learns - head) == isinstance(finetune, LoRA)
 
 
 def test_published_names_refuse_what_they_do_not_take() -> None:

@@ -6,7 +6,7 @@ domain = Domain(
     name="vision",
     help="Image classification with ViT, DeiT, DINOv2, CaiT, Swin, Swin V2, Hiera, PiT, PoolFormer; "
     "detection with DETR, Conditional DETR, Deformable DETR, RT-DETR, D-FINE, YOLOS, LW-DETR, RF-DETR, ViDT; "
-    "segmentation with SegFormer, Mask2Former, MaskFormer, EoMT.",
+    "segmentation with SegFormer, Mask2Former, MaskFormer, EoMT, PEM.",
     adapters=(
         "headway.vision.weights.families:adapters",
         "headway.vision.weights.hugging_face_detr:adapter",
@@ -32,7 +32,7 @@ domain = Domain(
         ),
         "data": Verb(
             module="headway.vision.verbs.data",
-            help="check pictures with boxes: classes, sizes, what is wrong",
+            help="check pictures with boxes or masks: classes, sizes, what is wrong",
         ),
         "detect": Verb(
             module="headway.vision.verbs.detect",

@@ -15,6 +15,7 @@ from headway.vision.models.mask2former import Mask2Former
 from headway.vision.models.maskformer import MaskFormer
 from headway.vision.models.masks import Masks
 from headway.vision.models.mix_transformer import MixTransformer
+from headway.vision.models.pem import PEM
 from headway.vision.models.pit import DistilledPiT, PiT
 from headway.vision.models.poolformer import PoolFormer
 from headway.vision.models.pretrained import (
@@ -36,6 +37,7 @@ __all__ = [
     "DETR",
     "DFINE",
     "LWDETR",
+    "PEM",
     "RFDETR",
     "RTDETR",
     "YOLOS",

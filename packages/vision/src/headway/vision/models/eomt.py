@@ -152,11 +152,6 @@ class EoMT(MaskSegmenter):
         rows = F.pad(inside, (0, 0, 0, inside.shape[2] - inside.shape[1]), value=True)
         return rows[:, None]
 
-    def layer_depth(self, name: str) -> int:
-        """Returns how deep a parameter stands; the heads are the last."""
-        inner = name.removeprefix("backbone.")
-        return self.backbone.layer_depth(inner) if inner != name else len(self.backbone.steps) + 1
-
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Chooses whether blocks are recomputed in the backward pass to save memory."""
         self.backbone.encoder.checkpointing = enable

@@ -2,31 +2,24 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from headway.core.blocks.block import FeedForwardFactory, MixerFactories, MixerFactory
 from headway.core.errors import UserError
 from headway.core.feedforward import MLP
-from headway.core.init import init_transformer_
-from headway.core.layout import Layout
 from headway.core.mixers import (
     DeformableAttention,
     PositionedCrossAttention,
     PositionedSelfAttention,
 )
 from headway.core.norms import LayerNorm
-from headway.core.positions import NormalizedSinusoidalPosition
 from headway.core.stacks import QueryDecoder
 from headway.core.systems import system
-from headway.vision.layers.box_head import BoxHead
 from headway.vision.layers.masked_block import MaskedBlock
 from headway.vision.layers.pixel_decoder import DeformablePixelDecoder
 from headway.vision.models.detector import maps_of
-from headway.vision.models.mask_segmenter import MaskSegmenter
+from headway.vision.models.masked_decoding import MaskedDecoding
 from headway.vision.models.masks import Masks
 
 
@@ -38,7 +31,7 @@ from headway.vision.models.masks import Masks
     "copied weights",
     test="packages/vision/tests/models/test_mask2former.py",
 )
-class Mask2Former(MaskSegmenter):
+class Mask2Former(MaskedDecoding):
     """A backbone, a pixel decoder of deformable attention, and a decoder of masked attention.
 
     The maps of the pixel decoder are read in turns, from the smallest on, one in each block.
@@ -71,8 +64,6 @@ class Mask2Former(MaskSegmenter):
     Source:
         Cheng et al. 2022, https://arxiv.org/abs/2112.01527.
     """
-
-    undecayed: ClassVar[tuple[str, ...]] = ("queries", "query_embedding", "level_embedding")
 
     def __init__(
         self,
@@ -113,67 +104,27 @@ class Mask2Former(MaskSegmenter):
             feedforward=encoder_feedforward,
             norm=norm,
         )
-        self.position = NormalizedSinusoidalPosition(dim)
-        self.level_embedding = nn.Parameter(torch.randn(levels, dim))
-        self.queries = nn.Parameter(torch.randn(queries, dim))
-        self.query_embedding = nn.Parameter(torch.randn(queries, dim))
-        self.decoder = QueryDecoder(
+        self.begin_decoder(
+            QueryDecoder(
+                dim,
+                decoder_depth,
+                heads,
+                mixer=mixer,
+                cross=cross,
+                feedforward=feedforward,
+                norm=norm,
+                block=MaskedBlock,
+            ),
             dim,
-            decoder_depth,
-            heads,
-            mixer=mixer,
-            cross=cross,
-            feedforward=feedforward,
-            norm=norm,
-            block=MaskedBlock,
+            mask_dim,
+            queries=queries,
+            levels=levels,
         )
-        init_transformer_(self.decoder)
-        self.class_head = nn.Linear(dim, num_classes + 1)
-        self.mask_head = BoxHead(dim, out=mask_dim)
 
     def forward(self, images: Tensor) -> Masks:
         """Returns class and mask of every query."""
-        pixels, maps = self.pixels(self.backbone(images))
-        contexts = []
-        for one, level in zip(maps, self.level_embedding, strict=True):
-            layout = Layout(grid=(one.shape[2], one.shape[3]))
-            x = one.flatten(2).transpose(1, 2) + level
-            embedding = self.position(layout, x.shape[1]).to(x)
-            contexts.append((x, layout.replace(embedding=embedding)))
-        x = self.queries[None].to(pixels.dtype).expand(images.shape[0], -1, -1)
-        layout = Layout(embedding=self.query_embedding[None])
-        found = [self._answer(x, pixels)]
-        for place, block in enumerate(self.decoder.blocks):
-            context, there = contexts[place % len(contexts)]
-            x, _ = self.decoder.recomputed(block)(
-                x,
-                layout,
-                context=context,
-                context_layout=there,
-                mask=may_read(found[-1][1], there.grid),
-            )
-            found.append(self._answer(x, pixels))
-        logits, masks = found[-1]
-        return Masks(logits, masks, tuple(found[:-1]) if self.training else ())
-
-    def _answer(self, x: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns class and mask of queries."""
-        assert self.decoder.norm is not None
-        x = self.decoder.norm(x)
-        masks = torch.einsum("bqc,bchw->bqhw", self.mask_head.logits(x), pixels)
-        return self.class_head(x), masks
+        return self.decode(*self.pixels(self.backbone(images)))
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Chooses whether blocks are recomputed in the backward pass to save memory."""
         self.pixels.encoder.checkpointing = self.decoder.checkpointing = enable
-
-
-def may_read(masks: Tensor, grid: tuple[int, ...] | None) -> Tensor:
-    """Returns which tokens of a map each query may read: those in its mask, or all where that is empty.
-
-    Shape:
-        masks: logits, (B, Q, h, w). Output: (B, 1, Q, rows * columns of the grid) bool.
-    """
-    small = F.interpolate(masks.detach(), size=grid, mode="bilinear", align_corners=False)
-    inside = (small >= 0).flatten(2)[:, None]
-    return inside | ~inside.any(-1, keepdim=True)

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from headway.core.blocks.block import BlockFactory, FeedForwardFactory, MixerFactories
+from headway.core.blocks.block import BlockFactory, MixerFactories
 from headway.core.embeddings import OverlappingPatchEmbedding
 from headway.core.heads import ClassificationHead
 from headway.core.layout import Layout
@@ -20,7 +20,7 @@ from headway.core.weights.table import Reshaped, Rule, Table, combine, rename, u
 from headway.vision.layers import ConvPooling, ImageTokens
 from headway.vision.models.classifier import Images, sides
 from headway.vision.models.families import Family, Row, blocks_of_stages, numbers
-from headway.vision.models.pyramid import Pyramid, PyramidOptions
+from headway.vision.models.pyramid import Pyramid, PyramidSizes
 from headway.vision.models.vit_distilled import Distilled
 
 _NORM = partial(LayerNorm, eps=1e-6)
@@ -28,22 +28,22 @@ _NORM = partial(LayerNorm, eps=1e-6)
 _TOKENS = partial(ImageTokens, position_on_prefix=False)
 
 
-class PiTOptions(TypedDict, total=False):
-    """What every PiT with tokens of its own passes on."""
+class PiTSizes(PyramidSizes, total=False):
+    """What ``PiT`` passes on to ``Pyramid``."""
 
-    image_size: int | Sequence[int]
-    num_classes: int
+    block: BlockFactory
+
+
+class PiTOptions(PiTSizes, total=False):
+    """What a PiT with tokens of its own passes on to ``PiT``."""
+
     dims: Sequence[int]
     depths: Sequence[int]
     heads: Sequence[int]
     embedding: Callable[[int], nn.Module]
     mixer: MixerFactories
-    feedforward: FeedForwardFactory
     norm: Callable[[int], nn.Module]
-    block: BlockFactory
     resampler: Callable[[int, int], Sublayer]
-    final_norm: bool
-    drop_path: float
 
 
 @system(
@@ -94,7 +94,7 @@ class PiT(Pyramid):
         norm: Callable[[int], nn.Module] = _NORM,
         resampler: Callable[[int, int], Sublayer] = ConvPooling,
         head: Callable[[int, int], ClassificationHead] = ClassificationHead,
-        **options: Passed[PyramidOptions],
+        **options: Passed[PiTSizes],
     ) -> None:
         super().__init__(
             dims=dims,
@@ -135,7 +135,7 @@ class PiT(Pyramid):
         return 0 if name.startswith("tokens.") else super().layer_depth(name)
 
 
-class DistilledPiT(Distilled, PiT):
+class DistilledPiT(Distilled, PiT):  # pyright: ignore[reportIncompatibleMethodOverride]
     """A PiT with a second head that reads a distillation token.
 
     In training it returns both logits; in evaluation their mean.

@@ -23,15 +23,20 @@ from headway.vision.layers import Stage
 from headway.vision.models.classifier import ImageClassifier, Images
 
 
-class PyramidOptions(TypedDict, total=False):
-    """What every pyramid with parts of its own passes on to ``Pyramid``."""
+class PyramidSizes(TypedDict, total=False):
+    """What pyramids with blocks or heads of their own pass on to ``Pyramid``."""
 
     image_size: int | Sequence[int]
     num_classes: int
     feedforward: FeedForwardFactory
-    block: BlockFactory
     final_norm: bool
     drop_path: float
+
+
+class PyramidOptions(PyramidSizes, total=False):
+    """What every other pyramid with parts of its own passes on to ``Pyramid``."""
+
+    block: BlockFactory
     head: Callable[[int, int], ClassificationHead]
 
 

@@ -108,9 +108,9 @@ class SegFormer(Segmenter):
         logits = self.coarse(images).float()
         return resized(logits, images.shape[2:] if size is None else size).softmax(1)
 
-    def get_classifier(self) -> nn.Module:
-        """Returns the layer of the logits."""
-        return self.classifier
+    def get_classifier(self) -> tuple[nn.Module, ...]:
+        """Returns the head: over an encoder that knew no pixels all of it is new."""
+        return self.projections, self.fuse, self.norm, self.classifier
 
     def new_classifier(self, num_classes: int) -> None:
         """Replaces the layer of the logits."""

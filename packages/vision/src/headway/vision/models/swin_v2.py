@@ -28,7 +28,7 @@ from headway.vision.models.families import (
     blocks_of_stages,
     numbers,
 )
-from headway.vision.models.pyramid import Pyramid, PyramidOptions
+from headway.vision.models.pyramid import Pyramid, PyramidSizes
 from headway.vision.models.swin_variants import fitted_windows, window_mixers
 
 # Plain and shifted windows in turns.
@@ -36,6 +36,12 @@ WINDOWS = (
     partial(CosineWindowAttention, window=8),
     partial(CosineWindowAttention, window=8, shift=4),
 )
+
+
+class SwinV2Options(PyramidSizes, total=False):
+    """What ``SwinV2`` passes on to ``Pyramid``."""
+
+    head: Callable[[int, int], ClassificationHead]
 
 
 @system(
@@ -84,7 +90,7 @@ class SwinV2(Pyramid):
         norm: Callable[[int], nn.Module] = LayerNorm,
         block: BlockFactory = ResidualPostNormBlock,
         resampler: Callable[[int, int], Sublayer] = PostNormPatchMerging,
-        **options: Passed[PyramidOptions],
+        **options: Passed[SwinV2Options],
     ) -> None:
         super().__init__(
             dims=[dim * 2**place for place in range(len(depths))],
@@ -99,7 +105,7 @@ class SwinV2(Pyramid):
         )
         for part in self.modules():
             if isinstance(part, ResidualPostNorm):
-                nn.init.zeros_(part.norm.weight)
+                nn.init.zeros_(part.norm.get_parameter("weight"))
 
 
 def _make(

@@ -92,7 +92,7 @@ class Distilled(ImageClassifier):
     claim="a distillation token with a head of its own learns from a teacher; evaluation averages both",
     test="packages/vision/tests/models/test_vit_distilled.py",
 )
-class DistilledViT(Distilled, ViT):
+class DistilledViT(Distilled, ViT):  # pyright: ignore[reportIncompatibleMethodOverride]
     """A ViT with a second head that reads a distillation token.
 
     In training it returns both logits; in evaluation their mean.

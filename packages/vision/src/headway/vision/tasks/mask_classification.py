@@ -5,17 +5,19 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from headway.core.errors import UserError
 from headway.core.training import Passed, TrainingOptions
 from headway.vision.data.mask_batch import MaskBatch
 from headway.vision.models.mask_segmenter import MaskSegmenter
+from headway.vision.models.masks import semantic
 from headway.vision.tasks.counted import CountedTask
 from headway.vision.tasks.focal_mask_loss import FocalMaskLoss
 from headway.vision.tasks.mask_loss import MaskLoss
-from headway.vision.tasks.mask_scores import SCORES_OF
+from headway.vision.tasks.mask_scores import SCORES_OF, InstanceScores, PanopticScores
 from headway.vision.tasks.point_loss import PointMaskLoss
+from headway.vision.tasks.segmentation import Segmentation
 
 # What mask classifiers are trained with, under the names that they give.
 MASK_LOSSES: dict[str, Callable[[], MaskLoss]] = {"focal": FocalMaskLoss, "points": PointMaskLoss}
@@ -23,12 +25,12 @@ MASK_LOSSES: dict[str, Callable[[], MaskLoss]] = {"focal": FocalMaskLoss, "point
 PixelBatch = tuple[Tensor, Tensor]
 
 
-class MaskClassification(CountedTask):
+class MaskClassification(Segmentation, CountedTask):
     """Trains a mask classifier with classes of pixels, objects, or segments.
 
     Where data give pixels their classes (``SegmentationFolder``), all pixels of a class are one mask. It logs
-    ``train_loss`` with its parts and, for ``val`` and ``test``, ``loss`` and what the data ask for:
-    ``miou``, ``accuracy`` and ``iou_CLASS``; COCO's ``map`` and its siblings of the masks of objects; or
+    ``train_loss`` with its parts and, for ``val`` and ``test``, ``loss`` and what the data ask for: what
+    ``Segmentation`` logs and draws; COCO's ``map`` and its siblings of the masks of objects; or
     ``pq``, ``sq``, ``rq`` and ``pq_CLASS`` of segments. Losses are divided by the masks of a batch, of all
     batches where gradients are accumulated, and of all ranks.
 
@@ -50,24 +52,22 @@ class MaskClassification(CountedTask):
     ) -> None:
         super().__init__(backbone=backbone, **training)
         self.loss = MASK_LOSSES[backbone.loss]() if loss is None else loss
-        self.monitor = "val_miou"
-        self.monitor_mode = "max"
-        self.ignore = 255
-        self.scores = nn.ModuleDict()
 
     def setup(self, stage: str) -> None:
         """Compares the classes of data and model, and makes the metrics."""
-        super().setup(stage)
         data: Any = getattr(self.trainer, "datamodule", None)
+        kind = SCORES_OF.get(getattr(data, "kind", ""))
+        if kind is None:
+            super().setup(stage)
+            return
+        CountedTask.setup(self, stage)
         known: Any = self.backbone.num_classes
-        kind = SCORES_OF[getattr(data, "kind", "semantic")]
-        self.monitor = f"val_{kind.best}"
-        self.ignore = getattr(data, "ignore", self.ignore)
-        if data is not None and data.num_classes != known:
+        if data.num_classes != known:
             raise UserError(
                 f"the data have {data.num_classes} classes and the model answers for {known}; "
                 f"set the model's num_classes to {data.num_classes}"
             )
+        self.monitor = f"val_{kind.best}"
         for split in ("val", "test"):
             self.scores[split] = kind(data, known)
 
@@ -93,22 +93,6 @@ class MaskClassification(CountedTask):
             )
         return self.counted(self.with_penalties(losses.total), labels)
 
-    def validation_step(self, batch: PixelBatch | MaskBatch, index: int) -> None:
-        """Adds a batch to the scores."""
-        self._score(batch, "val")
-
-    def test_step(self, batch: PixelBatch | MaskBatch, index: int) -> None:
-        """Adds a batch to the scores."""
-        self._score(batch, "test")
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs the scores of the validation."""
-        self._log_scores("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Logs the scores of the test."""
-        self._log_scores("test")
-
     def _wanted(self, batch: PixelBatch | MaskBatch) -> tuple[list[Tensor], list[Tensor]]:
         """Returns the masks that queries shall find, and their classes."""
         if not isinstance(batch, MaskBatch):
@@ -121,11 +105,18 @@ class MaskClassification(CountedTask):
         found = self.backbone(batch[0])
         loss = self.loss(found, *self._wanted(batch)).total
         self.log(f"{split}_loss", loss, batch_size=len(batch[0]))
-        scores: Any = self.scores[split]
-        scores.add(found, batch[1])
+        if isinstance(batch, MaskBatch):
+            scores: Any = self.scores[split]
+            scores.add(found, batch.targets)
+            return
+        size = (batch[1].shape[1], batch[1].shape[2])
+        self.seen(batch, semantic(found, size).argmax(1), split)
 
     def _log_scores(self, split: str) -> None:
         scores: Any = self.scores[split]
+        if not isinstance(scores, InstanceScores | PanopticScores):
+            super()._log_scores(split)
+            return
         for name, value in scores.values().items():
             self.log(f"{split}_{name}", value, prog_bar=name == scores.best)
         scores.metric.reset()

@@ -1,4 +1,4 @@
-"""What a mask classifier is scored with, by what its masks are."""
+"""What a mask classifier is scored with, where its masks are not those of classes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,41 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from headway.vision.metrics.average_precision import SCORES, AveragePrecision
-from headway.vision.metrics.overlap import MaskOverlap
 from headway.vision.metrics.panoptic_quality import PanopticQuality
-from headway.vision.models.masks import Masks, MaskTarget, instances, panoptic, semantic
-
-
-class PixelScores(nn.Module):
-    """Mean IoU, the share of pixels that are right, and the IoU of each class.
-
-    Args:
-        data: Has the classes, and says which pixels do not count (``ignore``).
-        num_classes: Classes.
-    """
-
-    best = "miou"
-
-    def __init__(self, data: Any, num_classes: int) -> None:
-        super().__init__()
-        self.classes: Sequence[str] = getattr(data, "classes", ())
-        self.metric: Any = MaskOverlap(num_classes=num_classes, ignore=getattr(data, "ignore", 255))
-
-    def add(self, found: Masks, ids: Tensor) -> None:
-        """Adds a batch.
-
-        Args:
-            found: What the model returned.
-            ids: The class of each pixel, (B, H, W).
-        """
-        self.metric.update(semantic(found, (ids.shape[1], ids.shape[2])).argmax(1), ids)
-
-    def values(self) -> dict[str, Tensor]:
-        """Returns the scores."""
-        scores = self.metric.compute()
-        named = zip(self.classes, scores["iou"], strict=False)
-        each = {f"iou_{name}": iou for name, iou in named if not iou.isnan()}
-        return {"miou": scores["miou"], "accuracy": scores["accuracy"], **each}
+from headway.vision.models.masks import Masks, MaskTarget, instances, panoptic
 
 
 class InstanceScores(nn.Module):
@@ -120,9 +87,8 @@ def _size(wanted: Sequence[MaskTarget]) -> tuple[int, int]:
     return height, width
 
 
-# By what data say that their masks are; pixels with a class each if they say nothing.
-SCORES_OF: dict[str, type[PixelScores] | type[InstanceScores] | type[PanopticScores]] = {
-    "semantic": PixelScores,
+# By what data say that their masks are.
+SCORES_OF: dict[str, type[InstanceScores] | type[PanopticScores]] = {
     "instances": InstanceScores,
     "panoptic": PanopticScores,
 }

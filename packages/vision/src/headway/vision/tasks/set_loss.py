@@ -115,14 +115,15 @@ class SetLoss(nn.Module, ABC):
             # The same without what only the others say.
             output = SigmoidDetections(output.logits, output.boxes, output.aux)
         # Each group of queries finds every object.
-        number = max(1.0, object_number(labels)) * output.groups
+        groups = output.groups
+        number = max(1.0, object_number(labels)) * groups
         whole, edges = (output.logits, output.boxes), output.edges
-        last = self._of_block((*whole, *edges), boxes, labels, number, groups=output.groups)
+        last = self._of_block((*whole, *edges), boxes, labels, number, groups=groups)
         total = self._sum(last)
         taught = (*whole, *edges) if edges else None
         for one in output.aux:
             total = total + self._sum(
-                self._of_block(one, boxes, labels, number, last=taught, groups=output.groups)
+                self._of_block(one, boxes, labels, number, last=taught, groups=groups)
             )
         for one in output.denoised:
             own = [[every[row] for row in one.rows] for every in (boxes, labels)]

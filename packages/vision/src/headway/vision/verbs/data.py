@@ -81,16 +81,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def only_masks(path: Path) -> bool:
-    """Returns whether a folder has masks and no boxes."""
+    """Returns whether a folder has masks and no boxes.
+
+    Raises:
+        UserError: If it has neither, or boxes of several formats.
+    """
     if not path.is_dir():
         return False
     try:
         recognise(unwrapped(path))
-    except UserError:
+    except UserError as no_boxes:
         try:
             return bool(find_pairs(path).parts)
-        except UserError:
-            return False
+        except UserError as no_masks:
+            raise UserError(f"{no_boxes}; and as for masks, {no_masks}") from None
     return False
 
 
