@@ -18,7 +18,7 @@ from headway.core.testing.round_trips import check_round_trip
 from headway.core.weights import from_pretrained, save_pretrained
 from headway.vision.models import SwinV2, create_model, list_models
 from headway.vision.models.families import published_cfg
-from headway.vision.models.swin_v2 import SWIN_V2, TIMM
+from headway.vision.models.swin_v2_variants import SWIN_V2, TIMM
 
 SMALL = {"embed_dim": 16, "depths": (2, 2), "num_heads": (2, 4), "num_classes": 5}
 

@@ -16,7 +16,7 @@ from headway.vision.models.hiera_variants import HIERA
 from headway.vision.models.pit import PIT
 from headway.vision.models.poolformer import POOLFORMER
 from headway.vision.models.segformer import SIZES, mix_transformer, segformer
-from headway.vision.models.swin_v2 import SWIN_V2
+from headway.vision.models.swin_v2_variants import SWIN_V2
 from headway.vision.models.swin_variants import SWIN
 from headway.vision.models.vit_variants import VIT
 

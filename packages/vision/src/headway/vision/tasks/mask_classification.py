@@ -5,9 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from headway.core.errors import UserError
 from headway.core.training import Passed, TrainingOptions
 from headway.vision.data.mask_batch import MaskBatch
 from headway.vision.models.mask_segmenter import MaskSegmenter
@@ -16,8 +15,8 @@ from headway.vision.tasks.counted import CountedTask
 from headway.vision.tasks.focal_mask_loss import FocalMaskLoss
 from headway.vision.tasks.mask_loss import MaskLoss
 from headway.vision.tasks.mask_scores import SCORES_OF, InstanceScores, PanopticScores
+from headway.vision.tasks.pixel_task import PixelTask
 from headway.vision.tasks.point_loss import PointMaskLoss
-from headway.vision.tasks.segmentation import Segmentation
 
 # What mask classifiers are trained with, under the names that they give.
 MASK_LOSSES: dict[str, Callable[[], MaskLoss]] = {"focal": FocalMaskLoss, "points": PointMaskLoss}
@@ -25,7 +24,7 @@ MASK_LOSSES: dict[str, Callable[[], MaskLoss]] = {"focal": FocalMaskLoss, "point
 PixelBatch = tuple[Tensor, Tensor]
 
 
-class MaskClassification(Segmentation, CountedTask):
+class MaskClassification(PixelTask, CountedTask):
     """Trains a mask classifier with classes of pixels, objects, or segments.
 
     Where data give pixels their classes (``SegmentationFolder``), all pixels of a class are one mask. It logs
@@ -53,23 +52,14 @@ class MaskClassification(Segmentation, CountedTask):
         super().__init__(backbone=backbone, **training)
         self.loss = MASK_LOSSES[backbone.loss]() if loss is None else loss
 
-    def setup(self, stage: str) -> None:
-        """Compares the classes of data and model, and makes the metrics."""
-        data: Any = getattr(self.trainer, "datamodule", None)
+    def make_scores(self, data: Any) -> nn.Module:
+        """Returns what the answers are scored with: pixels, objects or segments, as the data say."""
         kind = SCORES_OF.get(getattr(data, "kind", ""))
         if kind is None:
-            super().setup(stage)
-            return
-        CountedTask.setup(self, stage)
-        known: Any = self.backbone.num_classes
-        if data.num_classes != known:
-            raise UserError(
-                f"the data have {data.num_classes} classes and the model answers for {known}; "
-                f"set the model's num_classes to {data.num_classes}"
-            )
+            return super().make_scores(data)
         self.monitor = f"val_{kind.best}"
-        for split in ("val", "test"):
-            self.scores[split] = kind(data, known)
+        known: Any = self.backbone.num_classes
+        return kind(data, known)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Tells the model how much of its training is over."""

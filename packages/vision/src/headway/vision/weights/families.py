@@ -4,7 +4,7 @@ from headway.core.weights.adapter import Adapter
 from headway.vision.models.factory import FAMILIES
 from headway.vision.models.hiera_variants import HIERA
 from headway.vision.models.pit import PIT
-from headway.vision.models.swin_v2 import SWIN_V2
+from headway.vision.models.swin_v2_variants import SWIN_V2
 from headway.vision.models.swin_variants import SWIN
 from headway.vision.models.vit_variants import VIT
 from headway.vision.weights import hugging_face, hugging_face_swin

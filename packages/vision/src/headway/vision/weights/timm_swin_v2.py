@@ -9,7 +9,7 @@ from headway.core.errors import UserError
 from headway.core.weights.checkpoint import Checkpoint
 from headway.core.weights.table import Table
 from headway.vision.models.families import Row, numbers
-from headway.vision.models.swin_v2 import OFFICIAL, TIMM
+from headway.vision.models.swin_v2_variants import OFFICIAL, TIMM
 from headway.vision.weights.timm import TimmFamily
 
 _PLACES = "layers.{}.blocks.0.attn.relative_coords_table"
