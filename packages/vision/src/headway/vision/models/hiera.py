@@ -169,6 +169,25 @@ class Hiera(ImageClassifier):
         """Returns the encoded tokens and their layout."""
         return self.encoder(*self.embed(images))
 
+    def forward_intermediates(self, images: Tensor, *args: Any, **options: Any) -> Any:
+        """Returns what every ``ImageClassifier`` returns; maps (NCHW) end where the picture does."""
+        found = super().forward_intermediates(images, *args, **options)
+        if options.get("output_fmt", "NCHW") != "NCHW":
+            return found
+        taken = found if options.get("intermediates_only") else found[1]
+        filled = self._filled(images.shape[-2:])
+        for place, one in enumerate(taken):
+            maps = one[0] if isinstance(one, tuple) else one
+            rows, columns = (
+                -(-side * size // (patch * whole))
+                for side, size, patch, whole in zip(
+                    images.shape[-2:], maps.shape[-2:], self.embedding.patch, filled, strict=True
+                )
+            )
+            cut = maps[..., :rows, :columns]
+            taken[place] = (cut, one[1]) if isinstance(one, tuple) else cut
+        return found
+
     def set_input_size(self, image_size: int | Sequence[int]) -> None:
         """Makes another image size the model's own, by resizing its position embeddings."""
         position: Any = self.position

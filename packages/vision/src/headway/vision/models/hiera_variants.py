@@ -199,6 +199,7 @@ HIERA = Family(
         {"patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "pos_embed", "head.projection.weight"}
     ),
     seen=_seen,
+    words={"init_values": "layer_scale"},
     hugging_face=HuggingFace(
         model_type="hiera",
         architectures=("HieraModel", "HieraForImageClassification"),
