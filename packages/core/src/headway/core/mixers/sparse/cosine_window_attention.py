@@ -22,6 +22,7 @@ class WindowOptions(TypedDict, total=False):
     window: int | Sequence[int]
     shift: int | Sequence[int]
     pad: Any
+    shrink: bool
     head_dim: int | None
     qkv_bias: bool
     out_bias: bool
@@ -40,8 +41,8 @@ class CosineWindowAttention(WindowAttention):
         heads: Heads.
         trained_window: Side of the windows of an earlier training, or (height, width), to whose border the
             places are scaled; the window itself if None.
-        **options: As of ``WindowAttention``: window, shift, pad, head_dim, qkv_bias, out_bias, dropout,
-            out_dropout.
+        **options: As of ``WindowAttention``: window, shift, pad, shrink, head_dim, qkv_bias, out_bias,
+            dropout and out_dropout.
 
     Shape:
         x: (B, H * W, dim) on a grid (H, W). Output: the same.

@@ -14,6 +14,7 @@ class MaskUnitAttention(WindowAttention):
         window: Side of a unit, or (height, width), in tokens.
         shift: By how many tokens the windows are moved.
         pad: Whether a grid is filled up ``before`` the shift or ``after`` it.
+        shrink: Whether a window shrinks to a map that it covers.
         head_dim: Width of a head; ``dim / heads`` if None.
         qkv_bias: Whether queries, keys and values have a learned bias.
         out_bias: Whether the output projection has one.
