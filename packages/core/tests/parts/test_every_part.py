@@ -21,6 +21,7 @@ from headway.core.layout import Layout
 from headway.core.linear import FusedLinear
 from headway.core.mixers import SelfAttention, TokenMixer
 from headway.core.norms import RMSNorm
+from headway.core.passed import arguments
 from headway.core.stacks import Encoder
 
 DIM, HEADS, TOKENS, CONTEXT = 16, 2, 12, 8
@@ -199,6 +200,18 @@ def test_every_export_is_tried() -> None:
     }
     missing = {name for name in exported if not any(f"{name}(" in text for text in built)}
     assert not missing, f"give these a case in {__file__}: {sorted(missing)}"
+
+
+def test_a_mixer_that_passes_options_on_takes_all_of_its_base() -> None:
+    checked = []
+    for name in mixers.__all__:
+        kind = getattr(mixers, name)
+        signature = inspect.signature(kind) if inspect.isclass(kind) else inspect.Signature()
+        own = signature.parameters.values()
+        if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in own):
+            assert arguments(kind).keys() >= arguments(kind.__mro__[1]).keys() - {"kwargs"}, name
+            checked.append(name)
+    assert "CosineWindowAttention" in checked
 
 
 def build(name: str) -> Any:
