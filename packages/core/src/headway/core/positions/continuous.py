@@ -69,16 +69,22 @@ class ContinuousBias(GridBias):
                 f"{self.grid}"
             )
         self.network = _Network(len(self.grid), hidden, heads)
+        self.register_constants()
 
-    def rows(self) -> Tensor:
-        """Returns the bias of each difference of positions, (rows, heads)."""
-        weight = self.network.hidden.weight
+    coordinates: Tensor
+
+    def constants(self) -> dict[str, Tensor]:
+        """Returns the difference of positions of each row, on the logarithmic scale."""
         axes = []
         for size, trained in zip(self.grid, self.trained_grid, strict=True):
-            steps = torch.arange(1 - size, size, device=weight.device, dtype=torch.float32)
+            steps = torch.arange(1 - size, size, dtype=torch.float32)
             # In windows of one token the only difference is 0.
             steps = steps * (_RANGE / max(trained - 1, 1))
             axes.append(steps.sign() * (steps.abs() + 1.0).log2() / math.log2(_RANGE))
-        coordinates = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
-        made = self.network(coordinates.flatten(0, -2).to(weight.dtype))
+        grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+        return {"coordinates": grid.flatten(0, -2)}
+
+    def rows(self) -> Tensor:
+        """Returns the bias of each difference of positions, (rows, heads)."""
+        made = self.network(self.coordinates.to(self.network.hidden.weight.dtype))
         return _LARGEST * made.sigmoid()

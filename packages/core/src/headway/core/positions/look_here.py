@@ -135,7 +135,9 @@ class LookHere(Position):
         difference = key_positions[:, None] - query_positions[:, :, None]
         rows, columns = difference.unbind(-1)
         distance = difference.float().square().sum(-1).sqrt()
-        hidden = torch.stack([self._hidden(head, rows, columns) for head in range(self.heads)], 1)
+        # Groups of four heads often see alike.
+        fields = {view: _hidden(view, rows, columns) for view in set(self.views)}
+        hidden = torch.cat([fields[view] for view in self.views], dim=1)[:, : self.heads]
         bias = -self.slopes[:, None, None] * distance[:, None]
         bias = bias.masked_fill(hidden, float("-inf"))
         if prefix:
@@ -143,8 +145,13 @@ class LookHere(Position):
             bias = bias.masked_fill(front[0][:, None] | front[1], 0.0)
         return {"bias": bias.to(query.dtype)}
 
-    def _hidden(self, head: int, rows: Tensor, columns: Tensor) -> Tensor:
+
+def _hidden(view: str, rows: Tensor, columns: Tensor) -> Tensor:
+    """Returns what the four heads of a view do not see, (B or 1, 4, T, S)."""
+    heads = []
+    for sees in VIEWS[view]:
         hidden = torch.zeros_like(rows, dtype=torch.bool)
-        for sees in VIEWS[self.views[head // _HEADS]][head % _HEADS]:
-            hidden = hidden | ~sees(rows, columns)
-        return hidden
+        for one in sees:
+            hidden = hidden | ~one(rows, columns)
+        heads.append(hidden)
+    return torch.stack(heads, dim=1)
