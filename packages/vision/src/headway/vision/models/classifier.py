@@ -105,6 +105,15 @@ class ImageClassifier(Module):
         """The same as ``pretrained_cfg``."""
         return self.pretrained_cfg
 
+    @property
+    def position_embedding(self) -> nn.Module | None:
+        """What is added to the tokens of the first step because of their places; None where nothing is."""
+        return None
+
+    def token_grid(self, size: Sequence[int]) -> tuple[int, int]:
+        """Returns rows and columns of the tokens of a picture of ``size`` (H, W)."""
+        return self.embedding.grid(size)
+
     def embed(self, images: Images) -> tuple[Tensor, Layout]:
         """Returns what the first step reads."""
         if not isinstance(images, Tensor):
@@ -218,8 +227,11 @@ class ImageClassifier(Module):
         self.init_args["head"] = partial(self.init_args["head"], pooling=POOLINGS[word])
 
     def set_input_size(self, image_size: int | Sequence[int]) -> None:
-        """Makes another image size the model's own."""
+        """Makes another image size the model's own; position embeddings that can be are resized."""
         size = sides(image_size)
+        position: Any = self.position_embedding
+        if hasattr(position, "resize"):
+            position.resize(self.token_grid(size))
         self.init_args["image_size"] = list(size)
         channels = self.embedding.channels
         self.pretrained_cfg = {**self.pretrained_cfg, "input_size": (channels, *size)}

@@ -95,7 +95,7 @@ class Hiera(ImageClassifier):
         wide = dim * 2 ** (len(depths) - 1)
         super().__init__(image_size, num_classes, dim=dim, num_features=wide, embedding=embedding)
         self.depths, self.window = tuple(depths), window
-        self.position = position(dim, self._filled(sides(image_size)))
+        self.position = position(dim, self.token_grid(sides(image_size)))
         rates, blocks = depth_rates(drop_path, sum(depths)), []
         options: dict[str, Any] = {"feedforward": feedforward, "norm": norm}
         options["layer_scale"] = layer_scale
@@ -175,7 +175,7 @@ class Hiera(ImageClassifier):
         if options.get("output_fmt", "NCHW") != "NCHW":
             return found
         taken = found if options.get("intermediates_only") else found[1]
-        filled = self._filled(images.shape[-2:])
+        filled = self.token_grid(images.shape[-2:])
         for place, one in enumerate(taken):
             maps = one[0] if isinstance(one, tuple) else one
             rows, columns = (
@@ -188,12 +188,10 @@ class Hiera(ImageClassifier):
             taken[place] = (cut, one[1]) if isinstance(one, tuple) else cut
         return found
 
-    def set_input_size(self, image_size: int | Sequence[int]) -> None:
-        """Makes another image size the model's own, by resizing its position embeddings."""
-        position: Any = self.position
-        if hasattr(position, "resize"):
-            position.resize(self._filled(sides(image_size)))
-        super().set_input_size(image_size)
+    @property
+    def position_embedding(self) -> nn.Module | None:
+        """That of all places of a picture."""
+        return self.position
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Returns patterns that sort parameters by depth, as timm's layer decay reads them."""
@@ -202,8 +200,8 @@ class Hiera(ImageClassifier):
             "blocks": [(r"^encoder\.blocks\.(\d+)", None), (r"^norm", (99999,))],
         }
 
-    def _filled(self, size: Sequence[int]) -> tuple[int, int]:
-        """Returns the grid of tokens of a picture that is filled up to whole windows."""
+    def token_grid(self, size: Sequence[int]) -> tuple[int, int]:
+        """Returns rows and columns of the tokens of a picture that is filled up to whole windows."""
         rows, columns = (
             -(-side // (patch * self.window)) * self.window
             for side, patch in zip(size, self.embedding.patch, strict=True)

@@ -18,7 +18,7 @@ from headway.core.sublayer import Sublayer
 from headway.core.systems import system
 from headway.core.weights.table import Reshaped, Rule, Table, combine, rename, under
 from headway.vision.layers import ConvPooling, ImageTokens
-from headway.vision.models.classifier import Images, sides
+from headway.vision.models.classifier import Images
 from headway.vision.models.families import Family, Row, blocks_of_stages, numbers
 from headway.vision.models.pyramid import Pyramid, PyramidSizes
 from headway.vision.models.vit_distilled import Distilled
@@ -119,12 +119,10 @@ class PiT(Pyramid):
         """Returns what the first stage reads."""
         return self.tokens(*super().embed(images))
 
-    def set_input_size(self, image_size: int | Sequence[int]) -> None:
-        """Makes another image size the model's own, by resizing its position embeddings."""
-        position: Any = self.tokens.position
-        if position is not None and hasattr(position, "resize"):
-            position.resize(self.embedding.grid(sides(image_size)))
-        super().set_input_size(image_size)
+    @property
+    def position_embedding(self) -> nn.Module | None:
+        """That of the tokens."""
+        return self.tokens.position
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Returns patterns that sort parameters by depth, as timm's layer decay reads them."""

@@ -171,13 +171,10 @@ class ViT(ImageClassifier):
         """Returns the encoded tokens and their layout."""
         return self.encoder(*self.embed(images))
 
-    def set_input_size(self, image_size: int | Sequence[int]) -> None:
-        """Makes another image size the model's own, by resizing its position embeddings."""
-        position: Any = self.tokens.position
-        grid = self.embedding.grid(sides(image_size))
-        if position is not None and hasattr(position, "resize"):
-            position.resize(grid)
-        super().set_input_size(image_size)
+    @property
+    def position_embedding(self) -> nn.Module | None:
+        """That of the tokens."""
+        return self.tokens.position
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Returns patterns that sort parameters by depth, as timm's layer decay reads them."""
